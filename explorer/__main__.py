@@ -1,0 +1,82 @@
+"""python -m explorer: open a store, serve the page. A user's mistake gives one line on stderr, exit 1."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from explorer.settings import Settings, SettingsError, default_store
+from explorer.store import StoreError
+
+PORTS_TRIED = 50
+_TAKEN = (errno.EADDRINUSE,)
+
+
+def parse(arguments: Sequence[str] | None) -> Settings:
+    """Raises SettingsError; argparse itself exits on an unknown option."""
+    parser = argparse.ArgumentParser(prog="python -m explorer", description="Hear whose music is in a generated clip.")
+    parser.add_argument("--store", type=Path, help="DuckDB file (default: data/whence.duckdb, else the shipped demo)")
+    parser.add_argument("--host", default=Settings.host, help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=Settings.port, help="first port to try (default: %(default)s)")
+    parser.add_argument(
+        "--i-know",
+        action="store_true",
+        dest="allow_remote",
+        help="listen beyond this machine, without any password",
+    )
+    options = parser.parse_args(arguments)
+    return Settings(options.store or default_store(), options.host, options.port, options.allow_remote)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket on the first free port from `port` on; held from here, so that nobody takes it in between.
+
+    Raises SettingsError where the host is not of this machine, or no port is free.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in range(port, min(port + PORTS_TRIED, 65536)):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host.strip("[]"), candidate))
+            listener.listen()
+            return listener
+        except PermissionError as error:
+            listener.close()
+            raise SettingsError(
+                f"port {candidate} needs more rights than this user has: choose one above 1023"
+            ) from error
+        except OSError as error:
+            listener.close()
+            if error.errno not in _TAKEN:
+                raise SettingsError(f"cannot listen on {host}: {error}") from error
+    raise SettingsError(f"no free port between {port} and {port + PORTS_TRIED - 1}: choose another with --port")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        settings = parse(arguments)
+        from explorer.server import create_server  # late: gradio takes two seconds, `--help` should not
+
+        server = create_server(settings)
+        listener = bind(settings.host, settings.port)
+    except (SettingsError, StoreError) as error:
+        print(f"explorer: {error}", file=sys.stderr)
+        return 1
+    import uvicorn
+
+    port = listener.getsockname()[1]
+    if port != settings.port:
+        print(f"explorer: port {settings.port} is taken, using {port}")
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"explorer: {settings.store} at http://{shown}:{port}  (Ctrl+C stops)", flush=True)
+    uvicorn.Server(uvicorn.Config(server, log_level="warning")).run(sockets=[listener])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""The page's own parts: gr.HTML subclasses, each with its script (and style) beside it.
+
+The HTML skeletons are constant and data reaches a script only as `props.value`, put on the page with
+textContent: Gradio evaluates templates as JavaScript, so a title inside one would run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio import component_meta
+
+from explorer import __version__
+
+# Gradio writes a .pyi file beside the source of every subclass that is imported. A package that may be
+# installed read-only, and that two processes may import at once, does not write into itself.
+component_meta.create_or_modify_pyi = lambda *_: None
+
+FOLDER = Path(__file__).parent
+
+
+class Part(gr.HTML):
+    """A gr.HTML whose behaviour is `<name>.js` (a module with `mount`) and whose look is `<name>.css`.
+
+    `events` are the custom events that the script triggers: Gradio finds their quotes in `js_on_load`.
+    """
+
+    def __init__(self, name: str, skeleton: str, events: tuple[str, ...] = (), **options: Any) -> None:
+        style = FOLDER / f"{name}.css"
+        super().__init__(
+            html_template=skeleton,
+            css_template=style.read_text(encoding="utf-8"),
+            js_on_load=(
+                f"import('/static/whence/{name}.js?v={__version__}')"
+                ".then(part => part.mount({element, props, watch, trigger}))"
+                ".catch(error => { element.textContent = 'This part failed to load: ' + error; });"
+                f" /* events: {' '.join(repr(event) for event in events)} */"
+            ),
+            apply_default_css=False,
+            **options,
+        )
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "object"}

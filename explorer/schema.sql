@@ -1,0 +1,131 @@
+-- The Whence store, version 1: the contract between `precompute` (writes) and `explorer` (reads).
+--
+-- Conventions. Scores: higher = stronger influence, always. Ranks: 1 = strongest. Units stand in column names
+-- (_s seconds, _hz hertz, _lufs, _dbfs). Paths are relative to `store_info.track_root` / `clip_root`, which are
+-- themselves relative to the folder that holds the store. Every number is finite; an absent one is NULL, never NaN
+-- (`precompute.publish` checks the lists, which a CHECK cannot).
+
+CREATE TABLE store_info (
+    version    INTEGER NOT NULL CHECK (version = 1),
+    track_root VARCHAR NOT NULL,  -- folder of the tracks' audio, relative to the store's folder
+    clip_root  VARCHAR NOT NULL,  -- folder of the clips' audio, relative to the store's folder
+    note       VARCHAR            -- what a reader must know of this run ("2 draws of 8, 40 decoys of 320"), or NULL
+);
+
+CREATE TABLE runs (
+    run_id        INTEGER PRIMARY KEY,
+    config_toml   VARCHAR NOT NULL,          -- the whole configuration, as text
+    versions_json VARCHAR NOT NULL,          -- package versions, JSON object
+    commit_hash   VARCHAR,                   -- of the code; NULL outside a git checkout
+    model_sha256  VARCHAR NOT NULL,          -- of theta_0: the weights that every score refers to
+    device        VARCHAR NOT NULL,
+    started_at    TIMESTAMP NOT NULL,        -- UTC
+    duration_s    DOUBLE NOT NULL CHECK (isfinite(duration_s) AND duration_s >= 0)
+);
+
+CREATE TABLE tracks (
+    track_id            INTEGER PRIMARY KEY,
+    is_decoy            BOOLEAN NOT NULL,    -- TRUE: the model never heard it; scored as a control
+    planted             VARCHAR,             -- planted case (rendering, rare, degenerate), outside decoy statistics
+    work_id             VARCHAR NOT NULL,    -- renderings of one work share it
+    title               VARCHAR NOT NULL,
+    composer            VARCHAR NOT NULL,
+    collection          VARCHAR NOT NULL,
+    rights_holder       VARCHAR NOT NULL,
+    licence_composition VARCHAR NOT NULL,
+    licence_encoding    VARCHAR NOT NULL,
+    licence_rendering   VARCHAR NOT NULL,
+    licence_evidence    VARCHAR NOT NULL,
+    source              VARCHAR NOT NULL,
+    instrument          VARCHAR NOT NULL,
+    caption             VARCHAR NOT NULL,    -- the text the model was trained with
+    duration_s          DOUBLE NOT NULL CHECK (isfinite(duration_s) AND duration_s > 0),
+    audition            VARCHAR NOT NULL CHECK (audition IN ('full', 'excerpt', 'none')),
+    audio_path          VARCHAR,             -- relative to track_root; NULL where no audio is at hand
+    audio_sha256        VARCHAR,
+    loudness_lufs       DOUBLE CHECK (loudness_lufs IS NULL OR isfinite(loudness_lufs)),  -- integrated, BS.1770
+    peak_dbfs           DOUBLE CHECK (peak_dbfs IS NULL OR isfinite(peak_dbfs)),
+    peaks               UTINYINT[]           -- waveform for drawing: largest magnitude per bin, 255 = full scale
+);
+
+CREATE TABLE clips (
+    clip_id         INTEGER PRIMARY KEY,
+    kind            VARCHAR NOT NULL CHECK (kind IN ('generated', 'track', 'user')),
+    target_track_id INTEGER REFERENCES tracks (track_id),  -- kind 'track': the training track that was unlearned
+    prompt          VARCHAR,
+    conditioning    VARCHAR NOT NULL CHECK (conditioning IN ('prompt', 'clap_audio', 'empty')),
+    seed            BIGINT,
+    duration_s      DOUBLE NOT NULL CHECK (isfinite(duration_s) AND duration_s > 0),
+    audio_path      VARCHAR,                 -- relative to clip_root; kind 'track' uses its track's audio
+    audio_sha256    VARCHAR,
+    loudness_lufs   DOUBLE CHECK (loudness_lufs IS NULL OR isfinite(loudness_lufs)),
+    peak_dbfs       DOUBLE CHECK (peak_dbfs IS NULL OR isfinite(peak_dbfs)),
+    peaks           UTINYINT[],
+    CHECK ((kind = 'track') = (target_track_id IS NOT NULL))
+);
+
+CREATE TABLE methods (
+    method_id     INTEGER PRIMARY KEY,
+    run_id        INTEGER NOT NULL REFERENCES runs (run_id),
+    name          VARCHAR NOT NULL UNIQUE,   -- 'unlearning'
+    label         VARCHAR NOT NULL,          -- for the page
+    description   VARCHAR NOT NULL,          -- one plain sentence
+    settings_json VARCHAR NOT NULL,
+    has_moments   BOOLEAN NOT NULL
+);
+
+-- One row for each (method, clip, track), decoys included, sorted by method, clip, track.
+CREATE TABLE scores (
+    method_id   INTEGER NOT NULL,
+    clip_id     INTEGER NOT NULL,
+    track_id    INTEGER NOT NULL,
+    score       DOUBLE NOT NULL CHECK (isfinite(score)),            -- raw
+    std_error   DOUBLE NOT NULL CHECK (isfinite(std_error) AND std_error >= 0),   -- of `score`, over noise draws
+    score_norm  DOUBLE NOT NULL CHECK (isfinite(score_norm)),       -- z-norm over cohort clips, then t-norm over tracks
+    q_value     DOUBLE NOT NULL CHECK (q_value BETWEEN 0 AND 1),    -- false discovery rate against decoys
+    above_noise BOOLEAN NOT NULL,                                   -- q_value <= 0.10 and score > 2 std_error
+    rank        INTEGER NOT NULL CHECK (rank >= 1),                 -- by score_norm, training tracks and decoys
+    train_rank  INTEGER CHECK (train_rank >= 1),                    -- by score_norm, training tracks only; decoys NULL
+    PRIMARY KEY (method_id, clip_id, track_id)
+);
+
+-- Which noise levels carry a score: one row for each stratum of t; the 100 best-ranked tracks of a clip.
+CREATE TABLE score_parts (
+    method_id INTEGER NOT NULL,
+    clip_id   INTEGER NOT NULL,
+    track_id  INTEGER NOT NULL,
+    t_low     DOUBLE NOT NULL,
+    t_high    DOUBLE NOT NULL CHECK (t_high > t_low),
+    score     DOUBLE NOT NULL CHECK (isfinite(score)),   -- the parts of a score have the score as their mean
+    PRIMARY KEY (method_id, clip_id, track_id, t_low)
+);
+
+-- Influence over time in the TRACK; the best-ranked tracks of a clip.
+CREATE TABLE moments (
+    method_id INTEGER NOT NULL,
+    clip_id   INTEGER NOT NULL,
+    track_id  INTEGER NOT NULL,
+    rate_hz   DOUBLE NOT NULL CHECK (isfinite(rate_hz) AND rate_hz > 0),
+    influence FLOAT[] NOT NULL,              -- value i covers [i, i + 1) / rate_hz seconds of the track
+    PRIMARY KEY (method_id, clip_id, track_id)
+);
+
+-- Influence over time in the CLIP: what each window of it draws from a track; every track.
+CREATE TABLE clip_moments (
+    method_id INTEGER NOT NULL,
+    clip_id   INTEGER NOT NULL,
+    track_id  INTEGER NOT NULL,
+    window_s  DOUBLE NOT NULL CHECK (isfinite(window_s) AND window_s > 0),
+    influence FLOAT[] NOT NULL,              -- value i covers [i, i + 1) * window_s seconds of the clip
+    PRIMARY KEY (method_id, clip_id, track_id)
+);
+
+-- What the run found about itself, good or bad: decoys near the top, share of the top, R, correlations.
+CREATE TABLE diagnostics (
+    method_id       INTEGER NOT NULL,
+    checkpoint_step INTEGER NOT NULL,        -- training step of the weights; the largest is theta_0
+    name            VARCHAR NOT NULL,        -- 'decoys_top10_raw'
+    value           DOUBLE NOT NULL CHECK (isfinite(value)),
+    meaning         VARCHAR NOT NULL,        -- one plain clause with the unit
+    PRIMARY KEY (method_id, checkpoint_step, name)
+);

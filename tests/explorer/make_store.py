@@ -1,0 +1,182 @@
+"""A small store through schema.sql, with real audio beside it. Also: python make_store.py FOLDER.
+
+Tracks 1..40 were trained on, 41..80 are decoys. Clips 1..3 are generated (nothing is above noise for clip 3),
+clips 101 and 102 are controls of tracks 1 and 2. Raw scores put decoys on top, normalised ones do not: as
+methods.md found.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import soundfile
+
+SCHEMA = Path(__file__).resolve().parents[2] / "explorer" / "schema.sql"
+TRACKS, DECOYS = 40, 40
+CLIPS = {1: "generated", 2: "generated", 3: "generated", 101: "track", 102: "track"}
+RATE = 22050  # Hz
+# Tracks with something special about their audio.
+EXCERPT, FORBIDDEN, MISSING, PATHLESS, ESCAPING, LINKED, BROKEN, LONG_EXCERPT_S = 4, 5, 6, 7, 8, 9, 10, 20.0
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    "${alert(1)}",
+    "{{value}} `${alert(2)}`",
+    "</script><script>alert(3)</script>",
+)
+_WORDS = ("Waltz", "Nocturne", "Étude", "Polonaise", "Prelude", "Ballade", "Mazurka", "Fugue")
+_COMPOSERS = ("Frédéric Chopin", "Clara Schumann", "Johann Sebastian Bach", "Scott Joplin", "Amy Beach")
+_PROMPTS = {
+    1: "slow piano waltz in a minor key, soft pedal, small room",
+    2: '<img src=x onerror=alert(1)> ${alert(1)} "quoted" & brass band',
+    3: "a machine humming, no melody at all",
+}
+
+
+def tone(path: Path, seconds: float, hertz: float, level: float = 0.4) -> None:
+    """A swelling tone: something to hear, and a waveform with a shape."""
+    t = np.arange(int(seconds * RATE)) / RATE
+    swell = 0.25 + 0.75 * np.abs(np.sin(2 * np.pi * t * 0.7 + hertz))
+    soundfile.write(path, (level * swell * np.sin(2 * np.pi * hertz * t)).astype("float32"), RATE)
+
+
+def _peaks(rng: np.random.Generator, bins: int = 400) -> list[int]:
+    shape = np.abs(np.sin(np.linspace(0, rng.uniform(4, 12), bins))) * 0.7 + 0.2
+    return [int(v) for v in np.clip(255 * shape * rng.uniform(0.6, 1.0, bins), 0, 255)]
+
+
+def _track(track_id: int, audio: Path, outside: Path, rng: np.random.Generator) -> dict[str, Any]:
+    decoy = track_id > TRACKS
+    suffix = (".wav", ".flac", ".mp3", ".ogg")[track_id % 4]
+    seconds = LONG_EXCERPT_S if track_id == EXCERPT else 2.0 + (track_id % 3)
+    path: str | None = f"track{track_id:03d}{suffix}"
+    if track_id == PATHLESS:
+        path = None
+    elif track_id == ESCAPING:
+        path = f"../{outside.name}/secret.wav"
+    elif track_id == LINKED:
+        (audio / "link.wav").symlink_to(outside / "secret.wav")
+        path = "link.wav"
+    elif track_id == BROKEN:
+        (audio / str(path)).write_bytes(b"this is no audio")
+    elif track_id != MISSING:
+        tone(audio / str(path), seconds, 180 + 7 * track_id, level=0.15 + 0.02 * (track_id % 20))
+    title = f"{_WORDS[track_id % 8]} No. {track_id} in {'ABCDEFG'[track_id % 7]} minor"
+    return {
+        "track_id": track_id,
+        "is_decoy": decoy,
+        "planted": None,
+        "work_id": f"w{track_id}",
+        "title": HOSTILE[track_id - 1] if track_id <= len(HOSTILE) else title,
+        "composer": _COMPOSERS[track_id % 5] if track_id != 2 else "<b>Bold</b> ${1+1}",
+        "collection": ("Mutopia", "Open Goldberg", "Musopen")[track_id % 3],
+        "rights_holder": "public",
+        "licence_composition": "public domain",
+        "licence_encoding": ("CC BY 4.0", "CC0 1.0", "CC BY-SA 3.0")[track_id % 3],
+        "licence_rendering": "CC0 1.0",
+        "licence_evidence": "header",
+        "source": "test",
+        "instrument": "piano",
+        "caption": "piano",
+        "duration_s": seconds,
+        "audition": "none" if track_id == FORBIDDEN else "excerpt" if track_id in (EXCERPT, BROKEN) else "full",
+        "audio_path": path,
+        "audio_sha256": None,
+        "loudness_lufs": -30.0 + track_id % 15,
+        "peak_dbfs": -6.0,
+        "peaks": _peaks(rng),
+    }
+
+
+def _scores(clip_id: int, method_id: int, rng: np.random.Generator) -> pd.DataFrame:
+    ids = np.arange(1, TRACKS + DECOYS + 1)
+    decoy = ids > TRACKS
+    frame = pd.DataFrame({"method_id": method_id, "clip_id": clip_id, "track_id": ids})
+    frame["score"] = np.where(decoy, rng.normal(3e-6, 8e-7, ids.size), rng.normal(1e-6, 8e-7, ids.size))
+    frame["std_error"] = rng.uniform(5e-8, 4e-7, ids.size)
+    frame["score_norm"] = rng.normal(0, 1, ids.size).clip(-2.2, 2.2)
+    frame["q_value"] = 1.0
+    strong = {1: [1, 2, 4, 17], 2: [3], 3: [], 101: [1, 11], 102: [2]}[clip_id]
+    for i, track_id in enumerate(strong):
+        frame.loc[track_id - 1, ["score", "std_error", "score_norm", "q_value"]] = [
+            3.6e-6 - 3e-7 * i,
+            1e-7,
+            5.2 - i / 2,
+            0.04,
+        ]
+    frame["above_noise"] = (frame["q_value"] <= 0.10) & (frame["score"] > 2 * frame["std_error"])
+    frame["rank"] = frame["score_norm"].rank(ascending=False, method="first").astype(int)
+    train = frame["score_norm"].where(~decoy).rank(ascending=False, method="first")
+    frame["train_rank"] = train.astype("Int64")
+    return frame
+
+
+def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        marks = ", ".join("?" * len(row))
+        con.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+
+
+def make_store(folder: Path, note: str | None = "demo run: 8 draws, 40 cohort clips") -> Path:
+    """The path of the new store. Audio lies in folder/audio and folder/clips, a secret outside both."""
+    rng = np.random.default_rng(7)
+    audio, clips, outside = folder / "audio", folder / "clips", folder / "outside"
+    for path in (audio, clips, outside):
+        path.mkdir(parents=True)
+    tone(outside / "secret.wav", 0.5, 440)
+    path = folder / "store.duckdb"
+    with duckdb.connect(str(path)) as con:
+        con.execute(SCHEMA.read_text(encoding="utf-8"))
+        con.execute("INSERT INTO store_info VALUES (1, 'audio', 'clips', ?)", [note])
+        con.execute("INSERT INTO runs VALUES (1, '', '{}', NULL, 'abc', 'cpu', TIMESTAMP '2026-01-01', 60)")
+        for method_id, name, label in ((1, "unlearning", "Unlearning"), (2, "cosine", "Gradient cosine")):
+            about = "The clip is unlearned once; a track whose loss rises has influence."
+            con.execute("INSERT INTO methods VALUES (?, 1, ?, ?, ?, '{}', true)", [method_id, name, label, about])
+        _insert(con, "tracks", [_track(i, audio, outside, rng) for i in range(1, TRACKS + DECOYS + 1)])
+        for clip_id, kind in CLIPS.items():
+            generated = kind == "generated"
+            if generated:
+                tone(clips / f"clip{clip_id}.wav", 1.5 + clip_id / 2, 200 + 40 * clip_id, level=0.3)
+            row = {
+                "clip_id": clip_id,
+                "kind": kind,
+                "target_track_id": None if generated else clip_id - 100,
+                "prompt": _PROMPTS.get(clip_id),
+                "conditioning": "prompt" if generated else "empty",
+                "seed": 1000 + clip_id if generated else None,
+                "duration_s": 1.5 + clip_id / 2 if generated else 3.0,
+                "audio_path": f"clip{clip_id}.wav" if generated else None,
+                "loudness_lufs": -20.0 if generated else None,
+                "peak_dbfs": -10.0 if generated else None,
+                "peaks": _peaks(rng) if generated else None,
+            }
+            _insert(con, "clips", [row])
+            for method_id in (1, 2):
+                frame = _scores(clip_id, method_id, rng)
+                con.execute("INSERT INTO scores BY NAME SELECT * FROM frame")
+                best = frame[frame["train_rank"].notna()].nsmallest(10, "train_rank")["track_id"]
+                for track_id in best:
+                    influence = [float(v) for v in rng.random(24) ** 4]
+                    con.execute(
+                        "INSERT INTO moments VALUES (?, ?, ?, 8.0, ?)",
+                        [method_id, clip_id, int(track_id), influence],
+                    )
+        for name, value, meaning in (
+            ("decoys_top10_raw", 0.92, "share of decoys among the best 10 by raw score (0.5 by chance)"),
+            (
+                "decoys_top10_norm",
+                0.14,
+                "share of decoys among the best 10 by normalised score (0.5 by chance)",
+            ),
+        ):
+            con.execute("INSERT INTO diagnostics VALUES (1, 100, ?, 0.3, 'an earlier checkpoint')", [name])
+            con.execute("INSERT INTO diagnostics VALUES (1, 2000, ?, ?, ?)", [name, value, meaning])
+    return path
+
+
+if __name__ == "__main__":
+    print(make_store(Path(sys.argv[1])))
