@@ -1,0 +1,8 @@
+"""`python -m precompute <verb>`."""
+
+import sys
+
+from precompute.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""TOML -> frozen dataclasses that check themselves. No torch here: `--help` and mistakes answer at once.
+
+Paths in a config are relative to the folder that the command runs in.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from precompute.errors import UserError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Section = TypeVar("Section")
+LAYERS = ("to_kv", "cross_attn", "self_attn", "all")
+MASKS = ("none", "mixed", "dual")
+
+
+def _need(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+@dataclass(frozen=True)
+class CorpusSection:
+    """Where the training tracks are: a manifest (with decoys) or a folder of audio (without)."""
+
+    manifest: str = ""
+    folder: str = ""
+    latents: str = ""  # .npz of fp16 latents by track_id, for tracks that ship without audio
+    decoys: int = 0  # how many decoys to score, spread evenly; 0 = all
+
+    def __post_init__(self) -> None:
+        _need(bool(self.manifest) != bool(self.folder), "[corpus] needs either manifest or folder, and not both")
+        _need(self.decoys >= 0, f"[corpus] decoys = {self.decoys}: must be 0 (all) or more")
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """A stable-audio-tools model and, where its prompt is a CLAP embedding, the CLAP's folder."""
+
+    config: str
+    checkpoint: str
+    clap: str = ""
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class ClipsSection:
+    """What is generated, and what is unlearned besides: self-influence targets and the normalisation cohort."""
+
+    prompts: str  # CSV with columns clip_id, prompt, seconds, seed
+    steps: int = 50  # of the sampler
+    guidance: float = 4.0
+    targets: int = 16  # training tracks unlearned themselves; each should find itself
+    cohort: int = 48  # further clips, not shown, that say what is usual for a track
+
+    def __post_init__(self) -> None:
+        _need(self.steps >= 1, f"[clips] steps = {self.steps}: must be at least 1")
+        _need(self.targets >= 0, f"[clips] targets = {self.targets}: must be 0 or more")
+        _need(self.cohort >= 2, f"[clips] cohort = {self.cohort}: normalisation needs at least 2 clips")
+
+
+@dataclass(frozen=True)
+class BankSection:
+    """The noise bank under which tracks are scored: replicates x strata cells, one backward each."""
+
+    replicates: int = 4
+    strata: int = 4
+    draws_per_cell: int = 1
+    seed: int = 303
+
+    def __post_init__(self) -> None:
+        _need(self.replicates >= 2, f"[bank] replicates = {self.replicates}: a standard error needs at least 2")
+        _need(self.strata >= 1, f"[bank] strata = {self.strata}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class FisherSection:
+    """Diagonal Fisher information of the training loss."""
+
+    draws: int = 4  # a track: one in each stratum of t
+    damping: float = 0.1  # of the mean Fisher, added to the diagonal
+    tracks: int = 0  # how many training tracks to average over; 0 = all
+    seed: int = 101
+
+    def __post_init__(self) -> None:
+        _need(self.draws >= 1, f"[fisher] draws = {self.draws}: must be at least 1")
+        _need(self.damping > 0, f"[fisher] damping = {self.damping}: must be above 0")
+
+
+@dataclass(frozen=True)
+class UnlearningSection:
+    """What one unlearning step is."""
+
+    layers: str = "all"  # layer group of the transformer
+    mask: str = "mixed"
+    learning_rate: float = 1e-6  # alpha; with one step it scales every score alike
+    ascent_draws: int = 32  # draws of the clip's gradient, halved for the standard error
+    window_s: float = 1.0  # of the clip, for influence over time in the clip
+    seed: int = 202  # of the ascent draws: independent of the scoring bank
+
+    def __post_init__(self) -> None:
+        _need(self.layers in LAYERS, f"[unlearning] layers = {self.layers!r}: choose one of {', '.join(LAYERS)}")
+        _need(self.mask in MASKS, f"[unlearning] mask = {self.mask!r}: choose one of {', '.join(MASKS)}")
+        _need(self.learning_rate > 0, f"[unlearning] learning_rate = {self.learning_rate}: must be above 0")
+        even = self.ascent_draws >= 2 and self.ascent_draws % 2 == 0
+        _need(even, f"[unlearning] ascent_draws = {self.ascent_draws}: must be even and at least 2")
+        _need(self.window_s > 0, f"[unlearning] window_s = {self.window_s}: must be above 0")
+
+
+@dataclass(frozen=True)
+class MomentsSection:
+    """Influence over time in the track, by forward mode."""
+
+    tracks: int = 10  # best-ranked training tracks of each generated clip
+    rate_hz: float = 4.5  # at least; frames are averaged down to it
+
+    def __post_init__(self) -> None:
+        _need(self.rate_hz > 0, f"[moments] rate_hz = {self.rate_hz}: must be above 0")
+
+
+@dataclass(frozen=True)
+class OutputSection:
+    store: str  # published by rename
+    clips: str  # folder for the generated clips' audio
+    work: str = "data/work/run"  # caches; may be deleted at any time
+    note: str = ""  # shown on the page beside the scores
+
+
+@dataclass(frozen=True)
+class DiagnosticsSection:
+    """Checkpoints along training, scored like theta_0 and reported beside it."""
+
+    checkpoints: str = ""  # folder with step-NNNNNN/model.safetensors; empty or absent = theta_0 alone
+    final_step: int = 0  # training step of theta_0, for the report
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One attribution run."""
+
+    corpus: CorpusSection
+    model: ModelSection
+    clips: ClipsSection
+    output: OutputSection
+    bank: BankSection = field(default_factory=BankSection)
+    fisher: FisherSection = field(default_factory=FisherSection)
+    unlearning: UnlearningSection = field(default_factory=UnlearningSection)
+    moments: MomentsSection = field(default_factory=MomentsSection)
+    diagnostics: DiagnosticsSection = field(default_factory=DiagnosticsSection)
+    text: str = field(default="", repr=False)  # the TOML as read, kept with the store
+
+    @classmethod
+    def load(cls, path: Path) -> RunConfig:
+        """Raises UserError naming the file, section and field at fault."""
+        text, table = read_toml(path)
+        types = {
+            "corpus": CorpusSection,
+            "model": ModelSection,
+            "clips": ClipsSection,
+            "output": OutputSection,
+            "bank": BankSection,
+            "fisher": FisherSection,
+            "unlearning": UnlearningSection,
+            "moments": MomentsSection,
+            "diagnostics": DiagnosticsSection,
+        }
+        for name in table:
+            _need(name in types, f"{path}: section [{name}] is unknown; known are {', '.join(types)}")
+        for name in ("corpus", "model", "clips", "output"):
+            _need(name in table, f"{path}: section [{name}] is missing")
+        try:
+            sections: dict[str, Any] = {name: _section(name, types[name], table.get(name, {})) for name in types}
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        return cls(**sections, text=text)
+
+
+def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """Text and content of a TOML file. Raises UserError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: is not valid TOML ({error})") from error
+
+
+def _section(name: str, kind: type[Section], values: Any) -> Section:
+    _need(isinstance(values, dict), f"[{name}] must be a section")
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    for key, value in values.items():
+        _need(key in known, f"[{name}] {key}: unknown field; known are {', '.join(known)}")
+        wanted = {"int": int, "float": (int, float), "str": str}[str(known[key].type)]
+        good = isinstance(value, wanted) and not isinstance(value, bool)  # type: ignore[arg-type]
+        _need(good, f"[{name}] {key} = {value!r}: must be of type {known[key].type}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise UserError(f"[{name}]: {str(error).split(')')[-1].strip()}") from error
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short stable hash of settings and content hashes: what a cached result depends on."""
+    import hashlib
+
+    def plain(value: Any) -> Any:
+        if is_dataclass(value) and not isinstance(value, type):
+            return {k: v for k, v in asdict(value).items() if k != "text"}
+        return value
+
+    data = json.dumps([plain(p) for p in parts], sort_keys=True, default=str)
+    return hashlib.sha256(data.encode()).hexdigest()[:16]

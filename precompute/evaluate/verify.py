@@ -1,0 +1,61 @@
+"""`make verify`: recompute a few scores of a published store by the naive twin, from the shipped audio and weights."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+
+from precompute.cache import Cache
+from precompute.config import RunConfig
+from precompute.engine import noise_bank, preconditioner
+from precompute.errors import UserError
+from precompute.evaluate.audit import audit_clip
+from precompute.methods.base import Unlearning
+from precompute.stages import load_clips, load_corpus, load_latents, load_model
+
+LEAST_RHO = 0.99
+
+
+def verify(config: RunConfig, store_path: Path, clips: int, tracks: int) -> None:
+    """Raises UserError where the store is of another model or its scores are not reproduced (rho < 0.99)."""
+    from explorer.store import Store, StoreError
+
+    model = load_model(config)
+    try:
+        store = Store(store_path)
+    except StoreError as error:
+        raise UserError(str(error)) from error
+    with contextlib.closing(store):
+        if store.model_sha256() != model.sha256:
+            raise UserError(
+                f"{store_path}: made with another model ({store.model_sha256()[:12]}, here {model.sha256[:12]});"
+                " run `python -m precompute run --config precompute/configs/demo-full.toml`"
+            )
+        method_id = next(m.method_id for m in store.methods() if m.name == Unlearning.name)
+        shown = [c.clip_id for c in store.clips() if c.kind == "generated"]
+        stored = {clip_id: store.scores(method_id, clip_id).set_index("track_id")["score"] for clip_id in shown}
+    cache = Cache(Path(config.output.work) / "cache")
+    corpus = load_corpus(config)
+    items, key = load_latents(model, corpus, config, cache)
+    trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
+    inverse_fisher = preconditioner(model, items[trained], config, cache, key)
+    prompts, clip_items = load_clips(model, config, cache)
+    method = Unlearning(config.unlearning, len(trained))
+    rows = [i * len(corpus.tracks) // tracks for i in range(tracks)]
+    worst = 1.0
+    for q in [i * len(prompts) // clips for i in range(clips)]:
+        direction = method.directions(model, clip_items[[q]], inverse_fisher, False).sum(1).mean(0)
+        by_track = stored[prompts[q].clip_id]
+        fast = np.array([by_track[corpus.tracks[row].track_id] for row in rows])
+        rhos = audit_clip(model, items[rows], direction, fast, config.unlearning, noise_bank(config.bank))
+        print(
+            f"clip {prompts[q].clip_id}: rho {rhos[0]:.4f} (relative step 1e-5), {rhos[1]:.4f} (1e-4), {tracks} tracks"
+        )
+        worst = min(worst, max(rhos))
+    if worst < LEAST_RHO:
+        raise UserError(
+            f"{store_path}: its scores are not reproduced by the naive twin (rho {worst:.4f} < {LEAST_RHO})"
+        )
+    print(f"verified: {clips} clips x {tracks} tracks of {store_path.name}, worst rho {worst:.4f}")

@@ -1,0 +1,1 @@
+"""Ways of scoring: each turns clips and tracks into scores, higher = stronger influence."""

@@ -1,0 +1,263 @@
+"""The one door to stable-audio-tools: latents, conditioning, and the loss under a given noise bank.
+
+Tensor letters, used everywhere: B batch, C latent channels, F latent frames, D draws, N tracks, Q clips, P parameters.
+Sign: a loss is to be minimised; a score is higher for a stronger influence. v-objective (arXiv 2202.00512):
+alpha = cos(pi t / 2), sigma = sin(pi t / 2); the network sees alpha z + sigma eps and predicts alpha eps - sigma z.
+All weights are fp32, in eval mode; nothing here uses guidance or dropout except `generate`, which uses guidance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from precompute import quiet
+from precompute.clap import Clap
+from precompute.errors import UserError
+
+LAYER_GROUPS = {  # which of the transformer layers' parameters an unlearning step may change
+    "to_kv": lambda name: ".cross_attn.to_kv." in name,
+    "cross_attn": lambda name: ".cross_attn." in name,
+    "self_attn": lambda name: ".self_attn." in name,
+    "all": lambda name: True,
+}
+
+
+@dataclass(frozen=True)
+class Items:
+    """What can be scored or unlearned, tracks and clips alike."""
+
+    latents: torch.Tensor  # [N, C, F] float32, of the zero-padded audio
+    valid_frames: torch.Tensor  # [N] int64: ceil(true samples / ratio), at least 1
+    seconds: torch.Tensor  # [N] float32: true length, the timing condition
+    prompts: tuple[str, ...]  # N texts
+    embeddings: torch.Tensor | None = None  # [N, E] float32: CLAP embeddings, where the model is CLAP-conditioned
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def __getitem__(self, rows: slice | Sequence[int]) -> Items:
+        index = list(range(len(self)))[rows] if isinstance(rows, slice) else list(rows)
+        return Items(
+            self.latents[index],
+            self.valid_frames[index],
+            self.seconds[index],
+            tuple(self.prompts[i] for i in index),
+            None if self.embeddings is None else self.embeddings[index],
+        )
+
+
+@dataclass(frozen=True)
+class NoiseBank:
+    """The fixed draws (t, eps) that all models and tracks share: `replicates` x `strata` cells of `draws_per_cell`.
+
+    Stratum s holds t in [s, s + 1) / strata. A cell depends on (seed, replicate, stratum) alone, so a larger bank of
+    the same seed contains a smaller one.
+    """
+
+    replicates: int  # R
+    strata: int  # S
+    draws_per_cell: int
+    seed: int
+
+    def cell(self, replicate: int, stratum: int, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """t [D] and eps [D, C, F] of one cell; `shape` is (C, F)."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + replicate * 1009 + stratum)
+        u = torch.rand(self.draws_per_cell, generator=generator)
+        eps = torch.randn(self.draws_per_cell, *shape, generator=generator)
+        return (stratum + u) / self.strata, eps
+
+    def cells(self) -> list[tuple[int, int]]:
+        """All (replicate, stratum), in the order in which scores are stored."""
+        return [(r, s) for r in range(self.replicates) for s in range(self.strata)]
+
+
+class Model:
+    """A text-to-music latent diffusion transformer as trained: theta_0."""
+
+    def __init__(self, network: nn.Module, config: dict[str, Any], clap: Clap | None, sha256: str) -> None:
+        self.network = network.float().eval().requires_grad_(False)
+        self.clap = clap
+        self.sha256 = sha256
+        self.sample_rate = int(config["sample_rate"])  # hertz
+        self.sample_size = int(config["sample_size"])  # samples of the padded waveform
+        self.channels = int(config.get("audio_channels", 2))
+        self.ratio = int(network.pretransform.downsampling_ratio)  # samples a latent frame
+        self.frames = self.sample_size // self.ratio  # F
+        self.latent_channels = int(network.io_channels)  # C
+        self.frame_rate = self.sample_rate / self.ratio  # hertz
+        self.device = next(network.parameters()).device
+        if network.diffusion_objective != "v":
+            raise UserError(
+                f"model config: diffusion_objective {network.diffusion_objective!r} is not supported; use v"
+            )
+
+    @classmethod
+    def load(cls, config_path: Path, checkpoint: Path, clap_folder: Path | None, device: str = "cpu") -> Model:
+        """From a stable-audio-tools JSON config and a safetensors checkpoint (fp16 is upcast). Raises UserError."""
+        for path, field in ((config_path, "config"), (checkpoint, "checkpoint")):
+            if not path.is_file():
+                raise UserError(f"{path}: not found; [model] {field} must name a file (see README, 'the demo model')")
+        from safetensors.torch import load_file
+
+        try:
+            config = json.loads(config_path.read_text())
+            network = quiet.create_network(config)
+            state = {name: value.float() for name, value in load_file(str(checkpoint)).items()}
+            network.load_state_dict(state)
+        except (json.JSONDecodeError, KeyError, AssertionError, RuntimeError, ValueError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{checkpoint}: does not fit {config_path} ({reason})") from error
+        clap = Clap.load(clap_folder, device) if clap_folder is not None else None
+        digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+        return cls(network.to(device), config, clap, digest)
+
+    # -- audio <-> latents ---------------------------------------------------------------------------------------
+
+    def valid_frames(self, samples: int) -> int:
+        """Latent frames that hold true audio: ceil(samples / ratio), within [1, F]."""
+        return min(self.frames, max(1, math.ceil(samples / self.ratio)))
+
+    @torch.no_grad()
+    def encode(self, wave: np.ndarray) -> torch.Tensor:
+        """Waveform [channels, T] at `sample_rate` -> [C, F] float32: the posterior mean, so that it can be repeated."""
+        padded = np.zeros((1, self.channels, self.frames * self.ratio), dtype=np.float32)
+        length = min(wave.shape[-1], padded.shape[-1])
+        padded[0, :, :length] = wave[:, :length]
+        autoencoder = self.network.pretransform.model
+        hidden = autoencoder.encode(torch.from_numpy(padded).to(self.device), skip_bottleneck=True)
+        if hidden.shape[1] == 2 * self.latent_channels:  # a VAE: mean and scale
+            hidden = hidden.chunk(2, dim=1)[0]
+        elif autoencoder.bottleneck is not None:
+            hidden = autoencoder.bottleneck.encode(hidden)
+        return (hidden[0] / self.network.pretransform.scale).cpu()
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> np.ndarray:
+        """Latents [C, F] -> waveform [channels, T] float32."""
+        return self.network.pretransform.decode(latents[None].to(self.device))[0].cpu().numpy()
+
+    # -- conditioning --------------------------------------------------------------------------------------------
+
+    @property
+    def is_clap_conditioned(self) -> bool:
+        """True where the prompt enters as a CLAP embedding of ours, not through the config's own conditioner."""
+        return "prompt" in self.network.cross_attn_cond_ids and "prompt" not in self.network.conditioner.conditioners
+
+    def embed_prompts(self, prompts: Sequence[str]) -> torch.Tensor | None:
+        """CLAP text embeddings [N, E], or None where the model has its own text conditioner."""
+        if not self.is_clap_conditioned:
+            return None
+        if self.clap is None:
+            raise UserError("[model] clap: this model takes its prompt as a CLAP embedding; name the CLAP's folder")
+        return self.clap.text(list(prompts))
+
+    def items(self, prompts: Sequence[str], seconds: Sequence[float], latents: torch.Tensor) -> Items:
+        """Tracks or clips with their latents [N, C, F], each under its own prompt and true length."""
+        longest = self.sample_size / self.sample_rate
+        lengths = [min(s, longest) for s in seconds]
+        return Items(
+            latents=latents,
+            valid_frames=torch.tensor([self.valid_frames(round(s * self.sample_rate)) for s in lengths]),
+            seconds=torch.tensor(lengths),
+            prompts=tuple(prompts),
+            embeddings=self.embed_prompts(prompts),
+        )
+
+    def condition(self, items: Items) -> dict[str, Any]:
+        """Conditioning tensors of all items, batch size N."""
+        rows = [
+            {"prompt": prompt, "seconds_start": 0.0, "seconds_total": float(seconds)}
+            for prompt, seconds in zip(items.prompts, items.seconds, strict=True)
+        ]
+        tensors = self.network.conditioner(rows, self.device)
+        if self.is_clap_conditioned:
+            embeddings = items.embeddings if items.embeddings is not None else self.embed_prompts(items.prompts)
+            prompt = embeddings[:, None].to(self.device) * math.sqrt(embeddings.shape[-1])  # near unit variance
+            tensors["prompt"] = (prompt, torch.ones(prompt.shape[:2], device=self.device))
+        return self.network.get_conditioning_inputs(tensors)
+
+    # -- loss ----------------------------------------------------------------------------------------------------
+
+    def frame_loss(
+        self,
+        latents: torch.Tensor,
+        condition: dict[str, Any],
+        t: torch.Tensor,
+        eps: torch.Tensor,
+        weights: dict[str, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """Squared v-error of one latent z [C, F] under draws t [D], eps [D, C, F] -> [D, F], mean over channels.
+
+        `weights`: parameters of the network by name, in place of its own (for forward-mode derivatives).
+        """
+        z = latents.to(self.device).expand(len(t), -1, -1)
+        t, eps = t.to(self.device), eps.to(self.device)
+        alpha, sigma = torch.cos(t * math.pi / 2)[:, None, None], torch.sin(t * math.pi / 2)[:, None, None]
+        one = {key: None if v is None else v.expand(len(t), *v.shape[1:]) for key, v in condition.items()}
+        options = {"use_checkpointing": False, **one}
+        if weights is None:
+            predicted = self.network.model(alpha * z + sigma * eps, t, **options)
+        else:
+            predicted = functional_call(self.network.model, weights, (alpha * z + sigma * eps, t), options)
+        return (predicted - (alpha * eps - sigma * z)).square().mean(1)
+
+    def loss(
+        self,
+        latents: torch.Tensor,
+        condition: dict[str, Any],
+        t: torch.Tensor,
+        eps: torch.Tensor,
+        valid_frames: int | None = None,
+    ) -> torch.Tensor:
+        """Scalar loss of one latent: mean over draws and frames; over the first `valid_frames` only, where given."""
+        return self.frame_loss(latents, condition, t, eps)[:, :valid_frames].mean()
+
+    # -- parameters ----------------------------------------------------------------------------------------------
+
+    def parameters(self, group: str) -> dict[str, nn.Parameter]:
+        """The transformer layers' parameters of a layer group, in the network's order; switches their gradients on."""
+        if group not in LAYER_GROUPS:
+            raise UserError(f"layers = {group!r}: choose one of {', '.join(LAYER_GROUPS)}")
+        chosen = {
+            name: parameter
+            for name, parameter in self.network.model.named_parameters()
+            if ".transformer.layers." in f".{name}" and LAYER_GROUPS[group](name)
+        }
+        self.network.requires_grad_(False)
+        for parameter in chosen.values():
+            parameter.requires_grad_(True)
+        return chosen
+
+    # -- generation ----------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def generate(self, items: Items, seeds: Sequence[int], steps: int, guidance: float) -> torch.Tensor:
+        """Latents [N, C, F] by deterministic DDIM (eta 0); starting noise from each item's own seed."""
+        noise = torch.stack(
+            [
+                torch.randn(self.latent_channels, self.frames, generator=torch.Generator().manual_seed(seed))
+                for seed in seeds
+            ]
+        )
+        condition = self.condition(items)
+        x = noise.to(self.device)
+        times = torch.linspace(1, 0, steps + 1)
+        for now, then in itertools.pairwise(times):
+            t = torch.full((len(x),), float(now), device=self.device)
+            v = self.network.model(x, t, cfg_scale=guidance, use_checkpointing=False, **condition)
+            alpha, sigma = math.cos(now * math.pi / 2), math.sin(now * math.pi / 2)
+            clean, eps = alpha * x - sigma * v, sigma * x + alpha * v
+            x = math.cos(then * math.pi / 2) * clean + math.sin(then * math.pi / 2) * eps
+        return x.cpu()

@@ -1,0 +1,110 @@
+"""Rows -> a DuckDB file written beside -> checked -> renamed into place: readers never see half a store."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from precompute.errors import UserError
+
+Columns = dict[str, Any]  # column name -> list or array, all of one length
+SCHEMA = Path(__file__).resolve().parents[1] / "explorer" / "schema.sql"
+LISTS = {"moments": "influence", "clip_moments": "influence"}  # finite numbers inside lists, which no CHECK can see
+
+
+@dataclass
+class StoreContents:
+    """Every table of the schema, by column."""
+
+    store_info: Columns
+    runs: Columns
+    tracks: Columns
+    clips: Columns
+    methods: Columns
+    scores: Columns
+    score_parts: Columns
+    moments: Columns
+    clip_moments: Columns
+    diagnostics: Columns = field(default_factory=dict)
+
+    def tables(self) -> dict[str, Columns]:
+        """In an order that satisfies the foreign keys."""
+        return dict(vars(self).items())
+
+
+def publish(contents: StoreContents, path: Path) -> None:
+    """Write the store. On any failure nothing is left behind and a store that was there stays as it was."""
+    import duckdb
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside.unlink(missing_ok=True)
+    try:
+        connection = duckdb.connect(str(beside), config={"threads": 2})
+        try:
+            connection.execute(SCHEMA.read_text(encoding="utf-8"))
+            for name, columns in contents.tables().items():
+                _insert(connection, name, columns)
+            _check(connection)
+            connection.execute("CHECKPOINT")
+        finally:
+            connection.close()
+        os.replace(beside, path)
+    except duckdb.IOException as error:
+        raise UserError(f"{path}: the store could not be written ({str(error).splitlines()[0]})") from error
+    except duckdb.ConstraintException as error:
+        raise UserError(f"{path}: a result breaks the store's rules ({str(error).splitlines()[0]})") from error
+    finally:
+        beside.unlink(missing_ok=True)
+        beside.with_name(beside.name + ".wal").unlink(missing_ok=True)
+
+
+def _insert(connection: Any, name: str, columns: Columns) -> None:
+    import pyarrow
+
+    if not columns or not len(next(iter(columns.values()))):
+        return
+    table = pyarrow.table({key: pyarrow.array(_plain(values)) for key, values in columns.items()})
+    connection.register("rows", table)
+    names = ", ".join(columns)
+    connection.execute(f"INSERT INTO {name} ({names}) SELECT {names} FROM rows")
+    connection.unregister("rows")
+
+
+def _plain(values: Any) -> Any:
+    """Lists of arrays stay lists; arrays stay arrays (Arrow reads both without a copy by row)."""
+    return values if isinstance(values, np.ndarray) else list(values)
+
+
+def _check(connection: Any) -> None:
+    """What the schema's own checks cannot see. Raises UserError naming table and column."""
+    for table, column in LISTS.items():
+        bad = connection.execute(
+            f"SELECT count(*) FROM (SELECT unnest({column}) AS value FROM {table}) WHERE NOT isfinite(value)"
+        ).fetchone()[0]
+        if bad:
+            raise UserError(f"{table}.{column} holds {bad} values that are not finite; nothing was published")
+    orphans = connection.execute(
+        "SELECT count(*) FROM scores s ANTI JOIN tracks t USING (track_id)"
+        " UNION ALL SELECT count(*) FROM scores s ANTI JOIN clips c USING (clip_id)"
+    ).fetchall()
+    if any(row[0] for row in orphans):
+        raise UserError("scores name tracks or clips that the store does not hold; nothing was published")
+
+
+def relative_root(folder: Path, store: Path) -> str:
+    """`folder` as a path relative to the store's folder, with forward slashes."""
+    return Path(os.path.relpath(folder.resolve(), store.resolve().parent)).as_posix()
+
+
+def relative_path(path: Path, root: Path) -> str:
+    """`path` below `root`, with forward slashes. Raises UserError where it lies outside."""
+    relative = Path(os.path.relpath(path.resolve(), root.resolve())).as_posix()
+    if relative.startswith("../") or posixpath.isabs(relative):
+        raise UserError(f"{path}: lies outside {root}, where the page would not serve it")
+    return relative

@@ -1,0 +1,1 @@
+"""Training of the embedded demo models: autoencoder, CLAP, diffusion transformer."""

@@ -1,0 +1,90 @@
+"""The demo's autoencoder: waveform -> latents (18.75 Hz x 48) -> waveform.
+
+Losses: multi-resolution STFT (log-magnitude and spectral convergence, as in Stable Audio's autoencoder), the relative
+error of the waveform, and a pull of every latent channel towards mean 0 and variance 1. The bottleneck is a soft clip
+(tanh): deterministic, so nothing can collapse to a prior. Noise on the latents while training keeps the decoder smooth.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+CROP_FRAMES = 20  # about one second at 18.75 frames a second
+BATCH = 16
+WAVEFORM_WEIGHT = 4.0
+UNIT_WEIGHT = 0.2
+LATENT_NOISE = 0.1  # standard deviation, of latents near unit variance
+WINDOWS = (2048, 1024, 512, 256, 128)  # samples
+
+
+def stft_distance(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Multi-resolution STFT distance between waveforms [B, T]; scalar, 0 = equal."""
+    total = estimate.new_zeros(())
+    for size in WINDOWS:
+        window = torch.hann_window(size, device=estimate.device)
+        magnitudes = [
+            torch.stft(x, size, size // 4, window=window, return_complex=True).abs().clamp_min(1e-5)
+            for x in (estimate, target)
+        ]
+        difference = magnitudes[0] - magnitudes[1]
+        convergence = difference.norm(dim=(1, 2)) / magnitudes[1].norm(dim=(1, 2)).clamp_min(1.0)
+        log_distance = (magnitudes[0].log() - magnitudes[1].log()).abs().mean(dim=(1, 2))
+        total = total + (convergence + 0.5 * log_distance).mean()
+    return total / len(WINDOWS)
+
+
+class AutoencoderLoss:
+    """Random crops of the training audio -> named losses for `loop.fit`."""
+
+    def __init__(self, autoencoder: nn.Module, audio: list[torch.Tensor]) -> None:
+        """`audio`: training waveforms, each [channels, T] at the model's rate."""
+        self.autoencoder = autoencoder
+        self.crop = CROP_FRAMES * autoencoder.downsampling_ratio
+        self.audio = [F.pad(x, (0, max(0, self.crop - x.shape[-1]))) for x in audio]
+
+    def batch(self, generator: torch.Generator) -> torch.Tensor:
+        """[B, channels, crop] with a random gain of ±6 dB."""
+        rows = []
+        for index in torch.randint(len(self.audio), (BATCH,), generator=generator).tolist():
+            wave = self.audio[index]
+            start = int(torch.randint(wave.shape[-1] - self.crop + 1, (1,), generator=generator))
+            gain = 2.0 ** (2 * torch.rand(1, generator=generator).item() - 1)
+            rows.append(gain * wave[:, start : start + self.crop])
+        return torch.stack(rows)
+
+    def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        target = self.batch(generator)
+        latents = self.autoencoder.encode(target)
+        noise = torch.randn(latents.shape, generator=generator).to(latents.device)
+        estimate = self.autoencoder.decode(latents + LATENT_NOISE * noise)
+        with torch.autocast(target.device.type, enabled=False):
+            wave, truth = estimate.float().flatten(0, 1), target.flatten(0, 1)
+            spectral = stft_distance(wave, truth)
+            error = (wave - truth).square().sum(1) / truth.square().sum(1).clamp_min(1e-3 * truth.shape[1])
+            waveform = error.add(1e-4).sqrt().mean()
+            z = latents.float()
+            unit = (z.var((0, 2)) - 1).square().mean() + z.mean((0, 2)).square().mean()
+            loss = spectral + WAVEFORM_WEIGHT * waveform + UNIT_WEIGHT * unit
+        return {"loss": loss, "stft": spectral.detach(), "waveform": waveform.detach(), "unit": unit.detach()}
+
+
+@torch.no_grad()
+def reconstruction_quality(autoencoder: nn.Module, audio: list[torch.Tensor]) -> dict[str, float]:
+    """Median SNR and SI-SDR in dB, and mean STFT distance, of reconstructions of waveforms [channels, T]."""
+    snr, si_sdr, distance = [], [], []
+    for wave in audio:
+        length = wave.shape[-1] // autoencoder.downsampling_ratio * autoencoder.downsampling_ratio
+        target = wave[None, :, :length]
+        estimate = autoencoder.decode(autoencoder.encode(target))
+        x, y = target.flatten().double(), estimate.flatten().double()
+        snr.append(10 * torch.log10(x.square().sum() / (x - y).square().sum()))
+        projected = (y @ x) / (x @ x) * x
+        si_sdr.append(10 * torch.log10(projected.square().sum() / (y - projected).square().sum()))
+        distance.append(stft_distance(estimate.flatten(0, 1), target.flatten(0, 1)))
+    return {
+        "snr_db": torch.stack(snr).median().item(),
+        "si_sdr_db": torch.stack(si_sdr).median().item(),
+        "stft_distance": torch.stack(distance).mean().item(),
+    }

@@ -1,0 +1,48 @@
+"""The demo's diffusion transformer: v-objective on zero-padded latents, each under its own caption."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from precompute.model import Items, Model, NoiseBank
+
+BATCH = 24
+CAPTION_DROPOUT = 0.1  # for guidance at sampling time
+
+
+class DiffusionLoss:
+    """Random tracks, timesteps and noise -> named losses for `loop.fit`; the mean over all padded frames."""
+
+    def __init__(self, network: nn.Module, model: Model, items: Items) -> None:
+        """`network` is trained (it is `model.network`); `items` are the training tracks."""
+        self.network, self.model, self.items = network, model, items
+
+    def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        rows = torch.randint(len(self.items), (BATCH,), generator=generator).tolist()
+        items = self.items[rows]
+        t = (torch.arange(BATCH) + torch.rand(BATCH, generator=generator)) / BATCH  # one draw a stratum
+        t = t[torch.randperm(BATCH, generator=generator)]
+        z, eps = items.latents, torch.randn(items.latents.shape, generator=generator)
+        condition = self.model.condition(items)
+        kept = (torch.rand(BATCH, generator=generator) >= CAPTION_DROPOUT).float()[:, None, None]
+        condition["cross_attn_cond"] = condition["cross_attn_cond"] * kept
+        alpha, sigma = torch.cos(t * math.pi / 2)[:, None, None], torch.sin(t * math.pi / 2)[:, None, None]
+        predicted = self.network.model(alpha * z + sigma * eps, t, use_checkpointing=False, **condition)
+        loss = (predicted.float() - (alpha * eps - sigma * z)).square().mean()
+        return {"loss": loss}
+
+
+@torch.no_grad()
+def mean_loss(model: Model, items: Items, bank: NoiseBank) -> float:
+    """Mean loss over items and bank, eval mode: the figure that tells training tracks from decoys."""
+    total = 0.0
+    for row in range(len(items)):
+        item = items[[row]]
+        condition = model.condition(item)
+        draws = [bank.cell(r, s, (model.latent_channels, model.frames)) for r, s in bank.cells()]
+        t, eps = torch.cat([d[0] for d in draws]), torch.cat([d[1] for d in draws])
+        total += model.loss(item.latents[0], condition, t, eps).item()
+    return total / len(items)
