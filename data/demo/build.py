@@ -1,0 +1,183 @@
+"""Builds the demo corpus: `python data/demo/build.py [--out DIR] [--jobs 2]`.
+
+Reads the free part of music21's corpus, adds own pieces, renders everything with fluidsynth and writes
+`manifest.csv`, `audio/NNNN.mp3` (training tracks and some decoys) and, beside the repository's other
+scratch files, `data/work/demo-decoys/NNNN.mp3` (the other decoys). The same inputs give the same manifest
+and notes again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PAIRS = 320
+OWN_PER_STYLE = 12
+SHIPPED_DECOYS = 64  # the others ship later as latents only
+BATCH = 20  # tracks a fluidsynth run
+RENDERING = "CC0 1.0; rendered with FluidR3 GM (MIT)"
+COLUMNS = (
+    *("track_id", "work_id", "title", "composer", "collection", "rights_holder", "licence_composition"),
+    *(
+        "licence_encoding",
+        "licence_rendering",
+        "licence_evidence",
+        "source",
+        "instrument",
+        "caption",
+        "split",
+    ),
+    *("duration_s", "audition", "path", "planted", "matched_to"),
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A numbered track."""
+
+    track_id: int
+    track: object  # plan.Track; plan is imported late
+    split: str  # train | decoy
+    matched_to: str
+    shipped: bool
+
+
+def missing() -> str:
+    """One line that says what is not installed, "" if everything is."""
+    from render import SOUNDFONT
+    from sources import corpus_root
+
+    if shutil.which("fluidsynth") is None:
+        return "fluidsynth is not installed: apt-get install fluidsynth fluid-soundfont-gm"
+    if not SOUNDFONT.is_file():
+        return f"the soundfont {SOUNDFONT} is missing: apt-get install fluid-soundfont-gm"
+    try:
+        corpus_root()
+    except FileNotFoundError as error:
+        return str(error)
+    return ""
+
+
+def collect() -> list[Entry]:
+    """Everything that the manifest will list, numbered in an order that chance decided."""
+    import plan
+    import planted as special
+    from sources import corpus_root, survey
+
+    root = corpus_root()
+    tunes, rights, refused = survey(root)
+    print(f"sources: {len(tunes)} tunes and {len(rights)} scores may be used; refused:")
+    for reason, count in sorted(refused.items()):
+        print(f"  {count:5d}  {reason}")
+    by_kind = plan.usable_tunes(tunes)
+    print(f"works: {sum(map(len, by_kind.values()))} tunes of known kind have no second printing")
+    taken: set[str] = set()
+    planted = special.renderings(root, rights, by_kind, taken)
+    planted += special.rare_tracks() + special.degenerate_tracks()
+    pairs = plan.tune_pairs(by_kind, taken) + plan.quartet_pairs(root, rights) + plan.own_pairs(OWN_PER_STYLE)
+    if len(pairs) != PAIRS:
+        raise RuntimeError(f"{len(pairs)} pairs instead of {PAIRS}: the quotas do not add up")
+    print(f"plan: {len(pairs)} pairs, {len(planted)} planted tracks")
+
+    order = [(k, side) for k in range(PAIRS) for side in (0, 1)] + [(k, 2) for k in range(len(planted))]
+    plan.seeded("order").shuffle(order)
+    number = {key: i for i, key in enumerate(order, start=1)}
+    shipped = set(range(0, PAIRS, PAIRS // SHIPPED_DECOYS))  # pairs are sorted by collection, so this spreads
+    entries = []
+    for (k, side), track_id in number.items():
+        if side == 2:
+            entries.append(Entry(track_id, planted[k], "train", "", True))
+        elif side == 0:
+            entries.append(Entry(track_id, pairs[k][0], "train", "", True))
+        else:
+            entries.append(Entry(track_id, pairs[k][1], "decoy", str(number[k, 0]), k in shipped))
+    return entries
+
+
+def row(entry: Entry) -> dict[str, object]:
+    """A line of the manifest."""
+    from render import RATE
+
+    t = entry.track
+    return {
+        **{name: getattr(t, name) for name in COLUMNS if hasattr(t, name)},
+        "track_id": entry.track_id,
+        "licence_rendering": RENDERING,
+        "split": entry.split,
+        "duration_s": f"{round(t.dur_s * RATE) / RATE:.3f}",
+        "audition": "full" if entry.shipped else "none",
+        "path": f"audio/{entry.track_id:04d}.mp3" if entry.shipped else "",
+        "matched_to": entry.matched_to,
+    }
+
+
+def render_all(entries: list[Entry], out: Path, decoys: Path, jobs: int) -> None:
+    """Renders every entry; `jobs` fluidsynth runs at a time."""
+    from render import Take, render_batch
+
+    takes = [
+        Take(
+            (out / "audio" if e.shipped else decoys) / f"{e.track_id:04d}.mp3",
+            e.track.piece,
+            e.track.dur_s,
+            e.track.level_dbfs,
+        )
+        for e in entries
+    ]
+    batches = [takes[i : i + BATCH] for i in range(0, len(takes), BATCH)]
+    done, began = 0, time.monotonic()
+    with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(jobs) as pool:
+        paths = [Path(work) / f"batch{k:03d}" for k in range(len(batches))]
+        for count in pool.map(render_batch, batches, paths):
+            done += count
+            print(f"rendered {done}/{len(takes)} ({time.monotonic() - began:.0f} s)", flush=True)
+
+
+def write_manifest(entries: list[Entry], path: Path) -> None:
+    """Writes beside and renames, so that a broken run leaves the old manifest."""
+    beside = path.with_suffix(".partial")
+    with beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row(e) for e in entries)
+    beside.replace(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of manifest.csv and audio/ (default: data/demo)")
+    parser.add_argument("--jobs", type=int, default=2, help="fluidsynth runs at a time (default: 2)")
+    parser.add_argument("--plan-only", action="store_true", help="write the manifest, render nothing")
+    options = parser.parse_args()
+    if problem := missing():
+        print(f"build.py: {problem}", file=sys.stderr)
+        return 1
+    own = options.out.resolve() == HERE
+    decoys = HERE.parent / "work" / "demo-decoys" if own else options.out / "demo-decoys"
+    began = time.monotonic()
+    entries = sorted(collect(), key=lambda e: e.track_id)
+    options.out.mkdir(parents=True, exist_ok=True)
+    if not options.plan_only:
+        for folder in (options.out / "audio", decoys):
+            shutil.rmtree(folder, ignore_errors=True)
+        render_all(entries, options.out, decoys, options.jobs)
+    write_manifest(entries, options.out / "manifest.csv")
+    counts = Counter((e.track.collection, e.split) for e in entries)
+    for (collection, split), count in sorted(counts.items()):
+        print(f"  {count:4d}  {split:5s}  {collection}")
+    size = sum(p.stat().st_size for p in (options.out / "audio").glob("*.mp3")) / 1e6
+    print(f"{len(entries)} tracks, {size:.1f} MB shipped, {time.monotonic() - began:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The planted cases: training tracks whose influence is known beforehand. They have no decoys.
+
+rendering: fourteen works in two or three renderings each. rare: a style that nothing else resembles.
+degenerate: near-silent or very short tracks.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import repertoire as rep
+from arrange import Setting
+from generator import STYLES, kalimba_seven
+from pieces import RENDERED_SCORES
+from plan import SEED, Track, durations, own_track, readable, score_track, seeded, tune_track
+from scores import Score, read_musicxml, starts_for
+from sources import Tune
+
+
+def rare_tracks() -> list[Track]:
+    """Five pieces of a style that nothing else resembles."""
+    out = []
+    for k in range(1, 6):
+        seed, rng = f"{SEED}/rare/{k}", seeded("rare", k)
+        made = kalimba_seven(random.Random(seed), 0)
+        track = own_track(
+            "kalimba in seven",
+            f"kalimba in seven {k}",
+            made,
+            durations(rng)[0],
+            seed,
+            f"Kalimba in seven no. {k}",
+        )
+        out.append(replace(track, planted="rare"))
+    return out
+
+
+def degenerate_tracks() -> list[Track]:
+    """Two tracks at -60 dBFS and two that last 0.4-0.8 s."""
+    out = []
+    cases = (
+        ("lullaby", 6.2, -60.0),
+        ("ambient pads", 5.4, -60.0),
+        ("minimal mallets", 0.45, None),
+        ("chiptune", 0.75, None),
+    )
+    for k, (style, dur_s, level) in enumerate(cases, start=1):
+        seed = f"{SEED}/faulty/{k}"
+        made = STYLES[style](random.Random(seed), 0)
+        track = own_track("faulty takes", f"faulty take {k}", made, dur_s, seed, f"Faulty take no. {k}")
+        source = f"generator style {style!r}, seed {seed!r}" + (", at -60 dBFS" if level else ", cut short")
+        out.append(replace(track, source=source, planted="degenerate", level_dbfs=level))
+    return out
+
+
+def renderings(
+    root: Path, rights: dict[str, list[str]], by_kind: dict[tuple[str, str], list[Tune]], taken: set[str]
+) -> list[Track]:
+    """Fourteen works in two or three renderings each: same bars, other instruments, key and tempo."""
+    out = []
+    for movement, forces in RENDERED_SCORES:
+        rng = seeded("rendering", movement.work)
+        score = read_musicxml(root / movement.file, movement.last_bar)
+        start = next(
+            s for s in starts_for(score, 8.0, 60 / movement.quarter_bpm * 1.2) if s >= score.bars_q[movement.first_bar]
+        )
+        for k, force in enumerate(forces):
+            faster, semitones = (1.0, 1.2, 0.85)[k], (0, 3, -4)[k]
+            dur_s = durations(rng)[0]
+            track = score_track(movement, score, start, dur_s, force, rights[movement.file], rng, faster, semitones)
+            out.append(replace(track, source=f"{track.source}, tempo x {faster}, {semitones:+d} semitones"))
+    for folder, kind, count, settings in rep.RENDERED_TUNES:
+        pool = readable([t for t in by_kind[folder, kind] if t.text not in taken], kind)
+        while count:
+            tune, score = next(pool)
+            taken.add(tune.text)
+            made = [_rendering(tune, score, kind, s, k) for k, s in enumerate(settings)]
+            if all(made):
+                out += [t for t in made if t]
+                count -= 1
+    return [replace(t, planted="rendering") for t in out]
+
+
+def _rendering(tune: Tune, score: Score, kind: str, setting: Setting, k: int) -> Track | None:
+    rng = seeded("rendering", tune.collection, tune.number)  # the same chance each time: the same bars
+    faster, semitones = (1.0, 1.25, 0.8)[k], (0, 5, -3)[k]
+    first = replace(score, bars_q=score.bars_q[:1])
+    dur_s = round(5.5 + 0.7 * k + 0.2 * rng.random(), 3)
+    track = tune_track(tune, first.transposed(semitones), kind, setting, dur_s, rng, faster)
+    return track and replace(track, source=f"{track.source}, tempo x {faster}, {semitones:+d} semitones")
