@@ -203,6 +203,12 @@ class Callbacks:
         return {"clip": lanes.lane(url, clip_title, clip_note(clip), clip_sound, gains[0]), "track": lane}
 
     def about(self, view: View) -> list[str]:
-        """What the run found about itself, for the method on show."""
+        """What the run found about itself, for the method on show: a line a finding, along training where known."""
         found = self.store.diagnostics(view.method.method_id)
-        return [view.method.description, *(f"{item.meaning}: {item.value:.3g}" for item in found)]
+        lines = {item.name: f"{item.meaning}: " for item in found}
+        several = len({item.checkpoint_step for item in found}) > 1
+        for item in found:
+            step = f" (step {item.checkpoint_step:,})" if several else ""
+            joint = "" if lines[item.name].endswith(": ") else " → "
+            lines[item.name] += f"{joint}{item.value:.3g}{step}"
+        return [view.method.description, *lines.values()]

@@ -110,6 +110,14 @@ class Method:
 
 
 @dataclass(frozen=True)
+class Run:
+    model_sha256: str  # of the weights that every score refers to
+    commit_hash: str | None
+    device: str
+    duration_s: float
+
+
+@dataclass(frozen=True)
 class Moments:
     rate_hz: float
     influence: tuple[float, ...]  # value i covers [i, i + 1) / rate_hz seconds of the track
@@ -117,6 +125,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Diagnostic:
+    checkpoint_step: int  # training step of the weights; the largest is that of the scores
     name: str
     value: float
     meaning: str
@@ -199,9 +208,11 @@ class Store:
             raise UnknownIdError(f"no {what} {row_id} in this store")
         return rows[0]
 
-    def model_sha256(self) -> str:
-        """Of the weights that every score refers to."""
-        return str(self._rows("SELECT model_sha256 FROM runs ORDER BY run_id DESC LIMIT 1")[0][0])
+    def run(self) -> Run:
+        """The run that published this store."""
+        return Run(
+            *self._rows("SELECT model_sha256, commit_hash, device, duration_s FROM runs ORDER BY run_id DESC")[0]
+        )
 
     def methods(self) -> list[Method]:
         rows = self._rows("SELECT method_id, name, label, description FROM methods ORDER BY method_id")
@@ -264,10 +275,10 @@ class Store:
         return Moments(rows[0][0], tuple(rows[0][1])) if rows else None
 
     def diagnostics(self, method_id: int) -> list[Diagnostic]:
-        """Of the weights that the scores refer to: the largest checkpoint step."""
+        """What the run found about itself, by name, then along training."""
         rows = self._rows(
-            "SELECT name, value, meaning FROM diagnostics WHERE method_id = ?"
-            " QUALIFY checkpoint_step = max(checkpoint_step) OVER () ORDER BY name",
+            "SELECT checkpoint_step, name, value, meaning FROM diagnostics WHERE method_id = ?"
+            " ORDER BY name, checkpoint_step",
             method_id,
         )
         return [Diagnostic(*row) for row in rows]

@@ -23,6 +23,14 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"precompute: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("explorer", "precompute"):
+            raise
+        print(
+            f"precompute: {error.name} is not installed; run `make install`, or pip install 'whence[precompute]'",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print("precompute: stopped; start the same command again to go on", file=sys.stderr)
         return 130
@@ -62,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--tracks", type=int, default=30)
     verify.set_defaults(run=_verify)
 
+    report = verbs.add_parser("report", help="write what a store's run found about itself, and print it as a table")
+    report.add_argument("--store", type=Path, default=ROOT / "assets/demo/store.duckdb")
+    report.add_argument("--out", type=Path, default=ROOT / "assets/benchmarks/demo-diagnostics.json")
+    report.set_defaults(run=_report)
+
     look = verbs.add_parser("look", help="draw spectrograms of tracks, reconstructions and clips, and print levels")
     look.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo-full.toml")
     look.add_argument("--picture", type=Path, default=ROOT / "assets/demo/spectrograms.png")
@@ -74,9 +87,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     from precompute.config import RunConfig
+
+    config = RunConfig.load(options.config)  # a mistake in it is told at once, before torch is imported
     from precompute.pipeline import run
 
-    run(RunConfig.load(options.config), audit=options.audit)
+    run(config, audit=options.audit)
 
 
 def _train_demo(options: argparse.Namespace) -> None:
@@ -90,6 +105,12 @@ def _verify(options: argparse.Namespace) -> None:
     from precompute.evaluate.verify import verify
 
     verify(RunConfig.load(options.config), options.store, options.clips, options.tracks)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from precompute.evaluate.report import report
+
+    report(options.store, options.out)
 
 
 def _look(options: argparse.Namespace) -> None:

@@ -106,7 +106,10 @@ def write_audio(model: Model, items: Items, prompts: Sequence[Prompt], folder: P
         encoded = io.BytesIO()  # in memory first: a full disk is then an OSError like any other
         soundfile.write(encoded, wave.T, model.sample_rate, format="FLAC", subtype="PCM_16")
         beside = path.with_suffix(".part")
-        beside.write_bytes(encoded.getvalue())
-        beside.replace(path)
+        try:
+            beside.write_bytes(encoded.getvalue())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
         paths.append(path)
     return paths

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ else:
     import tomli as tomllib
 
 Section = TypeVar("Section")
+NO_WINDOWS_S = 1e6  # longer than any clip: one window
 LAYERS = ("to_kv", "cross_attn", "self_attn", "all")
 MASKS = ("none", "mixed", "dual")
 
@@ -80,6 +81,7 @@ class BankSection:
     def __post_init__(self) -> None:
         _need(self.replicates >= 2, f"[bank] replicates = {self.replicates}: a standard error needs at least 2")
         _need(self.strata >= 1, f"[bank] strata = {self.strata}: must be at least 1")
+        _need(self.draws_per_cell >= 1, f"[bank] draws_per_cell = {self.draws_per_cell}: must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,25 @@ class OutputSection:
 
 @dataclass(frozen=True)
 class DiagnosticsSection:
-    """Checkpoints along training, scored like theta_0 and reported beside it."""
+    """Checkpoints along training, scored like theta_0 (with fewer draws) and reported beside it."""
 
     checkpoints: str = ""  # folder with step-NNNNNN/model.safetensors; empty or absent = theta_0 alone
     final_step: int = 0  # training step of theta_0, for the report
+    replicates: int = 2  # of the noise bank, for the earlier checkpoints
+    cohort: int = 32  # clips of the normalisation cohort, for the earlier checkpoints
+
+    def __post_init__(self) -> None:
+        _need(self.replicates >= 2, f"[diagnostics] replicates = {self.replicates}: must be at least 2")
+        _need(self.cohort >= 2, f"[diagnostics] cohort = {self.cohort}: normalisation needs at least 2 clips")
+
+    def reduced(self, config: RunConfig) -> RunConfig:
+        """The run's settings with these draws, and without windows of the clip."""
+        return replace(
+            config,
+            bank=replace(config.bank, replicates=self.replicates),
+            clips=replace(config.clips, cohort=self.cohort),
+            unlearning=replace(config.unlearning, window_s=NO_WINDOWS_S),
+        )
 
 
 @dataclass(frozen=True)
@@ -181,6 +198,8 @@ class RunConfig:
             sections: dict[str, Any] = {name: _section(name, types[name], table.get(name, {})) for name in types}
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
+        same = sections["bank"].seed == sections["unlearning"].seed
+        _need(not same, f"{path}: seed of [bank] and [unlearning] must differ: their draws are to be independent")
         return cls(**sections, text=text)
 
 

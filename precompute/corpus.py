@@ -111,7 +111,9 @@ def _track(path: Path, line: int, row: dict[str, str]) -> Track:
             raise UserError(f"{path}, line {line}: {name} is empty")
     text: dict[str, object] = {f.name: row[f.name] for f in fields(Track) if f.name in row}
     text["track_id"] = int(number("track_id", int))
-    text["duration_s"] = number("duration_s", float)
+    text["duration_s"] = seconds = number("duration_s", float)
+    if seconds <= 0:
+        raise UserError(f"{path}, line {line}: duration_s = {row['duration_s']!r} must be above 0")
     text["path"] = path.parent / row["path"] if row.get("path") else None
     text["planted"] = row.get("planted") or ""
     text["matched_to"] = int(number("matched_to", int)) if row.get("matched_to") else None

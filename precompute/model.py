@@ -90,6 +90,7 @@ class Model:
         self.network = network.float().eval().requires_grad_(False)
         self.clap = clap
         self.sha256 = sha256
+        self.inputs_sha256 = sha256  # of all that a result depends on; `load` adds config and CLAP
         self.sample_rate = int(config["sample_rate"])  # hertz
         self.sample_size = int(config["sample_size"])  # samples of the padded waveform
         self.channels = int(config.get("audio_channels", 2))
@@ -109,6 +110,7 @@ class Model:
         for path, field in ((config_path, "config"), (checkpoint, "checkpoint")):
             if not path.is_file():
                 raise UserError(f"{path}: not found; [model] {field} must name a file (see README, 'the demo model')")
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
@@ -116,12 +118,18 @@ class Model:
             network = quiet.create_network(config)
             state = {name: value.float() for name, value in load_file(str(checkpoint)).items()}
             network.load_state_dict(state)
-        except (json.JSONDecodeError, KeyError, AssertionError, RuntimeError, ValueError, OSError) as error:
+        except (LookupError, AssertionError, TypeError, RuntimeError, ValueError, OSError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{checkpoint}: does not fit {config_path} ({reason})") from error
         clap = Clap.load(clap_folder, device) if clap_folder is not None else None
+        torch.backends.cuda.matmul.allow_tf32 = False  # differences of losses need fp32
+        torch.backends.cudnn.allow_tf32 = False
         digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-        return cls(network.to(device), config, clap, digest)
+        model = cls(network.to(device), config, clap, digest)
+        files = [config_path, *(sorted(p for p in clap_folder.iterdir() if p.is_file()) if clap_folder else [])]
+        inputs = digest.encode() + b"".join(hashlib.sha256(p.read_bytes()).digest() for p in files)
+        model.inputs_sha256 = hashlib.sha256(inputs).hexdigest()
+        return model
 
     # -- audio <-> latents ---------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from precompute.stages import Corpus, load_clips, load_cohort, load_corpus, load
 
 METHOD_ID = 1
 TARGET_CLIP_ID = 1000  # clips of kind 'track' count up from here
+NO_DECOYS = "No decoys were scored, so no score can be told from noise."
 PACKAGES = ("torch", "stable-audio-tools", "transformers", "numpy", "duckdb", "soundfile")
 
 
@@ -39,6 +40,10 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     model = load_model(config)
     decoys = len(corpus.tracks) - len(corpus.trained)
     print(f"  {len(corpus.trained)} training tracks, {decoys} decoys; model {model.sha256[:12]}", flush=True)
+    note = config.output.note
+    if not decoys:
+        note = f"{note} {NO_DECOYS}".strip()
+        print(f"  {NO_DECOYS}", flush=True)
     method = Unlearning(config.unlearning, len(corpus.trained))
 
     items, key, prompts, clips, scores, target_rows = _score(model, corpus, config, cache, method)
@@ -60,7 +65,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
             "version": [1],
             "track_root": [relative_root(corpus.root, store)],
             "clip_root": [relative_root(clip_folder, store)],
-            "note": [config.output.note or None],
+            "note": [note or None],
         },
         runs=_run_columns(config, model, started, time.monotonic() - began),
         tracks=rows.track_columns(corpus.tracks, analyses, _audio_paths(corpus)),
@@ -99,7 +104,7 @@ def _score(
     trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
     inverse_fisher = preconditioner(model, items[trained], config, cache, key)
     queries = Queries(shown=clips, targets=items[target_rows.tolist()], cohort=cohort)
-    clip_key = fingerprint(key, [p.text for p in prompts], [p.seed for p in prompts], config.clips)
+    clip_key = fingerprint(key, [(p.text, p.seconds, p.seed) for p in prompts], config.clips)
     scores = attribute(model, method, queries, items, inverse_fisher, config, cache, clip_key)
     return items, clip_key, prompts, clips, scores, target_rows
 
@@ -138,7 +143,7 @@ def _diagnose(
             continue
         print(f"diagnostics at training step {step}", flush=True)
         model = load_model(config, path)
-        _, _, _, _, scores, _ = _score(model, corpus, config, cache, method)
+        _, _, _, _, scores, _ = _score(model, corpus, config.diagnostics.reduced(config), cache, method)
         early = rows.calibrated(scores.cells, scores.cohort, corpus.tracks)
         reports[step] = rows.diagnostics(early, target_rows, corpus.tracks, shown)
     for step, report in sorted(reports.items()):

@@ -55,7 +55,7 @@ def publish(contents: StoreContents, path: Path) -> None:
         finally:
             connection.close()
         os.replace(beside, path)
-    except duckdb.IOException as error:
+    except (duckdb.IOException, duckdb.FatalException) as error:  # fatal: a checkpoint that finds no room
         raise UserError(f"{path}: the store could not be written ({str(error).splitlines()[0]})") from error
     except duckdb.ConstraintException as error:
         raise UserError(f"{path}: a result breaks the store's rules ({str(error).splitlines()[0]})") from error

@@ -1,4 +1,4 @@
-"""Keeps the notices of third-party packages out of the output of a run; errors still come through."""
+"""Edges of third-party packages: keeps their notices out of a run's output, and silent casts out of its numbers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ def create_network(config: dict[str, Any]) -> nn.Module:
     """A stable-audio-tools model from its config, without the notices of its imports (flash-attn, pkg_resources)."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
+        from stable_audio_tools.models import transformer
         from stable_audio_tools.models.factory import create_model_from_config
 
+        transformer.flash_attn_func = None  # where it is installed it would cast fp32 attention to fp16, unasked
         return create_model_from_config(config)
 
 

@@ -68,7 +68,7 @@ def load_latents(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) 
     """Latents of all tracks (from audio, or shipped where there is none), and the key that names them by content."""
     shipped = _shipped_latents(config)
     shipped_digest = hashlib.sha256(Path(config.corpus.latents).read_bytes()).hexdigest() if shipped else ""
-    key = fingerprint(model.sha256, audio_digest(corpus.tracks), shipped_digest)
+    key = fingerprint(model.inputs_sha256, audio_digest(corpus.tracks), shipped_digest)
 
     def compute() -> dict[str, np.ndarray]:
         rows = []
@@ -114,7 +114,7 @@ def load_cohort(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) -
 
 def _generated(model: Model, prompts: list[Prompt], config: RunConfig, cache: Cache, what: str) -> Items:
     rows = [(p.text, p.seconds, p.seed) for p in prompts]
-    key = fingerprint(model.sha256, rows, config.clips.steps, config.clips.guidance)
+    key = fingerprint(model.inputs_sha256, rows, config.clips.steps, config.clips.guidance)
 
     def compute() -> dict[str, np.ndarray]:
         return {"latents": generate(model, prompts, config.clips, what).numpy()}

@@ -28,9 +28,10 @@ def verify(config: RunConfig, store_path: Path, clips: int, tracks: int) -> None
     except StoreError as error:
         raise UserError(str(error)) from error
     with contextlib.closing(store):
-        if store.model_sha256() != model.sha256:
+        made_with = store.run().model_sha256
+        if made_with != model.sha256:
             raise UserError(
-                f"{store_path}: made with another model ({store.model_sha256()[:12]}, here {model.sha256[:12]});"
+                f"{store_path}: made with another model ({made_with[:12]}, here {model.sha256[:12]});"
                 " run `python -m precompute run --config precompute/configs/demo-full.toml`"
             )
         method_id = next(m.method_id for m in store.methods() if m.name == Unlearning.name)

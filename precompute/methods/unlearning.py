@@ -21,6 +21,7 @@ from precompute.model import Items, Model, NoiseBank
 
 MASKED = {"none": (False, False), "mixed": (True, False), "dual": (True, True)}  # (M_U, M_L)
 HALVES = 2  # independent halves of the ascent draws
+ASCENT_BATCH = 16  # draws a forward pass
 CHUNK = 1 << 18  # parameters a partial sum: fp32 products, fp64 totals
 
 
@@ -52,18 +53,15 @@ def clip_gradients(model: Model, clip: Items, settings: UnlearningSection, with_
     windows = windows_of(model, settings, valid) if with_windows else [(0, valid)]
     bank = ascent_bank(settings)
     total = torch.zeros(HALVES, len(windows), count(parameters))
-    for half, stratum in bank.cells():
-        t, eps = bank.cell(half, stratum, (model.latent_channels, model.frames))
-        frames = model.frame_loss(clip.latents[0], condition, t, eps).mean(0)
-        for w, (start, end) in enumerate(windows):
-            loss = frames[start:end].sum() / valid
-            total[half, w] += flat_gradient(loss, parameters, keep_graph=w + 1 < len(windows)).cpu()
-    return total / bank.strata
-
-
-def step_scale(settings: UnlearningSection, tracks: int) -> float:
-    """alpha / N: what turns F^-1 grad L(clip) into the change of the weights."""
-    return settings.learning_rate / tracks
+    for half in range(HALVES):
+        draws = [bank.cell(half, stratum, (model.latent_channels, model.frames)) for stratum in range(bank.strata)]
+        for start in range(0, len(draws), ASCENT_BATCH):
+            t, eps = (torch.cat(part) for part in zip(*draws[start : start + ASCENT_BATCH], strict=True))
+            frames = model.frame_loss(clip.latents[0], condition, t, eps).sum(0) / bank.strata
+            for w, (first, end) in enumerate(windows):
+                loss = frames[first:end].sum() / valid
+                total[half, w] += flat_gradient(loss, parameters, keep_graph=w + 1 < len(windows)).cpu()
+    return total
 
 
 def scores_of_track(

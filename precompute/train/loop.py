@@ -72,7 +72,7 @@ def fit(
         parameters, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
     )
     average = {name: p.detach().clone() for name, p in named.items()}
-    start = _resume(folder / f"{name}.pt", named, average, optimiser)
+    start = _resume(folder / f"{name}.pt", model, named, average, optimiser)
     log = (folder / f"{name}.log.jsonl").open("a")
     sums: dict[str, float] = {}
     began = time.monotonic()
@@ -80,6 +80,7 @@ def fit(
         for group in optimiser.param_groups:
             group["lr"] = settings.rate(step)
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+        torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout, where the model has any, draws from here
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
             losses = losses_of(step, generator)
         optimiser.zero_grad(set_to_none=True)
@@ -108,6 +109,7 @@ def fit(
                 "step": done,
                 "model": {key: p.detach() for key, p in named.items()},
                 "average": average,
+                "buffers": dict(model.named_buffers()),  # running statistics
                 "optimiser": optimiser.state_dict(),
             }
             save_atomically(state, folder / f"{name}.pt")
@@ -127,7 +129,11 @@ def averaged(named: dict[str, nn.Parameter], average: dict[str, torch.Tensor]) -
 
 
 def _resume(
-    path: Path, named: dict[str, nn.Parameter], average: dict[str, torch.Tensor], optimiser: torch.optim.Optimizer
+    path: Path,
+    model: nn.Module,
+    named: dict[str, nn.Parameter],
+    average: dict[str, torch.Tensor],
+    optimiser: torch.optim.Optimizer,
 ) -> int:
     """Load a checkpoint where there is one; the step to go on from."""
     if not path.exists():
@@ -135,6 +141,7 @@ def _resume(
     state = torch.load(path, map_location="cpu", weights_only=True)
     _copy_into(named, state["model"])
     average.update({key: value.to(average[key].device) for key, value in state["average"].items()})
+    model.load_state_dict(state["buffers"], strict=False)
     optimiser.load_state_dict(state["optimiser"])
     print(f"{path.stem}: resumed at step {state['step']}", flush=True)
     return int(state["step"])

@@ -173,7 +173,7 @@ def make_store(folder: Path, note: str | None = "demo run: 8 draws, 40 cohort cl
                 "share of decoys among the best 10 by normalised score (0.5 by chance)",
             ),
         ):
-            con.execute("INSERT INTO diagnostics VALUES (1, 100, ?, 0.3, 'an earlier checkpoint')", [name])
+            con.execute("INSERT INTO diagnostics VALUES (1, 100, ?, 0.3, ?)", [name, meaning])
             con.execute("INSERT INTO diagnostics VALUES (1, 2000, ?, ?, ?)", [name, value, meaning])
     return path
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -128,10 +127,18 @@ def test_control_clip_sounds_as_its_track(store):
     assert store.clip_sound(101) == store.track_sound(1)
 
 
-def test_diagnostics_are_of_the_last_checkpoint(store):
+def test_diagnostics_run_along_training(store):
     found = store.diagnostics(1)
-    assert [item.name for item in found] == ["decoys_top10_norm", "decoys_top10_raw"]
-    assert not any(re.search("earlier", item.meaning) for item in found)
+    assert [(item.name, item.checkpoint_step) for item in found] == [
+        ("decoys_top10_norm", 100),
+        ("decoys_top10_norm", 2000),
+        ("decoys_top10_raw", 100),
+        ("decoys_top10_raw", 2000),
+    ]
+
+
+def test_the_run_names_its_model(store):
+    assert store.run().model_sha256 and store.run().device
 
 
 def test_threads_get_their_own_rows(store):

@@ -1,0 +1,64 @@
+"""What a published run found about itself, as JSON to keep and as the table that the README shows. No torch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from precompute.errors import UserError
+
+PERCENT, NUMBER = "{:.0%}", "{:.2f}"
+LINES = (  # of the README's table: text, diagnostic without its suffix, format
+    ("decoys in the top 10", "decoys_top10", PERCENT),
+    ("decoys in the top 40", "decoys_top40", PERCENT),
+    ("training track above decoy (0.5 = chance)", "auc", NUMBER),
+    ("rank of an unlearned training track in its own list, mean of 16", "self_rank", NUMBER),
+    ("correlation between the rankings of different clips", "clip_correlation", NUMBER),
+    ("share of the positive score held by the top 1", "share_top1", PERCENT),
+    ("… by the top 10", "share_top10", PERCENT),
+    ("… by the top 100", "share_top100", PERCENT),
+    ("correlation of score with a track's length", "duration_correlation", NUMBER),
+)
+
+
+def report(store_path: Path, out: Path) -> None:
+    """Write the diagnostics of a store to `out` and print the README's table. Raises UserError."""
+    from explorer.store import Store, StoreError
+
+    try:
+        store = Store(store_path)
+    except StoreError as error:
+        raise UserError(str(error)) from error
+    with contextlib.closing(store):
+        method = store.methods()[0]
+        rows = [vars(item) for item in store.diagnostics(method.method_id)]
+        run = store.run()
+    kept = {
+        "what": f"diagnostics of {store_path.name}, method {method.name}, along training",
+        "command": "python -m precompute run --config precompute/configs/demo-full.toml; python -m precompute report",
+        "hardware": f"{os.cpu_count()} cores, {platform.machine()}, {run.device}; {run.duration_s / 60:.0f} min",
+        "commit": run.commit_hash,
+        "repeats": 1,
+        "rows": rows,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    print(table(rows))
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The README's table: raw and normalised at each kept training step, the last being the shipped weights."""
+    values = {(row["checkpoint_step"], row["name"]): row["value"] for row in rows}
+    steps = sorted({step for step, _ in values})
+    head = [f"{kind}, step {step:,}" for kind in ("raw", "normalised") for step in steps]
+    chance = values[steps[-1], "decoys_chance"]
+    lines = ["| | " + " | ".join(head) + " |", "|---|" + "---|" * len(head)]
+    for text, name, form in LINES:
+        shown = [form.format(values[step, f"{name}_{kind}"]) for kind in ("raw", "norm") for step in steps]
+        said = f"{text} (by chance {chance:.0%})" if name == "decoys_top10" else text
+        lines.append(f"| {said} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
