@@ -43,7 +43,7 @@ def publish(contents: StoreContents, path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    beside.unlink(missing_ok=True)
+    _remove_abandoned(path)
     try:
         connection = duckdb.connect(str(beside), config={"threads": 2})
         try:
@@ -62,6 +62,24 @@ def publish(contents: StoreContents, path: Path) -> None:
     finally:
         beside.unlink(missing_ok=True)
         beside.with_name(beside.name + ".wal").unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Delete what publishing processes that no longer run have left beside the store."""
+    for left in path.parent.glob(f".{path.name}.*.part*"):
+        pid = left.name.removeprefix(f".{path.name}.").split(".")[0]
+        if not pid.isdigit() or int(pid) == os.getpid() or not _runs(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # sends nothing: asks whether it is there
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is, and belongs to somebody else
+        return True
+    return True
 
 
 def _insert(connection: Any, name: str, columns: Columns) -> None:

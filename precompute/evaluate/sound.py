@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ def look(config: RunConfig, picture: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from PIL import Image
 
     model = load_model(config)
     decoys = [t for t in read_manifest(Path(config.corpus.manifest)) if t.is_decoy and t.path is not None]
@@ -56,5 +58,7 @@ def look(config: RunConfig, picture: Path) -> None:
         axis.imshow(librosa.power_to_db(mel, ref=1.0), origin="lower", aspect="auto", vmin=-50, vmax=25, cmap="magma")
         axis.set_title(title[:58], fontsize=7)
     picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, dpi=75)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=75)
+    Image.open(drawn).convert("RGB").quantize(96).save(picture, optimize=True)  # a third of the size
     print(f"drawn: {picture}")

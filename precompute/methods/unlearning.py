@@ -121,7 +121,7 @@ def finite_difference(
     below 1e-6 rounding drowns it, above 1e-3 curvature bends it. The weights are put back exactly.
     """
     parameters = model.parameters(settings.layers)
-    norm = torch.sqrt(sum(p.double().square().sum() for p in parameters.values()))
+    norm = torch.sqrt(sum(p.detach().double().square().sum() for p in parameters.values()))
     factor = float(relative_step * norm / direction.double().norm())
     before = [bank_loss(model, tracks[[i]], settings, bank) for i in range(len(tracks))]
     kept = {name: p.detach().clone() for name, p in parameters.items()}

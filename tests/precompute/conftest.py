@@ -1,0 +1,91 @@
+"""The tiny model, trained once a session by the demo's own code, and one finished run of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+import tiny
+from precompute.cache import Cache
+from precompute.cli import main
+from precompute.config import RunConfig
+from precompute.corpus import Track
+from precompute.model import Items, Model
+from precompute.stages import load_corpus, load_latents, load_model
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LIMIT = 300_000  # parameters of autoencoder and transformer
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is done."""
+
+    root: Path  # corpus, training and models
+    out: Path  # run.toml, store, clips, work
+    config: Path
+    store: Path
+    text: str  # what it printed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def single_thread() -> None:
+    """Tiny tensors are many times slower on two threads than on one."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """16 training tracks, 16 decoys, models trained for 20 steps."""
+    root = tmp_path_factory.mktemp("tiny")
+    tiny.make_model(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def config(tiny_root: Path) -> RunConfig:
+    return RunConfig.load(tiny.write_run(tiny_root, tiny_root / "unit"))
+
+
+@pytest.fixture(scope="session")
+def model(config: RunConfig) -> Model:
+    loaded = load_model(config)
+    assert sum(p.numel() for p in loaded.network.parameters()) <= LIMIT
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def tracks(config: RunConfig) -> list[Track]:
+    """16 training tracks, then 16 decoys."""
+    return load_corpus(config).tracks
+
+
+@pytest.fixture(scope="session")
+def items(config: RunConfig, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Items:
+    """Latents and conditions of `tracks`."""
+    cache = Cache(tmp_path_factory.mktemp("cache"))
+    return load_latents(model, load_corpus(config), config, cache)[0]
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_root: Path) -> Finished:
+    """`precompute run --audit`, as a user starts it."""
+    out = tiny_root / "run"
+    config = tiny.write_run(tiny_root, out)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        code = main(["run", "--config", str(config), "--audit"])
+    assert code == 0
+    return Finished(tiny_root, out, config, out / "store.duckdb", printed.getvalue())
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """For subprocesses that run in another folder."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}

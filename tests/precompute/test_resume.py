@@ -1,0 +1,122 @@
+"""Killed, started again, cut into other shards, given other inputs: the same store, or an honest new one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import tiny
+from precompute import engine
+from precompute.cache import Cache
+from precompute.cli import main
+from precompute.config import BankSection, RunConfig
+from precompute.methods.base import Unlearning
+from precompute.model import Items, Model
+
+
+def rows(store: Path, sql: str) -> list[tuple]:
+    with duckdb.connect(str(store), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_a_second_run_reuses_the_cache_and_publishes_the_same(finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.out, tmp_path / "run")
+    (tmp_path / "run" / "store.duckdb").unlink()
+    cache = tmp_path / "run" / "work" / "cache"
+    before = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
+    # the same depth below the corpus, so that relative paths are equal
+    config = tiny.write_run(finished.root, finished.root / "second", work=f'"{tmp_path}/run/work"')
+    assert main(["run", "--config", str(config)]) == 0
+    assert {path.name: path.stat().st_mtime_ns for path in cache.iterdir()} == before
+    assert tiny.tables(finished.root / "second" / "store.duckdb") == tiny.tables(finished.store)
+
+
+@pytest.mark.parametrize("change", ["seconds", "clap", "model config"])
+def test_no_stale_result_survives_a_changed_input(finished, tmp_path: Path, change: str) -> None:
+    """Other lengths of the prompts, another CLAP or another latent scale: scores are computed anew."""
+    shutil.copytree(finished.root / "model", tmp_path / "model")
+    shutil.copytree(finished.out / "work", tmp_path / "work")
+    config = tiny.write_run(
+        finished.root,
+        tmp_path,
+        config=f'"{tmp_path}/model/model_config.json"',
+        clap=f'"{tmp_path}/model/clap"',
+        checkpoints='""',
+    )
+    prompts = finished.root / "prompts.csv"
+    prompts.write_text(tiny.PROMPTS.replace("1.9", "1.2") if change == "seconds" else tiny.PROMPTS)
+    if change == "clap":
+        path = tmp_path / "model" / "clap" / "model.safetensors"
+        save_file({k: v * 1.1 if "projection" in k else v for k, v in load_file(path).items()}, path, {"format": "pt"})
+    elif change == "model config":
+        path = tmp_path / "model" / "model_config.json"
+        path.write_text(re.sub(r'"scale": 0\.\d+|"scale": [12]\.\d+', '"scale": 0.5', path.read_text(), count=1))
+    before = {path.name for path in (tmp_path / "work" / "cache").iterdir()}
+    try:
+        assert main(["run", "--config", str(config)]) == 0
+    finally:
+        prompts.write_text(tiny.PROMPTS)
+    new = {path.name.rsplit("-", 1)[0] for path in (tmp_path / "work" / "cache").iterdir() if path.name not in before}
+    assert {"clips", "scores-00000", "direction-0002"} <= new
+    pick = "SELECT score FROM scores WHERE clip_id = 3 ORDER BY track_id"
+    assert rows(tmp_path / "store.duckdb", pick) != rows(finished.store, pick)
+
+
+def kill_when(
+    command: list[str], environment: dict[str, str], cwd: Path, cache: Path, pattern: str, count: int
+) -> None:
+    """Start the command; kill -9 it as soon as `count` cache files fit the pattern."""
+    process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(list(cache.glob(pattern))) < count:
+        assert process.poll() is None, f"it ended with {process.returncode} before it could be killed"
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_killed_anywhere_it_goes_on_to_the_same_store(finished, tmp_path: Path, environment: dict[str, str]) -> None:
+    out = finished.root / "killed"
+    config = tiny.write_run(finished.root, out)
+    command = [sys.executable, "-m", "precompute", "run", "--config", str(config)]
+    for pattern, count in (("latents-*.npz", 1), ("direction-*.npz", 5), ("moments-*.npz", 2)):
+        kill_when(command, environment, tmp_path, out / "work" / "cache", pattern, count)
+        assert not (out / "store.duckdb").exists()
+    assert main(["run", "--config", str(config)]) == 0
+    assert tiny.tables(out / "store.duckdb") == tiny.tables(finished.store)
+    for path in (finished.out / "work" / "cache").iterdir():
+        ours, theirs = np.load(path), np.load(out / "work" / "cache" / path.name)
+        assert all(np.array_equal(ours[name], theirs[name], equal_nan=True) for name in ours.files), path.name
+
+
+def test_neither_order_nor_shards_matter(
+    model: Model, items: Items, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(config, bank=BankSection(replicates=2, strata=2))
+    method = Unlearning(small.unlearning, tracks=16)
+    queries = engine.Queries(shown=items[[0, 1]], targets=items[[2]], cohort=items[[3, 4]])
+    curvature = torch.ones(sum(p.numel() for p in model.parameters("all").values()))
+
+    def scores(order: list[int], shard: int) -> engine.Scores:
+        monkeypatch.setattr(engine, "SHARD", shard)
+        cache = Cache(tmp_path / f"{shard}-{order[0]}")
+        return engine.attribute(model, method, queries, items[order], curvature, small, cache, "key")
+
+    order = list(range(20))
+    plain, sharded, turned = scores(order, 16), scores(order, 7), scores(order[::-1], 16)
+    for name, axis in (("cells", 1), ("windows", 1), ("cohort", 1)):
+        wanted = getattr(plain, name)
+        assert np.array_equal(getattr(sharded, name), wanted, equal_nan=True)
+        assert np.array_equal(np.flip(getattr(turned, name), axis), wanted, equal_nan=True)
+    assert plain.score.shape == (3, 20) and np.allclose(np.nansum(plain.windows, 2), plain.score[:2], rtol=1e-3)
