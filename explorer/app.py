@@ -17,7 +17,7 @@ from explorer.components.text import Text, ViewLink
 PAGE_CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 _FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
-_WIDTHS: list[int | str] = [44, 185, 150, 165, 105, 205, 230, 60, 140, 60]  # px, by column of table.table
+_WIDTHS: list[int | str] = [44, 175, 125, 140, 165, 205, 230, 60, 140, 60]  # px, by column of table.table
 
 
 def theme() -> gr.themes.Base:

@@ -76,16 +76,17 @@ CREATE TABLE methods (
 
 -- One row for each (method, clip, track), decoys included, sorted by method, clip, track.
 CREATE TABLE scores (
-    method_id   INTEGER NOT NULL,
-    clip_id     INTEGER NOT NULL,
-    track_id    INTEGER NOT NULL,
-    score       DOUBLE NOT NULL CHECK (isfinite(score)),            -- raw
-    std_error   DOUBLE NOT NULL CHECK (isfinite(std_error) AND std_error >= 0),   -- of `score`, over noise draws
-    score_norm  DOUBLE NOT NULL CHECK (isfinite(score_norm)),       -- z-norm over cohort clips, then t-norm over tracks
-    q_value     DOUBLE NOT NULL CHECK (q_value BETWEEN 0 AND 1),    -- false discovery rate against decoys
-    above_noise BOOLEAN NOT NULL,                                   -- q_value <= 0.10 and score > 2 std_error
-    rank        INTEGER NOT NULL CHECK (rank >= 1),                 -- by score_norm, training tracks and decoys
-    train_rank  INTEGER CHECK (train_rank >= 1),                    -- by score_norm, training tracks only; decoys NULL
+    method_id      INTEGER NOT NULL,
+    clip_id        INTEGER NOT NULL,
+    track_id       INTEGER NOT NULL,
+    score          DOUBLE NOT NULL CHECK (isfinite(score)),          -- raw
+    std_error      DOUBLE NOT NULL CHECK (isfinite(std_error) AND std_error >= 0),  -- of `score`, over noise draws
+    score_norm     DOUBLE NOT NULL CHECK (isfinite(score_norm)),     -- z-norm over cohort clips, then t-norm over tracks
+    std_error_norm DOUBLE NOT NULL CHECK (isfinite(std_error_norm) AND std_error_norm >= 0),  -- of `score_norm`
+    q_value        DOUBLE NOT NULL CHECK (q_value BETWEEN 0 AND 1),  -- false discovery rate of score_norm, from decoys
+    above_noise    BOOLEAN NOT NULL,                                 -- q_value <= 0.10, score_norm > 2 std_error_norm
+    rank           INTEGER NOT NULL CHECK (rank >= 1),               -- by score_norm, training tracks and decoys
+    train_rank     INTEGER CHECK (train_rank >= 1),                  -- by score_norm, training tracks; decoys NULL
     PRIMARY KEY (method_id, clip_id, track_id)
 );
 

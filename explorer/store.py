@@ -248,13 +248,14 @@ class Store:
         return _sound(self._one("clip", clip_id, _CLIP_SOUND))
 
     def scores(self, method_id: int, clip_id: int) -> pd.DataFrame:
-        """Every track of one clip, by `rank`: track_id, is_decoy, score, std_error, score_norm, q_value,
-        above_noise, rank, train_rank (nullable Int64, empty for decoys), raw_rank (by `score`, with decoys).
+        """Every track of one clip, by `rank`: track_id, is_decoy, score, std_error, score_norm, std_error_norm,
+        q_value, above_noise, rank, train_rank (nullable Int64, empty for decoys), raw_rank (by `score`, with decoys).
         """
         return (
             self._con.cursor()
             .execute(
-                "SELECT s.track_id, t.is_decoy, s.score, s.std_error, s.score_norm, s.q_value, s.above_noise,"
+                "SELECT s.track_id, t.is_decoy, s.score, s.std_error, s.score_norm, s.std_error_norm,"
+                " s.q_value, s.above_noise,"
                 " s.rank, s.train_rank, row_number() OVER (ORDER BY s.score DESC, s.track_id) AS raw_rank"
                 " FROM scores s JOIN tracks t USING (track_id) WHERE s.method_id = ? AND s.clip_id = ?"
                 " ORDER BY s.rank, s.track_id",

@@ -36,10 +36,6 @@ def plus_minus(value: float, error: float, digits: int) -> str:
     return f"{value:.{digits}f} ± {error:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def signed(value: float) -> str:
-    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
-
-
 def badge(is_decoy: bool, above_noise: bool) -> str:
     if is_decoy:
         return DECOY_TEXT
@@ -54,8 +50,9 @@ def table(rows: pd.DataFrame, tracks: Mapping[int, Track]) -> dict[str, Any]:
     exponent = power_of_ten(rows["score"])
     unit = 10.0**exponent
     digits = decimals(rows["std_error"] / unit)
+    norm_digits = decimals(rows["std_error_norm"])
     headers = [
-        *("#", "title", "composer", "licence", "normalised", f"raw score ± error{power_text(exponent)}"),
+        *("#", "title", "composer", "licence", "normalised ± error", f"raw score ± error{power_text(exponent)}"),
         *("above noise?", "q", "collection", ID_COLUMN),
     ]
     data: list[list[Any]] = []
@@ -66,9 +63,10 @@ def table(rows: pd.DataFrame, tracks: Mapping[int, Track]) -> dict[str, Any]:
         score, error = float(row.score) / unit, float(row.std_error) / unit
         texts = (track.title, track.composer, track.licence)
         kind = badge(row.is_decoy, row.above_noise)
+        normalised = plus_minus(float(row.score_norm), float(row.std_error_norm), norm_digits)
         last = (track.collection, track.track_id)
         data.append([int(row.place), *texts, float(row.score_norm), score, kind, float(row.q_value), *last])
-        numbers = (signed(row.score_norm), plus_minus(score, error, digits), kind, f"{row.q_value:.2f}")
+        numbers = (normalised, plus_minus(score, error, digits), kind, f"{row.q_value:.2f}")
         shown.append([str(row.place), *texts, *numbers, *map(str, last)])
         muted = row.is_decoy or not row.above_noise
         styling.append([_MUTED if muted else ""] * len(headers))

@@ -33,12 +33,26 @@ def normalise(scores: np.ndarray, cohort: np.ndarray, is_train: np.ndarray) -> n
     with a large gradient is strong with every clip and loses that advantage here. t-norm centres a clip on its
     training tracks.
     """
+    z = (scores - cohort.mean(0)) / _spread(cohort)
+    return (z - z[:, is_train].mean(1, keepdims=True)) / _width(z, is_train)
+
+
+def normalised_error(std_error: np.ndarray, scores: np.ndarray, cohort: np.ndarray, is_train: np.ndarray) -> np.ndarray:
+    """Standard errors [Q, N] of raw scores, in the units of `normalise` (whose centres and widths count as fixed)."""
+    z = (scores - cohort.mean(0)) / _spread(cohort)
+    return std_error / (_spread(cohort) * _width(z, is_train))
+
+
+def _spread(cohort: np.ndarray) -> np.ndarray:
+    """How much each track's score varies over the cohort clips, [N]."""
     spread = cohort.std(0, ddof=1)
-    spread = np.where(spread > 0, spread, 1.0)
-    z = (scores - cohort.mean(0)) / spread
-    trained = z[:, is_train]
-    width = trained.std(1, ddof=1, keepdims=True)
-    return (z - trained.mean(1, keepdims=True)) / np.where(width > 0, width, 1.0)
+    return np.where(spread > 0, spread, 1.0)
+
+
+def _width(z: np.ndarray, is_train: np.ndarray) -> np.ndarray:
+    """How much the training tracks of each clip vary, [Q, 1]."""
+    width = z[:, is_train].std(1, ddof=1, keepdims=True)
+    return np.where(width > 0, width, 1.0)
 
 
 def q_values(scores: np.ndarray, is_train: np.ndarray, is_decoy: np.ndarray) -> np.ndarray:
@@ -59,9 +73,12 @@ def q_values(scores: np.ndarray, is_train: np.ndarray, is_decoy: np.ndarray) -> 
     return np.where(place >= 0, monotone[np.maximum(place, 0)], 1.0)
 
 
-def above_noise(scores: np.ndarray, std_error: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """The only definition anywhere: q-value <= 0.10 and score > 2 standard errors."""
-    return (q <= Q_LIMIT) & (scores > SE_LIMIT * std_error)
+def above_noise(score_norm: np.ndarray, std_error_norm: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """The only definition anywhere: q-value <= 0.10 and score > 2 standard errors, both of the normalised score.
+
+    Asked of the raw score, the second condition would let decoys pass more easily than tracks: theirs are larger.
+    """
+    return (q <= Q_LIMIT) & (score_norm > SE_LIMIT * std_error_norm)
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:

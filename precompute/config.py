@@ -151,12 +151,15 @@ class DiagnosticsSection:
         _need(self.cohort >= 2, f"[diagnostics] cohort = {self.cohort}: normalisation needs at least 2 clips")
 
     def reduced(self, config: RunConfig) -> RunConfig:
-        """The run's settings with these draws, and without windows of the clip."""
+        """The run's settings with these draws, half of the other ones, and without windows of the clip."""
         return replace(
             config,
             bank=replace(config.bank, replicates=self.replicates),
             clips=replace(config.clips, cohort=self.cohort),
-            unlearning=replace(config.unlearning, window_s=NO_WINDOWS_S),
+            fisher=replace(config.fisher, draws=-(-config.fisher.draws // 2)),
+            unlearning=replace(
+                config.unlearning, ascent_draws=config.unlearning.ascent_draws // 4 * 2 or 2, window_s=NO_WINDOWS_S
+            ),
         )
 
 

@@ -77,11 +77,7 @@ def attribute(
     """Directions of every clip, then one pass over the tracks. `key` names model, tracks and clips by content."""
     bank = noise_bank(config.bank)
     key = fingerprint(key, config.unlearning, config.fisher)
-    wholes, windows, cohort = _all_directions(model, method, queries, inverse_fisher, cache, key)
-    window_counts = [len(w) for w in windows]
-    halves = wholes.shape[1]
-    detailed = wholes.flatten(0, 1)  # [Q x HALVES, P]
-    summed = torch.cat([*windows, cohort])  # [all windows + K, P]
+    detailed, summed, window_counts = _all_directions(model, method, queries, inverse_fisher, cache, key)
     cell_rows, sum_rows = [], []
     shards = [range(start, min(start + SHARD, len(tracks))) for start in range(0, len(tracks), SHARD)]
     key = fingerprint(key, config.bank)
@@ -98,7 +94,8 @@ def attribute(
         arrays = cache.get(f"scores-{number:05d}", key, compute)
         cell_rows.append(arrays["cells"])
         sum_rows.append(arrays["sums"])
-    cells = np.concatenate(cell_rows).reshape(len(tracks), bank.replicates, bank.strata, len(wholes), halves)
+    clips = len(queries.shown) + len(queries.targets)
+    cells = np.concatenate(cell_rows).reshape(len(tracks), bank.replicates, bank.strata, clips, -1)
     sums = np.concatenate(sum_rows)  # [N, all windows + K]
     by_window = np.full((len(window_counts), len(tracks), max(window_counts)), np.nan)
     start = 0
@@ -109,29 +106,40 @@ def attribute(
         cells=np.ascontiguousarray(cells.transpose(3, 0, 1, 2, 4)),
         windows=by_window,
         cohort=sums[:, start:].T.copy(),
-        directions=wholes[: len(queries.shown)].mean(1).numpy(),
+        directions=detailed.unflatten(0, (clips, -1))[: len(queries.shown)].mean(1).numpy(),
     )
 
 
 def _all_directions(
     model: Model, method: Method, queries: Queries, inverse_fisher: torch.Tensor, cache: Cache, key: str
-) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
-    """Directions: of shown clips and targets by half [Q, HALVES, P]; of shown clips by window; of the cohort [K, P]."""
-    jobs: list[tuple[str, Items, bool]] = []
+) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """Directions, and how many windows each shown clip has.
+
+    The first tensor [(shown + targets) x HALVES, P] holds whole clips by half of the ascent draws; the second, [all
+    windows + cohort, P], the shown clips by window, then the cohort's clips, over all draws.
+    """
+    jobs: list[tuple[str, Items]] = []
     for kind in ("shown", "targets", "cohort"):
         items: Items = getattr(queries, kind)
-        jobs += [(kind, items[[row]], kind == "shown") for row in range(len(items))]
-    found: dict[str, list[torch.Tensor]] = {"shown": [], "targets": [], "cohort": []}
-    for number, (kind, clip, with_windows) in enumerate(progress("directions", jobs)):
+        jobs += [(kind, items[[row]]) for row in range(len(items))]
+    halves, parts, window_counts = [], [], []
+    for number, (kind, clip) in enumerate(progress("directions", jobs)):
 
-        def compute(clip: Items = clip, with_windows: bool = with_windows) -> dict[str, np.ndarray]:
-            return {"direction": method.directions(model, clip, inverse_fisher, with_windows).numpy()}
+        def compute(kind: str = kind, clip: Items = clip) -> dict[str, np.ndarray]:
+            found = method.directions(model, clip, inverse_fisher, kind == "shown")  # [HALVES, W, P]
+            none = found[:0, 0]
+            by_half = none if kind == "cohort" else found.sum(1)
+            by_window = none if kind == "targets" else found.mean(0)
+            return {"halves": by_half.numpy(), "windows": by_window.numpy()}
 
         arrays = cache.get(f"direction-{number:04d}", key, compute)
-        found[kind].append(torch.from_numpy(arrays["direction"]))
-    wholes = torch.stack([d.sum(1) for d in found["shown"] + found["targets"]])
-    windows = [d.mean(0) for d in found["shown"]]
-    return wholes, windows, torch.stack([d.sum(1).mean(0) for d in found["cohort"]])
+        halves.append(torch.from_numpy(arrays["halves"]))
+        parts.append(torch.from_numpy(arrays["windows"]))
+        if kind == "shown":
+            window_counts.append(len(arrays["windows"]))
+    detailed = torch.cat(halves)
+    del halves  # gigabytes
+    return detailed, torch.cat(parts), window_counts
 
 
 def moments_of(

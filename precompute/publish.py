@@ -14,6 +14,7 @@ from precompute.errors import UserError
 
 Columns = dict[str, Any]  # column name -> list or array, all of one length
 SCHEMA = Path(__file__).resolve().parents[1] / "explorer" / "schema.sql"
+SMALL_ROWS = 1_000_000  # a store with fewer scores takes small blocks: half the bytes
 LISTS = {"moments": "influence", "clip_moments": "influence"}  # finite numbers inside lists, which no CHECK can see
 
 
@@ -45,7 +46,9 @@ def publish(contents: StoreContents, path: Path) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     _remove_abandoned(path)
     try:
-        connection = duckdb.connect(str(beside), config={"threads": 2})
+        small = len(contents.scores["score"]) < SMALL_ROWS
+        options = {"threads": 2, "default_block_size": 16_384 if small else 262_144}
+        connection = duckdb.connect(str(beside), config=options)
         try:
             connection.execute(SCHEMA.read_text(encoding="utf-8"))
             for name, columns in contents.tables().items():

@@ -21,6 +21,7 @@ class Calibrated:
     score: np.ndarray
     std_error: np.ndarray
     score_norm: np.ndarray
+    std_error_norm: np.ndarray
     q_value: np.ndarray
     above_noise: np.ndarray
     rank: np.ndarray
@@ -40,6 +41,7 @@ def calibrated(cells: np.ndarray, cohort: np.ndarray, tracks: Sequence[Track]) -
     score = cells.mean((2, 3, 4))
     std_error = calibrate.standard_error(cells.mean(3).transpose(2, 3, 0, 1))
     score_norm = calibrate.normalise(score, cohort, is_train)
+    std_error_norm = calibrate.normalised_error(std_error, score, cohort, is_train)
     q_value = np.stack([calibrate.q_values(row, is_train, is_decoy) for row in score_norm])
     train_rank = np.zeros(score.shape, dtype=int)
     train_rank[:, trained] = calibrate.ranks(score_norm[:, trained])
@@ -47,8 +49,9 @@ def calibrated(cells: np.ndarray, cohort: np.ndarray, tracks: Sequence[Track]) -
         score=score,
         std_error=std_error,
         score_norm=score_norm,
+        std_error_norm=std_error_norm,
         q_value=q_value,
-        above_noise=calibrate.above_noise(score, std_error, q_value),
+        above_noise=calibrate.above_noise(score_norm, std_error_norm, q_value),
         rank=calibrate.ranks(score_norm),
         train_rank=train_rank,
     )
@@ -65,6 +68,7 @@ def score_columns(found: Calibrated, clip_ids: Sequence[int], tracks: Sequence[T
         "score": found.score.ravel(),
         "std_error": found.std_error.ravel(),
         "score_norm": found.score_norm.ravel(),
+        "std_error_norm": found.std_error_norm.ravel(),
         "q_value": found.q_value.ravel(),
         "above_noise": found.above_noise.ravel(),
         "rank": found.rank.ravel(),
@@ -194,6 +198,8 @@ def diagnostics(
         )
     above = float((found.above_noise[:generated] & trained).sum(1).mean())
     rows.append(("above_noise_mean", above, "training tracks above noise, mean over generated clips"))
+    false = float((found.above_noise[:generated] & is_decoy).sum(1).mean())
+    rows.append(("above_noise_decoys_mean", false, "decoys that meet the same criteria, mean over generated clips"))
     if len(targets):
         own_raw = calibrate.ranks(found.score[generated:])[np.arange(len(targets)), targets]
         own_norm = found.rank[generated:][np.arange(len(targets)), targets]

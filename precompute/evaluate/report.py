@@ -40,7 +40,7 @@ def report(store_path: Path, out: Path) -> None:
     kept = {
         "what": f"diagnostics of {store_path.name}, method {method.name}, along training",
         "command": "python -m precompute run --config precompute/configs/demo-full.toml; python -m precompute report",
-        "hardware": f"{os.cpu_count()} cores, {platform.machine()}, {run.device}; {run.duration_s / 60:.0f} min",
+        "hardware": f"{os.cpu_count()} cores, {platform.machine()}, {run.device}",
         "commit": run.commit_hash,
         "repeats": 1,
         "rows": rows,

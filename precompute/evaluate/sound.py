@@ -59,6 +59,6 @@ def look(config: RunConfig, picture: Path) -> None:
         axis.set_title(title[:58], fontsize=7)
     picture.parent.mkdir(parents=True, exist_ok=True)
     drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=75)
+    figure.savefig(drawn, dpi=60)
     Image.open(drawn).convert("RGB").quantize(96).save(picture, optimize=True)  # a third of the size
     print(f"drawn: {picture}")

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from precompute.config import UnlearningSection
-from precompute.methods import unlearning
+from precompute.methods.unlearning import Unlearning
 from precompute.model import Items, Model, NoiseBank
 
 
@@ -34,37 +33,6 @@ class Method(Protocol):
 
     def settings(self) -> dict[str, Any]:
         """For the record."""
-
-
-class Unlearning:
-    """One Fisher-preconditioned step that unlearns the clip; whose loss rises?"""
-
-    name = "unlearning"
-    label = "Unlearning"
-    description = (
-        "Unlearn the clip by one small step of the model's weights; a track scores by how much its loss rises."
-    )
-    has_moments = True
-
-    def __init__(self, section: UnlearningSection, tracks: int) -> None:
-        """`tracks`: N of the 1/N in the step."""
-        self.section = section
-        self.scale = section.learning_rate / tracks
-
-    def directions(self, model: Model, clip: Items, inverse_fisher: torch.Tensor, windows: bool) -> torch.Tensor:
-        gradients = unlearning.clip_gradients(model, clip, self.section, windows)
-        return gradients * (self.scale * inverse_fisher)
-
-    def gradients(self, model: Model, track: Items, bank: NoiseBank) -> torch.Tensor:
-        return unlearning.track_gradients(model, track, self.section, bank)
-
-    def moments(self, model: Model, track: Items, direction: torch.Tensor, bank: NoiseBank) -> torch.Tensor:
-        return unlearning.track_moments(model, track, direction, self.section, bank)
-
-    def settings(self) -> dict[str, Any]:
-        from dataclasses import asdict
-
-        return {**asdict(self.section), "scale": self.scale}
 
 
 REGISTRY = {Unlearning.name: Unlearning}

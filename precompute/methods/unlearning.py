@@ -5,13 +5,16 @@ is the rise of its loss, tau_i = L(z_i, theta) - L(z_i, theta_0). Three ways to 
 
 (a) `finite_difference`: the two losses, subtracted; the naive twin, used by `--audit` and `verify`.
 (b) `track_moments`: forward-mode derivative along the step; also gives the loss frame by frame.
-(c) `scores_of_track`: the track's gradient, one dot product with every clip's direction; the fast way.
+(c) `dot` of `track_gradients`: a track's gradient once, a product with every clip's direction; the fast way.
 
 Masks follow the paper's "mixed" setting by default: the unlearned clip counts its valid frames only (M_U), tracks are
 scored over all padded frames, as trained.
 """
 
 from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
 
 import torch
 
@@ -62,16 +65,6 @@ def clip_gradients(model: Model, clip: Items, settings: UnlearningSection, with_
                 loss = frames[first:end].sum() / valid
                 total[half, w] += flat_gradient(loss, parameters, keep_graph=w + 1 < len(windows)).cpu()
     return total
-
-
-def scores_of_track(
-    model: Model, track: Items, directions: torch.Tensor, settings: UnlearningSection, bank: NoiseBank
-) -> torch.Tensor:
-    """Way (c). Dot products of one track's gradients with directions [Q, P] -> [R x S cells, Q] float64.
-
-    One backward a cell; cells as in `bank.cells()`. Their mean over cells is the score.
-    """
-    return dot(track_gradients(model, track, settings, bank), directions)
 
 
 def track_gradients(model: Model, track: Items, settings: UnlearningSection, bank: NoiseBank) -> torch.Tensor:
@@ -165,3 +158,32 @@ def track_moments(
         rise[frames:] = 0.0
         rise *= model.frames / frames
     return rise
+
+
+class Unlearning:
+    """One Fisher-preconditioned step that unlearns the clip; whose loss rises?"""
+
+    name = "unlearning"
+    label = "Unlearning"
+    description = (
+        "Unlearn the clip by one small step of the model's weights; a track scores by how much its loss rises."
+    )
+    has_moments = True
+
+    def __init__(self, section: UnlearningSection, tracks: int) -> None:
+        """`tracks`: N of the 1/N in the step."""
+        self.section = section
+        self.scale = section.learning_rate / tracks
+
+    def directions(self, model: Model, clip: Items, inverse_fisher: torch.Tensor, windows: bool) -> torch.Tensor:
+        gradients = clip_gradients(model, clip, self.section, windows)
+        return gradients * (self.scale * inverse_fisher)
+
+    def gradients(self, model: Model, track: Items, bank: NoiseBank) -> torch.Tensor:
+        return track_gradients(model, track, self.section, bank)
+
+    def moments(self, model: Model, track: Items, direction: torch.Tensor, bank: NoiseBank) -> torch.Tensor:
+        return track_moments(model, track, direction, self.section, bank)
+
+    def settings(self) -> dict[str, Any]:
+        return {**asdict(self.section), "scale": self.scale}

@@ -99,6 +99,7 @@ def _scores(clip_id: int, method_id: int, rng: np.random.Generator) -> pd.DataFr
     frame["score"] = np.where(decoy, rng.normal(3e-6, 8e-7, ids.size), rng.normal(1e-6, 8e-7, ids.size))
     frame["std_error"] = rng.uniform(5e-8, 4e-7, ids.size)
     frame["score_norm"] = rng.normal(0, 1, ids.size).clip(-2.2, 2.2)
+    frame["std_error_norm"] = rng.uniform(0.2, 0.4, ids.size)
     frame["q_value"] = 1.0
     strong = {1: [1, 2, 4, 17], 2: [3], 3: [], 101: [1, 11], 102: [2]}[clip_id]
     for i, track_id in enumerate(strong):
@@ -108,7 +109,7 @@ def _scores(clip_id: int, method_id: int, rng: np.random.Generator) -> pd.DataFr
             5.2 - i / 2,
             0.04,
         ]
-    frame["above_noise"] = (frame["q_value"] <= 0.10) & (frame["score"] > 2 * frame["std_error"])
+    frame["above_noise"] = (frame["q_value"] <= 0.10) & (frame["score_norm"] > 2 * frame["std_error_norm"])
     frame["rank"] = frame["score_norm"].rank(ascending=False, method="first").astype(int)
     train = frame["score_norm"].where(~decoy).rank(ascending=False, method="first")
     frame["train_rank"] = train.astype("Int64")

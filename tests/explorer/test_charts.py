@@ -19,6 +19,7 @@ def frame(train: list[float], decoys: list[float] = (), above: int = 0, raw: lis
     scores = pd.DataFrame({"track_id": np.arange(1, norm.size + 1), "is_decoy": is_decoy, "score_norm": norm})
     scores["score"] = norm * 1e-6 if raw is None else raw
     scores["std_error"] = 1e-7
+    scores["std_error_norm"] = 0.3
     scores["q_value"] = 0.5
     scores["rank"] = scores["score_norm"].rank(ascending=False, method="first").astype(int)
     scores["raw_rank"] = scores["score"].rank(ascending=False, method="first").astype(int)

@@ -165,6 +165,18 @@ def test_correlation_with_a_property() -> None:
     assert calibrate.correlation_with(scores, np.array([5.0, 6, 90])) == pytest.approx(0)
 
 
+def test_normalised_errors_follow_their_scores() -> None:
+    """Moving raw scores by k raw standard errors moves normalised ones by k normalised errors."""
+    rng = np.random.default_rng(3)
+    scores, cohort, error = rng.normal(size=(1, 200)), rng.normal(size=(50, 200)) * 3, rng.uniform(0.1, 0.2, (1, 200))
+    is_train = np.arange(200) < 199  # the last is outside what centres and scales
+    moved = scores.copy()
+    moved[0, -1] += 2 * error[0, -1]
+    rise = calibrate.normalise(moved, cohort, is_train) - calibrate.normalise(scores, cohort, is_train)
+    assert rise[0, -1] == pytest.approx(2 * calibrate.normalised_error(error, scores, cohort, is_train)[0, -1])
+    assert np.abs(rise[0, :-1]).max() < 1e-12
+
+
 def test_above_noise_needs_both() -> None:
     q = np.array([0.10, 0.11, 0.05, 0.05])
     found = calibrate.above_noise(np.array([3.0, 3.0, 2.0, -9.0]), np.array([1.0, 1, 1, 1]), q)

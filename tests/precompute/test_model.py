@@ -247,6 +247,6 @@ def test_stereo_goes_through_the_same_code(stereo: Model) -> None:
     for parameter in stereo.network.model.parameters():  # the output layer starts at zero: no gradients behind it
         parameter.data += 0.02 * torch.randn_like(parameter)
     direction = unlearning.clip_gradients(stereo, items[[0]], section, with_windows=False).sum((0, 1))
-    score = unlearning.scores_of_track(stereo, items[[1]], direction[None], section, bank).mean()
+    score = tiny.scores_of_track(stereo, items[[1]], direction[None], section, bank).mean()
     rise = unlearning.track_moments(stereo, items[[1]], direction, section, bank)
     assert float(rise.mean()) == pytest.approx(float(score), rel=1e-4) and float(score) != 0

@@ -62,7 +62,7 @@ def test_ranks_follow_the_normalised_score(finished) -> None:
 
 
 def test_above_noise_holds_for_every_row(finished) -> None:
-    table = rows(finished.store, "SELECT score, std_error, q_value, above_noise FROM scores")
+    table = rows(finished.store, "SELECT score_norm, std_error_norm, q_value, above_noise FROM scores")
     assert all(above == (q <= 0.10 and score > 2 * error) for score, error, q, above in table)
     assert all(error > 0 for _, error, _, _ in table)
 

@@ -9,11 +9,11 @@ import torch
 from precompute.config import FisherSection, RunConfig, UnlearningSection
 from precompute.fisher import diagonal_fisher, inverse
 from precompute.methods.base import Unlearning
-from precompute.methods.unlearning import scores_of_track
 from precompute.model import Items, Model, NoiseBank
 from precompute.stages import load_model
 from precompute.train.diffusion import DiffusionLoss, mean_loss
 from precompute.train.loop import LoopSettings, fit
+from tiny import scores_of_track
 
 TARGETS = [0, 2, 4, 6, 8, 10, 12, 14]
 

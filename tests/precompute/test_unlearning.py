@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import tiny
 from precompute.config import BankSection, RunConfig, UnlearningSection
 from precompute.engine import noise_bank
 from precompute.errors import UserError
@@ -40,7 +41,7 @@ def direction(model: Model, items: Items, method: Unlearning, inverse_fisher: to
 @pytest.fixture(scope="module")
 def fast(model: Model, items: Items, direction: torch.Tensor) -> torch.Tensor:
     """Way (c) for every track, [N] float64."""
-    rows = [unlearning.scores_of_track(model, items[[i]], direction[None], SECTION, BANK) for i in range(len(items))]
+    rows = [tiny.scores_of_track(model, items[[i]], direction[None], SECTION, BANK) for i in range(len(items))]
     return torch.stack(rows).mean(1)[:, 0]
 
 
@@ -66,7 +67,7 @@ def test_gradient_products_equal_the_forward_derivative(
 def test_both_ways_agree_under_every_mask(model: Model, items: Items, direction: torch.Tensor, mask: str) -> None:
     section = replace(SECTION, mask=mask)
     row = int(items.valid_frames.argmin())
-    score = unlearning.scores_of_track(model, items[[row]], direction[None], section, BANK).mean()
+    score = tiny.scores_of_track(model, items[[row]], direction[None], section, BANK).mean()
     rise = unlearning.track_moments(model, items[[row]], direction, section, BANK)
     assert float(rise.mean()) == pytest.approx(float(score), rel=1e-4)
     padded = rise[int(items.valid_frames[row]) :]

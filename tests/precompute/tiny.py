@@ -214,3 +214,10 @@ def tables(store: Path) -> dict[str, list[tuple]]:
     with duckdb.connect(str(store), read_only=True) as connection:
         names = [row[0] for row in connection.execute("SHOW TABLES").fetchall()]
         return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in names if name != "runs"}
+
+
+def scores_of_track(model, track, directions, section, bank):
+    """Way (c) for one track: cells of the bank x directions [Q, P], as the engine does it."""
+    from precompute.methods.unlearning import dot, track_gradients
+
+    return dot(track_gradients(model, track, section, bank), directions)
