@@ -1,0 +1,198 @@
+"""The repository as a whole: sizes, import rules, commands that the README names, versions, leftovers."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED_BYTES = 54_000_000  # data/ + assets/ together, for good
+LINES = 320  # of a source file; more is two rooms
+HEAVY = {
+    "torch",
+    "torchaudio",
+    "torchvision",
+    "librosa",
+    "laion_clap",
+    "stable_audio_tools",
+    "transformers",
+    "precompute",
+}
+TEXT = {".py", ".md", ".toml", ".txt", ".sql", ".js", ".css", ".cff", ""}
+DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+
+
+@cache
+def files() -> list[Path]:
+    """What git holds, or would with the next commit."""
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+@cache
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z][a-z-]*):(?!=)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+
+
+def test_shipped_files_keep_their_budget():
+    shipped = [path for path in files() if path.relative_to(ROOT).parts[0] in ("data", "assets")]
+    total = sum(path.stat().st_size for path in shipped)
+    assert total <= SHIPPED_BYTES, f"data/ and assets/ hold {total / 1e6:.1f} MB"
+
+
+def test_nothing_strange_at_the_top():
+    known = set("pyproject.toml README.md explorer precompute data tests assets .ci .gitignore".split())
+    known |= set("LICENSE CHANGELOG.md CONTRIBUTING.md CITATION.cff Makefile constraints.txt".split())
+    top = {path.relative_to(ROOT).parts[0] for path in files()}
+    assert {name for name in top - known if not name.startswith(".")} == set()
+
+
+def test_explorer_imports_nothing_heavy():
+    for path in sources("explorer"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            heavy = {name.split(".")[0] for name in names} & HEAVY
+            assert not heavy, f"{path.relative_to(ROOT)}, line {node.lineno}: imports {heavy}"
+
+
+def test_precompute_takes_the_store_alone_from_explorer():
+    for path in sources("precompute"):
+        text = path.read_text(encoding="utf-8")
+        modules = re.findall(r"^\s*(?:from|import) (explorer[\w.]*)(?: import ([\w, ]+))?", text, re.M)
+        for module, names in modules:
+            assert module == "explorer.store" or (module, names) == ("explorer", "store"), path.relative_to(ROOT)
+
+
+def test_files_stay_small():
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in sources("explorer", "precompute", "tests", "data/demo")
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > LINES
+    }
+    assert not long, f"more than {LINES} lines"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documented_commands_exist(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text, re.M))
+    assert named <= make_targets(), named - make_targets()
+    verbs = set(re.findall(r"python -m precompute ([a-z][a-z-]+)", text))
+    known = set(re.findall(r'add_parser\(\s*"([a-z-]+)"', (ROOT / "precompute/cli.py").read_text(encoding="utf-8")))
+    assert verbs <= known, verbs - known
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documented_files_exist(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    linked = {target for target in re.findall(r"\]\(([^)#:]+)\)", text)}
+    linked |= set(re.findall(r"`((?:explorer|precompute|data/demo|assets|tests)/[\w./-]+\.\w+)`", text))
+    assert {name for name in linked if not (ROOT / name).exists()} == set()
+
+
+def test_readme_has_every_figure():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"@@\w+@@", text) == []
+
+
+def test_constraints_cover_what_is_asked_for():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    tested = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    by_name = {requirement.name.lower(): requirement for requirement in tested}
+    assert not [r.name for r in tested if r.extras], "pip refuses extras in constraints"
+    asked = [*project()["dependencies"], *(r for group in project()["optional-dependencies"].values() for r in group)]
+    for requirement in map(Requirement, asked):
+        if requirement.marker and not requirement.marker.evaluate({"python_version": "3.11"}):
+            continue
+        exact = by_name.get(requirement.name.lower())
+        assert exact, f"{requirement.name} is not in constraints.txt"
+        for specifier in exact.specifier:
+            if specifier.operator == "==":
+                assert Version(specifier.version) in requirement.specifier, f"{exact} against {requirement}"
+
+
+def test_constraints_of_the_explorer_leave_numpy_and_pandas_free():
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    first, found, second = text.partition("\n# Part 2")
+    assert found and "# Part 2" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert not re.search(r"^(numpy|pandas|torch)==", first, re.M) and re.search(r"^numpy==", second, re.M)
+
+
+def test_one_version_everywhere():
+    version = project()["version"]
+    assert f'__version__ = "{version}"' in (ROOT / "explorer/__init__.py").read_text(encoding="utf-8")
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_no_leftovers():
+    unfinished = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX)\b|<<<<" r"<<<|breakpoint\(\)")
+    machine = re.compile(r"(?<![\w.~])/(?:work|root|home|Users)/\w")  # a path of somebody's machine
+    for path in files():
+        if path.suffix in TEXT and path != Path(__file__) and path.stat().st_size < 1_000_000:
+            text = path.read_text(encoding="utf-8")
+            for number, line in enumerate(text.splitlines(), start=1):
+                fault = unfinished.search(line) or machine.search(line)
+                assert not fault, f"{path.relative_to(ROOT)}, line {number}: {fault and fault.group()}"
+
+
+def test_make_lists_its_targets():
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert all(f"make {target} " in done.stdout for target in make_targets())
+
+
+@pytest.mark.slow
+def test_wheel_holds_code_and_its_data(tmp_path):
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-cache-dir"]
+    copy = tmp_path / "source"
+    copy.mkdir()
+    for path in files():
+        if path.relative_to(ROOT).parts[0] in (
+            "explorer",
+            "precompute",
+            "pyproject.toml",
+            "README.md",
+            "LICENSE",
+            "tests",
+        ):
+            target = copy / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    subprocess.run([*command, "-w", str(tmp_path), str(copy)], check=True, timeout=300)
+    with zipfile.ZipFile(next(tmp_path.glob("whence-*.whl"))) as wheel:
+        held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    kinds = {".py", ".sql", ".js", ".css", ".toml", ".json"}
+    wanted = {p.relative_to(ROOT).as_posix() for f in ("explorer", "precompute") for p in (ROOT / f).rglob("*")}
+    assert held == {name for name in wanted if Path(name).suffix in kinds}
