@@ -20,6 +20,7 @@ else:
 
 Section = TypeVar("Section")
 NO_WINDOWS_S = 1e6  # longer than any clip: one window
+RESULTS = 2  # count up when a stage computes or keeps its result otherwise: old caches are then left alone
 LAYERS = ("to_kv", "cross_attn", "self_attn", "all")
 MASKS = ("none", "mixed", "dual")
 
@@ -240,5 +241,5 @@ def fingerprint(*parts: Any) -> str:
             return {k: v for k, v in asdict(value).items() if k != "text"}
         return value
 
-    data = json.dumps([plain(p) for p in parts], sort_keys=True, default=str)
+    data = json.dumps([RESULTS, *(plain(p) for p in parts)], sort_keys=True, default=str)
     return hashlib.sha256(data.encode()).hexdigest()[:16]

@@ -83,6 +83,12 @@ class NoiseBank:
         return [(r, s) for r in range(self.replicates) for s in range(self.strata)]
 
 
+def v_objective(z: torch.Tensor, t: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the network sees and what it should predict, [B, C, F] each, for latents z and noise eps at times t [B]."""
+    alpha, sigma = torch.cos(t * math.pi / 2)[:, None, None], torch.sin(t * math.pi / 2)[:, None, None]
+    return alpha * z + sigma * eps, alpha * eps - sigma * z
+
+
 class Model:
     """A text-to-music latent diffusion transformer as trained: theta_0."""
 
@@ -212,14 +218,14 @@ class Model:
         """
         z = latents.to(self.device).expand(len(t), -1, -1)
         t, eps = t.to(self.device), eps.to(self.device)
-        alpha, sigma = torch.cos(t * math.pi / 2)[:, None, None], torch.sin(t * math.pi / 2)[:, None, None]
+        noised, target = v_objective(z, t, eps)
         one = {key: None if v is None else v.expand(len(t), *v.shape[1:]) for key, v in condition.items()}
         options = {"use_checkpointing": False, **one}
         if weights is None:
-            predicted = self.network.model(alpha * z + sigma * eps, t, **options)
+            predicted = self.network.model(noised, t, **options)
         else:
-            predicted = functional_call(self.network.model, weights, (alpha * z + sigma * eps, t), options)
-        return (predicted - (alpha * eps - sigma * z)).square().mean(1)
+            predicted = functional_call(self.network.model, weights, (noised, t), options)
+        return (predicted - target).square().mean(1)
 
     def loss(
         self,

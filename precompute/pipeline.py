@@ -58,7 +58,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     store = Path(config.output.store)
     clip_folder = Path(config.output.clips)
     clip_paths = write_audio(model, clips, prompts, clip_folder)
-    analyses = _analyses(corpus, cache)
+    analyses = _analyses(corpus)
     window_s = max(1, round(config.unlearning.window_s * model.frame_rate)) / model.frame_rate
     contents = StoreContents(
         store_info={
@@ -151,7 +151,7 @@ def _diagnose(
     return reports
 
 
-def _analyses(corpus: Corpus, cache: Cache) -> dict[int, Analysis]:
+def _analyses(corpus: Corpus) -> dict[int, Analysis]:
     """Loudness, peaks and hashes of all audio at hand."""
     found = {}
     for track in progress("loudness and peaks", [t for t in corpus.tracks if t.path]):
@@ -178,8 +178,12 @@ def _run_columns(config: RunConfig, model: Model, started: datetime, seconds: fl
 
 
 def _commit() -> str | None:
-    here = Path(__file__).resolve().parent
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    """Hash of the code's commit, with '-dirty' where files differ from it; None outside a git checkout."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git on this machine
+        return None
     return done.stdout.strip() or None
 
 

@@ -55,7 +55,7 @@ class AutoencoderLoss:
         return torch.stack(rows)
 
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        target = self.batch(generator)
+        target = self.batch(generator).to(next(self.autoencoder.parameters()).device)
         latents = self.autoencoder.encode(target)
         noise = torch.randn(latents.shape, generator=generator).to(latents.device)
         estimate = self.autoencoder.decode(latents + LATENT_NOISE * noise)
@@ -76,7 +76,7 @@ def reconstruction_quality(autoencoder: nn.Module, audio: list[torch.Tensor]) ->
     snr, si_sdr, distance = [], [], []
     for wave in audio:
         length = wave.shape[-1] // autoencoder.downsampling_ratio * autoencoder.downsampling_ratio
-        target = wave[None, :, :length]
+        target = wave[None, :, :length].to(next(autoencoder.parameters()).device)
         estimate = autoencoder.decode(autoencoder.encode(target))
         x, y = target.flatten().double(), estimate.flatten().double()
         snr.append(10 * torch.log10(x.square().sum() / (x - y).square().sum()))

@@ -98,11 +98,11 @@ class ClapLoss:
 
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         rows = torch.randint(len(self.captions), (BATCH,), generator=generator).tolist()
-        mel = torch.stack([self._augment(self.mel[i], generator) for i in rows])
+        mel = torch.stack([self._augment(self.mel[i], generator) for i in rows]).to(self.model.device)
         texts = [self.captions[i] for i in rows]
         audio = F.normalize(audio_features(self.model, mel), dim=-1)
         words = F.normalize(text_features(self.model, self.tokenizer, texts), dim=-1)
-        same = torch.tensor([[float(a == b) for b in texts] for a in texts])
+        same = torch.tensor([[float(a == b) for b in texts] for a in texts], device=self.model.device)
         wanted = same / same.sum(1, keepdim=True)
         logits = self.model.logit_scale_a.exp().clamp(max=50) * audio.float() @ words.float().T
         loss = 0.5 * (F.cross_entropy(logits, wanted) + F.cross_entropy(logits.T, wanted))
@@ -124,9 +124,9 @@ def retrieval_accuracy(model: nn.Module, tokenizer: object, mel: torch.Tensor, c
     """How often a recording's own caption is the nearest, or among the ten nearest, of all distinct captions."""
     distinct = sorted(set(captions))
     words = F.normalize(text_features(model, tokenizer, distinct), dim=-1)
-    audio = torch.cat([F.normalize(audio_features(model, part), dim=-1) for part in mel.split(64)])
+    audio = torch.cat([F.normalize(audio_features(model, part), dim=-1) for part in mel.to(model.device).split(64)])
     order = (audio @ words.T).argsort(1, descending=True)
-    own = torch.tensor([distinct.index(c) for c in captions])[:, None]
+    own = torch.tensor([distinct.index(c) for c in captions], device=order.device)[:, None]
     place = (order == own).float().argmax(1)
     return {
         "top1": (place < 1).float().mean().item(),

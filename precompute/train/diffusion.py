@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import nn
 
-from precompute.model import Items, Model, NoiseBank
+from precompute.model import Items, Model, NoiseBank, v_objective
 
 BATCH = 24
 CAPTION_DROPOUT = 0.1  # for guidance at sampling time
@@ -25,13 +23,14 @@ class DiffusionLoss:
         items = self.items[rows]
         t = (torch.arange(BATCH) + torch.rand(BATCH, generator=generator)) / BATCH  # one draw a stratum
         t = t[torch.randperm(BATCH, generator=generator)]
-        z, eps = items.latents, torch.randn(items.latents.shape, generator=generator)
+        eps = torch.randn(items.latents.shape, generator=generator)
         condition = self.model.condition(items)
         kept = (torch.rand(BATCH, generator=generator) >= CAPTION_DROPOUT).float()[:, None, None]
-        condition["cross_attn_cond"] = condition["cross_attn_cond"] * kept
-        alpha, sigma = torch.cos(t * math.pi / 2)[:, None, None], torch.sin(t * math.pi / 2)[:, None, None]
-        predicted = self.network.model(alpha * z + sigma * eps, t, use_checkpointing=False, **condition)
-        loss = (predicted.float() - (alpha * eps - sigma * z)).square().mean()
+        condition["cross_attn_cond"] = condition["cross_attn_cond"] * kept.to(self.model.device)
+        z, t, eps = (tensor.to(self.model.device) for tensor in (items.latents, t, eps))
+        noised, target = v_objective(z, t, eps)
+        predicted = self.network.model(noised, t, use_checkpointing=False, **condition)
+        loss = (predicted.float() - target).square().mean()
         return {"loss": loss}
 
 
