@@ -1,3 +1,3 @@
 """Whence explorer: hear whose music is in a generated clip. Reads one DuckDB store; needs no torch."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

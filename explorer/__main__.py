@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from explorer.settings import Settings, SettingsError, default_store
+from explorer.settings import (
+    PASSWORD_VARIABLE,
+    Settings,
+    SettingsError,
+    default_store,
+    is_loopback,
+    read_password,
+    readable_by_others,
+)
 from explorer.store import StoreError
 
 PORTS_TRIED = 50
@@ -23,13 +32,36 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     parser.add_argument("--host", default=Settings.host, help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=Settings.port, help="first port to try (default: %(default)s)")
     parser.add_argument(
+        "--password-file",
+        type=Path,
+        metavar="PATH",
+        help=f"ask for the password on the first line of this file; it wins over the variable {PASSWORD_VARIABLE}",
+    )
+    parser.add_argument(
         "--i-know",
         action="store_true",
         dest="allow_remote",
-        help="listen beyond this machine, without any password",
+        help="listen beyond this machine although no password is set",
     )
     options = parser.parse_args(arguments)
-    return Settings(options.store or default_store(), options.host, options.port, options.allow_remote)
+    password = read_password(options.password_file, os.environ)
+    if options.password_file and readable_by_others(options.password_file):
+        print(
+            f"explorer: others can read the password file: chmod 600 {options.password_file}",
+            file=sys.stderr,
+        )
+    store = options.store or default_store()
+    return Settings(store, options.host, options.port, options.allow_remote, password)
+
+
+def notes(settings: Settings) -> list[str]:
+    """What to know about who can listen: one sentence a line."""
+    if settings.password is None:
+        reach = "" if is_loopback(settings.host) else ": whoever reaches this machine can listen"
+        return [f"no password is asked for{reach}"]
+    if is_loopback(settings.host):
+        return ["a password is asked for"]
+    return ["a password is asked for", "over http it travels unencrypted: put a TLS proxy in front"]
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -39,7 +71,8 @@ def bind(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in range(port, min(port + PORTS_TRIED, 65536)):
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # Named as TCP: only then does asyncio send small answers at once, instead of after 40 ms.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host.strip("[]"), candidate))
@@ -73,8 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if port != settings.port:
         print(f"explorer: port {settings.port} is taken, using {port}")
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    for note in notes(settings):
+        print(f"explorer: {note}")
     print(f"explorer: {settings.store} at http://{shown}:{port}  (Ctrl+C stops)", flush=True)
-    uvicorn.Server(uvicorn.Config(server, log_level="warning")).run(sockets=[listener])
+    uvicorn.Server(uvicorn.Config(server, log_level="warning", server_header=False)).run(sockets=[listener])
     return 0
 
 

@@ -2,147 +2,196 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import orjson
 
-from explorer.callbacks import CAVEAT, BadEventError, Callbacks, View, clip_label
-from explorer.charts import NORMALISED, RAW
+from explorer.callbacks import Callbacks
 from explorer.components.curve import ScoreCurve
-from explorer.components.player import Audition
-from explorer.components.text import Text, ViewLink
+from explorer.components.overview import ClipOverview
+from explorer.components.player import Player
+from explorer.components.table import TrackTable
+from explorer.components.text import Text, ThemeSwitch, ViewLink
+from explorer.page import CAVEAT, Page, clip_label
+from explorer.ranking import NORMALISED, RAW
+from explorer.view import TABS, BadEventError, View
 
-PAGE_CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
+# After every event Gradio's queue would sum up its last 10,000 for a dashboard that is closed here: 20 ms and more.
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
+
+EVENTS_AT_ONCE = 4  # of all listeners; more than some cores can work at only get in each other's way
+
+HERE = Path(__file__).parent
+PAGE_CSS = (HERE / "page.css").read_text(encoding="utf-8")
+GUIDE, GLOSSARY = ((HERE / name).read_text(encoding="utf-8") for name in ("guide.md", "glossary.md"))
+SIGN_OUT = '<form method="post" action="/signout"><button>Sign out</button></form>'
+_FONTS = ("Inter", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
-_WIDTHS: list[int | str] = [44, 175, 125, 140, 165, 205, 230, 60, 140, 60]  # px, by column of table.table
 
 
 def theme() -> gr.themes.Base:
-    """Own colours, the system's fonts: nothing is fetched from elsewhere."""
+    """Own colours; fonts of our own or of the system: nothing is fetched from elsewhere."""
     return gr.themes.Base(primary_hue="teal", neutral_hue="stone", radius_size="lg", font=_FONTS, font_mono=_MONO).set(
         body_background_fill="*neutral_50",
         body_background_fill_dark="*neutral_950",
+        background_fill_primary_dark="*neutral_900",
         button_primary_background_fill="*primary_700",
-        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
         button_primary_text_color="white",
         color_accent="*primary_600",
         block_border_width="0px",
         block_shadow="none",
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_400",
+        block_label_text_color="*neutral_700",
+        block_label_text_color_dark="*neutral_300",
+        input_placeholder_color="*neutral_500",
     )
 
 
-def build_app(callbacks: Callbacks) -> gr.Blocks:
-    """The page over one store."""
-    info = callbacks.store.info
+def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
+    """The page over one store; with a password it offers to sign out."""
+    page, info = Page(callbacks), callbacks.store.info
     with gr.Blocks(title="Whence", fill_width=True, analytics_enabled=False) as blocks:
         with gr.Row(elem_id="top"):
             gr.Markdown("# Whence\nWhose music is in this generated clip?", elem_id="name")
+            if can_sign_out:
+                gr.HTML(SIGN_OUT, elem_id="signout")
+            ThemeSwitch(elem_id="theme")
             link = ViewLink(elem_id="link")
         if info.note:
             Text([f"About this store: {info.note}"], elem_id="note")
-        with gr.Row(elem_id="choice"):
-            clip = gr.Dropdown(
-                [(clip_label(item), item.clip_id) for item in callbacks.clips],
-                label="Clip",
-                elem_id="clip",
-                scale=3,
-                min_width=300,
-            )
-            method = gr.Dropdown(
-                [(item.label, item.name) for item in callbacks.methods],
-                label="Method",
-                elem_id="method",
-                scale=1,
-            )
-        verdict = Text(elem_id="verdict")
-        with gr.Column(elem_classes="card"):
-            player = Audition(elem_id="player")
-        with gr.Column(elem_classes="card"):
-            gr.Markdown("## Influence score, strongest first")
-            order = gr.Radio(
-                [("normalised scores", NORMALISED), ("raw scores", RAW)],
-                value=NORMALISED,
-                label="Order by",
-                show_label=False,
-                container=False,
-                elem_id="order",
-            )
-            curve = ScoreCurve(elem_id="curve")
-            summary = Text(elem_id="summary")
-        with gr.Column(elem_classes="card"):
-            gr.Markdown("## Top tracks")
-            decoys = gr.Checkbox(
-                False, label="show decoys (never heard by the model)", container=False, elem_id="decoys"
-            )
-            table = gr.Dataframe(
-                interactive=False,
-                elem_id="table",
-                show_label=False,
-                column_widths=_WIDTHS,
-                max_height=460,
-                buttons=[],
-            )
-            Text([CAVEAT], elem_id="caveat")
-        with gr.Accordion("What this run found about itself", open=False, elem_id="about"):
-            about = Text(elem_id="findings")
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Listen", id="listen"):
+                with gr.Row(elem_id="choice"):
+                    clip = gr.Dropdown(
+                        [(clip_label(item), item.clip_id) for item in callbacks.clips],
+                        label="Clip",
+                        elem_id="clip",
+                        scale=3,
+                        min_width=280,
+                    )
+                    method = gr.Dropdown(
+                        [(item.label, item.name) for item in callbacks.methods],
+                        label="Method",
+                        elem_id="method",
+                        visible=len(callbacks.methods) > 1,
+                        scale=1,
+                        min_width=160,
+                    )
+                verdict = Text(elem_id="verdict")
+                with gr.Column(elem_classes="card"):
+                    player = Player(elem_id="player")
+                with gr.Column(elem_classes="card"):
+                    gr.Markdown("## How the score is spread")
+                    order = gr.Radio(
+                        [("normalised scores", NORMALISED), ("raw scores", RAW)],
+                        value=NORMALISED,
+                        label="Order by",
+                        show_label=False,
+                        container=False,
+                        elem_id="order",
+                    )
+                    summary = Text(elem_id="summary")
+                    curve = ScoreCurve(elem_id="curve")
+                with gr.Column(elem_classes="card"):
+                    gr.Markdown("## Tracks")
+                    table = TrackTable(elem_id="table")
+                    Text([CAVEAT], elem_id="caveat")
+                with gr.Accordion("What this run found about itself", open=False, elem_id="about"):
+                    about = Text(elem_id="findings")
+            with gr.Tab("All clips", id="clips"), gr.Column(elem_classes="card"):
+                gallery = ClipOverview(elem_id="overview")
+            with gr.Tab("How to read this", id="guide"), gr.Row(elem_id="guide"):
+                for text in (GUIDE, GLOSSARY):
+                    with gr.Column(elem_classes="card"):
+                        gr.Markdown(text)
 
-        controls = [clip, method, order, decoys]
-        rendered = [verdict, player, curve, summary, table, about, link]
-        chosen = gr.State(None)  # the track on show: every other part of the view is in a control
-        options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        # Part of the page -> its value for a view. An event names the parts that it changes.
+        render: dict[Any, Callable[[View], Any]] = {
+            link: View.query,
+            tabs: lambda view: gr.Tabs(selected=view.tab),
+            clip: lambda view: view.clip_id,
+            method: lambda view: view.method.name,
+            order: lambda view: gr.Radio(value=view.order, visible=view.span is None),
+            verdict: page.verdict,
+            player: page.player,
+            summary: page.summary,
+            curve: page.curve,
+            table: page.table,
+            gallery: page.overview,
+            about: page.about,
+        }
+        everything = list(render)
+        ranked = [link, order, verdict, player, summary, curve, table]
+        options: dict[str, Any] = {
+            "show_progress": "hidden",
+            "api_visibility": "private",
+            "postprocess": False,  # values are ready as they are: else Gradio hands each to a thread of its own
+            "concurrency_id": "page",
+            "concurrency_limit": EVENTS_AT_ONCE,
+        }
 
-        def show(view: View) -> list[Any]:
-            page, found = callbacks.page(view), callbacks.about(view)
-            return [page.verdict, page.player, page.curve, page.summary, page.table, found, page.link]
+        def show(view: View, parts: list[Any]) -> list[Any]:
+            return [_packed(render[part](view)) for part in parts]
+
+        def on(listener: Any, choose: Callable[[View, Any], View], source: Any, parts: list[Any]) -> None:
+            """`choose` gets the view that the page is at, and the new value of `source`."""
+
+            def handle(query: Any, value: Any) -> list[Any]:
+                return show(_checked(callbacks, query, choose, value), parts)
+
+            listener(handle, [link, source], parts, trigger_mode="always_last", **options)
+
+        def on_event(listener: Any, choose: Callable[[View, dict[str, Any]], View], parts: list[Any]) -> None:
+            """`choose` gets the view that the page is at, and the data that a part's script sent."""
+
+            # The client chooses what an event holds: every `choose` checks it.
+            def handle(query: Any, event: gr.EventData) -> list[Any]:
+                data = event._data if isinstance(event._data, dict) else {}
+                return show(_checked(callbacks, query, choose, data), parts)
+
+            listener(handle, [link], parts, trigger_mode="always_last", **options)
 
         def load(request: gr.Request) -> list[Any]:
-            view = callbacks.view_of(dict(request.query_params))
-            return [view.clip_id, view.method.name, view.order, view.decoys, *show(view), view.track_id]
+            return show(callbacks.view_of(dict(request.query_params)), everything)
 
-        def on_clip(*values: Any) -> list[Any]:
-            view = _checked(callbacks.choose_clip, *values)
-            return [*show(view), view.track_id]
+        def on_tab(query: Any, event: gr.SelectData) -> str:
+            tab = TABS[event.index] if event.index in range(len(TABS)) else TABS[0]
+            return _checked(callbacks, query, callbacks.choose_tab, tab).query()
 
-        def on_control(*values: Any) -> list[Any]:
-            view = _checked(callbacks.choose, *values)
-            return [*show(view), view.track_id]
-
-        def choose_track(track: object, values: tuple[Any, ...]) -> list[Any]:
-            """The table stays as it is: redrawing it would lose the listener's sorting and scrolling."""
-            view = _checked(callbacks.choose, *values, track)
-            page = callbacks.page(view)
-            return [page.player, page.curve, page.link, view.track_id]
-
-        # The client chooses what an event holds: callbacks.choose checks it.
-        def on_point(clip_id: Any, name: Any, by: Any, listed: Any, event: gr.EventData) -> list[Any]:
-            data = event._data
-            track = data.get("track_id") if isinstance(data, dict) else None
-            return choose_track(track, (clip_id, name, by, listed))
-
-        def on_row(clip_id: Any, name: Any, by: Any, listed: Any, event: gr.SelectData) -> list[Any]:
-            row = event.row_value
-            track = row[-1] if isinstance(row, list) and row else None  # the last column holds the id
-            return choose_track(track, (clip_id, name, by, listed))
-
-        blocks.load(load, None, [*controls, *rendered, chosen], **options)
-        clip.input(on_clip, controls, [*rendered, chosen], trigger_mode="always_last", **options)
-        for control in (method, order, decoys):
-            control.input(on_control, [*controls, chosen], [*rendered, chosen], trigger_mode="always_last", **options)
-        picked = [player, curve, link, chosen]
-        curve.pick(on_point, controls, picked, trigger_mode="always_last", **options)
-        table.select(on_row, controls, picked, trigger_mode="always_last", **options)
-    blocks.queue(default_concurrency_limit=8)  # Gradio's own default is one listener at a time
+        blocks.load(load, None, everything, **options)
+        on_event(link.visit, callbacks.visit, everything)
+        tabs.select(on_tab, [link], [link], **options)
+        on(clip.input, callbacks.choose_clip, clip, [*ranked, gallery])
+        on(method.input, callbacks.choose_method, method, everything)
+        on(order.input, callbacks.choose_order, order, ranked)
+        on_event(gallery.open, callbacks.open_clip, everything)
+        on_event(player.span, callbacks.choose_span, ranked)
+        on_event(player.drop, callbacks.drop_track, [link, player])
+        on_event(curve.pick, callbacks.choose_place, [link, player])
+        on_event(table.choose, callbacks.choose_track, [link, player, curve])
+        on_event(table.ask, callbacks.ask, [link, table])
+    blocks.queue()
     return blocks
 
 
-def _checked(choose: Callable[..., View], *values: Any) -> View:
+def _packed(value: Any) -> Any:
+    """Lists and dicts as JSON, made here in the event's own thread: in the loop that serves everybody, Gradio would
+    walk through each of their thousands of numbers three times, in search of files."""
+    return orjson.Fragment(orjson.dumps(value)) if isinstance(value, (list, dict)) else value
+
+
+def _checked(callbacks: Callbacks, query: Any, choose: Callable[[View, Any], View], value: Any) -> View:
     """A bad event becomes a short message on the page instead of a failure in the log."""
     try:
-        return choose(*values)
+        return choose(callbacks.view_at(query), value)
     except BadEventError as error:
         raise gr.Error(str(error), print_exception=False) from error

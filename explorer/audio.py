@@ -15,7 +15,10 @@ from pathlib import Path
 import soundfile
 from starlette.responses import FileResponse, Response
 
-from explorer.store import Sound, Store, UnknownIdError
+from explorer.errors import UnknownIdError
+from explorer.records import Sound
+from explorer.spectrogram import picture
+from explorer.store import Store
 
 EXCERPT_S = 15.0
 MEDIA_TYPES = {".mp3": "audio/mpeg", ".flac": "audio/flac", ".ogg": "audio/ogg", ".wav": "audio/wav"}
@@ -45,18 +48,25 @@ def heard_s(sound: Sound) -> float:
     return min(sound.duration_s, EXCERPT_S) if sound.audition == "excerpt" else sound.duration_s
 
 
-def refusal(sound: Sound) -> str | None:
-    """Why this sound cannot be served, as far as the store knows; None where it can."""
-    if sound.audition == "none":
-        return "the rights holder does not allow listening"
-    if sound.audio_path is None:
-        return "no audio is at hand"
+def refusal(audition: str, has_audio: bool) -> str | None:
+    """Why a sound cannot be served, as far as the store knows; None where it can."""
+    if not has_audio:
+        return "its audio is not part of this copy"
+    return "the rights holder does not allow listening" if audition == "none" else None
+
+
+def missing(store: Store, sound: Sound) -> str | None:
+    """Why a sound cannot be served, its file looked for; None where it can."""
+    try:
+        locate(store, sound)
+    except AudioError as error:
+        return str(error)
     return None
 
 
 def locate(store: Store, sound: Sound) -> Audio:
     """The file of a sound. Raises AudioError: 403 not allowed, 404 absent, outside its root, or not audio."""
-    reason = refusal(sound)
+    reason = refusal(sound.audition, sound.audio_path is not None)
     if reason or sound.audio_path is None:
         raise AudioError(403 if sound.audition == "none" else 404, reason or "")
     root = store.info.clip_root if sound.of_clip else store.info.track_root
@@ -86,11 +96,7 @@ def _inside(folder: Path, root: str, relative: str) -> Path:
 
 def respond(store: Store, kind: str, item_id: int, range_header: str | None) -> Response:
     """The HTTP answer for kind 'track' or 'clip'. Raises AudioError."""
-    try:
-        sound = store.track_sound(item_id) if kind == "track" else store.clip_sound(item_id)
-    except UnknownIdError as error:
-        raise AudioError(404, str(error)) from error
-    audio = locate(store, sound)
+    audio = locate(store, _sound(store, kind, item_id))
     if not audio.excerpt:
         return FileResponse(audio.path, media_type=audio.media_type, headers=_HEADERS)
     try:
@@ -98,6 +104,24 @@ def respond(store: Store, kind: str, item_id: int, range_header: str | None) -> 
     except (OSError, soundfile.LibsndfileError) as error:
         raise AudioError(404, "the audio file cannot be decoded") from error
     return ranged(data, "audio/wav", range_header)
+
+
+def respond_picture(store: Store, kind: str, item_id: int) -> Response:
+    """The spectrogram of what a listener gets, as PNG. Raises AudioError."""
+    sound = _sound(store, kind, item_id)
+    audio = locate(store, sound)
+    try:
+        data = picture(audio.path, heard_s(sound), audio.path.stat().st_mtime_ns)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise AudioError(404, "the audio file cannot be decoded") from error
+    return Response(data, media_type="image/png", headers=_HEADERS)
+
+
+def _sound(store: Store, kind: str, item_id: int) -> Sound:
+    try:
+        return store.track_sound(item_id) if kind == "track" else store.clip_sound(item_id)
+    except UnknownIdError as error:
+        raise AudioError(404, str(error)) from error
 
 
 @lru_cache(maxsize=8)  # about 2.6 MB each (15 s of 44.1 kHz stereo, 16 bit): a browser asks for one several times

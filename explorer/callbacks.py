@@ -1,84 +1,35 @@
-"""What the page does, without gradio: ids in, plain values out. What a browser sends is checked here."""
+"""What a listener does, without gradio: a view and an event in, the next view out. Browsers are not believed here."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
-from urllib.parse import urlencode
+from dataclasses import replace
+from functools import lru_cache
+from urllib.parse import parse_qsl
 
-import pandas as pd
-
-from explorer import charts, lanes, table
-from explorer.audio import heard_s
-from explorer.store import MAX_ID, Clip, Method, Store, StoreEmptyError, UnknownIdError
-
-CAVEAT = (
-    "The error after ± covers noise draws, not retraining. A normalised score compares the raw one with the "
-    "same track's scores for other clips, then with other tracks for this clip. q is the rate of false "
-    "discoveries, measured on decoys: tracks that the model never heard."
+from explorer.charts import titled
+from explorer.errors import StoreEmptyError
+from explorer.ranking import NORMALISED, RAW, Ranking, Span, rank_clip, rank_span
+from explorer.records import Summary
+from explorer.store import Store
+from explorer.table import LIMIT, Query
+from explorer.view import (
+    LANES,
+    MOST_LANES,
+    NO_LANES,
+    STARTS,
+    TABS,
+    BadEventError,
+    View,
+    parse_id,
+    parse_loop,
+    parse_query,
+    parse_seconds,
+    span_of,
 )
-_PROMPT_CHARS = 90
 
-
-class BadEventError(ValueError):
-    """A browser sent something that is no id of this store."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What the address of the page names. Every field was checked against the store."""
-
-    clip_id: int
-    method: Method
-    track_id: int | None  # the chosen track; None where the clip has no scores
-    order: str = charts.NORMALISED
-    decoys: bool = False  # list decoys in the table
-
-
-@dataclass(frozen=True)
-class Page:
-    """A view, rendered: one plain value for each component."""
-
-    view: View
-    verdict: list[str]
-    player: dict[str, Any]
-    curve: dict[str, Any]
-    summary: list[str]
-    table: dict[str, Any]
-    link: str  # query string of this view
-
-
-def parse_id(value: object) -> int:
-    """An id from a browser (number or digits). Raises BadEventError."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10:
-        value = int(value)
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ID:
-        raise BadEventError("this is not an id")
-    return value
-
-
-def clip_label(clip: Clip) -> str:
-    """The clip in the list of clips."""
-    if clip.kind == "track":
-        return f"Control {clip.clip_id} · {clip.target_title}"
-    name = "Generated clip" if clip.kind == "generated" else "Your clip"
-    prompt = clip.prompt or "no prompt"
-    short = prompt if len(prompt) <= _PROMPT_CHARS else prompt[: _PROMPT_CHARS - 1] + "…"
-    return f"{name} {clip.clip_id} · {short}"
-
-
-def clip_note(clip: Clip) -> str:
-    kind = {
-        "generated": "generated clip",
-        "user": "your clip",
-        "track": "control: a training track unlearned itself; it should find itself first",
-    }[clip.kind]
-    seed = f"seed {clip.seed}" if clip.seed is not None else ""
-    return " · ".join(part for part in (kind, f"{clip.duration_s:.1f} s", seed) if part)
+_QUERY_CHARS = 4000
+_RANKINGS = 32  # kept; 4 MB each at 115,000 tracks
 
 
 class Callbacks:
@@ -90,125 +41,169 @@ class Callbacks:
         self.clips = store.clips()
         if not self.methods or not self.clips:
             raise StoreEmptyError(f"{store.path} holds no scored clip yet: run the attribution first")
+        self.collections = store.collections()
         self._method_by_name = {method.name: method for method in self.methods}
-        self._clip_ids = {clip.clip_id for clip in self.clips}
+        self.clip_by_id = {clip.clip_id: clip for clip in self.clips}
+        self.summaries = {method.method_id: store.summaries(method.method_id) for method in self.methods}
+        self._ranking = lru_cache(_RANKINGS)(self._rank)
+
+    # --- views
 
     def view_of(self, query: Mapping[str, str]) -> View:
         """The view that an address names; what is missing or not of this store gets a default."""
-        view = View(self.clips[0].clip_id, self.methods[0], None)
-        if method := self._method_by_name.get(query.get("method", "")):
-            view = replace(view, method=method)
-        order = charts.RAW if query.get("scores") == "raw" else charts.NORMALISED
-        view = replace(view, order=order, decoys=query.get("decoys") == "1")
+        method = self._method_by_name.get(query.get("method", ""), self.methods[0])
+        view = View(self.clips[0].clip_id, method, asked=parse_query(dict(query)))
+        view = replace(view, order=RAW if query.get("scores") == RAW else NORMALISED)
+        if query.get("view") in TABS:
+            view = replace(view, tab=query["view"])
         try:
-            view = replace(view, clip_id=self._clip(query.get("clip")))
-            return self._with_track(view, query.get("track"))
+            view = replace(view, clip_id=self._clip(query.get("clip", view.clip_id)))
+        except BadEventError:  # then the rest was about another store
+            missing = "The address names a clip that this store does not hold: this is another one."
+            return self._focused(replace(view, unknown=missing))
+        loop = parse_loop(query.get("span", ""))
+        if loop is not None:
+            view = replace(view, span=self._span(view, loop.from_s, loop.to_s))
+        if query.get("start") in STARTS:
+            view = replace(view, start=query["start"])
+        view = replace(view, loop=parse_loop(query.get("loop", "")))
+        if "lanes" in query:
+            view = replace(view, lanes=self._known(view, query["lanes"].split(",")))
+        try:
+            track_id = parse_id(query.get("track"))
         except BadEventError:
-            return self._with_first_track(view)
+            return self._focused(view)
+        if self.ranking(view).index(track_id) is None:
+            missing = "The address names a track that was not scored for this clip."
+            return self._focused(replace(view, unknown=missing))
+        return self._focused(view.with_lane(track_id, self.lanes(view)))
 
-    def choose_clip(self, clip: object, method: object, order: object, decoys: object) -> View:
-        """Another clip: its strongest training track is chosen. Raises BadEventError."""
-        return self._with_first_track(self._controls(clip, method, order, decoys))
+    def view_at(self, query: object) -> View:
+        """The view of a query string that the page handed back. Raises BadEventError where it is no string."""
+        if not isinstance(query, str) or len(query) > _QUERY_CHARS:
+            raise BadEventError("this is no view of the page")
+        return self.view_of(dict(parse_qsl(query.lstrip("?"))))
 
-    def choose(self, clip: object, method: object, order: object, decoys: object, track: object) -> View:
-        """Another method, order or track. A track that was not scored gives way to the strongest one.
+    def choose_clip(self, view: View, clip: object) -> View:
+        """Another clip, with its strongest tracks. Raises BadEventError, as all of the following."""
+        clip_id = self._clip(clip)
+        asked = replace(view.asked, offset=0)
+        kept = View(clip_id, view.method, view.order, start=view.start, asked=asked)
+        return self._focused(kept)
 
-        Raises BadEventError.
-        """
-        return self._with_track(self._controls(clip, method, order, decoys), track)
+    def open_clip(self, view: View, data: Mapping[str, object]) -> View:
+        """{clip_id}: from the overview."""
+        return self.choose_clip(view, data.get("clip_id"))
 
-    def _controls(self, clip: object, method: object, order: object, decoys: object) -> View:
+    def visit(self, _: View, data: Mapping[str, object]) -> View:
+        """{query}: back or forward in the browser's history."""
+        return self.view_at(data.get("query"))
+
+    def choose_tab(self, view: View, tab: str) -> View:
+        return replace(view, tab=tab)
+
+    def choose_method(self, view: View, method: object) -> View:
         if not isinstance(method, str) or method not in self._method_by_name:
             raise BadEventError("this store has no such method")
-        if order not in (charts.NORMALISED, charts.RAW):
+        view = replace(view, method=self._method_by_name[method])
+        if view.span is not None:
+            view = replace(view, span=self._span(view, view.span.from_s, view.span.to_s))
+        return self._focused(replace(view, lanes=None, track_id=None, loop=None))
+
+    def choose_order(self, view: View, order: object) -> View:
+        if order not in (NORMALISED, RAW):
             raise BadEventError("there is no such order")
-        return View(self._clip(clip), self._method_by_name[method], None, str(order), decoys is True)
+        return self._focused(replace(view, order=str(order), asked=replace(view.asked, offset=0)))
+
+    def choose_span(self, view: View, data: Mapping[str, object]) -> View:
+        """{from_s, to_s, start}; without times, the whole clip."""
+        if data.get("start") in STARTS:
+            view = replace(view, start=str(data["start"]))
+        span = None
+        if "from_s" in data:
+            span = self._span(view, parse_seconds(data.get("from_s")), parse_seconds(data.get("to_s")))
+        view = replace(view, span=span, loop=None, asked=replace(view.asked, offset=0))
+        return self._focused(view if view.lanes is not None else replace(view, track_id=None))
+
+    def choose_track(self, view: View, data: Mapping[str, object]) -> View:
+        """{track_id}: it becomes a lane of the player, where it is none yet."""
+        track_id = parse_id(data.get("track_id"))
+        if self.ranking(view).index(track_id) is None:
+            raise BadEventError("this method did not score that track")
+        return view.with_lane(track_id, self.lanes(view))
+
+    def choose_place(self, view: View, data: Mapping[str, object]) -> View:
+        """{place, decoy}: the track at that place of the ranking on show."""
+        track_id = self.ranking(view).at(parse_id(data.get("place")), data.get("decoy") is True)
+        if track_id is None:
+            raise BadEventError("there is no such place")
+        return view.with_lane(track_id, self.lanes(view))
+
+    def drop_track(self, view: View, data: Mapping[str, object]) -> View:
+        """{track_id}: it leaves the player."""
+        track_id = parse_id(data.get("track_id"))
+        rest = tuple(lane for lane in self.lanes(view) if lane != track_id)
+        focus = view.track_id if view.track_id != track_id else None
+        return self._focused(replace(view, lanes=rest, track_id=focus))
+
+    def ask(self, view: View, data: object) -> View:
+        """Another filter, order or page of the table."""
+        try:
+            return replace(view, asked=Query.of(data))
+        except ValueError as error:
+            raise BadEventError(str(error)) from error
 
     def _clip(self, clip: object) -> int:
         clip_id = parse_id(clip)
-        if clip_id not in self._clip_ids:
+        if clip_id not in self.clip_by_id:
             raise BadEventError("this store has no such clip")
         return clip_id
 
-    def _with_track(self, view: View, track: object) -> View:
-        try:
-            track_id = self.store.track(parse_id(track)).track_id
-        except (BadEventError, UnknownIdError):
-            return self._with_first_track(view)
-        return replace(view, track_id=track_id) if self._scored(view, track_id) else self._with_first_track(view)
+    def _span(self, view: View, from_s: float, to_s: float) -> Span | None:
+        windows, window_s = self.store.clip_windows(view.method.method_id, view.clip_id)
+        return span_of(from_s, to_s, windows, window_s, self.clip_by_id[view.clip_id].duration_s)
 
-    def _scored(self, view: View, track_id: int) -> bool:
-        return bool((self._scores(view)["track_id"] == track_id).any())
+    def _known(self, view: View, ids: list[str]) -> tuple[int, ...] | None:
+        """Those of `ids` that this clip has scores of, each once, as many as the player holds; None for none.
 
-    def _with_first_track(self, view: View) -> View:
-        scores = self._scores(view)
-        first = scores.loc[scores["train_rank"] == 1, "track_id"]
-        return replace(view, track_id=None if first.empty else int(first.iloc[0]))
+        An empty player is written as NO_LANES.
+        """
+        if ids == [NO_LANES]:
+            return ()
+        found: list[int] = []
+        for text in ids[: 4 * MOST_LANES]:
+            try:
+                track_id = parse_id(text)
+            except BadEventError:
+                continue
+            if track_id not in found and self.ranking(view).index(track_id) is not None:
+                found.append(track_id)
+        return tuple(found[:MOST_LANES]) or None
 
-    def _scores(self, view: View) -> pd.DataFrame:
-        return self.store.scores(view.method.method_id, view.clip_id)
+    def lanes(self, view: View) -> tuple[int, ...]:
+        """The tracks in the player: the chosen ones, else the strongest."""
+        return view.lanes if view.lanes is not None else tuple(self.ranking(view).first(LANES))
 
-    def page(self, view: View) -> Page:
-        scores = self._scores(view)
-        clip = self.store.clip(view.clip_id)
-        rows = table.top(scores, view.order, view.decoys)
-        places = charts.ordered(scores, view.order).head(charts.EVERY_PLACE_TO)
-        tracks = self.store.tracks([int(i) for i in {*rows["track_id"], *places["track_id"]}])
-        titles = {track_id: track.title for track_id, track in tracks.items()}
-        verdict = [charts.verdict(scores)]
-        if clip.target_track_id is not None:
-            verdict.append(charts.control(scores, clip.target_track_id, clip.target_title or ""))
-        return Page(
-            view=view,
-            verdict=verdict,
-            player=self.player(view),
-            curve=charts.curve(scores, view.order, titles, view.track_id),
-            summary=[charts.summary(scores, view.order)],
-            table=table.table(rows, tracks),
-            link=self.link(view),
-        )
+    def _focused(self, view: View) -> View:
+        """The track in focus is a lane; the first lane where none was chosen."""
+        lanes_now = self.lanes(view)
+        if view.track_id in lanes_now:
+            return view
+        return replace(view, track_id=lanes_now[0] if lanes_now else None)
 
-    def link(self, view: View) -> str:
-        """The query string that `view_of` reads back."""
-        parts: dict[str, object] = {"clip": view.clip_id, "method": view.method.name}
-        if view.track_id is not None:
-            parts["track"] = view.track_id
-        if view.order == charts.RAW:
-            parts["scores"] = "raw"
-        if view.decoys:
-            parts["decoys"] = 1
-        return urlencode(parts)
+    # --- what it rests on
 
-    def player(self, view: View) -> dict[str, Any]:
-        """Two lanes: the clip, and the chosen track (None where there is none)."""
-        clip = self.store.clip(view.clip_id)
-        clip_sound = self.store.clip_sound(view.clip_id)
-        clip_title = clip.prompt or clip.target_title or "no prompt"
-        url = f"/audio/clip/{view.clip_id}"
-        if view.track_id is None:
-            (gain,) = lanes.matched_gains([clip_sound])
-            return {"clip": lanes.lane(url, clip_title, clip_note(clip), clip_sound, gain), "track": None}
-        track = self.store.track(view.track_id)
-        sound = self.store.track_sound(view.track_id)
-        gains = lanes.matched_gains([clip_sound, sound])
-        scores = self._scores(view)
-        row = scores[scores["track_id"] == view.track_id].iloc[0]
-        above = bool(row["above_noise"]) and not track.is_decoy
-        place = "" if pd.isna(row["train_rank"]) else f"number {int(row['train_rank']):,} by normalised score, "
-        note = f"{track.composer} · {place}{table.badge(track.is_decoy, above)}"
-        lane = lanes.lane(f"/audio/track/{view.track_id}", track.title, note, sound, gains[1])
-        moments = self.store.moments(view.method.method_id, view.clip_id, view.track_id)
-        if moments is not None and heard_s(sound) > 0 and lane["refused"] is None:
-            lane["strip"] = lanes.strip(moments, sound, above)
-        return {"clip": lanes.lane(url, clip_title, clip_note(clip), clip_sound, gains[0]), "track": lane}
+    def ranking(self, view: View) -> Ranking:
+        """The ranking on show: of the span where there is one, else of the whole clip in the chosen order."""
+        return self._ranking(view.method.method_id, view.clip_id, view.span or view.order)
 
-    def about(self, view: View) -> list[str]:
-        """What the run found about itself, for the method on show: a line a finding, along training where known."""
-        found = self.store.diagnostics(view.method.method_id)
-        lines = {item.name: f"{item.meaning}: " for item in found}
-        several = len({item.checkpoint_step for item in found}) > 1
-        for item in found:
-            step = f" (step {item.checkpoint_step:,})" if several else ""
-            joint = "" if lines[item.name].endswith(": ") else " → "
-            lines[item.name] += f"{joint}{item.value:.3g}{step}"
-        return [view.method.description, *lines.values()]
+    def _rank(self, method_id: int, clip_id: int, by: str | Span) -> Ranking:
+        if isinstance(by, Span):
+            found = rank_span(self.store, method_id, clip_id, by)
+        else:
+            found = rank_clip(self.store, method_id, clip_id, by)
+        self.store.tracks([*titled(found), *found.first(LIMIT)])  # the store keeps them: one question in place of three
+        return found
+
+    def summary(self, view: View) -> Summary | None:
+        return self.summaries[view.method.method_id].get(view.clip_id)

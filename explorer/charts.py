@@ -1,56 +1,38 @@
-"""Scores of one clip -> what the curve draws and what the page says of them. Pure functions; no gradio.
+"""Rankings and summaries of a clip -> what the curve draws and what the page says. Pure functions; no gradio.
 
-Input: the DataFrame of `Store.scores`. Orders: NORMALISED by `rank` (what a listener sees first), RAW by
-`raw_rank`.
-Higher = stronger influence; place 1 = strongest; both orders place training tracks and decoys together.
-Share: a track's part of the positive score of the clip's training tracks, in the score that is shown.
+Higher = stronger influence; place 1 = strongest, counted among training tracks or among decoys. Share: a training
+track's part of the positive score of all training tracks, in the score on show. A span has normalised scores only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-NORMALISED, RAW = "normalised", "raw"
-EVERY_PLACE_TO = 100  # all of the first places are drawn, then about LOG_PLACES more
-LOG_PLACES = 400
-_COLUMN = {NORMALISED: "score_norm", RAW: "score"}
-_PLACE = {NORMALISED: "rank", RAW: "raw_rank"}
-NOISE, ABOVE, DECOY = 0, 1, 2  # the kinds of a point; curve.js has the same three
-_TITLE_CHARS = 70  # keeps the payload of a curve near 30 kB
+from explorer.ranking import NORMALISED, Q_LIMIT, Ranking, Span
+from explorer.sentences import span_name, stands_out
 
-
-def ordered(scores: pd.DataFrame, order: str) -> pd.DataFrame:
-    """Adds `place` and `value` (the score of this order) and sorts by place."""
-    return scores.assign(place=scores[_PLACE[order]], value=scores[_COLUMN[order]]).sort_values("place")
+EVERY_PLACE_TO, LOG_PLACES = 100, 300  # places of tracks that are drawn: all of the first, then log-spaced ones
+EVERY_DECOY_TO, LOG_DECOYS = 40, 120
+TITLED_TRACKS, TITLED_DECOYS, TITLE_CHARS = 60, 20, 60  # with these a payload stays under 50 kB in any script
+DECADES = 3  # of positive scores on the axis
+SHARE_COUNTS = (1, 10, 100)
 
 
-def cumulative_share(scores: pd.DataFrame, order: str) -> np.ndarray:
-    """For each row of `ordered`: share of the positive score that training tracks hold so far; else NaN.
-
-    Decoys hold nothing: they are not part of the clip's training tracks.
-    """
-    rows = ordered(scores, order)
-    positive = np.where(rows["is_decoy"], 0.0, rows["value"].clip(lower=0.0)).astype(float)
-    total = positive.sum()
-    return np.cumsum(positive) / total if total > 0 else np.full(len(rows), np.nan)
-
-
-def sampled_places(count: int) -> np.ndarray:
-    """Places (from 1) to draw among `count`: the first EVERY_PLACE_TO, then log-spaced, always the last."""
-    if count <= EVERY_PLACE_TO:
+def sampled_places(count: int, every_to: int = EVERY_PLACE_TO, spaced: int = LOG_PLACES) -> np.ndarray:
+    """Places (from 1) to draw among `count`, ascending: the first `every_to`, then log-spaced, always the last."""
+    if count <= every_to:
         return np.arange(1, count + 1)
-    tail = np.geomspace(EVERY_PLACE_TO, count, LOG_PLACES).round().astype(int)
-    return np.unique(np.concatenate([np.arange(1, EVERY_PLACE_TO + 1), tail]))
+    tail = np.geomspace(every_to, count, spaced + 1).round().astype(int)
+    return np.unique(np.concatenate([np.arange(1, every_to + 1), tail]))
 
 
-def power_of_ten(values: pd.Series) -> int:
+def power_of_ten(values: np.ndarray) -> int:
     """The exponent to take out of an axis or a column, 0 where plain numbers read well."""
-    largest = float(values.abs().max()) if len(values) else 0.0
+    largest = float(np.abs(values).max()) if len(values) else 0.0
     if largest == 0 or 0.1 <= largest < 10_000:
         return 0
     return math.floor(math.log10(largest))
@@ -62,99 +44,148 @@ def power_text(exponent: int) -> str:
     return f" \N{MULTIPLICATION SIGN} 10{digits}" if exponent else ""
 
 
+def _short(values: np.ndarray) -> list[float]:
+    """Four significant digits: more cannot be seen."""
+    return [float(f"{value:.4g}") for value in values]
+
+
+def titled(ranking: Ranking) -> list[int]:
+    """Ids of the tracks and decoys whose title the curve shows."""
+    first = [np.flatnonzero(~ranking.is_decoy)[:TITLED_TRACKS], np.flatnonzero(ranking.is_decoy)[:TITLED_DECOYS]]
+    return [int(i) for i in ranking.track_id[np.concatenate(first)]]
+
+
+def _axis(values: np.ndarray) -> tuple[float | None, float | None]:
+    """(least, largest) positive value to draw, at most DECADES apart; (None, None) where nothing is positive."""
+    positive = values[values > 0]
+    if not len(positive):
+        return None, None
+    high = float(positive.max())
+    return max(float(positive.min()), high / 10**DECADES), high
+
+
+def shares(ranking: Ranking) -> tuple[list[int], list[float | None]]:
+    """(counts, what the first so many training tracks hold, 0..1); None: nothing is positive. One to three entries,
+    fewer where there are fewer tracks than SHARE_COUNTS; none without tracks."""
+    counts = sorted({min(count, ranking.tracks) for count in SHARE_COUNTS} - {0})
+    held = ranking.share[~ranking.is_decoy]
+    return counts, [None if np.isnan(held[n - 1]) else round(float(held[n - 1]), 4) for n in counts]
+
+
 def curve(
-    scores: pd.DataFrame, order: str, titles: Mapping[int, str] | None = None, selected: int | None = None
+    ranking: Ranking,
+    order: str,
+    span: Span | None,
+    titles: Mapping[int, str],
+    selected: int | None,
+    threshold: float | None,
+    also: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """What curve.js draws: parallel lists over the sampled places, values divided by 10 ** exponent."""
-    rows = ordered(scores, order).assign(share=cumulative_share(scores, order))
-    shown = rows[rows["place"].isin(sampled_places(len(rows))) | (rows["track_id"] == selected)]
-    exponent = power_of_ten(rows["value"])
-    kinds = np.where(shown["is_decoy"], DECOY, np.where(shown["above_noise"], ABOVE, NOISE))
-    names = titles or {}
+    """What curve.js draws: parallel lists over the sampled places, values divided by a power of ten.
+
+    `threshold`: the least normalised score above noise; no line in raw order, in a span, or where no training track
+    is above noise. `also`: tracks whose place the page must know beside the samples (lanes of the player).
+    """
+    unit = 10.0 ** (exponent := power_of_ten(ranking.value))
+    scaled = ranking.value / unit
+    out = stands_out(ranking, span)
+    low, high = _axis(scaled)
+    training, decoys = np.flatnonzero(~ranking.is_decoy), np.flatnonzero(ranking.is_decoy)
+    n, m = len(training), len(decoys)
+    whole = order == NORMALISED and span is None
+    lined = whole and threshold is not None and bool((out & ~ranking.is_decoy).any())
+    places = sampled_places(n)
+    track_rows = training[places - 1]
+    decoy_places = sampled_places(m, EVERY_DECOY_TO, LOG_DECOYS)
+    decoy_rows = decoys[decoy_places - 1]
+    share = ranking.share[track_rows]
+    counts, held = shares(ranking)
     return {
-        "order": order,
+        "name": f"{order} influence score" + (f", {span_name(span)} of the clip" if span else ""),
         "power": power_text(exponent),
-        "unit": f"{order} influence score" + (f" ({power_text(exponent).strip()})" if exponent else ""),
-        "count": len(rows),
+        "counts": counts,
+        "shares": held,
+        "low": None if low is None else float(f"{low:.4g}"),
+        "high": None if high is None else float(f"{high:.4g}"),
+        "cut": bool(low is not None and ((scaled > 0) & (scaled < low)).any()),  # positive values below the axis
+        "threshold": float(f"{threshold / unit:.4g}") if lined and threshold is not None else None,
+        "legend": _legend(ranking, span, whole, lined),
+        "caption": _caption(ranking, span),
+        "track": {
+            "count": n,
+            "place": places.tolist(),
+            "value": _short(scaled[track_rows]),
+            "id": ranking.track_id[track_rows].tolist(),
+            "out": [int(flag) for flag in out[track_rows]],
+            "share": [None if math.isnan(part) else float(f"{part:.3g}") for part in share],
+            "title": _titles(ranking.track_id[track_rows[:TITLED_TRACKS]], titles),
+        },
+        "decoy": {
+            "count": m,
+            "place": decoy_places.tolist(),
+            "at": _short(decoy_places * (n / m)) if m else [],  # on the tracks' axis
+            "value": _short(scaled[decoy_rows]),
+            "id": ranking.track_id[decoy_rows].tolist(),
+            "title": _titles(ranking.track_id[decoy_rows[:TITLED_DECOYS]], titles),
+        },
         "selected": selected,
-        "place": [int(place) for place in shown["place"]],
-        "value": [float(f"{value / 10.0**exponent:.5g}") for value in shown["value"]],
-        "track": [int(track) for track in shown["track_id"]],
-        "kind": [int(kind) for kind in kinds],
-        "share": [None if math.isnan(share) else round(float(share), 4) for share in shown["share"]],
-        "title": [names.get(int(track), "")[:_TITLE_CHARS] for track in shown["track_id"]],
+        "marks": _marks(ranking, scaled, [*([] if selected is None else [selected]), *also], titles),
     }
 
 
-def percent(share: float) -> str:
-    """A share in words a reader can trust: '41 %', '3.2 %', 'less than 0.1 %', 'more than 99 %'."""
-    value = 100.0 * share
-    if 0 < value < 0.1:
-        return "less than 0.1 %"
-    if 99 < value < 100:
-        return "more than 99 %"
-    return f"{value:.1f} %" if 0 < value < 9.95 else f"{value:.0f} %"
+def _titles(ids: np.ndarray, titles: Mapping[int, str]) -> list[str]:
+    return [titles.get(int(track_id), "")[:TITLE_CHARS] for track_id in ids]
 
 
-def _tracks(count: int) -> str:
-    return "1 training track" if count == 1 else f"{count:,} training tracks"
+def _marks(
+    ranking: Ranking, scaled: np.ndarray, ids: Sequence[int], titles: Mapping[int, str]
+) -> dict[str, dict[str, Any]]:
+    """By track id: place among its kind, value and title of tracks that may lie between samples."""
+    marks = {}
+    for track_id in ids:
+        row = ranking.index(track_id)
+        if row is None:
+            continue
+        decoy = bool(ranking.is_decoy[row])
+        marks[str(track_id)] = {
+            "place": int((ranking.is_decoy[: row + 1] == decoy).sum()),
+            "decoy": decoy,
+            "value": _short(scaled[row : row + 1])[0],
+            "title": titles.get(track_id, "")[:TITLE_CHARS],
+        }
+    return marks
 
 
-def verdict(scores: pd.DataFrame) -> str:
-    """The first sentence under a clip: how many training tracks are above noise."""
-    training = scores[~scores["is_decoy"]]
-    above = int(training["above_noise"].sum())
-    if not len(training):
-        return "This method did not score this clip."
-    if above == 0:
-        return (
-            "Nothing is above noise for this clip: no training track scores clearly higher than tracks that "
-            "the model never heard. The order below is no evidence of influence."
-        )
-    rest = len(training) - above
-    first = f"{above:,} of {_tracks(len(training))} {'is' if above == 1 else 'are'} above noise"
-    return (
-        f"{first}; the other {rest:,} {'is' if rest == 1 else 'are'} not distinguishable from it."
-        if rest
-        else first + "."
-    )
-
-
-def summary(scores: pd.DataFrame, order: str, first: int = 10) -> str:
-    """Concentration of the positive score, then what the decoys say of raw scores and of normalised ones."""
-    rows = ordered(scores, order)
-    training = rows[~rows["is_decoy"]]
-    if not len(training):
-        return ""
-    parts = []
-    positive = training["value"].clip(lower=0.0)
-    first = min(first, len(training))
-    if positive.sum() > 0:
-        who = "The first" if first == 1 else f"The first {first}"
-        verb, noun = ("holds" if first == 1 else "hold"), ("track" if len(training) == 1 else "tracks")
-        held = percent(float(positive.head(first).sum() / positive.sum()))
-        parts.append(f"{who} of {len(training):,} {noun} {verb} {held} of the positive {order} score")
+def _legend(ranking: Ranking, span: Span | None, whole: bool, lined: bool) -> dict[str, str | None]:
+    """Texts of the keys; None: this key is not shown."""
+    if span is not None:
+        out, rest = f"stands out in this span (q ≤ {Q_LIMIT:.2f})", "does not stand out from the decoys"
     else:
-        parts.append(f"No training track has a positive {order} score")
-    if rows["is_decoy"].any():
-        best = min(10, len(rows))
-        raw, norm = (int((scores["is_decoy"] & (scores[column] <= best)).sum()) for column in ("raw_rank", "rank"))
-        was = "was" if raw == 1 else "were"
-        by_chance = best * float(rows["is_decoy"].mean())
-        parts.append(
-            f"{raw} of the best {best} by raw score {was} never heard by the model, "
-            f"{norm} by normalised score ({by_chance:.2g} by chance)"
+        out, rest = "above noise" if whole else "above noise by normalised score", "not distinguishable from noise"
+    some = bool((stands_out(ranking, span) & ~ranking.is_decoy).any())
+    line = "least score above noise" if lined else None
+    if whole and not some and ranking.tracks:
+        line = "no score is above noise"
+    return {
+        "out": out if some else None,
+        "rest": rest,
+        "decoy": "decoy, never heard by the model" if ranking.decoys else None,
+        "line": line,
+    }
+
+
+def _caption(ranking: Ranking, span: Span | None) -> str:
+    """How to read the two curves."""
+    if not ranking.tracks:
+        return ""
+    if not ranking.decoys:
+        return "No decoys were scored: nothing here tells influence from chance."
+    text = (
+        "A decoy stands where it would if there were as many decoys as tracks: where the two curves lie on each "
+        "other, training made no difference."
+    )
+    if span is None and (found := int((ranking.above_noise & ranking.is_decoy).sum())):
+        text += (
+            f" {found:,} of {ranking.decoys:,} decoys {'meets' if found == 1 else 'meet'} the criteria of above noise."
         )
-    return "; ".join(parts) + "."
-
-
-def control(scores: pd.DataFrame, target: int, title: str) -> str:
-    """What a control clip (a training track unlearned itself) shows: it should find itself first."""
-    text = f"Control: this is the training track “{title}”, unlearned itself; it should find itself first. "
-    row = scores[(scores["track_id"] == target) & scores["train_rank"].notna()]
-    if row.empty:
-        return text + "It was not scored."
-    total = int(scores["train_rank"].notna().sum())
-    raw = 1 + int((~scores["is_decoy"] & (scores["score"] > row["score"].iloc[0])).sum())
-    place = int(row["train_rank"].iloc[0])
-    return text + f"It is number {place:,} of {total:,} by normalised score, {raw:,} by raw score."
+    return text

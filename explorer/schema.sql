@@ -1,4 +1,4 @@
--- The Whence store, version 1: the contract between `precompute` (writes) and `explorer` (reads).
+-- The Whence store, version 2: the contract between `precompute` (writes) and `explorer` (reads).
 --
 -- Conventions. Scores: higher = stronger influence, always. Ranks: 1 = strongest. Units stand in column names
 -- (_s seconds, _hz hertz, _lufs, _dbfs). Paths are relative to `store_info.track_root` / `clip_root`, which are
@@ -6,7 +6,7 @@
 -- (`precompute.publish` checks the lists, which a CHECK cannot).
 
 CREATE TABLE store_info (
-    version    INTEGER NOT NULL CHECK (version = 1),
+    version    INTEGER NOT NULL CHECK (version = 2),
     track_root VARCHAR NOT NULL,  -- folder of the tracks' audio, relative to the store's folder
     clip_root  VARCHAR NOT NULL,  -- folder of the clips' audio, relative to the store's folder
     note       VARCHAR            -- what a reader must know of this run ("2 draws of 8, 40 decoys of 320"), or NULL
@@ -119,6 +119,46 @@ CREATE TABLE clip_moments (
     window_s  DOUBLE NOT NULL CHECK (isfinite(window_s) AND window_s > 0),
     influence FLOAT[] NOT NULL,              -- value i covers [i, i + 1) * window_s seconds of the clip
     PRIMARY KEY (method_id, clip_id, track_id)
+);
+
+-- Derived tables: filled by derived.sql from the tables above when a store is published, so that a page over a large
+-- store opens at once.
+
+-- One row for each (method, clip): concentration and certainty. Shares: of the positive score of the training tracks.
+CREATE TABLE summaries (
+    method_id         INTEGER NOT NULL,
+    clip_id           INTEGER NOT NULL,
+    tracks            INTEGER NOT NULL,      -- training tracks that were scored
+    decoys            INTEGER NOT NULL,      -- decoys that were scored
+    above_noise       INTEGER NOT NULL,      -- training tracks above noise
+    decoys_above      INTEGER NOT NULL,      -- decoys that meet the same criteria
+    threshold_norm    DOUBLE CHECK (threshold_norm IS NULL OR isfinite(threshold_norm)),  -- the least score_norm
+                                             -- that is above noise; NULL where none is
+    decoys_top10_raw  INTEGER NOT NULL,      -- decoys among the ten best tracks and decoys by score
+    decoys_top10_norm INTEGER NOT NULL,      -- the same by score_norm
+    share_top1_raw    DOUBLE CHECK (share_top1_raw BETWEEN 0 AND 1),    -- NULL: no training track has a positive score
+    share_top10_raw   DOUBLE CHECK (share_top10_raw BETWEEN 0 AND 1),
+    share_top100_raw  DOUBLE CHECK (share_top100_raw BETWEEN 0 AND 1),
+    share_top1_norm   DOUBLE CHECK (share_top1_norm BETWEEN 0 AND 1),
+    share_top10_norm  DOUBLE CHECK (share_top10_norm BETWEEN 0 AND 1),
+    share_top100_norm DOUBLE CHECK (share_top100_norm BETWEEN 0 AND 1),
+    largest_raw       DOUBLE NOT NULL CHECK (isfinite(largest_raw)),    -- the largest magnitude of score
+    auc_norm          DOUBLE CHECK (auc_norm BETWEEN 0 AND 1),          -- how often a training track stands above a decoy,
+                                             -- planted cases apart; 0.5 = chance; NULL without decoys
+    decoys_swapped    INTEGER NOT NULL,      -- decoys that pass the test of above noise with the roles exchanged: as many
+                                             -- false findings as this clip's test makes; planted cases apart
+    spark             FLOAT[] NOT NULL,      -- score_norm of training tracks at 40 log-spaced places, strongest first
+    PRIMARY KEY (method_id, clip_id)
+);
+
+-- Sums over all windows of clip_moments of one track: what a span of a clip is compared with.
+CREATE TABLE window_sums (
+    method_id     INTEGER NOT NULL,
+    track_id      INTEGER NOT NULL,
+    windows       INTEGER NOT NULL CHECK (windows > 0),
+    total         DOUBLE NOT NULL CHECK (isfinite(total)),
+    total_squares DOUBLE NOT NULL CHECK (isfinite(total_squares) AND total_squares >= 0),
+    PRIMARY KEY (method_id, track_id)
 );
 
 -- What the run found about itself, good or bad: decoys near the top, share of the top, R, correlations.

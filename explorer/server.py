@@ -1,88 +1,77 @@
-"""The web server: one guard over everything, audio by id, the components' scripts, and the page itself.
+"""The web server: audio by id, the components' scripts and the page itself, all behind the guard of guard.py.
 
 Gradio's own settings are closed here: no uploads, no API pages, no error texts to the browser, no analytics.
 """
 
 from __future__ import annotations
 
-import logging
+import json
 import os
+from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
 
 import gradio as gr
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
-from starlette.datastructures import MutableHeaders
+from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from explorer import audio
+from explorer import media
 from explorer.app import PAGE_CSS, build_app, theme
-from explorer.callbacks import BadEventError, Callbacks, parse_id
-from explorer.components import FOLDER
+from explorer.callbacks import Callbacks
+from explorer.guard import Guard, read_body
 from explorer.settings import Settings
 from explorer.store import Store
 
-log = logging.getLogger("explorer")
-
-# 'unsafe-inline' and 'unsafe-eval' are what Gradio's front end needs; no other host is ever reached.
-CSP = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self'; "
-    "object-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'self'"
-)
-HEADERS = {
-    "Content-Security-Policy": CSP,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-}
-# Doors that the page does not use: uploads, API pages, Gradio's own login, its proxy and its deep links.
-_CLOSED = (
-    *("/gradio_api/upload", "/gradio_api/component_server", "/gradio_api/proxy", "/gradio_api/deep_link"),
-    *("/gradio_api/openapi", "/gradio_api/info", "/openapi.json", "/monitoring", "/login", "/svelte"),
-)
-_FAVICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
-    '<rect width="32" height="32" rx="7" fill="#0f766e"/>'
-    '<path d="M7 13v6m6-11v16m6-13v10m6-7v4" stroke="#fff" stroke-width="3" stroke-linecap="round"/></svg>'
-)
+EVENT_BYTES = 1_000_000  # of one event; the page's own stay under 10 kB
 
 
-class Guard:
-    """The outermost ASGI layer: closes routes that Gradio leaves open and adds HEADERS to every response."""
+class NoFiles:
+    """Refuses events that name a file. The page has no use for one, and Gradio would copy it, or fetch its address."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] != "/gradio_api/queue/join":
             await self.app(scope, receive, send)
             return
-
-        async def send_guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
-            await send(message)
-
-        if scope["path"].startswith(_CLOSED):
-            await JSONResponse({"detail": "closed"}, status_code=403)(scope, receive, send_guarded)
+        body = await read_body(Request(scope, receive), EVENT_BYTES)
+        refusal = (413, "that is too long for an event") if body is None else _event_fault(body)
+        if refusal:
+            await JSONResponse({"detail": refusal[1]}, status_code=refusal[0])(scope, receive, send)
             return
-        await self.app(scope, receive, send_guarded)
+        unread = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return unread.pop() if unread else await receive()
+
+        await self.app(scope, replay, send)
+
+
+def _event_fault(body: bytes) -> tuple[int, str] | None:
+    """Status and reason where `body` is no JSON, or an object in it has the key by which Gradio knows a file."""
+    keys: set[str] = set()
+
+    def note(pairs: list[tuple[str, Any]]) -> None:  # sees repeated keys too, of which a parser keeps only one
+        keys.update(key for key, _ in pairs)
+
+    try:
+        json.loads(body, object_pairs_hook=note)
+    except (ValueError, RecursionError):
+        return 400, "that is no event"
+    return (400, "this page takes no files") if "path" in keys else None
 
 
 def create_server(settings: Settings) -> Guard:
     """The whole application over one open store. Raises the StoreError family."""
     store = Store(settings.store, settings.threads, settings.memory_limit)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    _add_audio(app, store)
-    _add_static(app)
-    blocks = build_app(Callbacks(store))
+    app.add_middleware(NoFiles)
+    media.add_sounds(app, store)
+    media.add_static(app)
+    blocks = build_app(Callbacks(store), can_sign_out=settings.password is not None)
+    blocks.has_launched = True  # else Gradio skips its check of file paths: it makes it for launch() only
     gr.mount_gradio_app(
         app,
         blocks,
@@ -100,35 +89,4 @@ def create_server(settings: Settings) -> Guard:
         pwa=False,
         max_file_size="1kb",
     )
-    return Guard(app)
-
-
-def _add_audio(app: FastAPI, store: Store) -> None:
-    @app.api_route("/audio/{rest:path}", methods=["GET", "HEAD"])
-    def sound(rest: str, request: Request) -> Response:
-        kind, _, item_id = rest.partition("/")
-        try:
-            if kind not in ("track", "clip"):
-                raise BadEventError("there is no such sound")
-            return audio.respond(store, kind, parse_id(item_id), request.headers.get("range"))
-        except BadEventError as error:
-            return JSONResponse({"detail": str(error)}, status_code=404)
-        except audio.AudioError as error:
-            if "outside" in str(error):
-                log.warning("refused %s %s: %s", kind, item_id, error)
-            return JSONResponse({"detail": str(error)}, status_code=error.status)
-
-
-def _add_static(app: FastAPI) -> None:
-    scripts = {path.name: path for path in FOLDER.glob("*.js")}
-
-    @app.get("/static/whence/{name}")
-    def script(name: str) -> Response:
-        if name not in scripts:
-            return JSONResponse({"detail": "there is no such file"}, status_code=404)
-        headers = {"Cache-Control": "no-cache"}  # ask again: a new release must not meet an old script
-        return FileResponse(scripts[name], media_type="text/javascript", headers=headers)
-
-    @app.get("/favicon.ico")
-    def favicon() -> Response:
-        return Response(_FAVICON, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
+    return Guard(app, settings)

@@ -8,15 +8,29 @@ DuckDB connection shared by threads returns wrong rows without an error. An unkn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 
-SCHEMA_VERSION = 1
+from explorer import queries
+from explorer.errors import (
+    StoreBusyError,
+    StoreFormatError,
+    StoreMissingError,
+    StoreTableError,
+    StoreVersionError,
+    UnknownIdError,
+)
+from explorer.errors import StoreError as StoreError  # the family, for those who open a store
+from explorer.records import Clip, ClipMoments, Diagnostic, Method, Moments, Run, Sound, StoreInfo, Summary, Track
+from explorer.search import SORTABLE as SORTABLE
+from explorer.search import Search
+
+SCHEMA_VERSION = 2
 MAX_ID = 2**31 - 1  # ids are INTEGER
 _Config = dict[str, str | bool | int | float | list[str]]  # as DuckDB types it
 _SAFE: _Config = {
@@ -24,111 +38,9 @@ _SAFE: _Config = {
     "autoload_known_extensions": False,
     "lock_configuration": True,
 }
+# Kept of what was read: about 1 kB a track, 5 kB a sound, 2 kB a list of moments, 50 bytes a score.
+_TRACKS_KEPT, _SOUNDS_KEPT, _MOMENTS_KEPT, _CLIPS_KEPT = 20_000, 2000, 2000, 16
 _OPEN_HINT = "make one with `make demo`, or name one with --store PATH"
-
-
-class StoreError(Exception):
-    """The store cannot be read; the message is one line that says what to do."""
-
-
-class StoreMissingError(StoreError):
-    """There is no file at this path."""
-
-
-class StoreFormatError(StoreError):
-    """The file is not a DuckDB file that this DuckDB can read."""
-
-
-class StoreBusyError(StoreError):
-    """Another process has the file open for writing."""
-
-
-class StoreTableError(StoreError):
-    """A table or a column of the contract is missing."""
-
-
-class StoreVersionError(StoreError):
-    """The store follows another version of the contract."""
-
-
-class StoreEmptyError(StoreError):
-    """The store holds nothing to show."""
-
-
-class UnknownIdError(StoreError, LookupError):
-    """No row has this id."""
-
-
-@dataclass(frozen=True)
-class StoreInfo:
-    version: int
-    track_root: str  # folder of the tracks' audio, relative to the store's folder
-    clip_root: str  # folder of the clips' audio, relative to the store's folder
-    note: str | None  # what a reader must know of this run
-
-
-@dataclass(frozen=True)
-class Sound:
-    """What is needed to hear and draw one item."""
-
-    duration_s: float
-    audio_path: str | None  # relative to track_root, or to clip_root where `of_clip`
-    of_clip: bool
-    audition: str  # 'full', 'excerpt' or 'none'
-    loudness_lufs: float | None
-    peak_dbfs: float | None
-    peaks: tuple[int, ...]  # largest magnitude per bin over the whole duration, 255 = full scale
-
-
-@dataclass(frozen=True)
-class Clip:
-    clip_id: int
-    kind: str  # 'generated', 'track' or 'user'
-    target_track_id: int | None  # kind 'track': the training track that was unlearned
-    prompt: str | None
-    seed: int | None
-    duration_s: float
-    target_title: str | None
-
-
-@dataclass(frozen=True)
-class Track:
-    track_id: int
-    is_decoy: bool
-    title: str
-    composer: str
-    collection: str
-    licence: str  # composition / encoding
-
-
-@dataclass(frozen=True)
-class Method:
-    method_id: int
-    name: str
-    label: str
-    description: str
-
-
-@dataclass(frozen=True)
-class Run:
-    model_sha256: str  # of the weights that every score refers to
-    commit_hash: str | None
-    device: str
-    duration_s: float
-
-
-@dataclass(frozen=True)
-class Moments:
-    rate_hz: float
-    influence: tuple[float, ...]  # value i covers [i, i + 1) / rate_hz seconds of the track
-
-
-@dataclass(frozen=True)
-class Diagnostic:
-    checkpoint_step: int  # training step of the weights; the largest is that of the scores
-    name: str
-    value: float
-    meaning: str
 
 
 @cache
@@ -191,15 +103,26 @@ class Store:
         try:
             _check(self._con, self.path)
             self.info = StoreInfo(*self._rows("SELECT version, track_root, clip_root, note FROM store_info")[0])
+            # DuckDB imports numpy with its first array; two threads that do so at once wait for each other for ever.
+            self._con.cursor().execute("SELECT 1 AS whole, NULL::INTEGER AS absent").df()
+            self._columns("SELECT 1 AS whole, NULL::INTEGER AS absent")
         except BaseException:
             self._con.close()
             raise
+        self._search = Search(self._con)
+        self._tracks: dict[int, Track] = {}
+        self.track_sound = lru_cache(_SOUNDS_KEPT)(self._track_sound)
+        self.moments = lru_cache(_MOMENTS_KEPT)(self._moments)
+        self.score_columns = lru_cache(_CLIPS_KEPT)(self._score_columns)
 
     def close(self) -> None:
         self._con.close()
 
     def _rows(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
         return self._con.cursor().execute(sql, args).fetchall()
+
+    def _columns(self, sql: str, *args: object) -> dict[str, np.ndarray]:
+        return self._con.cursor().execute(sql, args).fetchnumpy()
 
     def _one(self, what: str, row_id: int, sql: str) -> tuple[Any, ...]:
         """The row of `row_id`; raises UnknownIdError (also for an id that no INTEGER can hold)."""
@@ -211,61 +134,110 @@ class Store:
     def run(self) -> Run:
         """The run that published this store."""
         return Run(
-            *self._rows("SELECT model_sha256, commit_hash, device, duration_s FROM runs ORDER BY run_id DESC")[0]
+            *self._rows(
+                "SELECT model_sha256, commit_hash, device, duration_s, started_at FROM runs ORDER BY run_id DESC"
+            )[0]
         )
 
     def methods(self) -> list[Method]:
-        rows = self._rows("SELECT method_id, name, label, description FROM methods ORDER BY method_id")
+        rows = self._rows("SELECT method_id, name, label, description, has_moments FROM methods ORDER BY method_id")
         return [Method(*row) for row in rows]
 
     def clips(self) -> list[Clip]:
         """Clips that some method scored: generated ones, then users', then controls; each by id."""
         rows = self._rows(
-            _CLIP + " WHERE c.clip_id IN (SELECT DISTINCT clip_id FROM scores)"
+            queries.CLIP + " WHERE c.clip_id IN (SELECT DISTINCT clip_id FROM scores)"
             " ORDER BY list_position(['generated', 'user', 'track'], c.kind), c.clip_id"
         )
         return [Clip(*row) for row in rows]
 
     def clip(self, clip_id: int) -> Clip:
-        return Clip(*self._one("clip", clip_id, _CLIP + " WHERE c.clip_id = ?"))
+        return Clip(*self._one("clip", clip_id, queries.CLIP + " WHERE c.clip_id = ?"))
 
     def track(self, track_id: int) -> Track:
-        return Track(*self._one("track", track_id, _TRACK + " WHERE track_id = ?"))
+        return Track(*self._one("track", track_id, queries.TRACK + " WHERE track_id = ?"))
 
     def tracks(self, track_ids: Sequence[int]) -> dict[int, Track]:
         """Track by id; an unknown id is left out."""
-        rows = self._rows(_TRACK + " WHERE track_id IN (SELECT unnest(?::INTEGER[]))", list(track_ids))
-        return {row[0]: Track(*row) for row in rows}
+        found = {i: track for i in track_ids if (track := self._tracks.get(i))}
+        if missing := [i for i in track_ids if i not in found]:
+            rows = self._rows(
+                queries.TRACK + " WHERE list_contains(?::INTEGER[], track_id)", missing
+            )  # faster than a join
+            read = {row[0]: Track(*row) for row in rows}
+            if len(self._tracks) + len(read) > _TRACKS_KEPT:
+                self._tracks.clear()
+            self._tracks.update(read)
+            found.update(read)
+        return found
 
-    def track_sound(self, track_id: int) -> Sound:
-        return _sound(self._one("track", track_id, _TRACK_SOUND))
+    def _track_sound(self, track_id: int) -> Sound:
+        return _sound(self._one("track", track_id, queries.TRACK_SOUND))
 
     def clip_sound(self, clip_id: int) -> Sound:
         """A clip of kind 'track' sounds as its track does, under that track's audition rule."""
-        clip = self.clip(clip_id)
-        if clip.target_track_id is not None:
-            return self.track_sound(clip.target_track_id)
-        return _sound(self._one("clip", clip_id, _CLIP_SOUND))
+        target, *row = self._one("clip", clip_id, queries.CLIP_SOUND)
+        return _sound(tuple(row)) if target is None else self.track_sound(target)
+
+    def collections(self) -> list[str]:
+        """Every collection, by name."""
+        return [row[0] for row in self._rows("SELECT DISTINCT collection FROM tracks ORDER BY collection")]
+
+    def find_tracks(self, text: str = "", collection: str | None = None, by: str | None = None) -> np.ndarray:
+        """Ids of the tracks that hold every word of `text` (accents and case apart), in one collection or in any.
+
+        int32 [N], ordered by the column `by` (one of SORTABLE), else by id.
+        """
+        return self._search.find(text, collection, by)
+
+    def planted(self) -> np.ndarray:
+        """Ids of the planted cases, int32; they stay outside the statistics of decoys."""
+        return self._columns("SELECT track_id FROM tracks WHERE planted IS NOT NULL")["track_id"]
 
     def scores(self, method_id: int, clip_id: int) -> pd.DataFrame:
         """Every track of one clip, by `rank`: track_id, is_decoy, score, std_error, score_norm, std_error_norm,
-        q_value, above_noise, rank, train_rank (nullable Int64, empty for decoys), raw_rank (by `score`, with decoys).
+        q_value, above_noise, rank, train_rank (nullable Int64, empty for decoys).
         """
-        return (
-            self._con.cursor()
-            .execute(
-                "SELECT s.track_id, t.is_decoy, s.score, s.std_error, s.score_norm, s.std_error_norm,"
-                " s.q_value, s.above_noise,"
-                " s.rank, s.train_rank, row_number() OVER (ORDER BY s.score DESC, s.track_id) AS raw_rank"
-                " FROM scores s JOIN tracks t USING (track_id) WHERE s.method_id = ? AND s.clip_id = ?"
-                " ORDER BY s.rank, s.track_id",
-                (method_id, clip_id),
-            )
-            .df()
-            .astype({"train_rank": "Int64"})
-        )
+        sql = queries.SCORES.format(", train_rank") + " ORDER BY rank"
+        frame = self._con.cursor().execute(sql, (method_id, clip_id)).df()
+        return frame.astype({"train_rank": "Int64"})
 
-    def moments(self, method_id: int, clip_id: int, track_id: int) -> Moments | None:
+    def scores_of(self, method_id: int, clip_id: int, track_ids: Sequence[int]) -> pd.DataFrame:
+        """`scores` of some tracks, but for train_rank, in the order of `track_ids`; one not scored is left out."""
+        columns = self.score_columns(method_id, clip_id)
+        scored = columns["track_id"]
+        rows = np.searchsorted(scored, track_ids)
+        here = rows < len(scored)
+        here[here] = scored[rows[here]] == np.array(track_ids, dtype=int)[here]
+        return pd.DataFrame({name: values[rows[here]] for name, values in columns.items()})
+
+    def _score_columns(self, method_id: int, clip_id: int) -> dict[str, np.ndarray]:
+        """What a ranking needs of every track, as arrays [N] by track_id, not to be changed: track_id, is_decoy,
+        score, std_error, score_norm, std_error_norm, q_value, above_noise, rank.
+        """
+        columns = self._columns(queries.SCORES.format(""), method_id, clip_id)
+        if (np.diff(columns["track_id"]) < 0).any():  # a store is written by track_id, but nothing makes it so
+            order = np.argsort(columns["track_id"])
+            columns = {name: values[order] for name, values in columns.items()}
+        for values in columns.values():
+            values.setflags(write=False)
+        return columns
+
+    def span_columns(self, method_id: int, clip_id: int, first: int, last: int) -> dict[str, np.ndarray]:
+        """Windows `first` to `last` (from 1) of a clip, beside all windows of other clips; arrays [N] over tracks.
+
+        track_id; total: of the span; windows, mean, spread: number, mean and standard deviation of the track's
+        windows in other clips (of this clip where there is no other).
+        """
+        return self._columns(queries.SPAN, first, last, method_id, clip_id)
+
+    def summaries(self, method_id: int) -> dict[int, Summary]:
+        """By clip, for every clip that this method scored."""
+        rows = self._rows(queries.SUMMARY + " WHERE method_id = ? ORDER BY clip_id", method_id)
+        records = [(*row[:8], row[8:11], row[11:14], *row[14:17], tuple(row[17])) for row in rows]
+        return {record[0]: Summary(*record) for record in records}
+
+    def _moments(self, method_id: int, clip_id: int, track_id: int) -> Moments | None:
         """None where the run kept no moments of this track (it keeps those of the best-ranked ones)."""
         rows = self._rows(
             "SELECT rate_hz, influence FROM moments WHERE method_id = ? AND clip_id = ? AND track_id = ?",
@@ -275,6 +247,26 @@ class Store:
         )
         return Moments(rows[0][0], tuple(rows[0][1])) if rows else None
 
+    def clip_moments(self, method_id: int, clip_id: int, track_ids: Sequence[int]) -> ClipMoments | None:
+        """Influence over the clip, of some tracks; None where the run kept none for this clip."""
+        rows = self._rows(
+            "SELECT track_id, window_s, influence FROM clip_moments WHERE method_id = ? AND clip_id = ?"
+            " AND track_id IN (SELECT unnest(?::INTEGER[]))",
+            method_id,
+            clip_id,
+            list(track_ids),
+        )
+        return ClipMoments(rows[0][1], {row[0]: tuple(row[2]) for row in rows}) if rows else None
+
+    def clip_windows(self, method_id: int, clip_id: int) -> tuple[int, float]:
+        """(how many windows of this clip have scores of their own, their length in seconds); (0, 0.0) for none."""
+        rows = self._rows(
+            "SELECT len(influence), window_s FROM clip_moments WHERE method_id = ? AND clip_id = ? LIMIT 1",
+            method_id,
+            clip_id,
+        )
+        return (rows[0][0], rows[0][1]) if rows else (0, 0.0)
+
     def diagnostics(self, method_id: int) -> list[Diagnostic]:
         """What the run found about itself, by name, then along training."""
         rows = self._rows(
@@ -283,22 +275,6 @@ class Store:
             method_id,
         )
         return [Diagnostic(*row) for row in rows]
-
-
-_CLIP = (
-    "SELECT c.clip_id, c.kind, c.target_track_id, c.prompt, c.seed, c.duration_s, t.title"
-    " FROM clips c LEFT JOIN tracks t ON t.track_id = c.target_track_id"
-)
-_TRACK = (
-    "SELECT track_id, is_decoy, title, composer, collection, licence_composition || ' / ' || licence_encoding"
-    " FROM tracks"
-)
-_TRACK_SOUND = (
-    "SELECT duration_s, audio_path, false, audition, loudness_lufs, peak_dbfs, peaks FROM tracks WHERE track_id = ?"
-)
-_CLIP_SOUND = (
-    "SELECT duration_s, audio_path, true, 'full', loudness_lufs, peak_dbfs, peaks FROM clips WHERE clip_id = ?"
-)
 
 
 def _sound(row: tuple[Any, ...]) -> Sound:

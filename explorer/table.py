@@ -1,28 +1,112 @@
-"""Scores of one clip -> the table of top tracks: numbers sort, texts are shown. Pure functions; no gradio."""
+"""One page of the table of tracks: what is asked for, what matches, what each row says. Pure functions; no gradio.
+
+Scores: higher = stronger influence, shown with as many digits as their standard error bears. Place 1 = strongest among
+training tracks; a decoy shows, in brackets, the place that a track of its score would take.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from explorer.charts import ordered, power_of_ten, power_text
-from explorer.store import Track
+from explorer.charts import power_of_ten, power_text
+from explorer.ranking import Q_LIMIT, Ranking, Span
+from explorer.records import Track
+from explorer.sentences import span_name
 
-ROWS = 100
+LIMIT = 100  # rows of a page
+SORTS = ("place", "title", "composer", "collection", "source")
 ABOVE_TEXT, NOISE_TEXT, DECOY_TEXT = "above noise", "not distinguishable from noise", "decoy, never heard"
-ID_COLUMN = "id"
-_MUTED = "color: var(--body-text-color-subdued)"
+TEXT_CHARS, MAX_OFFSET = 200, 10_000_000
+_NBSP = "\N{NO-BREAK SPACE}"  # headings break into two lines, not between these
+CELL_CHARS, LICENCE_CHARS = 240, 400  # of a title and the like: a page of 100 rows stays small
 
 
-def top(scores: pd.DataFrame, order: str, decoys: bool) -> pd.DataFrame:
-    """The first ROWS rows of this order; `place` counts among the rows shown (training tracks, or all)."""
-    rows = ordered(scores, order)
-    if not decoys:
-        rows = rows[~rows["is_decoy"]]
-    return rows.assign(place=range(1, len(rows) + 1)).head(ROWS)
+@dataclass(frozen=True)
+class Query:
+    """What the table is asked for."""
+
+    text: str = ""  # words that a track must hold
+    collection: str | None = None  # None: any
+    above: bool = False  # only above noise
+    decoys: bool = False  # list decoys too
+    sort: str = "place"  # one of SORTS
+    descending: bool = False  # from the last place, or from Z
+    offset: int = 0  # rows before this page; a multiple of LIMIT
+
+    @classmethod
+    def of(cls, asked: object) -> Query:
+        """From what a browser sent: a missing key takes its default. Raises ValueError with a plain sentence."""
+        if not isinstance(asked, dict):
+            raise ValueError("the table was asked for nothing that it knows")
+        if not set(asked) <= {field.name for field in fields(cls)}:
+            raise ValueError("the table was asked for something that it does not know")
+        query = cls(**asked)
+        if not _is_text(query.text) or len(query.text) > TEXT_CHARS:
+            raise ValueError(f"a filter is a text of at most {TEXT_CHARS} characters")
+        if query.collection is not None and not _is_text(query.collection):
+            raise ValueError("a collection is named by a text")
+        if not all(isinstance(flag, bool) for flag in (query.above, query.decoys, query.descending)):
+            raise ValueError("a choice of the table is either on or off")
+        if query.sort not in SORTS:
+            raise ValueError(f"the table sorts by {', '.join(SORTS[:-1])} or {SORTS[-1]}")
+        whole = isinstance(query.offset, int) and not isinstance(query.offset, bool)
+        if not whole or not 0 <= query.offset <= MAX_OFFSET or query.offset % LIMIT:
+            raise ValueError(f"a page of the table begins at a multiple of {LIMIT}")
+        return query
+
+    @property
+    def by(self) -> str | None:
+        """The column that `Store.find_tracks` sorts by; None where the ranking gives the order."""
+        return None if self.sort == "place" else self.sort
+
+    @property
+    def finds(self) -> bool:
+        """Whether `matching` needs what `Store.find_tracks` finds."""
+        return bool(self.text.strip()) or self.collection is not None or self.by is not None
+
+    def within(self, total: int) -> Query:
+        """Moved back to the last page of `total` rows where it lies past it."""
+        return replace(self, offset=min(self.offset, max(0, total - 1) // LIMIT * LIMIT))
+
+
+def _is_text(value: object) -> bool:
+    """A string that the store can be asked for: half a surrogate pair has no UTF-8."""
+    return isinstance(value, str) and value.encode("utf-8", "ignore").decode("utf-8") == value
+
+
+def matching(ranking: Ranking, query: Query, found_ids: np.ndarray | None) -> np.ndarray:
+    """Indices into the ranking of all rows that match, in the table's order, int64 [rows].
+
+    `found_ids`: of `Store.find_tracks`, ordered by `query.by`; None where `query.finds` is False. A found track that
+    was not scored has no row.
+    """
+    wanted = np.ones(len(ranking.track_id), bool) if query.decoys else ~ranking.is_decoy
+    if query.above:
+        wanted = wanted & ranking.above_noise
+    if found_ids is None:
+        rows = np.flatnonzero(wanted)
+    elif query.by is None:
+        rows = np.flatnonzero(wanted & np.isin(ranking.track_id, found_ids))
+    else:
+        by_id = np.argsort(ranking.track_id, kind="stable")
+        sorted_ids = ranking.track_id[by_id]
+        at = np.searchsorted(sorted_ids, found_ids)
+        scored = at < len(sorted_ids)
+        scored[scored] = sorted_ids[at[scored]] == found_ids[scored]
+        rows = by_id[at[scored]]
+        rows = rows[wanted[rows]]
+    return rows[::-1] if query.descending else rows
+
+
+def page(indices: np.ndarray, query: Query) -> np.ndarray:
+    """The rows of one page."""
+    return indices[query.offset : query.offset + LIMIT]
 
 
 def decimals(errors: pd.Series) -> int:
@@ -33,7 +117,20 @@ def decimals(errors: pd.Series) -> int:
 
 def plus_minus(value: float, error: float, digits: int) -> str:
     """'4.31 ± 0.12'."""
-    return f"{value:.{digits}f} ± {error:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return f"{_number(value, digits)} ± {error:.{digits}f}"
+
+
+def _number(value: float, digits: int) -> str:
+    rounded = round(value, digits) + 0.0  # no minus before a zero
+    return f"{rounded:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def q_text(q_value: float) -> str:
+    """'0.04'; a third digit where two would hide the size, or on which side of the limit it lies."""
+    if q_value < 0.0005:
+        return "< 0.001"
+    close = q_value < 0.01 or (round(q_value, 2) == Q_LIMIT and q_value != Q_LIMIT)
+    return f"{q_value:.{3 if close else 2}f}"
 
 
 def badge(is_decoy: bool, above_noise: bool) -> str:
@@ -42,32 +139,75 @@ def badge(is_decoy: bool, above_noise: bool) -> str:
     return ABOVE_TEXT if above_noise else NOISE_TEXT
 
 
-def table(rows: pd.DataFrame, tracks: Mapping[int, Track]) -> dict[str, Any]:
-    """The rows of `top` as gr.Dataframe takes them: `data` sorts, `display_value` is read, `styling` mutes.
+def table(
+    rows: pd.DataFrame,
+    tracks: Mapping[int, Track],
+    ranking: Ranking,
+    query: Query,
+    total: int,
+    collections: Sequence[str],
+    span: Span | None = None,
+    selected: int | None = None,
+    unplayable: Mapping[int, str] | None = None,
+    largest_raw: float | None = None,
+) -> dict[str, Any]:
+    """What table.js shows: one page of `total` matching rows, texts ready to read.
 
-    The last column holds the track id: that is what a click hands back.
+    `rows`: of `Store.scores_of`, in the table's order; one that is not in `tracks` or `ranking` is left out.
+    `ranking`: the one on show; gives place, q and, in a span, the value. `unplayable`: why, by track id.
+    `largest_raw`: of all tracks of the clip, so that every page has one unit; None: of these rows.
     """
-    exponent = power_of_ten(rows["score"])
+    scores = rows["score"].to_numpy(dtype=float)
+    exponent = power_of_ten(scores if largest_raw is None else np.array([largest_raw]))
     unit = 10.0**exponent
-    digits = decimals(rows["std_error"] / unit)
-    norm_digits = decimals(rows["std_error_norm"])
-    headers = [
-        *("#", "title", "composer", "licence", "normalised ± error", f"raw score ± error{power_text(exponent)}"),
-        *("above noise?", "q", "collection", ID_COLUMN),
-    ]
-    data: list[list[Any]] = []
-    shown: list[list[str]] = []
-    styling: list[list[str]] = []
+    digits, norm_digits = decimals(rows["std_error"] / unit), decimals(rows["std_error_norm"])
+    silent = unplayable or {}
+    listed = []
     for row in rows.itertuples():
-        track = tracks[int(row.track_id)]
-        score, error = float(row.score) / unit, float(row.std_error) / unit
-        texts = (track.title, track.composer, track.licence)
-        kind = badge(row.is_decoy, row.above_noise)
-        normalised = plus_minus(float(row.score_norm), float(row.std_error_norm), norm_digits)
-        last = (track.collection, track.track_id)
-        data.append([int(row.place), *texts, float(row.score_norm), score, kind, float(row.q_value), *last])
-        numbers = (normalised, plus_minus(score, error, digits), kind, f"{row.q_value:.2f}")
-        shown.append([str(row.place), *texts, *numbers, *map(str, last)])
-        muted = row.is_decoy or not row.above_noise
-        styling.append([_MUTED if muted else ""] * len(headers))
-    return {"headers": headers, "data": data, "metadata": {"display_value": shown, "styling": styling}}
+        track_id = int(row.track_id)
+        at, track = ranking.index(track_id), tracks.get(track_id)
+        if at is None or track is None:
+            continue
+        place = f"{ranking.place[at]:,}"
+        shown = {
+            **_texts(track),
+            "track_id": track_id,
+            "place": f"({place})" if row.is_decoy else place,
+            "norm": plus_minus(float(row.score_norm), float(row.std_error_norm), norm_digits),
+            "raw": plus_minus(float(row.score) / unit, float(row.std_error) / unit, digits),
+            "q": q_text(float(ranking.q_value[at])),
+            "kind": "decoy" if row.is_decoy else "above" if row.above_noise else "noise",
+            "badge": badge(bool(row.is_decoy), bool(row.above_noise)),
+            "playable": track_id not in silent,
+        }
+        if track_id in silent:
+            shown["why"] = silent[track_id]
+        if span is not None:
+            shown["span"] = _number(float(ranking.value[at]), 2)
+        listed.append(shown)
+    return {
+        "headings": {
+            "norm": f"normalised ±{_NBSP}error",
+            "raw": f"raw ±{_NBSP}error{power_text(exponent).replace(' ', _NBSP)}",
+            "q": "q" if span is None else "q in this span",
+            "badge": "above noise?" if span is None else "in the whole clip",
+        },
+        "rows": listed,
+        "total": total,
+        "of": len(ranking.track_id) if query.decoys else ranking.tracks,  # rows without any filter
+        "offset": query.offset,
+        "limit": LIMIT,
+        "asked": asdict(query),
+        "collections": list(collections),
+        "span": None if span is None else span_name(span),
+        "selected": selected,
+    }
+
+
+def _texts(track: Track) -> dict[str, Any]:
+    """What a listener reads of a track; a planted case is named as one."""
+    names = ("title", "composer", "collection", "source", "instrument")
+    texts = {name: getattr(track, name)[:CELL_CHARS] for name in names}
+    texts["licence"] = track.licence[:LICENCE_CHARS]
+    planted = {"planted": track.planted} if track.planted else {}
+    return {**texts, **planted, "duration": f"{track.duration_s:.1f} s"}

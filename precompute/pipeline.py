@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from explorer.store import SCHEMA_VERSION
 from precompute import rows
 from precompute.cache import Cache, duration, progress
 from precompute.clips import Prompt, choose_targets, write_audio
@@ -62,7 +63,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     window_s = max(1, round(config.unlearning.window_s * model.frame_rate)) / model.frame_rate
     contents = StoreContents(
         store_info={
-            "version": [1],
+            "version": [SCHEMA_VERSION],
             "track_root": [relative_root(corpus.root, store)],
             "clip_root": [relative_root(clip_folder, store)],
             "note": [note or None],

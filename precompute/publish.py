@@ -13,14 +13,15 @@ import numpy as np
 from precompute.errors import UserError
 
 Columns = dict[str, Any]  # column name -> list or array, all of one length
-SCHEMA = Path(__file__).resolve().parents[1] / "explorer" / "schema.sql"
+EXPLORER = Path(__file__).resolve().parents[1] / "explorer"
+SCHEMA, DERIVED = EXPLORER / "schema.sql", EXPLORER / "derived.sql"
 SMALL_ROWS = 1_000_000  # a store with fewer scores takes small blocks: half the bytes
 LISTS = {"moments": "influence", "clip_moments": "influence"}  # finite numbers inside lists, which no CHECK can see
 
 
 @dataclass
 class StoreContents:
-    """Every table of the schema, by column."""
+    """Every table of the schema but the derived ones, by column."""
 
     store_info: Columns
     runs: Columns
@@ -54,6 +55,7 @@ def publish(contents: StoreContents, path: Path) -> None:
             for name, columns in contents.tables().items():
                 _insert(connection, name, columns)
             _check(connection)
+            connection.execute(DERIVED.read_text(encoding="utf-8"))
             connection.execute("CHECKPOINT")
         finally:
             connection.close()

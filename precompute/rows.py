@@ -181,14 +181,16 @@ def diagnostics(
             area = calibrate.area_under_curve(scores, is_train, is_decoy)
             rows.append((f"auc_{name}", area, f"probability that a training track outranks a decoy, {name} score"))
         rate = calibrate.empirical_error_rate(norm, is_decoy)
-        rows.append(("fdr_empirical", rate, "share of clips where decoys posing as tracks pass q <= 0.10"))
+        meaning = "share of clips where half of the decoys, posing as tracks, pass q <= 0.10"
+        rows.append(("fdr_empirical", rate, meaning))
     for top in (1, 10, 100):
         share = calibrate.share_of_top(raw[:, trained], top)
         rows.append(
             (f"share_top{top}_raw", share, f"share of the positive raw score held by the top {top} training tracks")
         )
         share = calibrate.share_of_top(norm[:, trained], top)
-        rows.append((f"share_top{top}_norm", share, f"the same of the normalised score, top {top}"))
+        meaning = f"share of the positive normalised score held by the top {top} training tracks"
+        rows.append((f"share_top{top}_norm", share, meaning))
     for name, scores in (("raw", raw), ("norm", norm)):
         value = calibrate.correlation_between_clips(scores[:, trained])
         rows.append((f"clip_correlation_{name}", value, f"mean Spearman correlation of clips' rankings, {name} score"))
@@ -210,5 +212,6 @@ def diagnostics(
                 "R: mean rank of an unlearned training track in its own raw ranking",
             )
         )
-        rows.append(("self_rank_norm", float(own_norm.mean()), "the same in the normalised ranking"))
+        meaning = "R: mean rank of an unlearned training track in its own normalised ranking"
+        rows.append(("self_rank_norm", float(own_norm.mean()), meaning))
     return rows

@@ -33,8 +33,8 @@ class Part(gr.HTML):
             html_template=skeleton,
             css_template=style.read_text(encoding="utf-8"),
             js_on_load=(
-                f"import('/static/whence/{name}.js?v={__version__}')"
-                ".then(part => part.mount({element, props, watch, trigger}))"
+                f"Promise.all([`latest`, `{name}`].map(name => import(`/static/whence/${{name}}.js?v={__version__}`)))"
+                ".then(([common, part]) => part.mount({element, props, watch, trigger: common.latest(trigger)}))"
                 ".catch(error => { element.textContent = 'This part failed to load: ' + error; });"
                 f" /* events: {' '.join(repr(event) for event in events)} */"
             ),

@@ -1,14 +1,73 @@
-// The address bar follows the view that the server rendered (props.value, a query string already checked there).
-export function mount({ element, props, watch }) {
+// The address bar is the state of the page: props.value is the query of the view that the server rendered and checked.
+// Each new view is a step of the browser's history. What refines a view replaces its step: the table's questions, and
+// what the player alone knows (track, start, loop).
+const OF_PLAYER = ["track", "start", "loop"], OF_TABLE = ["find", "in", "sort", "from", "above", "decoys", "down"];
+
+const PATIENCE_MS = 15_000; // with a server that does not answer a visit
+
+function withoutTable(query) {
+  const parts = new URLSearchParams(query);
+  OF_TABLE.forEach((name) => parts.delete(name));
+  return parts.toString();
+}
+
+export function mount({ element, props, watch, trigger }) {
   const button = element.querySelector(".copy");
-  const follow = () => {
-    if (!props.value) return;
-    const address = new URL(location.href);
-    const theme = address.searchParams.get("__theme"); // Gradio's own switch survives
-    address.search = props.value;
-    if (theme) address.searchParams.set("__theme", theme);
-    if (address.href !== location.href) history.replaceState(history.state, "", address);
+  let known = null; // the query in the address bar
+  let travelled = true; // the next answer belongs to the address as it is: on opening, and after back or forward
+  let onward = false; // who went back or forward went on before the answer was there
+  let patience = null;
+
+  const write = (query, step) => {
+    const address = new URL(location.href), theme = address.searchParams.get("__theme");
+    const asked = new URLSearchParams(query);
+    if (theme) asked.set("__theme", theme); // Gradio's own switch survives
+    address.search = asked.toString().replaceAll("%3A", ":").replaceAll("%2C", ",");
+    if (address.href === location.href) return;
+    if (step) history.pushState(null, "", address);
+    else history.replaceState(history.state, "", address);
   };
+
+  const follow = () => {
+    if (!props.value || props.value === known) return;
+    if (onward) { // the answer is of a place that was left, and must not be written over where we are
+      known = props.value;
+      onward = false;
+      travelled = elsewhere();
+      return;
+    }
+    write(props.value, !travelled && withoutTable(props.value) !== withoutTable(known));
+    known = props.value;
+    travelled = false;
+  };
+
+  window.addEventListener("whence:link", ({ detail }) => {
+    if (!props.value || travelled) return; // what is on show is of the place that was left
+    const query = new URLSearchParams(props.value);
+    for (const name of OF_PLAYER) {
+      if (detail[name] === null || detail[name] === undefined) query.delete(name);
+      else query.set(name, detail[name]);
+    }
+    known = query.toString();
+    props.value = known; // later events start from here
+    write(known, false);
+  });
+
+  const elsewhere = () => {
+    const here = new URLSearchParams(location.search);
+    here.delete("__theme");
+    return here.toString() !== new URLSearchParams(known).toString();
+  };
+  window.addEventListener("popstate", () => {
+    if (!travelled && !elsewhere()) return;
+    onward = travelled;
+    travelled = true;
+    clearTimeout(patience);
+    patience = setTimeout(() => { travelled = onward = false; }, PATIENCE_MS);
+    window.dispatchEvent(new CustomEvent("whence:travel")); // loops are of the place that was left
+    trigger("visit", { query: location.search.slice(1) });
+  });
+
   const say = (text) => {
     button.textContent = text;
     setTimeout(() => { button.textContent = "Copy link"; }, 2000);

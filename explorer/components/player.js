@@ -1,224 +1,413 @@
-// The clip and the chosen track, one sounding at a time. props.value is the dict of explorer/callbacks.py `player`.
-// Audio streams through <audio> (so Range works) into a gain each: element volume cannot boost, and iOS ignores it.
-const SEEK_S = 2;
+// The clip and up to eight tracks: which passage of each is heard, and what the page and its keys ask of them.
+// props.value is the dict of explorer/callbacks.py `player`. Sound and time are in transport.js, a lane's face in lane.js.
+import { LaneView, clock } from "./lane.js";
+import { SHORTEST_S, Transport } from "./transport.js";
 
-const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
-
-class Lane {
-  constructor(root, player) {
-    this.root = root;
-    this.player = player;
-    this.data = null;
-    for (const part of ["play", "title", "note", "clock", "wave", "below"]) this[part] = root.querySelector("." + part);
-    this.canvas = root.querySelector("canvas");
-    this.audio = root.querySelector("audio");
-    this.name = root.dataset.lane;
-    this.gain = null;
-    this.play.addEventListener("click", () => (this.playing ? player.stop() : player.start([this])));
-    this.wave.addEventListener("click", (event) => {
-      const box = this.wave.getBoundingClientRect();
-      this.seek(((event.clientX - box.x) / box.width) * this.length);
-    });
-    this.wave.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: SEEK_S, ArrowUp: SEEK_S, ArrowLeft: -SEEK_S, ArrowDown: -SEEK_S }[event.key];
-      if (step) this.seek(this.position + step);
-      else if (event.key === "Home") this.seek(0);
-      else if (event.key === " " || event.key === "Enter") this.play.click();
-      else return;
-      event.preventDefault();
-    });
-    this.audio.addEventListener("ended", () => player.ended(this));
-    this.audio.addEventListener("error", () => { if (this.audio.getAttribute("src")) player.failed(this); });
-    new ResizeObserver(() => this.paint()).observe(this.wave);
-  }
-
-  get playing() { return this.player.active === this; }
-  get length() { return this.data?.duration_s || 0; }
-  get position() { return this.audio.currentTime; }
-  get playable() { return Boolean(this.data) && !this.data.refused; }
-
-  load(data) {
-    const same = data && this.data && data.url === this.data.url;
-    this.data = data;
-    this.root.hidden = !data;
-    if (!data) { this.audio.removeAttribute("src"); return; }
-    if (!same) {
-      if (this.playable) this.audio.src = data.url;
-      else this.audio.removeAttribute("src");
-    }
-    this.title.textContent = this.title.title = data.title;
-    this.note.textContent = data.note;
-    this.play.disabled = !this.playable;
-    this.wave.setAttribute("aria-valuemax", this.length.toFixed(1));
-    this.level();
-    this.explain();
-    this.paint();
-  }
-
-  // The line under the waveform: why nothing sounds, or what the strip shows and how to jump to its peak.
-  explain() {
-    const { refused, strip } = this.data, parts = [];
-    if (refused) parts.push(`Cannot be played: ${refused}.`);
-    if (strip) {
-      const jump = document.createElement("button");
-      jump.type = "button";
-      jump.className = "jump";
-      jump.textContent = "Play from its most influential moment";
-      jump.addEventListener("click", () => this.player.start([this], strip.peak_s));
-      const sure = strip.above_noise ? "" : " The score is not distinguishable from noise, nor is this.";
-      parts.push(jump, `at ${clock(strip.peak_s)}. The bar shows influence over time, relative to its largest value.${sure}`);
-    }
-    this.below.replaceChildren(...parts);
-  }
-
-  level() {
-    if (!this.gain) return;
-    const db = this.player.matched ? this.data?.gain_db || 0 : 0;
-    this.gain.gain.setTargetAtTime(10 ** (db / 20), this.gain.context.currentTime, 0.01);
-  }
-
-  connect(context) {
-    if (this.gain) return;
-    this.gain = context.createGain();
-    context.createMediaElementSource(this.audio).connect(this.gain).connect(context.destination);
-    this.level();
-  }
-
-  seek(seconds) {
-    // Before the file is known this sets where it will start: a jump sounds from its moment, not from the beginning.
-    this.audio.currentTime = Math.max(0, Math.min(seconds, this.length - 0.05));
-    this.paint();
-  }
-
-  paint() {
-    const { canvas, wave, data } = this, width = wave.clientWidth, height = wave.clientHeight;
-    if (!data || !width) return;
-    const at = this.position, scale = devicePixelRatio || 1;
-    this.clock.textContent = `${clock(at)} / ${clock(this.length)}`;
-    wave.setAttribute("aria-valuenow", at.toFixed(1));
-    wave.setAttribute("aria-valuetext", `${at.toFixed(1)} of ${this.length.toFixed(1)} seconds`);
-    canvas.width = width * scale;
-    canvas.height = height * scale;
-    const pen = canvas.getContext("2d"), style = getComputedStyle(wave), color = (name) => style.getPropertyValue(name).trim();
-    pen.scale(scale, scale);
-    const top = data.strip ? 12 : 0, middle = top + (height - top) / 2, played = (at / this.length) * width;
-    const { peaks } = data;
-    for (let px = 0; px < width; px += 3) {
-      const from = Math.floor((px / width) * peaks.length), to = Math.max(from + 1, Math.floor(((px + 3) / width) * peaks.length));
-      const size = Math.max(1, (Math.max(0, ...peaks.slice(from, to)) / 255) * (height - top));
-      pen.fillStyle = px < played ? color("--color-accent") : color("--body-text-color-subdued");
-      pen.fillRect(px, middle - size / 2, 2, size);
-    }
-    if (data.strip) {
-      const { values, length_s } = data.strip, whole = (length_s / this.length) * width, bar = whole / values.length;
-      pen.fillStyle = color("--border-color-primary");
-      pen.fillRect(0, 0, whole, 7);
-      pen.fillStyle = color(data.strip.above_noise ? "--whence-above" : "--whence-noise");
-      values.forEach((value, i) => { pen.globalAlpha = value; pen.fillRect(i * bar, 0, bar + 0.5, 7); });
-      pen.globalAlpha = 1;
-    }
-    pen.fillStyle = color("--body-text-color");
-    pen.fillRect(Math.min(width - 2, played), top, 2, height - top);
-  }
-}
+const VOLUME_KEY = "whence.volume", ZOOMS = [1, 2, 4, 8, 16], LEAST_MOMENT_S = 1.5;
+const said = (event) => window.dispatchEvent(event);
+const typing = (target) => target.closest?.("input:not([type=checkbox]):not([type=radio]):not([type=range]), textarea, select, [contenteditable], [role=combobox], [role=listbox], dialog");
 
 class Player {
-  constructor(element) {
+  constructor(element, trigger) {
     this.element = element;
-    this.active = null; // the lane that sounds
-    this.queue = []; // lanes still to come
+    this.trigger = trigger;
+    this.transport = new Transport(() => this.refresh());
+    this.views = new Map(); // key -> LaneView
+    this.data = null;
+    this.start = "clock"; // where tracks start: "clock" or "moment"
+    this.region = null; // [from, to] s of every lane, on the same clock
+    this.own = new Map(); // key -> [from, to] s, of one lane, while tracks start at their moments
+    this.mark = null; // {key, from}: where a passage set by keys begins
+    this.startBefore = null; // where tracks started before a span was chosen
+    this.focus = null; // key of the track that the clip is compared with
+    this.wanted = null; // key of a track that shall sound as soon as it is a lane
+    this.pointed = false; // the focus was last moved by a pointer
+    this.zoom = 1;
+    this.picture = false;
     this.matched = true;
-    this.context = null;
-    this.lanes = [...element.querySelectorAll(".lane")].map((root) => new Lane(root, this));
-    this.both = element.querySelector(".both");
-    this.status = element.querySelector(".status");
-    this.both.addEventListener("click", () => (this.sequence ? this.stop() : this.start(this.lanes, 0)));
-    const match = element.querySelector(".match input");
-    match.addEventListener("change", () => { this.matched = match.checked; this.lanes.forEach((lane) => lane.level()); });
+    const find = (name) => element.querySelector(name);
+    for (const name of ["play", "alternate", "status", "lanes", "legend", "passage", "clear", "zoom", "keys"]) this[name + "Part"] = find("." + name);
+    this.clockPart = find(".bar > .clock");
+    this.template = find(".lane-template");
+    this.matchBox = find(".match input");
+    this.repeatBox = find(".repeat input");
+    this.pictureBox = find(".picture input");
+    this.volumeBox = find(".volume input");
+    this.startBoxes = [...element.querySelectorAll(".starts input")];
+    this.bind(find);
   }
+
+  bind(find) {
+    this.playPart.addEventListener("click", () => this.toggle());
+    this.alternatePart.addEventListener("click", () => this.alternate());
+    this.clearPart.addEventListener("click", () => this.clear());
+    this.matchBox.addEventListener("change", () => this.match(this.matchBox.checked));
+    this.repeatBox.addEventListener("change", () => this.transport.setLoop(this.repeatBox.checked));
+    this.pictureBox.addEventListener("change", () => this.show(this.pictureBox.checked));
+    this.startBoxes.forEach((box) => box.addEventListener("change", () => this.begin(box.value)));
+    find(".zoom .in").addEventListener("click", () => this.enlarge(1));
+    find(".zoom .out").addEventListener("click", () => this.enlarge(-1));
+    find(".help").addEventListener("click", () => this.keysPart.showModal());
+    find(".keys .close").addEventListener("click", () => this.keysPart.close());
+    this.keysPart.addEventListener("click", (event) => { if (event.target === this.keysPart) this.keysPart.close(); });
+    this.volumeBox.addEventListener("input", () => this.loudness(Number(this.volumeBox.value)));
+    const remembered = localStorage.getItem(VOLUME_KEY);
+    this.loudness(remembered === null ? 100 : Math.min(100, Math.max(0, Number(remembered) || 0)));
+    this.onKeyDown = (event) => this.onKey(event);
+    document.addEventListener("keydown", this.onKeyDown);
+    // Space ticks a box that keys went to; after a click on a box it still plays.
+    document.addEventListener("pointerdown", () => { this.pointed = true; }, true);
+    document.addEventListener("keydown", ({ key }) => { if (key === "Tab" || key.startsWith("Arrow")) this.pointed = false; }, true);
+    window.addEventListener("whence:play", (event) => this.playTrack(String(event.detail.track_id)));
+    window.addEventListener("whence:ready", () => { this.refresh(); this.tellFocus(); }); // a part that came later
+    window.addEventListener("whence:pause", () => this.transport.pause());
+    window.addEventListener("whence:travel", () => { this.region = null; this.own.clear(); this.transport.setLoop(false); });
+    // A colour on a canvas does not follow the theme by itself.
+    new MutationObserver(() => this.views.forEach((view) => view.paint())).observe(document.body, { attributeFilter: ["class"] });
+  }
+
+  // --- data
 
   load(value) {
-    const [clip, track] = this.lanes, data = value || {};
-    // What sounds goes on only where it stays on the page.
-    if (this.active && data[this.active.name]?.url !== this.active.data?.url) this.stop();
-    clip.load(data.clip || null);
-    track.load(data.track || null);
-    this.queue = this.queue.filter((lane) => lane.playable); // a newly chosen track takes its turn
-    this.both.disabled = !(clip.playable && track.playable);
-    this.show();
+    if (!value) return;
+    const before = this.data;
+    this.data = value;
+    const lanes = [value.clip, ...value.tracks];
+    const changed = before?.clip.url !== value.clip.url;
+    if (changed) { this.region = this.mark = null; this.own.clear(); }
+    for (const key of this.own.keys()) if (!lanes.some((lane) => lane.key === key)) this.own.delete(key);
+    this.begin(value.start, false);
+    if (value.loop) {
+      const { track_id: id, from_s: from, to_s: to } = value.loop;
+      const last = Math.max(0, ...lanes.filter((lane) => id === null || lane.key === String(id)).map((lane) => lane.duration_s));
+      if (last - from >= SHORTEST_S) { // a link may name any seconds
+        const range = [from, Math.min(Math.max(to, from + SHORTEST_S), last)];
+        if (id === null) this.region = range;
+        else this.own.set(String(id), range);
+        this.transport.loop = true;
+      }
+    }
+    if (value.span) {
+      if (this.start === "clock") this.region = [value.span.from_s, value.span.to_s];
+      this.transport.loop = true;
+    }
+    this.arrange(lanes);
+    this.transport.setLanes(lanes.map((lane) => ({ key: lane.key, url: lane.refused ? null : lane.url, duration: lane.duration_s, gain: this.gain(lane) })));
+    const focus = value.focus === null ? null : String(value.focus);
+    if (focus !== null && this.wanted === null) this.setFocus(focus, false);
+    else if (!this.views.has(this.focus)) this.setFocus(value.tracks[0]?.key ?? null, false);
+    if (changed) this.transport.switchTo("clip");
+    this.pass(changed ? 0 : null);
+    if (this.wanted !== null && this.views.has(this.wanted)) this.playTrack(this.wanted);
+    this.refresh();
   }
 
-  // Plays `lanes` in order; the first from `from` seconds, or from where it stands, the others from their start.
-  async start(lanes, from) {
-    this.stop();
-    const [first, ...rest] = lanes;
-    this.sequence = rest.length > 0;
-    this.queue = rest;
-    this.active = first;
-    this.show("");
-    this.context ||= new AudioContext();
-    this.lanes.forEach((lane) => lane.connect(this.context));
-    await this.context.resume();
-    if (this.active === first) await this.sound(first, from ?? first.position);
+  arrange(lanes) {
+    const kept = new Map();
+    lanes.forEach((lane, digit) => {
+      const view = this.views.get(lane.key) || new LaneView(this.template, this);
+      view.load(lane, digit);
+      kept.set(lane.key, view);
+    });
+    this.views = kept;
+    const roots = [...kept.values()].map((view) => view.root);
+    // Untouched where nothing moved: replacing a node would take the focus from a button in it.
+    if (roots.length !== this.lanesPart.children.length || roots.some((root, i) => root !== this.lanesPart.children[i])) this.lanesPart.replaceChildren(...roots);
+    kept.forEach((view) => view.paint());
   }
 
-  async sound(lane, from) {
-    this.active = lane;
-    lane.seek(from);
-    this.show();
-    try {
-      await lane.audio.play();
-    } catch (error) {
-      if (error.name !== "AbortError" && this.active === lane) this.failed(lane); // abort: stopped meanwhile
+  lane(key) { return key === "clip" ? this.data.clip : this.data.tracks.find((lane) => lane.key === key); }
+
+  gain(lane) { return this.matched ? 10 ** (lane.gain_db / 20) : 1; }
+
+  // --- passages
+
+  // From where to where each lane is heard, in its own seconds.
+  passages() {
+    const whole = (lane) => [0, lane.duration_s], { clip, tracks, span } = this.data;
+    if (this.start === "clock") {
+      return Object.fromEntries([clip, ...tracks].map((lane) => [lane.key, this.region || whole(lane)]));
+    }
+    const ofClip = this.own.get("clip") || (span ? [span.from_s, span.to_s] : whole(clip));
+    const length = ofClip[1] - ofClip[0];
+    const moment = (lane) => {
+      // Over a span both passages are equally long; the whole clip would leave no choice of a moment.
+      const least = span ? length : Math.min(length, LEAST_MOMENT_S);
+      const from = lane.strip ? Math.max(0, Math.min(lane.strip.peak_s, lane.duration_s - least)) : 0;
+      return [from, Math.min(lane.duration_s, from + length)];
+    };
+    return Object.fromEntries([["clip", ofClip], ...tracks.map((lane) => [lane.key, this.own.get(lane.key) || moment(lane)])]);
+  }
+
+  pass(offset = null) { if (this.data) this.transport.setPassages(this.passages(), offset); }
+
+  marked(key) {
+    if (this.start === "clock") return Boolean(this.region);
+    return this.own.has(key) || key !== "clip" || Boolean(this.data.span);
+  }
+
+  begin(start, byHand = true) {
+    if (start !== "moment" && start !== "clock") return;
+    this.start = start;
+    this.startBoxes.forEach((box) => { box.checked = box.value === start; });
+    if (!byHand) return;
+    if (start === "clock" && this.data.span) this.region = [this.data.span.from_s, this.data.span.to_s];
+    this.pass(0);
+    this.link();
+    this.refresh();
+  }
+
+  // --- what lanes ask
+
+  at(key) {
+    const lane = this.transport.lanes.get(key);
+    return lane ? lane.from + this.transport.offset : 0;
+  }
+
+  listen(key) {
+    if (this.views.get(key)?.refused) return;
+    if (key !== "clip") this.setFocus(key);
+    this.transport.switchTo(key);
+    this.announce(key);
+  }
+
+  drop(key) { this.trigger("drop", { track_id: Number(key) }); }
+
+  seek(key, s) {
+    const [from, to] = this.passages()[key];
+    const time = Math.max(0, Math.min(s, this.lane(key).duration_s - 0.02));
+    if (this.transport.heard !== key || this.transport.pair) this.listen(key);
+    if (time < from || time >= to) { // outside of the passage: that gives way
+      if (this.start === "clock") this.region = null;
+      else this.own.set(key, [time, Math.min(this.lane(key).duration_s, time + (to - from))]);
+      if (key === "clip" && this.start === "clock" && this.data.span) this.trigger("span", {});
+    }
+    this.transport.setPassages(this.passages(), time - this.passages()[key][0]);
+    this.refresh();
+  }
+
+  drag(key, from, to) {
+    const end = Math.min(Math.max(to, from + SHORTEST_S), this.lane(key).duration_s), range = [Math.max(0, end - Math.max(to - from, SHORTEST_S)), end];
+    this.transport.loop = true;
+    if (key === "clip" && this.data.window_s) {
+      // What follows is about this span of the clip: tracks are heard where they matter most.
+      this.startBefore ??= this.start;
+      if (this.data.tracks.some((lane) => lane.strip)) this.begin("moment", false);
+      this.own.delete("clip");
+      this.region = this.start === "clock" ? range : null;
+      const span = { from_s: range[0], to_s: range[1] };
+      this.data = { ...this.data, span };
+      this.trigger("span", { ...span, start: this.start });
+    } else {
+      if (this.start === "clock") this.region = range;
+      else this.own.set(key, range);
+      this.link();
+    }
+    if (this.transport.heard !== key && !this.transport.pair) this.listen(key);
+    this.pass(0);
+    this.refresh();
+  }
+
+  // A passage by keys: its beginning is noted at [, and it holds from there to the place that is heard at ].
+  bracket(end) {
+    const key = this.transport.sounding, here = this.at(key);
+    if (!end) {
+      this.mark = { key, from: here };
+      this.statusPart.textContent = `The passage begins at ${clock(here)}; ] ends it.`;
+      this.refresh();
       return;
     }
-    if (this.active !== lane) { lane.audio.pause(); return; }
-    requestAnimationFrame(() => this.tick());
+    const from = this.mark?.key === key ? this.mark.from : this.passages()[key][0];
+    this.mark = null;
+    this.drag(key, Math.min(from, here), Math.max(from, here));
+  }
+
+  clear() {
+    this.region = this.mark = null;
+    this.own.clear();
+    this.transport.setLoop(false);
+    if (this.startBefore) this.begin(this.startBefore, false);
+    this.startBefore = null;
+    if (this.data.span) { this.data = { ...this.data, span: null }; this.trigger("span", { start: this.start }); }
+    this.pass();
+    this.link();
+    this.refresh();
+  }
+
+  // --- what buttons and keys ask
+
+  toggle() {
+    if (this.transport.playing || this.transport.waiting) this.transport.pause();
+    else this.transport.play();
+  }
+
+  alternate() {
+    const { transport } = this;
+    if (transport.pair) { transport.alternate(null); return; }
+    if (!this.pairable) return;
+    transport.alternate(["clip", this.focus]);
+    if (!transport.playing) transport.play();
+  }
+
+  get pairable() { return this.focus !== null && !this.views.get("clip")?.refused && !this.views.get(this.focus)?.refused; }
+
+  playTrack(key) {
+    const view = this.views.get(key);
+    if (!view) { this.wanted = key; return; }
+    this.wanted = null;
+    this.setFocus(key);
+    if (view.refused) { this.refresh(); return; }
+    this.listen(key); // ends taking turns: who presses play on a track wants that track
+    if (!this.transport.playing) this.transport.play();
+  }
+
+  setFocus(key, byHand = true) {
+    if (this.focus === key) return;
+    this.focus = key;
+    this.tellFocus();
+    if (byHand) this.link();
+  }
+
+  tellFocus() { if (this.focus !== null) said(new CustomEvent("whence:focus", { detail: { track_id: Number(this.focus) } })); }
+
+  match(on) {
+    this.matched = this.matchBox.checked = on;
+    this.transport.lanes.forEach((lane) => { lane.gain = this.gain(this.lane(lane.key)); });
+    this.transport.level();
+    this.views.forEach((view) => { view.level(); view.paint(); });
+  }
+
+  show(picture) {
+    this.picture = this.pictureBox.checked = picture;
+    this.element.querySelector(".player").classList.toggle("tall", picture);
+    this.views.forEach((view) => view.paint());
+  }
+
+  enlarge(step) {
+    this.zoom = ZOOMS[Math.min(ZOOMS.length - 1, Math.max(0, ZOOMS.indexOf(this.zoom) + step))];
+    this.zoomPart.querySelector("output").textContent = `${this.zoom}×`;
+    this.refresh();
+  }
+
+  loudness(percent) {
+    this.volumeBox.value = percent;
+    this.volumeBox.setAttribute("aria-valuetext", `${percent} percent`);
+    localStorage.setItem(VOLUME_KEY, percent);
+    this.transport.setVolume((percent / 100) ** 2); // an ear hears equal steps
+  }
+
+  onKey(event) {
+    if (!this.element.isConnected) { document.removeEventListener("keydown", this.onKeyDown); this.transport.pause(); return; }
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || !this.data) return;
+    if (!this.element.clientWidth) { // another tab of the page is open: there, keys can only stop
+      if ((event.key === " " || event.key === "Escape") && this.transport.playing && !typing(event.target)) { event.preventDefault(); this.transport.pause(); }
+      return;
+    }
+    const { target, key } = event;
+    if (typing(target)) return;
+    const pressed = this.pointed ? "button, summary, a, [role=tab]" : "button, summary, a, [role=tab], [type=checkbox], [type=radio]";
+    if (key === " " && target.closest?.(pressed) && !target.closest(".listen")) return; // it presses that
+    const lane = /^[1-8]$/.test(key) ? this.data.tracks[Number(key) - 1] : null;
+    const actions = {
+      " ": () => this.toggle(), 0: () => this.listen("clip"), c: () => this.listen("clip"), x: () => this.alternate(),
+      ArrowLeft: () => this.nudge(-1), ArrowRight: () => this.nudge(1), Home: () => this.transport.seek(0),
+      "[": () => this.bracket(false), "]": () => this.bracket(true), Escape: () => this.clear(),
+      l: () => this.transport.setLoop(!this.transport.loop), s: () => this.begin(this.start === "clock" ? "moment" : "clock"),
+      m: () => this.match(!this.matched), g: () => this.show(!this.picture),
+      "+": () => this.enlarge(1), "=": () => this.enlarge(1), "-": () => this.enlarge(-1), "?": () => this.keysPart.showModal(),
+    };
+    const act = lane ? () => this.listen(lane.key) : actions[key.length === 1 ? key.toLowerCase() : key];
+    const arrows = key.startsWith("Arrow") || key === "Home";
+    if (!act || (arrows && target.closest?.("[role=slider], [role=tab], input, [tabindex='0']:not(body)"))) return;
+    event.preventDefault();
+    act();
+  }
+
+  nudge(step) { const key = this.transport.sounding; this.seek(key, this.at(key) + step); }
+
+  // --- what is shown
+
+  announce(key) {
+    const number = this.data.tracks.findIndex((lane) => lane.key === key) + 1;
+    this.statusPart.textContent = key === "clip" ? "Listening to the clip." : `Listening to track ${number}: ${this.lane(key).title}.`;
+  }
+
+  link() {
+    const set = { track: this.focus, start: this.start === "moment" ? "moment" : null, loop: null };
+    const range = ([from, to]) => `${from.toFixed(2)}-${to.toFixed(2)}`;
+    if (this.start === "clock" && this.region && !this.data.span) set.loop = range(this.region);
+    if (this.start === "moment" && this.own.has(this.focus)) set.loop = `${this.focus}:${range(this.own.get(this.focus))}`;
+    said(new CustomEvent("whence:link", { detail: set }));
+  }
+
+  refresh() {
+    if (!this.data) return;
+    const { transport } = this, sounding = transport.sounding, passages = this.passages();
+    const playing = transport.playing, busy = playing || transport.waiting;
+    this.playPart.textContent = busy ? "Pause" : "Play";
+    this.playPart.setAttribute("aria-pressed", busy);
+    this.playPart.disabled = Boolean(this.views.get(transport.heard)?.refused);
+    const number = this.data.tracks.findIndex((lane) => lane.key === this.focus) + 1;
+    this.alternatePart.textContent = number ? `Clip ⇄ track ${number}` : "Clip ⇄ track";
+    this.alternatePart.title = "Both passages back to back, again and again";
+    this.alternatePart.setAttribute("aria-pressed", Boolean(transport.pair));
+    this.alternatePart.disabled = !this.pairable;
+    this.repeatBox.checked = transport.loop;
+    const { span } = this.data, passage = passages[sounding], some = this.region || this.own.size || span || this.mark;
+    this.passagePart.querySelector(".words").textContent = this.mark ? `Passage from ${clock(this.mark.from)} …` : span ? `Span of the clip: ${clock(span.from_s)} – ${clock(span.to_s)}`
+      : some ? `Passage: ${clock(passage[0])} – ${clock(passage[1])}` : "";
+    this.clearPart.hidden = !some;
+    const focused = this.data.tracks.find((lane) => lane.key === this.focus);
+    this.views.forEach((view, key) => {
+      const lane = transport.lanes.get(key), data = this.lane(key);
+      const strip = key === "clip" ? focused?.clip_strip && { ...focused.clip_strip, chip: focused.chip } : data.strip && { ...data.strip, chip: data.chip };
+      if (lane?.failed && !view.refused) view.refuse(lane.reason);
+      view.show({ heard: key === sounding, playing, passage: passages[key], marked: this.marked(key), buffer: lane?.buffer || null, strip: strip || null, loading: transport.waiting && key === transport.heard });
+    });
+    this.legendPart.textContent = this.explain(focused, number);
+    const ids = this.data.tracks.map((lane) => Number(lane.key));
+    said(new CustomEvent("whence:lanes", { detail: { track_ids: ids, playing: busy && sounding !== "clip" ? Number(sounding) : null } }));
+    this.draw();
+    if (playing) this.tick();
+  }
+
+  explain(focused, number) {
+    if (!this.data.tracks.length) return "Choose a track on the curve or in the table to hear it beside the clip.";
+    if (!focused?.strip && !focused?.clip_strip) return "";
+    const parts = [];
+    if (focused.strip) parts.push("The bar over a track shows which of its moments mattered most for this clip.");
+    if (focused.clip_strip) parts.push(`The bar over the clip shows which of its moments draw on track ${number}.`);
+    if (focused.chip !== "above") parts.push(`Track ${number} is not distinguishable from noise: its bars may show nothing else.`);
+    return parts.join(" ");
   }
 
   tick() {
-    if (!this.active) return;
-    if (!this.element.isConnected) { this.stop(); return; } // Gradio took the component away; there is no unmount hook
-    this.active.paint();
-    requestAnimationFrame(() => this.tick());
+    if (this.ticking) return;
+    this.ticking = true;
+    const frame = () => {
+      this.ticking = false;
+      if (!this.element.isConnected) { this.transport.pause(); return; } // Gradio took it away; there is no unmount hook
+      const sounding = this.transport.sounding;
+      if (this.shown !== sounding && this.transport.pair) { this.shown = sounding; this.refresh(); }
+      this.draw();
+      if (this.transport.playing) this.tick();
+    };
+    requestAnimationFrame(frame);
   }
 
-  ended(lane) {
-    if (this.active !== lane) return;
-    lane.seek(0);
-    const next = this.queue.shift();
-    if (next) { this.sound(next, 0); return; }
-    this.stop();
-  }
-
-  failed(lane) {
-    if (this.active === lane) this.stop();
-    this.show(`The ${lane.name} cannot be played: its audio did not load.`);
-  }
-
-  stop() {
-    this.active = null;
-    this.queue = [];
-    this.sequence = false;
-    this.lanes.forEach((lane) => { lane.audio.pause(); lane.paint(); });
-    this.show("");
-  }
-
-  show(status) {
-    for (const lane of this.lanes) {
-      lane.root.classList.toggle("on", lane.playing);
-      lane.play.setAttribute("aria-pressed", lane.playing);
-      lane.play.textContent = `${lane.playing ? "Pause" : "Play"} ${lane.name}`;
-    }
-    this.both.setAttribute("aria-pressed", Boolean(this.sequence));
-    this.both.textContent = this.sequence ? "Stop" : "Hear both, one after the other";
-    if (status !== undefined) this.status.textContent = status;
-    else if (this.active && this.sequence) this.status.textContent = `Now: the ${this.active.name}`;
+  draw() {
+    const { transport } = this;
+    this.clockPart.textContent = clock(this.at(transport.sounding));
+    this.views.forEach((view, key) => {
+      const turn = !transport.pair || !transport.playing || key === transport.sounding;
+      view.move(turn ? this.at(key) : transport.lanes.get(key)?.from ?? 0);
+    });
   }
 }
 
-export function mount({ element, props, watch }) {
-  const player = new Player(element);
+export function mount({ element, props, watch, trigger }) {
+  const player = new Player(element, trigger);
+  element.player = player; // for the tests
   watch("value", () => player.load(props.value));
   player.load(props.value);
 }

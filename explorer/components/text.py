@@ -1,10 +1,19 @@
-"""Plain paragraphs and the link of the view."""
+"""Plain paragraphs, the link of the view, and the theme."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from explorer.components import Part
+
+_THEMES = (("system", "System"), ("light", "Light"), ("dark", "Dark"))
+_THEME = (
+    '<fieldset class="theme"><legend>Theme</legend>'
+    + "".join(
+        f'<label><input type="radio" name="whence-theme" value="{value}"> {text}</label>' for value, text in _THEMES
+    )
+    + "</fieldset>"
+)
 
 
 class Text(Part):
@@ -15,7 +24,15 @@ class Text(Part):
 
 
 class ViewLink(Part):
-    """Value: the query string of the view on show. Writes it into the address bar; copies the whole link."""
+    """Value: the query string of the view on show; it is the state of the page. Event: `visit` {query}."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("link", '<button type="button" class="copy">Copy link</button>', **options)
+        skeleton = '<button type="button" class="copy">Copy link</button>'
+        super().__init__("link", skeleton, events=("visit",), **options)
+
+
+class ThemeSwitch(Part):
+    """Light, dark or as the system has it. Has no value: the browser remembers."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("theme", _THEME, **options)

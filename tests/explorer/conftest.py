@@ -1,6 +1,7 @@
 """Fixtures of the explorer's tests: a store through schema.sql, the server in a thread, a browser.
 
-`make_store` comes as a fixture (import mode importlib: test modules import nothing from each other).
+`make_store` comes as a fixture (import mode importlib: test modules import nothing from each other). What browser
+tests do with a page is in browsing.py.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import uvicorn
@@ -70,20 +73,19 @@ def server(store_path: Path) -> Any:
 def client(server: Any) -> Iterator[Any]:
     from starlette.testclient import TestClient
 
-    with TestClient(server) as test_client:
+    with TestClient(server, base_url="http://127.0.0.1") as test_client:  # "testserver" is not a loopback name
         yield test_client
 
 
-@pytest.fixture(scope="session")
-def url(store_path: Path) -> Iterator[str]:
+@contextmanager
+def serving(settings: Any) -> Iterator[str]:
     """The address of the application, served from a thread."""
     from explorer.server import create_server
-    from explorer.settings import Settings
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    config = uvicorn.Config(create_server(Settings(store_path)), host="127.0.0.1", port=port, log_level="warning")
+    config = uvicorn.Config(create_server(settings), host="127.0.0.1", port=port, log_level="warning")
     web = uvicorn.Server(config)
     thread = threading.Thread(target=web.run, daemon=True)
     thread.start()
@@ -94,6 +96,25 @@ def url(store_path: Path) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     web.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def url(store_path: Path) -> Iterator[str]:
+    """The address of the page of the session's store."""
+    from explorer.settings import Settings
+
+    with serving(Settings(store_path)) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def locked_url(store_path: Path) -> Iterator[tuple[str, str]]:
+    """The same behind a password: (address, password)."""
+    from explorer.settings import Password, Settings
+
+    word = "correct horse"
+    with serving(Settings(store_path, password=Password.of(word))) as address:
+        yield address, word
 
 
 @pytest.fixture(scope="session")
@@ -111,40 +132,64 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
-    """open_page(query, **context options) -> a loaded page. The test fails on any fault the browser saw."""
+    """open_page(query, at=, may_fail=, **context options) -> a page that is ready to be used.
+
+    The test fails on any fault the browser saw: an error, a dialog, a request that left the host, an answer of 400 or
+    more unless its address holds one of `may_fail`. `at`: another server; its page is not waited for.
+    """
     faults: list[str] = []
     contexts = []
 
-    def dialog(box: Any) -> None:
-        faults.append(f"dialog: {box.message}")
-        box.dismiss()
-
-    def request(sent: Any) -> None:
-        if not sent.url.startswith((url, "data:", "blob:")):
-            faults.append(f"left the host: {sent.url}")
-
-    def response(got: Any) -> None:
-        if got.status >= 400 and "/audio/" not in got.url:
-            faults.append(f"{got.status}: {got.url}")
-
-    def console(message: Any) -> None:
-        if message.type == "error" and "/audio/" not in str(message.location):
-            faults.append(f"console: {message.text}")
-
-    def start(query: str = "", **options: Any) -> Any:
+    def start(query: str = "", at: str | None = None, may_fail: tuple[str, ...] = (), **options: Any) -> Any:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
+        home = at or url
+
+        def allowed(text: str) -> bool:
+            return any(part in text for part in may_fail)
+
+        def dialog(box: Any) -> None:
+            faults.append(f"dialog: {box.message}")
+            box.dismiss()
+
+        def request(sent: Any) -> None:
+            if not sent.url.startswith((f"{home}/", "data:", f"blob:{home}/")):
+                faults.append(f"left the host: {sent.url}")
+
+        def response(got: Any) -> None:
+            if got.status >= 400 and not allowed(got.url):
+                faults.append(f"{got.status}: {got.url}")
+
+        def console(message: Any) -> None:
+            if message.type == "error" and not allowed(str(message.location)):
+                faults.append(f"console: {message.text}")
+
         page = context.new_page()
+        page.set_default_timeout(15_000)
         page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
         page.on("dialog", dialog)
         page.on("request", request)
         page.on("response", response)
         page.on("console", console)
-        page.goto(f"{url}/{query}")
-        page.locator("#curve .plot .chosen").wait_for(timeout=30_000)
+        page.goto(f"{home}/{query}")
+        if at is None:
+            ready(page)
         return page
 
     yield start
     for context in contexts:
         context.close()
     assert not faults, faults
+
+
+READY = {"clips": "#overview .card-of", "guide": "#guide h2", "listen": "#table tbody tr, #table .empty:not([hidden])"}
+
+
+def ready(page: Any) -> None:
+    """Waits until the server's first answer is on the page, which by then names its view."""
+    page.wait_for_function("new URLSearchParams(location.search).has('method')", timeout=30_000)
+    tab = parse_qs(urlsplit(page.url).query).get("view", ["listen"])[0]
+    page.locator(READY[tab]).first.wait_for(timeout=30_000)
+    if tab == "listen":
+        page.locator("#player .lane").first.wait_for()
+        page.locator("#curve .plot .live").wait_for(state="attached")

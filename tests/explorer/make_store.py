@@ -16,18 +16,21 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-SCHEMA = Path(__file__).resolve().parents[2] / "explorer" / "schema.sql"
+EXPLORER = Path(__file__).resolve().parents[2] / "explorer"
+SCHEMA, DERIVED = EXPLORER / "schema.sql", EXPLORER / "derived.sql"
 TRACKS, DECOYS = 40, 40
 CLIPS = {1: "generated", 2: "generated", 3: "generated", 101: "track", 102: "track"}
 RATE = 22050  # Hz
 # Tracks with something special about their audio.
 EXCERPT, FORBIDDEN, MISSING, PATHLESS, ESCAPING, LINKED, BROKEN, LONG_EXCERPT_S = 4, 5, 6, 7, 8, 9, 10, 20.0
+SPAN_TRACK, SPAN_MOMENT_S, WINDOWS = 20, 1.5, 4
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
     "${alert(1)}",
     "{{value}} `${alert(2)}`",
     "</script><script>alert(3)</script>",
 )
+HOSTILE_COLLECTION = '"><svg onload=alert(4)> ${alert(5)}'  # of track 3
 _WORDS = ("Waltz", "Nocturne", "Étude", "Polonaise", "Prelude", "Ballade", "Mazurka", "Fugue")
 _COMPOSERS = ("Frédéric Chopin", "Clara Schumann", "Johann Sebastian Bach", "Scott Joplin", "Amy Beach")
 _PROMPTS = {
@@ -73,7 +76,7 @@ def _track(track_id: int, audio: Path, outside: Path, rng: np.random.Generator) 
         "work_id": f"w{track_id}",
         "title": HOSTILE[track_id - 1] if track_id <= len(HOSTILE) else title,
         "composer": _COMPOSERS[track_id % 5] if track_id != 2 else "<b>Bold</b> ${1+1}",
-        "collection": ("Mutopia", "Open Goldberg", "Musopen")[track_id % 3],
+        "collection": HOSTILE_COLLECTION if track_id == 3 else ("Mutopia", "Open Goldberg", "Musopen")[track_id % 3],
         "rights_holder": "public",
         "licence_composition": "public domain",
         "licence_encoding": ("CC BY 4.0", "CC0 1.0", "CC BY-SA 3.0")[track_id % 3],
@@ -116,6 +119,18 @@ def _scores(clip_id: int, method_id: int, rng: np.random.Generator) -> pd.DataFr
     return frame
 
 
+def _insert_clip_moments(con: duckdb.DuckDBPyConnection, clip_id: int, frame: pd.DataFrame, rng: Any) -> None:
+    """Four windows of each clip that sum to the score; SPAN_TRACK owns the third window of clip 1."""
+    seconds = 1.5 + clip_id / 2
+    for row in frame.itertuples():
+        parts = rng.normal(0, 2e-7, WINDOWS)
+        if clip_id == 1 and row.track_id == SPAN_TRACK:
+            parts[2] += 4e-6
+        parts += (row.score - parts.sum()) / WINDOWS
+        values = [1, clip_id, row.track_id, seconds / WINDOWS, [float(v) for v in parts]]
+        con.execute("INSERT INTO clip_moments VALUES (?, ?, ?, ?, ?)", values)
+
+
 def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         marks = ", ".join("?" * len(row))
@@ -132,7 +147,7 @@ def make_store(folder: Path, note: str | None = "demo run: 8 draws, 40 cohort cl
     path = folder / "store.duckdb"
     with duckdb.connect(str(path)) as con:
         con.execute(SCHEMA.read_text(encoding="utf-8"))
-        con.execute("INSERT INTO store_info VALUES (1, 'audio', 'clips', ?)", [note])
+        con.execute("INSERT INTO store_info VALUES (2, 'audio', 'clips', ?)", [note])
         con.execute("INSERT INTO runs VALUES (1, '', '{}', NULL, 'abc', 'cpu', TIMESTAMP '2026-01-01', 60)")
         for method_id, name, label in ((1, "unlearning", "Unlearning"), (2, "cosine", "Gradient cosine")):
             about = "The clip is unlearned once; a track whose loss rises has influence."
@@ -159,6 +174,8 @@ def make_store(folder: Path, note: str | None = "demo run: 8 draws, 40 cohort cl
             for method_id in (1, 2):
                 frame = _scores(clip_id, method_id, rng)
                 con.execute("INSERT INTO scores BY NAME SELECT * FROM frame")
+                if generated and method_id == 1:
+                    _insert_clip_moments(con, clip_id, frame, rng)
                 best = frame[frame["train_rank"].notna()].nsmallest(10, "train_rank")["track_id"]
                 for track_id in best:
                     influence = [float(v) for v in rng.random(24) ** 4]
@@ -166,6 +183,9 @@ def make_store(folder: Path, note: str | None = "demo run: 8 draws, 40 cohort cl
                         "INSERT INTO moments VALUES (?, ?, ?, 8.0, ?)",
                         [method_id, clip_id, int(track_id), influence],
                     )
+        peaked = [1.0 if i == round(SPAN_MOMENT_S * 8) else 0.1 for i in range(24)]
+        con.execute("INSERT INTO moments VALUES (1, 1, ?, 8.0, ?)", [SPAN_TRACK, peaked])
+        con.execute(DERIVED.read_text(encoding="utf-8"))
         for name, value, meaning in (
             ("decoys_top10_raw", 0.92, "share of decoys among the best 10 by raw score (0.5 by chance)"),
             (

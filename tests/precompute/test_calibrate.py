@@ -233,3 +233,17 @@ def test_diagnostics_are_finite_and_tell_self_ranks(tracks: list[Track]) -> None
     found = {name: value for name, value, _ in report}
     assert np.isfinite(list(found.values())).all()
     assert found["self_rank_raw"] == found["self_rank_norm"] == 1.0 and found["decoys_chance"] == 0.5
+
+
+def test_the_explorer_counts_false_discoveries_in_the_same_way():
+    from explorer.ranking import Q_LIMIT as SHOWN_LIMIT
+    from explorer.ranking import q_values as shown_q_values
+
+    rng = np.random.default_rng(11)
+    for _ in range(20):
+        scores = np.round(rng.normal(0, 1, 90) + 0.5, 1)
+        is_decoy = rng.random(90) < rng.uniform(0, 1)
+        regular = rng.random(90) < 0.8
+        expected = calibrate.q_values(scores, ~is_decoy & regular, is_decoy & regular)
+        assert shown_q_values(scores, is_decoy, regular) == pytest.approx(expected)
+    assert SHOWN_LIMIT == calibrate.Q_LIMIT

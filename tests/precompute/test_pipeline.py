@@ -36,6 +36,8 @@ def test_every_table_is_filled(finished) -> None:
         "score_parts": 7 * 32 * 4,
         "moments": 3 * 3,
         "clip_moments": 3 * 32,
+        "summaries": 7,
+        "window_sums": 32,
     }
     steps = rows(finished.store, "SELECT checkpoint_step, count(*) FROM diagnostics GROUP BY 1 ORDER BY 1")
     assert [step for step, _ in steps] == [10, 20] and sum(n for _, n in steps) == diagnostics > 20

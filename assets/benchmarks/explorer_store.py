@@ -1,0 +1,240 @@
+"""A made-up store of any size for bench_explorer.py: through schema.sql and derived.sql, seeded, without audio.
+
+`python assets/benchmarks/explorer_store.py` prints the path of the store; one that is there already is used again:
+its name holds the sizes, and a hash of the two SQL files and of this script. Scores: higher = stronger influence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import sys
+import time
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from explorer.ranking import Q_LIMIT, q_values  # noqa: E402
+
+SCHEMA, DERIVED = ROOT / "explorer/schema.sql", ROOT / "explorer/derived.sql"
+FOLDER = ROOT / "data/work"  # git-ignored
+SEED = 20
+BYTES_PER_SCORE, BYTES_PER_TRACK = 58, 1000  # on disk, measured; clip_moments and the key's index included
+MEMORY_GB = 6  # enough for derived.sql to sort every score without the disk
+WINDOWS, MOMENT_TRACKS, MOMENTS = 7, 8, 32
+NAMES = (
+    "unlearning",
+    "gradient-cosine",
+    "clap-audio",
+    "fisher-diagonal",
+    "fisher-kronecker",
+    "loss-change",
+    "latent-cosine",
+    "random",
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """Decoys come on top of `tracks`: 10,000 for 115,000."""
+
+    tracks: int = 115_000
+    clips: int = 64
+    methods: int = 8  # at most len(NAMES)
+
+    @property
+    def decoys(self) -> int:
+        return max(1, round(self.tracks * 10 / 115))
+
+    @property
+    def scores(self) -> int:
+        return (self.tracks + self.decoys) * self.clips * self.methods
+
+
+def store_path(size: Size, folder: Path = FOLDER) -> Path:
+    """Where the store of this size, made by these files, lies or will lie."""
+    mark = hashlib.sha256(b"".join(path.read_bytes() for path in (SCHEMA, DERIVED, Path(__file__)))).hexdigest()
+    return folder / f"bench-explorer-{'x'.join(map(str, astuple(size)))}-{mark[:12]}.duckdb"
+
+
+def make(size: Size, folder: Path = FOLDER) -> Path:
+    """The store of this size, made where it is not there yet. Raises SystemExit where the disk lacks the space."""
+    path = store_path(size, folder)
+    if path.is_file():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    for outdated in folder.glob(path.name.rpartition("-")[0] + "-*.duckdb"):
+        outdated.unlink()
+    needed = size.scores * BYTES_PER_SCORE + (size.tracks + size.decoys) * BYTES_PER_TRACK
+    free = shutil.disk_usage(folder).free
+    said = f"bench-explorer: a store of {size.tracks:,} tracks × {size.clips} clips × {size.methods} methods"
+    said += f" needs {needed / 1e9:.1f} GB of disk, and up to {MEMORY_GB} GB of memory while it is made"
+    if free < needed:
+        raise SystemExit(f"{said}; only {free / 1e9:.1f} GB are free in {folder.name}/")
+    print(said, file=sys.stderr)
+    started = time.monotonic()
+    beside = folder / f".{path.name}.{os.getpid()}.part"
+    spill = beside.with_suffix(".tmp")
+    options: dict[str, str | bool | int | float | list[str]] = {
+        "threads": 2,
+        "memory_limit": f"{MEMORY_GB}GB",
+        "temp_directory": str(spill),
+    }
+    try:
+        with duckdb.connect(str(beside), config=options) as con:
+            con.execute(SCHEMA.read_text(encoding="utf-8"))
+            _fill(con, size)
+            con.execute(DERIVED.read_text(encoding="utf-8"))
+            con.execute("CHECKPOINT")
+        os.replace(beside, path)
+    finally:
+        for left in (beside, beside.with_name(beside.name + ".wal")):
+            left.unlink(missing_ok=True)
+        shutil.rmtree(spill, ignore_errors=True)
+    took, held = time.monotonic() - started, path.stat().st_size
+    print(f"bench-explorer: {path.name}: {held / 1e9:.1f} GB in {took:.0f} s", file=sys.stderr)
+    return path
+
+
+def _fill(con: duckdb.DuckDBPyConnection, size: Size) -> None:
+    con.execute("INSERT INTO store_info VALUES (2, '.', '.', 'made-up scores of no music, for measuring the page')")
+    con.execute("INSERT INTO runs VALUES (1, '', '{}', NULL, repeat('0', 64), 'none', TIMESTAMP '2026-01-01', 0)")
+    for method_id, name in enumerate(NAMES[: size.methods], start=1):
+        about = "Made-up numbers with the shape of scores; a higher one means stronger influence."
+        label = name.replace("-", " ").capitalize()
+        con.execute("INSERT INTO methods VALUES (?, 1, ?, ?, ?, '{}', ?)", [method_id, name, label, about, True])
+        con.execute(
+            "INSERT INTO diagnostics SELECT ?, 1000 * (1 + i % 3), 'finding_' || i // 3, i / 30,"
+            " 'share of decoys among the best 10 (0.08 by chance), finding ' || i // 3 FROM range(30) AS steps (i)",
+            [method_id],
+        )
+    con.execute(_TRACKS, [size.decoys, size.tracks + size.decoys])
+    con.execute(_CLIPS, [size.clips])
+    rng = np.random.default_rng(SEED)
+    ids = np.arange(1, size.tracks + size.decoys + 1, dtype=np.int32)
+    decoy = con.execute("SELECT is_decoy FROM tracks ORDER BY track_id").fetchnumpy()["is_decoy"]
+    hub = rng.normal(0, 1, ids.size)  # of each track: what raw scores have in common over clips
+    for method_id in range(1, size.methods + 1):
+        for clip_id in range(1, size.clips + 1):
+            _insert_scores(con, method_id, clip_id, _scores(ids, decoy, hub, rng))
+    if size.methods:
+        con.execute(_CLIP_MOMENTS.format(windows=WINDOWS))
+        con.execute(_MOMENTS, [MOMENTS, MOMENT_TRACKS])
+
+
+def _scores(ids: np.ndarray, decoy: np.ndarray, hub: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Columns of one clip under one method: normal noise, and a few dozen training tracks far out in front."""
+    norm = rng.normal(0, 1, ids.size)
+    strong = rng.choice(np.flatnonzero(~decoy), size=min(ids.size // 8, int(rng.integers(1, 80))), replace=False)
+    norm[strong] += 3 + 2 * rng.pareto(1.5, strong.size).clip(0, 40)
+    error_norm = rng.lognormal(-1.2, 0.3, ids.size)
+    q_value = q_values(norm, decoy)
+    order = np.argsort(-norm, kind="stable")
+    rank, train_rank = np.empty(ids.size, np.int32), np.empty(ids.size, np.int32)
+    rank[order] = np.arange(1, ids.size + 1)
+    train_rank[order] = np.cumsum(~decoy[order])
+    return {
+        "track_id": ids,
+        "score": 1e-6 * (norm + 1.5 * hub + 2.0 * decoy),
+        "std_error": 1e-6 * error_norm,
+        "score_norm": norm,
+        "std_error_norm": error_norm,
+        "q_value": q_value,
+        "above_noise": (q_value <= Q_LIMIT) & (norm > 2 * error_norm),
+        "rank": rank,
+        "train_rank": train_rank,
+        "is_decoy": decoy,
+    }
+
+
+def _insert_scores(
+    con: duckdb.DuckDBPyConnection, method_id: int, clip_id: int, columns: dict[str, np.ndarray]
+) -> None:
+    con.execute(
+        "INSERT INTO scores SELECT ?, ?, track_id, score, std_error, score_norm, std_error_norm, q_value, above_noise,"
+        " rank, CASE WHEN NOT is_decoy THEN train_rank END FROM columns",
+        [method_id, clip_id],
+    )
+
+
+# hash() is not promised to stay the same between DuckDB versions: a store of another version may differ in its titles.
+# Parameters: how many decoys, how many tracks and decoys; the decoys lie evenly among the tracks.
+_TRACKS = """
+INSERT INTO tracks
+WITH sizes AS (SELECT ?::BIGINT AS decoys, ?::BIGINT AS items),
+numbered AS (
+    SELECT i, decoys * i // items > decoys * (i - 1) // items AS is_decoy,
+        CAST(hash(i, 1) % 997 AS INT) AS a, CAST(hash(i, 2) % 1009 AS INT) AS b, CAST(hash(i, 3) % 4001 AS INT) AS c,
+        hash(i, 4) % 1000 / 1000.0 AS u, CAST(400 * u * u AS INT) AS shelf
+    FROM sizes, range(1, items + 1) AS numbers (i)
+),
+words AS (SELECT ['Waltz', 'Étude', 'Reel', 'Nocturne', 'Prelude', 'Ballad of the', 'Air', 'March', 'Mazurka', 'Suite',
+    'Song for the', 'Lament', 'Fanfare', 'Slow dance', 'Variations on the', 'Night at the'] AS kinds,
+    ['old harbour', 'river', 'mill in winter', 'long road', 'lighthouse', 'garden gate', 'third floor', 'empty station',
+    'blue hour', 'northern line', 'silver birch', 'last tram', 'glass hill'] AS things,
+    ['piano', 'string quartet', 'fiddle', 'brass band', 'guitar', 'organ', 'choir', 'synthesizer'] AS instruments)
+SELECT i, is_decoy, NULL, 'w' || i,
+    kinds[1 + a % 16] || ' ' || things[1 + b % 13] || ' no. ' || (c % 90 + 1)
+        || CASE WHEN a % 5 = 0 THEN ' (second take, revised for ' || instruments[1 + b % 8] || ')' ELSE '' END,
+    ['Ada', 'Béla', 'Clara', 'Dmitri', 'Esther', 'Francesca', 'György', 'Hildegard'][1 + a % 8] || ' '
+        || ['Adler', 'Brandt', 'Costa', 'Dvořák', 'Ekström', 'Fiorelli', 'Grünwald'][1 + b % 7] || ' ' || c,
+    'Collection ' || lpad(shelf::VARCHAR, 3, '0') || ': ' || things[1 + shelf % 13],
+    'Rights holder ' || c % 600, 'public domain', ['CC BY 4.0', 'CC0 1.0', 'CC BY-SA 3.0'][1 + b % 3], 'CC0 1.0',
+    'licence stated in the header of the source file, checked by hand on the day of import',
+    'https://example.org/archive/' || c || '/' || i, instruments[1 + b % 8],
+    'a slow ' || instruments[1 + b % 8] || ' piece in D minor, number ' || i, 20 + 280 * u,
+    ['full', 'excerpt', 'none', 'full'][1 + a % 4], CASE WHEN NOT is_decoy THEN 'audio/' || i || '.mp3' END,
+    md5(i::VARCHAR) || md5((-i)::VARCHAR), -30 + 20 * u, -8 * u,
+    CASE WHEN NOT is_decoy
+        THEN list_transform(range(400), lambda k: CAST((hash(i * 400 + k) % 200) * abs(sin(k * u)) AS UTINYINT)) END
+FROM numbered, words ORDER BY i
+"""
+_CLIPS = """
+INSERT INTO clips BY NAME
+SELECT i AS clip_id, 'generated' AS kind,
+    'a slow waltz in D minor on piano with soft strings behind, small room, number ' || i AS prompt,
+    'prompt' AS conditioning, 1000 + i AS seed, 7.0 AS duration_s, 'clip-' || i || '.flac' AS audio_path,
+    -20.0 AS loudness_lufs, -6.0 AS peak_dbfs,
+    list_transform(range(400), lambda k: CAST((hash(i * 400 + k) % 200) AS UTINYINT)) AS peaks
+FROM range(1, ?::BIGINT + 1) AS numbers (i)
+"""
+# Windows of one second that share out the score, with noise between them.
+_CLIP_MOMENTS = """
+INSERT INTO clip_moments
+SELECT method_id, clip_id, track_id, 1.0, list_transform(range({windows}), lambda k:
+    CAST(score / {windows} + 1e-7 * ((hash(clip_id * 1000003 + track_id, k) % 2001) / 1000.0 - 1) AS FLOAT))
+FROM scores WHERE method_id = 1
+"""
+_MOMENTS = """
+INSERT INTO moments
+SELECT method_id, clip_id, track_id, 4.0, list_transform(range(?), lambda k:
+    CAST(1e-6 * (hash(track_id * 64 + k) % 1000) / 1000.0 AS FLOAT))
+FROM scores WHERE train_rank <= ? ORDER BY ALL
+"""
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Make the store that bench_explorer.py measures; print its path.")
+    add_sizes(parser)
+    return parser.parse_args(arguments)
+
+
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """--tracks, --clips, --methods and --folder."""
+    parser.add_argument("--tracks", type=int, default=Size.tracks, help="training tracks (default: %(default)s)")
+    parser.add_argument("--clips", type=int, default=Size.clips)
+    parser.add_argument("--methods", type=int, default=Size.methods, choices=range(1, len(NAMES) + 1))
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the store is kept (default: data/work)")
+
+
+if __name__ == "__main__":
+    chosen = parse()
+    print(make(Size(chosen.tracks, chosen.clips, chosen.methods), chosen.folder))

@@ -1,0 +1,312 @@
+// Table of tracks: one page of rows from the server, which filters and sorts; rows choose and play.
+// props.value is the dict of explorer/table.py `table`; text reaches the page only through textContent.
+const SVG = "http://www.w3.org/2000/svg";
+const PAUSE_MS = 250; // of typing, before the server is asked
+const ICONS = { play: "M5 3l9 5-9 5z", pause: "M4 3h3v10H4zM9 3h3v10H9z" };
+const SORTS = ["place", "title", "composer", "collection", "source"];
+const UNFILTERED = { text: "", collection: null, above: false };
+const PATIENCE_MS = 8000; // after which an answer is no longer expected
+
+function make(name, className, text) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function icon() {
+  const svg = document.createElementNS(SVG, "svg"), path = document.createElementNS(SVG, "path");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(path);
+  return svg;
+}
+
+const grouped = (count) => count.toLocaleString("en");
+
+class Table {
+  constructor({ element, props, trigger }) {
+    this.element = element;
+    this.props = props;
+    this.trigger = trigger;
+    for (const part of ["ask", "text", "collection", "sort", "above", "decoys", "count", "pages", "back", "on", "scroll", "empty", "clear"])
+      this[part] = element.querySelector("." + part);
+    this.head = element.querySelector("thead");
+    this.body = element.querySelector("tbody");
+    this.data = null;
+    this.asked = { ...UNFILTERED, decoys: false, sort: "place", descending: false, offset: 0 };
+    this.selected = null;
+    this.lanes = new Set();
+    this.whole = new Set(); // tracks whose licence is shown whole
+    this.playing = null;
+    for (const by of SORTS)
+      for (const [down, way] of by === "place" ? [[false, "strongest first"], [true, "weakest first"]] : [[false, "A to Z"], [true, "Z to A"]]) {
+        const option = make("option", "", `${by}, ${way}`);
+        option.value = `${by} ${down}`;
+        this.sort.append(option);
+      }
+    this.listen();
+  }
+
+  // ---- asking ----
+
+  send(change, settle = 0) {
+    this.asked = { ...this.asked, offset: 0, ...change };
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      this.timer = null;
+      this.scroll.setAttribute("aria-busy", "true");
+      this.trigger("ask", { ...this.asked });
+      clearTimeout(this.patience);
+      this.patience = setTimeout(() => this.scroll.removeAttribute("aria-busy"), PATIENCE_MS); // refused, or lost
+    }, settle);
+  }
+
+  sortBy(by) { this.send({ sort: by, descending: this.asked.sort === by && !this.asked.descending }); }
+
+  choose(id, play) {
+    if (play) window.dispatchEvent(new CustomEvent("whence:play", { detail: { track_id: id } }));
+    this.selected = id;
+    this.marks();
+    this.trigger("choose", { track_id: id, play });
+  }
+
+  press(row) {
+    if (!row.playable) return;
+    if (this.playing === row.track_id) window.dispatchEvent(new CustomEvent("whence:pause"));
+    else this.choose(row.track_id, true);
+  }
+
+  // ---- showing ----
+
+  load() {
+    const before = this.data, data = this.props.value || null;
+    this.data = data;
+    this.element.querySelector(".tracks").hidden = !data;
+    if (!data) return;
+    this.scroll.removeAttribute("aria-busy");
+    if (!this.timer) this.asked = { ...data.asked }; // what is being typed was not answered yet
+    this.selected = data.selected;
+    this.form();
+    const held = this.held();
+    this.head.replaceChildren(this.heading());
+    this.body.replaceChildren(...data.rows.map((row) => this.row(row)));
+    this.refocus(held);
+    const key = (one) => one && JSON.stringify([one.asked, one.rows[0]?.track_id]);
+    if (key(before) !== key(data)) this.scroll.scrollTop = 0;
+    this.counted();
+    this.fit();
+    this.marks();
+  }
+
+  // The controls follow what was answered, except the one in use: a caret must not jump.
+  form() {
+    const { asked, data } = this, free = (control) => control !== document.activeElement;
+    const names = JSON.stringify(data.collections);
+    if (names !== this.names) {
+      this.names = names;
+      this.collection.replaceChildren(this.collection.options[0], ...data.collections.map((name) => {
+        const option = make("option", "", name);
+        option.value = `:${name}`; // '' means all, whatever a collection is called
+        return option;
+      }));
+    }
+    if (free(this.text) && !this.timer) this.text.value = asked.text;
+    if (free(this.collection)) this.collection.value = asked.collection === null ? "" : `:${asked.collection}`;
+    if (free(this.sort)) this.sort.value = `${asked.sort} ${asked.descending}`;
+    this.above.checked = asked.above;
+    this.decoys.checked = asked.decoys;
+    this.above.nextElementSibling.textContent = data.span ? "only above noise in the whole clip" : "only above noise";
+  }
+
+  columns() {
+    const { headings, span } = this.data;
+    const value = span ? [{ name: "span", text: `in ${span}`, number: true }, { name: "q", text: headings.q, number: true }] : [];
+    const whole = span ? [] : [{ name: "q", text: headings.q, number: true }];
+    return [
+      { name: "hear", text: "hear" }, { name: "place", text: "place", sorts: ["place"], number: true },
+      { name: "title", text: "title", sorts: ["title", "composer"] }, { name: "collection", text: "collection", sorts: ["collection"] },
+      { name: "licence", text: "licence", sorts: ["source"] }, ...value,
+      { name: "norm", text: headings.norm, number: true }, { name: "raw", text: headings.raw, number: true }, ...whole,
+      { name: "badge", text: headings.badge },
+    ];
+  }
+
+  heading() {
+    const row = make("tr"), { sort, descending } = this.data.asked;
+    row.setAttribute("role", "row");
+    for (const { name, text, sorts, number } of this.columns()) {
+      const cell = make("th", `${name}${number ? " number" : ""}`);
+      cell.scope = "col";
+      cell.setAttribute("role", "columnheader");
+      if (!sorts?.includes(name)) cell.append(make("span", name === "hear" ? "unseen" : "", text));
+      for (const by of sorts || []) {
+        const button = make("button", "by", by), active = sort === by;
+        button.type = "button";
+        button.dataset.key = `sort ${by}`;
+        button.setAttribute("aria-label", `Sort by ${by}`);
+        const arrow = make("span", "arrow", active ? (descending ? "↓" : "↑") : "↕");
+        arrow.setAttribute("aria-hidden", "true");
+        button.append(arrow);
+        button.classList.toggle("active", active);
+        if (active) cell.setAttribute("aria-sort", descending ? "descending" : "ascending");
+        button.addEventListener("click", () => this.sortBy(by));
+        cell.append(button);
+      }
+      row.append(cell);
+    }
+    return row;
+  }
+
+  row(data) {
+    const row = make("tr", data.kind), cells = { hear: this.hear(data), title: this.title(data), licence: this.rights(data), badge: [make("span", `chip ${data.kind}`, data.badge)] };
+    row.setAttribute("role", "row");
+    row.dataset.track = data.track_id;
+    for (const { name, text, number } of this.columns()) {
+      const cell = make("td", `${name}${number ? " number" : ""}`);
+      cell.setAttribute("role", "cell");
+      if (number || name === "badge" || name === "collection") cell.dataset.label = text;
+      cell.append(...(cells[name] || [make("span", "", data[name])]));
+      if (name === "collection") cell.firstChild.title = data.collection;
+      if (name === "place" && data.kind === "decoy") cell.title = "the place that a track of this score would take";
+      row.append(cell);
+    }
+    row.addEventListener("click", (event) => {
+      if (!event.target.closest("button") && !String(getSelection())) this.choose(data.track_id, false);
+    });
+    return row;
+  }
+
+  hear(data) {
+    const button = make("button", "play");
+    button.type = "button";
+    button.dataset.key = `play ${data.track_id}`;
+    button.append(icon());
+    if (!data.playable) button.setAttribute("aria-disabled", "true");
+    button.addEventListener("click", () => this.press(data));
+    return [button];
+  }
+
+  title(data) {
+    const title = make("button", "name", data.title), line = make("span", "muted", [data.composer, data.instrument, data.duration].filter(Boolean).join(" · "));
+    title.type = "button";
+    title.dataset.key = `title ${data.track_id}`;
+    title.addEventListener("click", () => this.choose(data.track_id, false));
+    const notes = [];
+    if (data.planted) notes.push(make("span", "note", `planted case: ${data.planted}`));
+    if (!data.playable) notes.push(make("span", "note", `cannot be played: ${data.why || "no audio"}`));
+    return [title, line, ...notes];
+  }
+
+  // Licence and source, cut to a few lines; pressed, whole.
+  rights(data) {
+    const button = make("button", "rights"), id = data.track_id, arrow = make("span", "more", "…");
+    const show = () => button.setAttribute("aria-expanded", this.whole.has(id));
+    button.type = "button";
+    button.dataset.key = `rights ${id}`;
+    arrow.setAttribute("aria-hidden", "true");
+    button.append(make("span", "clamp", data.licence), make("span", "clamp muted", data.source), arrow);
+    button.addEventListener("click", () => { if (!this.whole.delete(id)) this.whole.add(id); show(); });
+    show();
+    return [button];
+  }
+
+  // A text that is not cut needs no button: a click on it then is one on its row.
+  fit() {
+    const cut = (part) => part.scrollHeight > part.clientHeight + 1;
+    const buttons = [...this.body.querySelectorAll(".rights")];
+    const needed = buttons.map((button) => button.getAttribute("aria-expanded") === "true" || [...button.querySelectorAll(".clamp")].some(cut));
+    buttons.forEach((button, i) => { button.disabled = !needed[i]; });
+  }
+
+  counted() {
+    const { total, of, offset, limit, rows, asked } = this.data, filtered = total !== of;
+    const noun = asked.decoys ? "tracks and decoys" : of === 1 ? "track" : "tracks";
+    const range = total > limit ? `${grouped(offset + 1)}–${grouped(offset + rows.length)} of ` : "";
+    const match = `${range}${grouped(total)} that ${total === 1 ? "matches" : "match"}, of ${grouped(of)} ${noun}`;
+    this.count.textContent = filtered ? (total ? match : "") : `${range}${grouped(of)} ${noun}`;
+    this.pages.hidden = total <= limit;
+    this.back.disabled = offset === 0;
+    this.on.disabled = offset + limit >= total;
+    this.scroll.hidden = !rows.length;
+    this.empty.hidden = rows.length > 0;
+    const alone = asked.above && !asked.text.trim() && asked.collection === null;
+    const found = `No track matches${asked.text.trim() ? ` “${asked.text.trim()}”` : ""}.`;
+    const why = alone ? "No track is above noise for this clip." : found;
+    this.empty.firstChild.textContent = of ? why : "This method did not score this clip.";
+    this.clear.hidden = !of;
+  }
+
+  // What changes without a new page: the chosen row, the player's lanes, the one that sounds.
+  marks() {
+    for (const row of this.body.rows) {
+      const id = Number(row.dataset.track), data = this.data.rows.find((one) => one.track_id === id), sounds = this.playing === id;
+      row.classList.toggle("chosen", id === this.selected);
+      if (id === this.selected) row.setAttribute("aria-current", "true");
+      else row.removeAttribute("aria-current");
+      row.classList.toggle("lane", this.lanes.has(id));
+      const button = row.querySelector(".play");
+      button.querySelector("path").setAttribute("d", ICONS[sounds ? "pause" : "play"]);
+      button.classList.toggle("sounds", sounds);
+      button.setAttribute("aria-label", data.playable ? `${sounds ? "Pause" : "Play"} ${data.title}` : `Cannot play ${data.title}: ${data.why || "no audio"}`);
+    }
+  }
+
+  // ---- keys and focus ----
+
+  held() { return this.element.contains(document.activeElement) ? document.activeElement.dataset.key : undefined; }
+
+  // Rows are made anew: the button that was in use is again.
+  refocus(key) {
+    if (key) [...this.element.querySelectorAll("[data-key]")].find((button) => button.dataset.key === key)?.focus({ preventScroll: true });
+  }
+
+  walk(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key], button = event.target.closest(".play, .name");
+    if (!step || !button) return;
+    const column = [...this.body.querySelectorAll("." + button.classList[0])], next = column[column.indexOf(button) + step];
+    event.preventDefault();
+    event.stopPropagation();
+    next?.focus();
+  }
+
+  turn(by) {
+    this.send({ offset: Math.max(0, this.data.offset + by * this.data.limit) });
+    this.scroll.focus({ preventScroll: true });
+  }
+
+  listen() {
+    this.ask.addEventListener("submit", (event) => { event.preventDefault(); this.send({ text: this.text.value }); });
+    this.text.addEventListener("input", () => this.send({ text: this.text.value }, PAUSE_MS));
+    this.collection.addEventListener("change", () => this.send({ collection: this.collection.value ? this.collection.value.slice(1) : null }));
+    this.sort.addEventListener("change", () => {
+      const [by, down] = this.sort.value.split(" ");
+      this.send({ sort: by, descending: down === "true" });
+    });
+    for (const name of ["above", "decoys"]) this[name].addEventListener("change", () => this.send({ [name]: this[name].checked }));
+    this.clear.addEventListener("click", () => { this.text.value = ""; this.send(UNFILTERED); this.text.focus(); });
+    this.back.addEventListener("click", () => this.turn(-1));
+    this.on.addEventListener("click", () => this.turn(1));
+    this.body.addEventListener("keydown", (event) => this.walk(event));
+    new ResizeObserver(() => { if (this.scroll.clientWidth !== this.width) { this.width = this.scroll.clientWidth; this.fit(); } }).observe(this.scroll);
+    this.hear_from("whence:focus", ({ track_id: id }) => { this.selected = id ?? null; });
+    this.hear_from("whence:lanes", ({ track_ids: ids, playing }) => { this.lanes = new Set(ids); this.playing = playing ?? null; });
+  }
+
+  // A listener on the window that goes with the component: Gradio tells nobody when it takes one away.
+  hear_from(name, react) {
+    const heard = (event) => {
+      if (!this.element.isConnected) { window.removeEventListener(name, heard); return; }
+      react(event.detail || {});
+      if (this.data) this.marks();
+    };
+    window.addEventListener(name, heard);
+  }
+}
+
+export function mount(part) {
+  const table = new Table(part);
+  part.watch("value", () => table.load());
+  table.load();
+  window.dispatchEvent(new CustomEvent("whence:ready")); // the player may have spoken before: it says again what it holds
+}

@@ -1,0 +1,35 @@
+"""What can be wrong with a store. Every message is one line for the user."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """The store cannot be read; the message is one line that says what to do."""
+
+
+class StoreMissingError(StoreError):
+    """There is no file at this path."""
+
+
+class StoreFormatError(StoreError):
+    """The file is not a DuckDB file that this DuckDB can read."""
+
+
+class StoreBusyError(StoreError):
+    """Another process has the file open for writing."""
+
+
+class StoreTableError(StoreError):
+    """A table or a column of the contract is missing."""
+
+
+class StoreVersionError(StoreError):
+    """The store follows another version of the contract."""
+
+
+class StoreEmptyError(StoreError):
+    """The store holds nothing to show."""
+
+
+class UnknownIdError(StoreError, LookupError):
+    """No row has this id."""

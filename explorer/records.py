@@ -1,0 +1,113 @@
+"""What the store hands out: frozen records. Scores: higher = stronger influence; seconds, LUFS, dBFS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    version: int
+    track_root: str  # folder of the tracks' audio, relative to the store's folder
+    clip_root: str  # folder of the clips' audio, relative to the store's folder
+    note: str | None  # what a reader must know of this run
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What is needed to hear and draw one item."""
+
+    duration_s: float
+    audio_path: str | None  # relative to track_root, or to clip_root where `of_clip`
+    of_clip: bool
+    audition: str  # 'full', 'excerpt' or 'none'
+    loudness_lufs: float | None
+    peak_dbfs: float | None
+    peaks: tuple[int, ...]  # largest magnitude per bin over the whole duration, 255 = full scale
+
+
+@dataclass(frozen=True)
+class Clip:
+    clip_id: int
+    kind: str  # 'generated', 'track' or 'user'
+    target_track_id: int | None  # kind 'track': the training track that was unlearned
+    prompt: str | None
+    seed: int | None
+    duration_s: float
+    target_title: str | None
+
+
+@dataclass(frozen=True)
+class Track:
+    track_id: int
+    is_decoy: bool
+    planted: str | None  # a planted case (rendering, rare, degenerate), outside decoy statistics
+    title: str
+    composer: str
+    collection: str
+    rights_holder: str
+    licence: str  # of composition, encoding and rendering; one name where they agree
+    source: str
+    instrument: str
+    duration_s: float
+    audition: str  # 'full', 'excerpt' or 'none'
+    has_audio: bool
+
+
+@dataclass(frozen=True)
+class Method:
+    method_id: int
+    name: str
+    label: str
+    description: str
+    has_moments: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    model_sha256: str  # of the weights that every score refers to
+    commit_hash: str | None
+    device: str
+    duration_s: float
+    started_at: datetime  # UTC
+
+
+@dataclass(frozen=True)
+class Moments:
+    rate_hz: float
+    influence: tuple[float, ...]  # value i covers [i, i + 1) / rate_hz seconds of the track
+
+
+@dataclass(frozen=True)
+class ClipMoments:
+    window_s: float
+    influence: dict[int, tuple[float, ...]]  # by track; value i covers [i, i + 1) * window_s seconds of the clip
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Concentration and certainty of one clip under one method. Shares lie in 0..1; None: nothing is positive."""
+
+    clip_id: int
+    tracks: int  # training tracks that were scored
+    decoys: int
+    above_noise: int  # training tracks
+    decoys_above: int  # decoys that meet the same criteria
+    threshold_norm: float | None  # the least normalised score above noise; None where none is
+    decoys_top10_raw: int  # among the ten best of all
+    decoys_top10_norm: int
+    shares_raw: tuple[float | None, float | None, float | None]  # held by the top 1, 10, 100 training tracks
+    shares_norm: tuple[float | None, float | None, float | None]
+    largest_raw: float  # magnitude of the largest raw score
+    auc_norm: float | None  # how often a training track stands above a decoy; 0.5 = chance; None without decoys
+    decoys_swapped: int  # decoys that pass the test of above noise with the roles exchanged: false findings, all
+    spark: tuple[float, ...]  # normalised scores at log-spaced places of the training tracks, strongest first
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    checkpoint_step: int  # training step of the weights; the largest is that of the scores
+    name: str
+    value: float
+    meaning: str

@@ -1,0 +1,66 @@
+"""Accessibility by axe-core: no serious and no critical finding, in both themes, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import pytest
+
+from browsing import drag, expect, lane, press
+
+Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
+pytestmark = pytest.mark.browser
+GRAVE = ("serious", "critical")
+
+
+def findings(page, where: str) -> list[str]:
+    page.evaluate("() => Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null)))")
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{where}: {one['id']} ({one['impact']}) at {' '.join(map(str, node['target']))}: {node['failureSummary']}"
+        for one in found
+        if one["impact"] in GRAVE
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_finding(open_page, made, scheme, width):
+    # A silent lane, a decoy, what is above noise and what is not, a chosen row, a passage.
+    page = open_page(
+        f"?clip=1&lanes=1,25,{made.FORBIDDEN},45&decoys=1",
+        viewport={"width": width, "height": 844},
+        color_scheme=scheme,
+    )
+    drag(page, lane(page, 1).locator(".wave"), 0.2, 0.6)
+    page.get_by_role("button", name="What this run found").click()
+    expect(page.locator("#findings")).to_be_visible()
+    found = findings(page, "listen")
+    page.get_by_label("Filter", exact=True).fill("no such track")
+    expect(page.locator("#table .empty")).to_be_visible()
+    page.locator("#player .help").click()
+    found += findings(page, "keys")
+    press(page, "Escape")
+    drag(page, lane(page, "clip").locator(".wave"), 0.53, 0.72)
+    expect(page.locator("#verdict")).to_contain_text("In 1.0–1.5 s")
+    page.locator("#clip input").click()
+    expect(page.get_by_role("option").first).to_be_visible()
+    found += findings(page, "span and list of clips")
+    press(page, "Escape")
+    page.get_by_role("tab", name="All clips").click()
+    page.locator("#overview .controls summary").click()
+    expect(page.locator("#overview .known .card-of").first).to_be_visible()
+    found += findings(page, "clips")
+    page.get_by_role("tab", name="How to read this").click()
+    expect(page.locator("#guide h2").first).to_be_visible()
+    found += findings(page, "guide")
+    assert not found, "\n".join(found)
+
+
+def test_the_way_in_has_no_serious_finding(browser, locked_url):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(locked_url[0])
+    assert findings(page, "sign in") == []
+    page.evaluate("document.body.append(document.createElement('button'))")
+    assert "button-name (critical)" in findings(page, "planted")[0]  # it does look
+    context.close()
