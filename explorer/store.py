@@ -39,7 +39,7 @@ _SAFE: _Config = {
     "lock_configuration": True,
 }
 # Kept of what was read: about 1 kB a track, 5 kB a sound, 2 kB a list of moments, 50 bytes a score.
-_TRACKS_KEPT, _SOUNDS_KEPT, _MOMENTS_KEPT, _CLIPS_KEPT = 20_000, 2000, 2000, 16
+_TRACKS_KEPT, _SOUNDS_KEPT, _MOMENTS_KEPT, _CLIPS_KEPT = 20_000, 2000, 2000, 24
 _OPEN_HINT = "make one with `make demo`, or name one with --store PATH"
 
 

@@ -84,9 +84,8 @@ class Run:
 async def run(store: Path, listeners: int, seconds: float, think_s: float, most: int | None) -> Run:
     """Listeners side by side for so long, or until each has made `most` selections."""
     tally = Tally()
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     with serving(store) as (address, pid, started):
-        async with httpx.AsyncClient(base_url=address, timeout=2 * TIMEOUT_S, limits=limits, trust_env=False) as http:
+        async with _client(address) as http:
             first, *others = (Listener(http, 1000 * listeners + i, tally) for i in range(listeners))
             await first.open()
             start_s, start_mb = time.monotonic() - started, memory_mb(pid)

@@ -4,6 +4,7 @@ import { LaneView, clock } from "./lane.js";
 import { SHORTEST_S, Transport } from "./transport.js";
 
 const VOLUME_KEY = "whence.volume", ZOOMS = [1, 2, 4, 8, 16], LEAST_MOMENT_S = 1.5;
+const loopText = (id, [from, to]) => `${id === null ? "" : `${id}:`}${from.toFixed(2)}-${to.toFixed(2)}`; // as in an address
 const said = (event) => window.dispatchEvent(event);
 const typing = (target) => target.closest?.("input:not([type=checkbox]):not([type=radio]):not([type=range]), textarea, select, [contenteditable], [role=combobox], [role=listbox], dialog");
 
@@ -21,6 +22,7 @@ class Player {
     this.startBefore = null; // where tracks started before a span was chosen
     this.focus = null; // key of the track that the clip is compared with
     this.wanted = null; // key of a track that shall sound as soon as it is a lane
+    this.told = this.spanned = null; // loop and span that the address has
     this.pointed = false; // the focus was last moved by a pointer
     this.zoom = 1;
     this.picture = false;
@@ -61,7 +63,7 @@ class Player {
     window.addEventListener("whence:play", (event) => this.playTrack(String(event.detail.track_id)));
     window.addEventListener("whence:ready", () => { this.refresh(); this.tellFocus(); }); // a part that came later
     window.addEventListener("whence:pause", () => this.transport.pause());
-    window.addEventListener("whence:travel", () => { this.region = null; this.own.clear(); this.transport.setLoop(false); });
+    window.addEventListener("whence:travel", () => { this.region = null; this.own.clear(); this.told = this.spanned = null; this.transport.setLoop(false); });
     // A colour on a canvas does not follow the theme by itself.
     new MutationObserver(() => this.views.forEach((view) => view.paint())).observe(document.body, { attributeFilter: ["class"] });
   }
@@ -77,8 +79,10 @@ class Player {
     if (changed) { this.region = this.mark = null; this.own.clear(); }
     for (const key of this.own.keys()) if (!lanes.some((lane) => lane.key === key)) this.own.delete(key);
     this.begin(value.start, false);
-    if (value.loop) {
-      const { track_id: id, from_s: from, to_s: to } = value.loop;
+    // Loop and span are set where an address brings them, not where the server only repeats what was done here.
+    const { loop, span } = value, named = loop && loopText(loop.track_id, [loop.from_s, loop.to_s]);
+    if (loop && named !== this.told) {
+      const { track_id: id, from_s: from, to_s: to } = loop;
       const last = Math.max(0, ...lanes.filter((lane) => id === null || lane.key === String(id)).map((lane) => lane.duration_s));
       if (last - from >= SHORTEST_S) { // a link may name any seconds
         const range = [from, Math.min(Math.max(to, from + SHORTEST_S), last)];
@@ -87,10 +91,10 @@ class Player {
         this.transport.loop = true;
       }
     }
-    if (value.span) {
-      if (this.start === "clock") this.region = [value.span.from_s, value.span.to_s];
-      this.transport.loop = true;
-    }
+    this.told = named;
+    if (span && this.start === "clock") this.region = [span.from_s, span.to_s];
+    if (span && this.spanned !== span.from_s + span.to_s) this.transport.loop = true;
+    this.spanned = span ? span.from_s + span.to_s : null;
     this.arrange(lanes);
     this.transport.setLanes(lanes.map((lane) => ({ key: lane.key, url: lane.refused ? null : lane.url, duration: lane.duration_s, gain: this.gain(lane) })));
     const focus = value.focus === null ? null : String(value.focus);
@@ -334,9 +338,9 @@ class Player {
 
   link() {
     const set = { track: this.focus, start: this.start === "moment" ? "moment" : null, loop: null };
-    const range = ([from, to]) => `${from.toFixed(2)}-${to.toFixed(2)}`;
-    if (this.start === "clock" && this.region && !this.data.span) set.loop = range(this.region);
-    if (this.start === "moment" && this.own.has(this.focus)) set.loop = `${this.focus}:${range(this.own.get(this.focus))}`;
+    if (this.start === "clock" && this.region && !this.data.span) set.loop = loopText(null, this.region);
+    if (this.start === "moment" && this.own.has(this.focus)) set.loop = loopText(this.focus, this.own.get(this.focus));
+    this.told = set.loop;
     said(new CustomEvent("whence:link", { detail: set }));
   }
 

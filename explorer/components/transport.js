@@ -47,6 +47,7 @@ export class Transport {
     this.loop = false;
     this.playing = false;
     this.waiting = false; // asked to play, the sound is not there yet
+    this.turn = null; // key of the pair's lane that a pause interrupted
     this.rounds = [];
     this.rest = 0; // offset while nothing plays
     this.volume = 1;
@@ -120,8 +121,8 @@ export class Transport {
 
   // The lane that sounds now: with a pair, the one whose turn it is.
   get sounding() {
-    const round = this.playing && this.pair ? this.round() : null;
-    return round ? round.key : this.heard;
+    if (!this.pair) return this.heard;
+    return this.playing ? this.round()?.key ?? this.heard : this.turn ?? this.heard;
   }
 
   level() {
@@ -214,13 +215,15 @@ export class Transport {
   }
 
   pause() {
+    this.turn = this.sounding;
     this.rest = this.playing ? this.offset : this.rest;
     this.playing = this.waiting = false;
     clearInterval(this.timer);
     this.timer = null;
     this.rounds.forEach((round) => this.end(round, this.context.currentTime));
     this.rounds = [];
-    if (this.current && this.rest >= this.current.length) this.rest = 0;
+    const lane = this.lanes.get(this.sounding);
+    if (lane && this.rest >= lane.length) this.rest = 0;
     this.changed();
   }
 
@@ -234,6 +237,7 @@ export class Transport {
   // Two lanes in turn, each through its passage; null ends that.
   alternate(pair) {
     this.pair = pair;
+    this.turn = null;
     if (pair) {
       this.heard = pair[0];
       this.rest = 0;
@@ -249,7 +253,8 @@ export class Transport {
     const now = this.context.currentTime;
     this.rounds.forEach((round) => this.end(round, now));
     this.rounds = [];
-    const key = this.pair ? this.pair[0] : this.heard;
+    const key = this.pair ? (this.pair.includes(this.turn) ? this.turn : this.pair[0]) : this.heard;
+    this.turn = null;
     const inside = offset < this.lanes.get(key).length ? offset : 0;
     this.add(now + (now > 0 ? SOON_S : 0), key, inside);
     this.plan();

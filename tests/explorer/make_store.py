@@ -30,6 +30,7 @@ HOSTILE = (
     "{{value}} `${alert(2)}`",
     "</script><script>alert(3)</script>",
 )
+UNBROKEN = 11  # its title is one long word
 HOSTILE_COLLECTION = '"><svg onload=alert(4)> ${alert(5)}'  # of track 3
 _WORDS = ("Waltz", "Nocturne", "Étude", "Polonaise", "Prelude", "Ballade", "Mazurka", "Fugue")
 _COMPOSERS = ("Frédéric Chopin", "Clara Schumann", "Johann Sebastian Bach", "Scott Joplin", "Amy Beach")
@@ -68,7 +69,8 @@ def _track(track_id: int, audio: Path, outside: Path, rng: np.random.Generator) 
         (audio / str(path)).write_bytes(b"this is no audio")
     elif track_id != MISSING:
         tone(audio / str(path), seconds, 180 + 7 * track_id, level=0.15 + 0.02 * (track_id % 20))
-    title = f"{_WORDS[track_id % 8]} No. {track_id} in {'ABCDEFG'[track_id % 7]} minor"
+    title = "Unbroken" + "n" * 160 if track_id == UNBROKEN else ""
+    title = title or f"{_WORDS[track_id % 8]} No. {track_id} in {'ABCDEFG'[track_id % 7]} minor"
     return {
         "track_id": track_id,
         "is_decoy": decoy,

@@ -51,7 +51,7 @@ def test_a_lane_that_cannot_be_heard_says_why(open_page, made):
     reasons = {
         made.FORBIDDEN: "the rights holder does not allow listening",
         made.MISSING: "the audio file is missing",
-        made.PATHLESS: "no audio is at hand",
+        made.PATHLESS: "its audio is not part of this copy",
         made.ESCAPING: "the audio file lies outside its folder",
         made.LINKED: "the audio file lies outside its folder",
     }
@@ -131,8 +131,8 @@ def test_what_plays_goes_on_when_a_track_joins_or_leaves(open_page):
     hears(page, 2)
     page.get_by_role("button", name="Take track 1 out of the player").click()  # that is track 2 now, which sounds
     expect_lanes(page, 4, 17, 25)
-    until(page, "!transport.playing")
     hears(page, "clip")
+    assert get(page, "transport.playing")
 
 
 def test_another_clip_chosen_while_one_plays_is_heard_at_once(open_page):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from browsing import click_at, drag, expect, get, hears, lane, press, until
+from browsing import click_at, drag, expect, expect_lanes, get, hears, lane, press, title, until
 
 pytestmark = pytest.mark.browser
 # Clip 1 lasts 2.0 s; its strongest tracks are 1, 2, 4 and 17, of 3, 4, 15 (an excerpt) and 4 s.
@@ -79,13 +79,13 @@ def test_keys_move_within_a_lane(open_page):
 def test_keys_loop_a_passage_and_clear_it(open_page):
     page = open_page()
     press(page, "2", "ArrowRight", "[")
-    until(page, "transport.loop")
-    assert get(page, "player.passages()['2']") == [1, 4]
-    expect(page.locator("#player .passage")).to_contain_text("Passage: 0:01.0 – 0:04.0")
+    expect(page.locator("#player .status")).to_contain_text("The passage begins at 0:01.0")
+    assert get(page, "player.passages()['2']") == [0, 4]  # one end does not make a passage
     press(page, "ArrowRight", "]")
+    expect(page.get_by_label("loop")).to_be_checked()
     assert get(page, "player.passages()['2']") == [1, 2]
+    expect(page.locator("#player .passage")).to_contain_text("Passage: 0:01.0 – 0:02.0")
     assert "loop=1.00-2.00" in page.url
-    press(page, "ArrowRight")  # to the end of the passage, where it turns: outside of it, the passage gives way
     press(page, "l")
     expect(page.get_by_label("loop")).not_to_be_checked()
     press(page, "l", "Escape")
@@ -117,7 +117,7 @@ def test_the_list_of_keys_opens_closes_and_gives_the_focus_back(open_page):
     page.locator("#player .play").focus()
     press(page, "?")
     expect(keys).to_be_visible()
-    expect(keys).to_contain_text("loop from here, loop to here")
+    expect(keys).to_contain_text("clip and track back to back")
     press(page, "x", "2")  # the page behind it does not listen
     assert get(page, "transport.pair") is None
     hears(page, "clip")
@@ -213,6 +213,18 @@ def test_a_drag_on_a_track_loops_that_passage(open_page):
     assert get(page, "transport.rounds.every((round) => Math.abs(round.length - 1) < 0.06)")
     drag(page, lane(page, 2).locator(".wave"), 0.6, 0.602)  # too short for a loop: a click
     assert get(page, "player.region") is None
+
+
+def test_a_loop_that_was_switched_off_stays_off(open_page):
+    page = open_page("?clip=1&loop=0.50-1.25")
+    expect(page.get_by_label("loop")).to_be_checked()
+    press(page, "l")
+    title(page, 25).click()  # the answer repeats the address, which has the passage
+    expect_lanes(page, 1, 2, 4, 17, 25)
+    expect(page.get_by_label("loop")).not_to_be_checked()
+    assert get(page, "player.region") == [0.5, 1.25]
+    drag(page, lane(page, 2).locator(".wave"), 0.25, 0.5)
+    expect(page.get_by_label("loop")).to_be_checked()
 
 
 def test_a_drag_goes_backwards_and_beyond_the_edge_too(open_page):

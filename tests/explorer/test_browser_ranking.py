@@ -129,7 +129,7 @@ def test_pages_of_a_long_table(open_page, monkeypatch):
     expect(page.locator("#table .on")).to_be_disabled()
     assert 0 < len(titles(page)) <= 10 and not set(first) & set(titles(page))
     page.reload()
-    expect(page.locator("#table .back")).to_be_enabled()
+    expect(page.locator("#table .count")).to_contain_text("31–")
     page.locator("#table .back").click()
     expect_query(page, without=("from",))
     assert titles(page) == first

@@ -185,6 +185,23 @@ def test_clip_and_track_take_turns_each_passage_whole(render):
     assert_no_click(out, (A, 0.5), (B, 0.5))
 
 
+def test_a_pause_within_a_turn_goes_on_with_that_turn(render):
+    before = "transport.setPassages({a: [0.5, 1.0], b: [2.0, 2.6]}); transport.alternate(['a', 'b']);"
+    acts = [
+        (0.8, "transport.pause(); heard.push(transport.sounding)"),
+        (1.0, "await transport.play(); clearInterval(transport.timer)"),
+    ]
+    out, said = render(2, [lane("a", A), lane("b", B)], before, acts)
+    assert said["heard"] == ["b"]
+    begun = stop_at(1.0) + 0.02
+    turned = begun + 0.6 - (stop_at(0.8) - 0.5)
+    t = clock(out)
+    rest, turn = part(out, begun + SWITCH_S, turned - SWITCH_S), part(out, turned + SWITCH_S, turned + 0.49)
+    assert np.abs(out - sine(B, t - turned + 2.6))[rest].max() < 0.05
+    assert np.abs(out - sine(A, t - turned + 0.5))[turn].max() < 0.05
+    assert_no_click(out, (A, 0.5), (B, 0.5))
+
+
 def test_matched_gain_volume_and_a_change_of_both(render):
     lanes = [lane("a", A, gain=0.5), lane("b", B, gain=0.25)]
     acts = [
