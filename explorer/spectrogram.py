@@ -24,8 +24,8 @@ _COLOURS = ((12, 10, 9), (17, 63, 71), (15, 118, 110), (94, 180, 120), (253, 224
 def bands(spectra: np.ndarray, rate: int) -> np.ndarray:
     """Power spectra [T, rfft bins] of a sound of `rate` Hz -> mean power in HEIGHT log-spaced bands [T, HEIGHT]."""
     edges = np.geomspace(LOW_HZ, min(HIGH_HZ, rate / 2), HEIGHT + 1) / (rate / 2) * (spectra.shape[1] - 1)
-    # Running sums, interpolated between bins: low bands are narrower than a bin.
-    total = np.concatenate([np.zeros((len(spectra), 1)), np.cumsum(spectra, axis=1)], axis=1)
+    # Running sums, interpolated between bins: low bands are narrower than a bin. In fp64, as their differences count.
+    total = np.concatenate([np.zeros((len(spectra), 1)), np.cumsum(spectra, axis=1, dtype=np.float64)], axis=1)
     at = np.clip(edges + 0.5, 0, spectra.shape[1])
     low = np.minimum(at.astype(int), spectra.shape[1] - 1)
     running = total[:, low] + (at - low) * spectra[:, low]
