@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from explorer.guard import HEADERS, Guard
 from explorer.settings import Password, Settings
@@ -164,7 +164,9 @@ def raw(app, method, path):
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": unquote(path), "query_string": b"", "scheme": "http"}
-    asyncio.run(app({**scope, "headers": [(b"host", b"localhost")], "client": None}, receive, send))
+    scope = {**scope, "headers": [(b"host", b"localhost")], "client": None}
+    with start_blocking_portal() as portal:  # in a thread: beside browser tests this one has a running loop
+        portal.call(app, scope, receive, send)
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent)
 
