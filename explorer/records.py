@@ -42,7 +42,7 @@ class Clip:
 class Track:
     track_id: int
     is_decoy: bool
-    planted: str | None  # a planted case (rendering, rare, degenerate), outside decoy statistics
+    planted: str | None  # a planted case (weighted, rare, …), outside decoy statistics
     title: str
     composer: str
     collection: str

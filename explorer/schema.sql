@@ -26,7 +26,7 @@ CREATE TABLE runs (
 CREATE TABLE tracks (
     track_id            INTEGER PRIMARY KEY,
     is_decoy            BOOLEAN NOT NULL,    -- TRUE: the model never heard it; scored as a control
-    planted             VARCHAR,             -- planted case (rendering, rare, degenerate), outside decoy statistics
+    planted             VARCHAR,             -- planted case (see data/demo/planted.py), outside decoy statistics
     work_id             VARCHAR NOT NULL,    -- renderings of one work share it
     title               VARCHAR NOT NULL,
     composer            VARCHAR NOT NULL,

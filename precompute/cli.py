@@ -13,6 +13,7 @@ from pathlib import Path
 from precompute.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]  # the repository, whose configs and demo data the defaults name
+EXEMPLARS = ROOT / "assets/demo/exemplars"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,8 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(run=_run)
 
     train = verbs.add_parser("train-demo", help="train the embedded models from the embedded corpus")
-    train.add_argument("--config", type=Path, default=ROOT / "precompute/configs/train-demo.toml")
-    train.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    train.add_argument("--preset", choices=("cpu", "gpu"), default="cpu", help="how long and how large (default: cpu)")
+    train.add_argument("--config", type=Path, help="a TOML file in place of a preset")
+    train.add_argument("--device", help="torch device (default: cpu, or cuda with --preset gpu)")
+    train.add_argument("--resume", action="store_true", help="go on with the run that the work folder holds")
     train.set_defaults(run=_train_demo)
 
     verify = verbs.add_parser("verify", help="recompute a few scores of a store with the naive twin")
@@ -80,9 +83,51 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--picture", type=Path, default=ROOT / "assets/demo/spectrograms.png")
     look.set_defaults(run=_look)
 
+    exemplars = verbs.add_parser("train-exemplars", help="fine-tune the model on single decoys, for `evaluate planted`")
+    _add_config(exemplars)
+    exemplars.add_argument("--folder", type=Path, default=EXEMPLARS, help="where they go (default: %(default)s)")
+    exemplars.add_argument("--track", type=int, action="append", default=[], help="a decoy's id, instead of a choice")
+    exemplars.set_defaults(run=_train_exemplars)
+
+    _add_evaluate(
+        verbs.add_parser("evaluate", help="judge the model's clips, or a method by known truths and controls")
+    )
+
     methods = verbs.add_parser("methods", help="list the attribution methods")
     methods.set_defaults(run=_methods)
     return parser
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(required=True, metavar="WHAT")
+    quality = kinds.add_parser("quality", help="do the clips sound like the corpus? beside decoys")
+    quality.add_argument("--count", type=int, default=160, help="clips, decoys and tracks (default: %(default)s)")
+    sweep = kinds.add_parser("sweep", help="quality over guidance and steps of the sampler")
+    sweep.add_argument("--count", type=int, default=48, help="clips a setting (default: %(default)s)")
+    planted = kinds.add_parser(
+        "planted", help="weighted tracks, a rare style and exemplars: does the method find them?"
+    )
+    planted.add_argument("--seeds", type=int, default=4, help="clips a caption (default: %(default)s)")
+    planted.add_argument("--exemplars", type=Path, default=EXEMPLARS, help="their folder (default: %(default)s)")
+    null = kinds.add_parser("null", help="controls in which there is nothing to find")
+    null.add_argument("--swap-steps", type=int, default=800, help="of the two short trainings; 0 = leave them out")
+    null.add_argument("--captions", type=int, default=4, help="clips under whose caption all tracks are scored")
+    for kind, name, run in (
+        (quality, "quality", _quality),
+        (sweep, "sweep", _sweep),
+        (planted, "planted", _planted),
+        (null, "null", _null),
+    ):
+        _add_config(kind)
+        out = ROOT / f"assets/benchmarks/demo-{name}.json"
+        kind.add_argument("--out", type=Path, default=out, help="JSON to keep (default: %(default)s)")
+        kind.set_defaults(run=run)
+        if name in ("planted", "null"):
+            kind.add_argument("--method", default="unlearning", help="one of `methods` (default: %(default)s)")
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo-full.toml")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -97,7 +142,9 @@ def _run(options: argparse.Namespace) -> None:
 def _train_demo(options: argparse.Namespace) -> None:
     from precompute.train.demo import TrainDemoSettings, train_demo
 
-    train_demo(TrainDemoSettings.load(options.config, ROOT), options.device)
+    config = options.config or ROOT / f"precompute/configs/train-demo-{options.preset}.toml"
+    device = options.device or ("cuda" if options.preset == "gpu" else "cpu")
+    train_demo(TrainDemoSettings.load(config, ROOT), device, options.resume)
 
 
 def _verify(options: argparse.Namespace) -> None:
@@ -118,6 +165,45 @@ def _look(options: argparse.Namespace) -> None:
     from precompute.evaluate.sound import look
 
     look(RunConfig.load(options.config), options.picture)
+
+
+def _train_exemplars(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+    from precompute.train.exemplars import make_exemplars
+
+    make_exemplars(RunConfig.load(options.config), options.folder, options.track)
+
+
+def _quality(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+    from precompute.evaluate.quality import quality
+
+    quality(RunConfig.load(options.config), options.out, options.count)
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+    from precompute.evaluate.quality import sweep
+
+    sweep(RunConfig.load(options.config), options.out, options.count)
+
+
+def _planted(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+    from precompute.evaluate.planted import evaluate_planted
+
+    config = RunConfig.load(options.config)
+    exemplars = options.exemplars if options.exemplars.is_dir() else None
+    if exemplars is None:
+        print(f"{options.exemplars}: no exemplars here, they are left out (train-exemplars makes them)", flush=True)
+    evaluate_planted(config, options.out, options.method, options.seeds, exemplars)
+
+
+def _null(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+    from precompute.evaluate.null import evaluate_null
+
+    evaluate_null(RunConfig.load(options.config), options.out, options.method, options.swap_steps, options.captions)
 
 
 def _methods(options: argparse.Namespace) -> None:

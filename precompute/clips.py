@@ -85,7 +85,9 @@ def generate(model: Model, prompts: Sequence[Prompt], settings: ClipsSection, wh
     items = model.items([p.text for p in prompts], [p.seconds for p in prompts], blank)
     batches = [list(range(start, min(start + BATCH, len(prompts)))) for start in range(0, len(prompts), BATCH)]
     parts = [
-        model.generate(items[rows], [prompts[i].seed for i in rows], settings.steps, settings.guidance)
+        model.generate(
+            items[rows], [prompts[i].seed for i in rows], settings.steps, settings.guidance, settings.sampler
+        )
         for rows in progress(what, batches)
     ]
     return torch.cat(parts)

@@ -23,6 +23,7 @@ NO_WINDOWS_S = 1e6  # longer than any clip: one window
 RESULTS = 2  # count up when a stage computes or keeps its result otherwise: old caches are then left alone
 LAYERS = ("to_kv", "cross_attn", "self_attn", "all")
 MASKS = ("none", "mixed", "dual")
+SAMPLERS = ("ddim", "dpmpp-2m")
 
 
 def _need(condition: bool, message: str) -> None:
@@ -61,10 +62,12 @@ class ClipsSection:
     prompts: str  # CSV with columns clip_id, prompt, seconds, seed
     steps: int = 50  # of the sampler
     guidance: float = 4.0
+    sampler: str = "ddim"
     targets: int = 16  # training tracks unlearned themselves; each should find itself
     cohort: int = 48  # further clips, not shown, that say what is usual for a track
 
     def __post_init__(self) -> None:
+        _need(self.sampler in SAMPLERS, f"[clips] sampler = {self.sampler!r}: choose one of {', '.join(SAMPLERS)}")
         _need(self.steps >= 1, f"[clips] steps = {self.steps}: must be at least 1")
         _need(self.targets >= 0, f"[clips] targets = {self.targets}: must be 0 or more")
         _need(self.cohort >= 2, f"[clips] cohort = {self.cohort}: normalisation needs at least 2 clips")

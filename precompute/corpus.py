@@ -49,7 +49,8 @@ class Track:
     audition: str  # full | excerpt | none
     path: Path | None  # absolute; None where only latents are at hand
     planted: str = ""  # planted case, outside the decoy statistics
-    matched_to: int | None = None  # of a decoy: the training track that it matches
+    matched_to: int | None = None  # of a decoy: the training track that it matches; of a twin: its weighted track
+    training_weight: float = 1.0  # how often it was drawn in training, in terms of an ordinary track
 
     @property
     def is_decoy(self) -> bool:
@@ -73,7 +74,7 @@ def read_manifest(path: Path) -> list[Track]:
         raise UserError(f"{path}: no manifest here; [corpus] manifest must name a CSV file")
     with path.open(newline="", encoding="utf-8") as handle:
         reader = csv.DictReader(handle)
-        optional = {"path", "planted", "matched_to"}
+        optional = {"path", "planted", "matched_to", "training_weight"}
         needed = {f.name for f in fields(Track)} - optional
         missing = sorted(needed - set(reader.fieldnames or []))
         if missing:
@@ -117,6 +118,9 @@ def _track(path: Path, line: int, row: dict[str, str]) -> Track:
     text["path"] = path.parent / row["path"] if row.get("path") else None
     text["planted"] = row.get("planted") or ""
     text["matched_to"] = int(number("matched_to", int)) if row.get("matched_to") else None
+    text["training_weight"] = weight = number("training_weight", float) if row.get("training_weight") else 1.0
+    if weight < 0:
+        raise UserError(f"{path}, line {line}: training_weight = {row['training_weight']!r} must not be below 0")
     return Track(**text)  # type: ignore[arg-type]
 
 

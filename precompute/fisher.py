@@ -47,7 +47,7 @@ def diagonal_fisher(
     bank = NoiseBank(replicates=1, strata=settings.draws, draws_per_cell=1, seed=settings.seed)
     shape = (model.latent_channels, model.frames)
     total = torch.zeros(count(parameters), dtype=torch.float64)
-    rows = _spread(len(items), settings.tracks)
+    rows = evenly(len(items), settings.tracks)
     for done, row in enumerate(rows, start=1):
         item = items[[row]]
         with torch.no_grad():
@@ -60,7 +60,7 @@ def diagonal_fisher(
     return (total / (len(rows) * len(bank.cells()))).float()
 
 
-def _spread(total: int, wanted: int) -> Sequence[int]:
+def evenly(total: int, wanted: int) -> Sequence[int]:
     """Evenly spread row numbers: all of them, or `wanted`."""
     if wanted <= 0 or wanted >= total:
         return range(total)

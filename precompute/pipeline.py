@@ -170,7 +170,7 @@ def _run_columns(config: RunConfig, model: Model, started: datetime, seconds: fl
         "run_id": [1],
         "config_toml": [config.text],
         "versions_json": [json.dumps(versions)],
-        "commit_hash": [_commit()],
+        "commit_hash": [commit_hash()],
         "model_sha256": [model.sha256],
         "device": [f"{model.device} ({platform.machine()}, {torch.get_num_threads()} threads)"],
         "started_at": [started.replace(tzinfo=None)],
@@ -178,7 +178,7 @@ def _run_columns(config: RunConfig, model: Model, started: datetime, seconds: fl
     }
 
 
-def _commit() -> str | None:
+def commit_hash() -> str | None:
     """Hash of the code's commit, with '-dirty' where files differ from it; None outside a git checkout."""
     command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     try:

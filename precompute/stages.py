@@ -101,7 +101,7 @@ def _shipped_latents(config: RunConfig) -> dict[str, np.ndarray]:
 def load_clips(model: Model, config: RunConfig, cache: Cache) -> tuple[list[Prompt], Items]:
     """The prompts of the clips that are shown, and the clips."""
     prompts = read_prompts(Path(config.clips.prompts))
-    return prompts, _generated(model, prompts, config, cache, "clips")
+    return prompts, generated(model, prompts, config, cache, "clips")
 
 
 def load_cohort(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) -> Items:
@@ -109,12 +109,13 @@ def load_cohort(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) -
     shown = read_prompts(Path(config.clips.prompts))
     longest = model.sample_size / model.sample_rate
     prompts = cohort_prompts(corpus.tracks, shown, config.clips.cohort, longest)
-    return _generated(model, prompts, config, cache, "cohort clips")
+    return generated(model, prompts, config, cache, "cohort clips")
 
 
-def _generated(model: Model, prompts: list[Prompt], config: RunConfig, cache: Cache, what: str) -> Items:
+def generated(model: Model, prompts: list[Prompt], config: RunConfig, cache: Cache, what: str) -> Items:
     rows = [(p.text, p.seconds, p.seed) for p in prompts]
-    key = fingerprint(model.inputs_sha256, rows, config.clips.steps, config.clips.guidance)
+    settings = (config.clips.sampler, config.clips.steps, config.clips.guidance)
+    key = fingerprint(model.inputs_sha256, rows, settings)
 
     def compute() -> dict[str, np.ndarray]:
         return {"latents": generate(model, prompts, config.clips, what).numpy()}

@@ -1,4 +1,4 @@
-"""The demo's autoencoder: waveform -> latents (18.75 Hz x 48) -> waveform.
+"""The demo's autoencoder: waveform -> latents (31.25 Hz x 64) -> waveform.
 
 Losses: multi-resolution STFT (log-magnitude and spectral convergence, as in Stable Audio's autoencoder), the relative
 error of the waveform, and a pull of every latent channel towards mean 0 and variance 1. The bottleneck is a soft clip
@@ -7,15 +7,16 @@ error of the waveform, and a pull of every latent channel towards mean 0 and var
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-CROP_FRAMES = 20  # about one second at 18.75 frames a second
-BATCH = 16
-WAVEFORM_WEIGHT = 4.0
+CROP_FRAMES = 32  # about one second at 31.25 frames a second
+WAVEFORM_WEIGHT = 6.0
 UNIT_WEIGHT = 0.2
 LATENT_NOISE = 0.1  # standard deviation, of latents near unit variance
+SHIFTS = ((17, 18), (18, 17), (8, 9), (9, 8))  # ratios near one and two semitones
 WINDOWS = (2048, 1024, 512, 256, 128)  # samples
 
 
@@ -35,22 +36,34 @@ def stft_distance(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return total / len(WINDOWS)
 
 
+def with_shifted(audio: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Waveforms [channels, T], each also one and two semitones up and down (and so much faster or slower).
+
+    Whole semitones, so that what comes out is still in tune with the corpus.
+    """
+    from torchaudio.functional import resample
+
+    shifted = [resample(wave, down, up) for wave in audio for up, down in SHIFTS]
+    return audio + shifted
+
+
 class AutoencoderLoss:
     """Random crops of the training audio -> named losses for `loop.fit`."""
 
-    def __init__(self, autoencoder: nn.Module, audio: list[torch.Tensor]) -> None:
-        """`audio`: training waveforms, each [channels, T] at the model's rate."""
-        self.autoencoder = autoencoder
+    def __init__(self, autoencoder: nn.Module, audio: list[torch.Tensor], batch: int) -> None:
+        """`audio`: training waveforms, each [channels, T] at the model's rate; `batch` crops a step."""
+        self.autoencoder, self.crops = autoencoder, batch
         self.crop = CROP_FRAMES * autoencoder.downsampling_ratio
         self.audio = [F.pad(x, (0, max(0, self.crop - x.shape[-1]))) for x in audio]
 
     def batch(self, generator: torch.Generator) -> torch.Tensor:
-        """[B, channels, crop] with a random gain of ±6 dB."""
+        """[B, channels, crop] with a random gain of ±6 dB and a random polarity."""
         rows = []
-        for index in torch.randint(len(self.audio), (BATCH,), generator=generator).tolist():
+        for index in torch.randint(len(self.audio), (self.crops,), generator=generator).tolist():
             wave = self.audio[index]
             start = int(torch.randint(wave.shape[-1] - self.crop + 1, (1,), generator=generator))
             gain = 2.0 ** (2 * torch.rand(1, generator=generator).item() - 1)
+            gain *= 1 if torch.rand(1, generator=generator).item() < 0.5 else -1
             rows.append(gain * wave[:, start : start + self.crop])
         return torch.stack(rows)
 
@@ -71,18 +84,25 @@ class AutoencoderLoss:
 
 
 @torch.no_grad()
+def reconstruct(autoencoder: nn.Module, wave: torch.Tensor) -> np.ndarray:
+    """[channels, T] -> [channels, whole latent frames]: encoded and decoded."""
+    length = wave.shape[-1] // autoencoder.downsampling_ratio * autoencoder.downsampling_ratio
+    target = wave[None, :, :length].to(next(autoencoder.parameters()).device)
+    return autoencoder.decode(autoencoder.encode(target))[0].cpu().numpy()
+
+
+@torch.no_grad()
 def reconstruction_quality(autoencoder: nn.Module, audio: list[torch.Tensor]) -> dict[str, float]:
     """Median SNR and SI-SDR in dB, and mean STFT distance, of reconstructions of waveforms [channels, T]."""
     snr, si_sdr, distance = [], [], []
     for wave in audio:
-        length = wave.shape[-1] // autoencoder.downsampling_ratio * autoencoder.downsampling_ratio
-        target = wave[None, :, :length].to(next(autoencoder.parameters()).device)
-        estimate = autoencoder.decode(autoencoder.encode(target))
+        estimate = torch.from_numpy(reconstruct(autoencoder, wave))
+        target = wave[:, : estimate.shape[-1]]
         x, y = target.flatten().double(), estimate.flatten().double()
         snr.append(10 * torch.log10(x.square().sum() / (x - y).square().sum()))
         projected = (y @ x) / (x @ x) * x
         si_sdr.append(10 * torch.log10(projected.square().sum() / (y - projected).square().sum()))
-        distance.append(stft_distance(estimate.flatten(0, 1), target.flatten(0, 1)))
+        distance.append(stft_distance(estimate, target))
     return {
         "snr_db": torch.stack(snr).median().item(),
         "si_sdr_db": torch.stack(si_sdr).median().item(),

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from precompute.clap import audio_features, text_features
 
-BATCH = 48
 EMBEDDING = 128
 MAX_WORDS = 40
 
@@ -92,12 +91,12 @@ def build_extractor(sample_rate: int, seconds: float) -> object:
 class ClapLoss:
     """Random pairs of (mel, caption) -> named losses for `loop.fit`."""
 
-    def __init__(self, model: nn.Module, tokenizer: object, mel: torch.Tensor, captions: list[str]) -> None:
-        """`mel`: [N, 1, frames, bins], row i belongs to captions[i]."""
-        self.model, self.tokenizer, self.mel, self.captions = model, tokenizer, mel, captions
+    def __init__(self, model: nn.Module, tokenizer: object, mel: torch.Tensor, captions: list[str], batch: int) -> None:
+        """`mel`: [N, 1, frames, bins], row i belongs to captions[i]; `batch` pairs a step."""
+        self.model, self.tokenizer, self.mel, self.captions, self.pairs = model, tokenizer, mel, captions, batch
 
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        rows = torch.randint(len(self.captions), (BATCH,), generator=generator).tolist()
+        rows = torch.randint(len(self.captions), (self.pairs,), generator=generator).tolist()
         mel = torch.stack([self._augment(self.mel[i], generator) for i in rows]).to(self.model.device)
         texts = [self.captions[i] for i in rows]
         audio = F.normalize(audio_features(self.model, mel), dim=-1)

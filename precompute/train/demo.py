@@ -6,7 +6,7 @@ Autoencoder, CLAP and diffusion transformer see training tracks only; decoys are
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,15 @@ from precompute.train import clap as small_clap
 from precompute.train.diffusion import DiffusionLoss, mean_loss
 from precompute.train.loop import LoopSettings, fit, save_atomically
 
-CARD_TRACKS = 96  # of each kind, for the losses of the model card
+STAGES = ("autoencoder", "clap", "diffusion")
+CARD_TRACKS = 64  # of each kind, for the losses and reconstructions of the model card
+AUDIO_KEPT = 4  # decoys whose reconstruction, or a clip under whose caption, is kept with a log
+LATENT_STEPS = 64  # decoys' latents are shipped in steps of 1/64 of their deviation: half the size, 47 dB below them
 
 
 @dataclass(frozen=True)
 class TrainDemoSettings:
-    """The whole of `configs/train-demo.toml`; paths are absolute."""
+    """The whole of a `configs/train-demo-*.toml`; paths are absolute."""
 
     manifest: Path
     model_config: Path
@@ -41,7 +44,6 @@ class TrainDemoSettings:
     autoencoder: LoopSettings
     clap: LoopSettings
     diffusion: LoopSettings
-    keep_at: tuple[int, ...]
 
     @classmethod
     def load(cls, path: Path, root: Path) -> TrainDemoSettings:
@@ -49,57 +51,53 @@ class TrainDemoSettings:
         _, table = read_toml(path)
         try:
             seed = int(table["seed"])
-            keep_at = tuple(table["diffusion"].pop("keep_at"))
-            loops = {name: LoopSettings(seed=seed, **table[name]) for name in ("autoencoder", "clap", "diffusion")}
+            for name in STAGES:
+                table[name]["keep_at"] = tuple(table[name].get("keep_at", ()))
+            loops = {name: LoopSettings(seed=seed, **table[name]) for name in STAGES}
             paths = {name: root / table[name] for name in ("manifest", "model_config", "work", "out", "decoy_audio")}
         except (KeyError, TypeError) as error:
             raise UserError(f"{path}: {error} is missing or not a setting") from error
-        return cls(**paths, seed=seed, keep_at=(*keep_at, loops["diffusion"].steps), **loops)
+        return cls(**paths, seed=seed, **loops)
 
 
-def train_demo(settings: TrainDemoSettings, device: str = "cpu") -> None:
-    """Run what is not yet done of: autoencoder, CLAP, diffusion transformer, export."""
+@dataclass(frozen=True)
+class Material:
+    """What is trained on, and what is measured only."""
+
+    train: list[Track]
+    decoys: list[Track]
+    train_audio: list[torch.Tensor]  # [channels, T] each, at the model's rate
+    decoy_audio: list[torch.Tensor]
+
+    @property
+    def measured(self) -> dict[str, list[int]]:
+        """Rows of `train` and `decoys`, evenly spread, whose losses and reconstructions the card tells."""
+        regular = [i for i, t in enumerate(self.train) if not t.planted]
+        rows = {"train": regular, "decoy": list(range(len(self.decoys)))}
+        return {kind: all_[:: max(1, len(all_) // CARD_TRACKS)][:CARD_TRACKS] for kind, all_ in rows.items()}
+
+
+def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = False) -> None:
+    """Run what is not yet done of: autoencoder, CLAP, diffusion transformer, export.
+
+    Raises UserError where `settings.work` holds an earlier run that `resume` does not ask to go on with.
+    """
+    begun = [name for name in STAGES if list(settings.work.glob(f"{name}.*"))]
+    if begun and not resume:
+        raise UserError(
+            f"{settings.work}: holds a run ({', '.join(begun)}); add --resume to go on with it, or remove it"
+        )
     torch.manual_seed(settings.seed)
-    tracks = read_manifest(settings.manifest)
     config = json.loads(settings.model_config.read_text())
-    train = [t for t in tracks if not t.is_decoy]
+    material = _material(settings, config)
     network = quiet.create_network(config).to(device)
-    print(f"train-demo: {len(train)} training tracks; {_millions(network)} million parameters with the autoencoder")
-    audio = [torch.from_numpy(wave) for wave in _load_audio(train, config)]
+    print(f"train-demo: {len(material.train)} training tracks; {_millions(network)} million parameters", flush=True)
 
-    autoencoder = network.pretransform.model.eval().requires_grad_(True)  # train() would only add checkpointing
-    fit("autoencoder", autoencoder, ae.AutoencoderLoss(autoencoder, audio), settings.autoencoder, settings.work)
-    clap = _train_clap(settings, config, train, audio, device)
+    _train_autoencoder(settings, network, material)
+    clap = _train_clap(settings, config, material, device)
     model = Model(network, config, clap, sha256="")
-    if "scale" not in (state := _state(settings.work / "latents.pt")):
-        latents = torch.stack([model.encode(wave.numpy()) for wave in audio])
-        state = {"scale": float(latents.std()), "latents": latents}
-        save_atomically(state, settings.work / "latents.pt")
-    config["model"]["pretransform"]["scale"] = state["scale"]  # latents near unit variance
-    model.network.pretransform.scale = state["scale"]
-    items = _items(model, train, state["latents"] / state["scale"])
-    decoys = [t for t in tracks if t.is_decoy]
-    decoy_waves = _load_audio([_with_audio(t, settings.decoy_audio) for t in decoys], config)
-    decoy_items = _items(model, decoys, torch.stack([model.encode(wave) for wave in decoy_waves]))
-
-    card: dict[str, Any] = {"losses": []}
-    card_rows = _card_rows(train), list(range(0, len(decoys), max(1, len(decoys) // CARD_TRACKS)))[:CARD_TRACKS]
-
-    def keep(step: int) -> None:
-        bank = NoiseBank(replicates=2, strata=8, draws_per_cell=1, seed=77)
-        pair = [
-            mean_loss(model, group[rows], bank) for group, rows in zip((items, decoy_items), card_rows, strict=True)
-        ]
-        row = {"step": step, "train": pair[0], "decoy": pair[1]}
-        print(f"diffusion at {step}: loss on training tracks {pair[0]:.4f}, on decoys {pair[1]:.4f}", flush=True)
-        with (settings.work / "losses.jsonl").open("a") as handle:
-            handle.write(json.dumps(row) + "\n")
-        export(model.network, config, settings.work / "checkpoints" / f"step-{step:06d}")
-
-    model.network.model.requires_grad_(True)
-    model.network.conditioner.requires_grad_(True)
-    loss = DiffusionLoss(model.network, model, items)
-    fit("diffusion", model.network, loss, settings.diffusion, settings.work, settings.keep_at, keep)
+    train_items, decoy_items = _latents(settings, model, material)
+    _train_diffusion(settings, model, config, material, train_items, decoy_items)
 
     export(model.network, config, settings.out)
     clap.model.half().save_pretrained(settings.out / "clap")
@@ -107,25 +105,115 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu") -> None:
     clap.tokenizer.save_pretrained(settings.out / "clap")
     clap.extractor.save_pretrained(settings.out / "clap")
     shipped = {
-        f"{t.track_id}": z.half().numpy() for t, z in zip(decoys, decoy_items.latents, strict=True) if not t.path
+        f"{t.track_id}": z.mul(LATENT_STEPS).round().div(LATENT_STEPS).half().numpy()
+        for t, z in zip(material.decoys, decoy_items.latents, strict=True)
+        if not t.path
     }
-    np.savez(settings.out / "decoy-latents.npz", **shipped)
-    rows = [json.loads(line) for line in (settings.work / "losses.jsonl").read_text().splitlines()]
-    card["losses"] = list({row["step"]: row for row in rows}.values())
-    card["reconstruction_decoys"] = ae.reconstruction_quality(
-        model.network.pretransform.model, [torch.from_numpy(w) for w in decoy_waves[:64]]
-    )
-    card["latent_scale"] = state["scale"]
-    card["clap_decoys"] = small_clap.retrieval_accuracy(
-        clap.model, clap.tokenizer, _mels(clap.extractor, decoy_waves), [t.caption for t in decoys]
-    )
-    card["parameters"] = {
-        "autoencoder": _count(network.pretransform),
-        "transformer": _count(network.model),
-        "clap": _count(clap.model),
+    np.savez_compressed(settings.out / "decoy-latents.npz", **shipped)
+    card = {
+        "losses": _by_step(settings.work / "losses.jsonl"),
+        "reconstruction": _by_step(settings.work / "reconstruction.jsonl"),
+        "latent_scale": model.network.pretransform.scale,
+        "clap_decoys": small_clap.retrieval_accuracy(
+            clap.model,
+            clap.tokenizer,
+            _mels(clap.extractor, material.decoy_audio),
+            [t.caption for t in material.decoys],
+        ),
+        "parameters": {
+            "autoencoder": _count(network.pretransform),
+            "transformer": _count(network.model),
+            "clap": _count(clap.model),
+        },
     }
     (settings.out / "model-card.json").write_text(json.dumps(card, indent=1) + "\n")
     print(f"train-demo: done; {settings.out}", flush=True)
+
+
+def _train_autoencoder(settings: TrainDemoSettings, network: nn.Module, material: Material) -> None:
+    autoencoder = network.pretransform.model.eval().requires_grad_(True)  # train() would only add checkpointing
+    rate = autoencoder.sample_rate
+
+    def keep(step: int) -> None:
+        groups = {"train": material.train_audio, "decoy": material.decoy_audio}
+        chosen = {kind: [groups[kind][i] for i in rows] for kind, rows in material.measured.items()}
+        row = {kind: ae.reconstruction_quality(autoencoder, waves) for kind, waves in chosen.items()}
+        _append(settings.work / "reconstruction.jsonl", {"step": step, **row})
+        shown = ", ".join(f"{kind} {values['si_sdr_db']:.2f} dB" for kind, values in row.items())
+        print(f"autoencoder at {step}: SI-SDR {shown}", flush=True)
+        for number, wave in enumerate(chosen["decoy"][:AUDIO_KEPT]):
+            path = settings.work / "audio" / f"autoencoder-{step:06d}" / f"decoy-{number}.flac"
+            _write_audio(path, ae.reconstruct(autoencoder, wave), rate)
+
+    audio = ae.with_shifted(material.train_audio)  # it learns sounds, not tracks: on decoys it must do as well
+    loss = ae.AutoencoderLoss(autoencoder, audio, settings.autoencoder.batch)
+    fit("autoencoder", autoencoder, loss, settings.autoencoder, settings.work, keep)
+    autoencoder.requires_grad_(False)
+
+
+def _train_clap(settings: TrainDemoSettings, config: dict[str, Any], material: Material, device: str) -> Clap:
+    captions = [t.caption for t in material.train]
+    tokenizer = small_clap.build_tokenizer(captions)
+    extractor = small_clap.build_extractor(config["sample_rate"], config["sample_size"] / config["sample_rate"])
+    torch.manual_seed(settings.seed)
+    model = small_clap.build_model(len(tokenizer)).to(device)
+    mel = _mels(extractor, material.train_audio)
+    loss = small_clap.ClapLoss(model, tokenizer, mel, captions, settings.clap.batch)
+    fit("clap", model, loss, settings.clap, settings.work)
+    return Clap(model, tokenizer, extractor)
+
+
+def _latents(settings: TrainDemoSettings, model: Model, material: Material) -> tuple[Items, Items]:
+    """Training tracks and decoys, encoded once and scaled to near unit variance; sets the pretransform's scale."""
+    path = settings.work / "latents.pt"
+    if not path.exists():
+        encoded = [
+            torch.stack([model.encode(wave.numpy()) for wave in waves])
+            for waves in (material.train_audio, material.decoy_audio)
+        ]
+        save_atomically({"scale": float(encoded[0].std()), "train": encoded[0], "decoy": encoded[1]}, path)
+    state = torch.load(path, weights_only=True)
+    model.network.pretransform.scale = state["scale"]
+    tracks = (material.train, material.decoys)
+    found = [
+        model.items([t.caption for t in group], [t.duration_s for t in group], state[kind] / state["scale"])
+        for kind, group in zip(("train", "decoy"), tracks, strict=True)
+    ]
+    return found[0], found[1]
+
+
+def _train_diffusion(
+    settings: TrainDemoSettings,
+    model: Model,
+    config: dict[str, Any],
+    material: Material,
+    train_items: Items,
+    decoy_items: Items,
+) -> None:
+    config["model"]["pretransform"]["scale"] = model.network.pretransform.scale
+    measured = {
+        kind: items[material.measured[kind]] for kind, items in (("train", train_items), ("decoy", decoy_items))
+    }
+
+    def keep(step: int) -> None:
+        bank = NoiseBank(replicates=2, strata=8, draws_per_cell=1, seed=77)
+        row = {kind: mean_loss(model, items, bank) for kind, items in measured.items()}
+        print(
+            f"diffusion at {step}: loss on training tracks {row['train']:.4f}, on decoys {row['decoy']:.4f}", flush=True
+        )
+        _append(settings.work / "losses.jsonl", {"step": step, **row})
+        export(model.network, config, settings.work / "checkpoints" / f"step-{step:06d}")
+        items = measured["decoy"][:AUDIO_KEPT]
+        clips = model.generate(items, range(AUDIO_KEPT), steps=40, guidance=3.0)
+        for number, clip in enumerate(clips):
+            path = settings.work / "audio" / f"diffusion-{step:06d}" / f"clip-{number}.flac"
+            _write_audio(path, model.decode(clip), model.sample_rate)
+
+    model.network.model.requires_grad_(True)
+    model.network.conditioner.requires_grad_(True)
+    weights = [t.training_weight for t in material.train]
+    loss = DiffusionLoss(model.network, model, train_items, settings.diffusion.batch, weights)
+    fit("diffusion", model.network, loss, settings.diffusion, settings.work, keep)
 
 
 def export(network: nn.Module, config: dict[str, Any], folder: Path) -> None:
@@ -138,38 +226,25 @@ def export(network: nn.Module, config: dict[str, Any], folder: Path) -> None:
     (folder / "model_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def _items(model: Model, tracks: list[Track], latents: torch.Tensor) -> Items:
-    return model.items([t.caption for t in tracks], [t.duration_s for t in tracks], latents)
+def _mels(extractor: object, waves: list[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([mel_features(extractor, [wave.mean(0).numpy()]) for wave in waves])
 
 
-def _train_clap(
-    settings: TrainDemoSettings, config: dict[str, Any], train: list[Track], audio: list[torch.Tensor], device: str
-) -> Clap:
-    captions = [t.caption for t in train]
-    tokenizer = small_clap.build_tokenizer(captions)
-    extractor = small_clap.build_extractor(config["sample_rate"], config["sample_size"] / config["sample_rate"])
-    torch.manual_seed(settings.seed)
-    model = small_clap.build_model(len(tokenizer)).to(device)
-    mel = _mels(extractor, [wave.numpy() for wave in audio])
-    loss = small_clap.ClapLoss(model, tokenizer, mel, captions)
-    fit("clap", model, loss, settings.clap, settings.work)
-    return Clap(model, tokenizer, extractor)
+def _material(settings: TrainDemoSettings, config: dict[str, Any]) -> Material:
+    tracks = read_manifest(settings.manifest)
+    train = [t for t in tracks if not t.is_decoy]
+    decoys = [_with_audio(t, settings.decoy_audio) for t in tracks if t.is_decoy]
 
+    def audio(group: list[Track]) -> list[torch.Tensor]:
+        longest, channels = config["sample_size"], config.get("audio_channels", 2)
+        waves = [read_audio(t.path, config["sample_rate"], channels) for t in group]  # type: ignore[arg-type]
+        return [torch.from_numpy(wave[:, :longest]) for wave in waves]
 
-def _mels(extractor: object, waves: list[np.ndarray]) -> torch.Tensor:
-    return torch.cat([mel_features(extractor, [wave.mean(0)]) for wave in waves])
-
-
-def _load_audio(tracks: list[Track], config: dict[str, Any]) -> list[np.ndarray]:
-    longest = config["sample_size"]
-    channels = config.get("audio_channels", 2)
-    return [read_audio(t.path, config["sample_rate"], channels)[:, :longest] for t in tracks if t.path]
+    return Material(train, [t for t in tracks if t.is_decoy], audio(train), audio(decoys))
 
 
 def _with_audio(track: Track, folder: Path) -> Track:
     """A decoy without shipped audio, found where `data/demo/build.py` leaves it."""
-    from dataclasses import replace
-
     if track.path is not None:
         return track
     path = folder / f"{track.track_id:04d}.mp3"
@@ -178,13 +253,22 @@ def _with_audio(track: Track, folder: Path) -> Track:
     return replace(track, path=path)
 
 
-def _card_rows(train: list[Track]) -> list[int]:
-    regular = [i for i, t in enumerate(train) if not t.planted]
-    return regular[:: max(1, len(regular) // CARD_TRACKS)][:CARD_TRACKS]
+def _append(path: Path, row: dict[str, Any]) -> None:
+    with path.open("a") as handle:
+        handle.write(json.dumps(row) + "\n")
 
 
-def _state(path: Path) -> dict[str, Any]:
-    return torch.load(path, weights_only=True) if path.exists() else {}
+def _by_step(path: Path) -> list[dict[str, Any]]:
+    """Rows of a log; of a step that was repeated after a kill, the last."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return list({row["step"]: row for row in rows}.values())
+
+
+def _write_audio(path: Path, wave: np.ndarray, sample_rate: int) -> None:
+    import soundfile
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.clip(wave.T, -1, 1), sample_rate)
 
 
 def _count(module: nn.Module) -> int:

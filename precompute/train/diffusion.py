@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from precompute.model import Items, Model, NoiseBank, v_objective
 
-BATCH = 24
 CAPTION_DROPOUT = 0.1  # for guidance at sampling time
 
 
 class DiffusionLoss:
     """Random tracks, timesteps and noise -> named losses for `loop.fit`; the mean over all padded frames."""
 
-    def __init__(self, network: nn.Module, model: Model, items: Items) -> None:
-        """`network` is trained (it is `model.network`); `items` are the training tracks."""
+    def __init__(
+        self, network: nn.Module, model: Model, items: Items, batch: int, weights: Sequence[float] = ()
+    ) -> None:
+        """`network` is trained (it is `model.network`); `items` are the training tracks, `batch` of them a step.
+
+        `weights` [N]: how often each is drawn, in any unit; none = all alike.
+        """
+        self.batch = batch
         self.network, self.model, self.items = network, model, items
+        self.weights = torch.tensor(list(weights) or [1.0] * len(items), dtype=torch.float64)
 
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        rows = torch.randint(len(self.items), (BATCH,), generator=generator).tolist()
+        rows = torch.multinomial(self.weights, self.batch, replacement=True, generator=generator).tolist()
         items = self.items[rows]
-        t = (torch.arange(BATCH) + torch.rand(BATCH, generator=generator)) / BATCH  # one draw a stratum
-        t = t[torch.randperm(BATCH, generator=generator)]
+        t = (torch.arange(self.batch) + torch.rand(self.batch, generator=generator)) / self.batch  # one draw a stratum
+        t = t[torch.randperm(self.batch, generator=generator)]
         eps = torch.randn(items.latents.shape, generator=generator)
         condition = self.model.condition(items)
-        kept = (torch.rand(BATCH, generator=generator) >= CAPTION_DROPOUT).float()[:, None, None]
+        kept = (torch.rand(self.batch, generator=generator) >= CAPTION_DROPOUT).float()[:, None, None]
         condition["cross_attn_cond"] = condition["cross_attn_cond"] * kept.to(self.model.device)
         z, t, eps = (tensor.to(self.model.device) for tensor in (items.latents, t, eps))
         noised, target = v_objective(z, t, eps)

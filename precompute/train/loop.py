@@ -1,13 +1,17 @@
 """One training loop for every demo model: seeded by step, resumable, averaged (EMA), logged.
 
 The batch of step k depends on (seed, k) alone, so a run that was killed and resumed sees the same data as one that was
-not. A checkpoint is written beside and renamed: a kill in the middle leaves the last good one.
+not. A checkpoint is written beside and renamed: a kill in the middle leaves the last good one. Two are kept:
+`NAME.pt` holds all that a run needs to go on as if nothing had happened; `NAME.ema.safetensors` the averaged weights
+alone, in fp16, small enough to outlive the machine. A run that finds only the latter goes on from it with a fresh
+optimiser, warmed up again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -26,21 +30,22 @@ class LoopSettings:
 
     steps: int
     learning_rate: float  # peak; linear warm-up, then cosine to a twentieth
+    batch: int = 16  # items a step
     warmup_steps: int = 200
     ema_decay: float = 0.998
     weight_decay: float = 0.0
+    keep_at: tuple[int, ...] = ()  # steps at which the averaged weights are measured and kept
     save_every: int = 250  # steps between resumable checkpoints
     log_every: int = 50
     bf16: bool = True  # autocast; the weights stay fp32
     seed: int = 0
 
-    def rate(self, step: int) -> float:
-        """Learning rate of a step."""
-        if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
-        progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        cosine = 0.5 * (1 + torch.cos(torch.tensor(progress * torch.pi)).item())
-        return self.learning_rate * (0.05 + 0.95 * cosine)
+    def rate(self, step: int, fresh_since: int = 0) -> float:
+        """Learning rate of a step; `fresh_since`: the step at which the optimiser began anew."""
+        warm = min(1.0, (step - fresh_since + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        progress = max(0, step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        cosine = 0.5 * (1 + math.cos(progress * math.pi))
+        return self.learning_rate * warm * (0.05 + 0.95 * cosine)
 
 
 def save_atomically(payload: object, path: Path) -> None:
@@ -56,13 +61,13 @@ def fit(
     losses_of: LossFunction,
     settings: LoopSettings,
     folder: Path,
-    keep_at: tuple[int, ...] = (),
     on_keep: Callable[[int], None] | None = None,
 ) -> None:
     """Train `model` in place; it ends with the exponential moving average (EMA) of its weights.
 
     `losses_of(step, generator)` returns named scalars; 'loss' is minimised. `on_keep(step)` is called at the steps in
-    `keep_at`, with the EMA in the model. Progress goes to stdout and, a JSON object a line, to `folder/NAME.log.jsonl`.
+    `settings.keep_at` and at the last one, with the EMA in the model. Progress goes to stdout and, a JSON object a
+    line, to `folder/NAME.log.jsonl`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -72,13 +77,13 @@ def fit(
         parameters, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
     )
     average = {name: p.detach().clone() for name, p in named.items()}
-    start = _resume(folder / f"{name}.pt", model, named, average, optimiser)
+    start, fresh_since = _resume(folder / name, model, named, average, optimiser)
     log = (folder / f"{name}.log.jsonl").open("a")
     sums: dict[str, float] = {}
     began = time.monotonic()
     for step in range(start, settings.steps):
         for group in optimiser.param_groups:
-            group["lr"] = settings.rate(step)
+            group["lr"] = settings.rate(step, fresh_since)
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
         torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout, where the model has any, draws from here
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
@@ -101,7 +106,7 @@ def fit(
             log.write(json.dumps({"step": done, **row}) + "\n")
             log.flush()
             sums = {}
-        if on_keep is not None and done in keep_at:
+        if on_keep is not None and (done in settings.keep_at or done == settings.steps):
             with averaged(named, average):
                 on_keep(done)
         if done % settings.save_every == 0 or done == settings.steps:
@@ -111,8 +116,10 @@ def fit(
                 "average": average,
                 "buffers": dict(model.named_buffers()),  # running statistics
                 "optimiser": optimiser.state_dict(),
+                "fresh_since": fresh_since,
             }
             save_atomically(state, folder / f"{name}.pt")
+            save_average({**average, **dict(model.named_buffers())}, done, folder / f"{name}.ema.safetensors")
     log.close()
     _copy_into(named, average)
 
@@ -128,23 +135,45 @@ def averaged(named: dict[str, nn.Parameter], average: dict[str, torch.Tensor]) -
         _copy_into(named, raw)
 
 
+def save_average(weights: dict[str, torch.Tensor], step: int, path: Path) -> None:
+    """Weights in fp16 with their training step, by name."""
+    from safetensors.torch import save_file
+
+    half = {name: value.detach().half().contiguous().cpu() for name, value in weights.items()}
+    beside = path.with_suffix(".part")
+    save_file(half, str(beside), metadata={"step": str(step)})
+    os.replace(beside, path)
+
+
 def _resume(
-    path: Path,
+    stem: Path,
     model: nn.Module,
     named: dict[str, nn.Parameter],
     average: dict[str, torch.Tensor],
     optimiser: torch.optim.Optimizer,
-) -> int:
-    """Load a checkpoint where there is one; the step to go on from."""
-    if not path.exists():
-        return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    _copy_into(named, state["model"])
-    average.update({key: value.to(average[key].device) for key, value in state["average"].items()})
-    model.load_state_dict(state["buffers"], strict=False)
-    optimiser.load_state_dict(state["optimiser"])
-    print(f"{path.stem}: resumed at step {state['step']}", flush=True)
-    return int(state["step"])
+) -> tuple[int, int]:
+    """Load a checkpoint where there is one; the step to go on from, and the step at which the optimiser began."""
+    path, small = stem.with_name(f"{stem.name}.pt"), stem.with_name(f"{stem.name}.ema.safetensors")
+    if path.exists():
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        _copy_into(named, state["model"])
+        average.update({key: value.to(average[key].device) for key, value in state["average"].items()})
+        model.load_state_dict(state["buffers"], strict=False)
+        optimiser.load_state_dict(state["optimiser"])
+        step, fresh_since = int(state["step"]), int(state["fresh_since"])
+        print(f"{stem.name}: resumed at step {step}", flush=True)
+        return step, fresh_since
+    if small.exists():
+        from safetensors import safe_open
+
+        with safe_open(str(small), "pt") as held:
+            weights = {key: held.get_tensor(key).float() for key in held.keys()}  # noqa: SIM118 (no mapping)
+            step = int(held.metadata()["step"])
+        model.load_state_dict(weights, strict=False)
+        average.update({name: p.detach().clone() for name, p in named.items()})
+        print(f"{stem.name}: goes on from the averaged weights of step {step}, optimiser warmed up again", flush=True)
+        return step, step
+    return 0, 0
 
 
 @torch.no_grad()

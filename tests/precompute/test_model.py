@@ -128,6 +128,26 @@ def test_a_clip_depends_on_its_own_seed_alone(model: Model, items: Items) -> Non
     assert float((other - alone).norm() / alone.norm()) > 0.1
 
 
+def test_samplers_follow_the_known_path_of_gaussian_data(
+    model: Model, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data of deviation s: the probability flow takes noise x to s x exactly; the second order errs less."""
+    spread = 0.3
+
+    def exact(x: torch.Tensor, t: torch.Tensor, **rest: object) -> torch.Tensor:
+        alpha, sigma = math.cos(t[0].item() * math.pi / 2), math.sin(t[0].item() * math.pi / 2)
+        return alpha * sigma * (1 - spread**2) / (alpha**2 * spread**2 + sigma**2) * x
+
+    monkeypatch.setattr(model.network.model, "forward", exact)
+    noise = torch.randn(model.latent_channels, model.frames, generator=torch.Generator().manual_seed(5))
+
+    def error(sampler: str, steps: int) -> float:
+        return float((model.generate(items[[0]], [5], steps, 1.0, sampler)[0] / noise - spread).abs().max())
+
+    assert error("ddim", 200) < 0.01 and error("dpmpp-2m", 200) < 0.001
+    assert all(error("dpmpp-2m", steps) < error("ddim", steps) / 4 for steps in (20, 40, 80))
+
+
 def test_generation_leaves_torch_own_random_state_alone(model: Model, items: Items) -> None:
     before = torch.get_rng_state()
     model.generate(items[[0]], [5], steps=1, guidance=1.0)

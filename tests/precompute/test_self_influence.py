@@ -25,7 +25,13 @@ def fitted(config: RunConfig, items: Items, tmp_path_factory: pytest.TempPathFac
     twin.network.model.requires_grad_(True)
     twin.network.conditioner.requires_grad_(True)
     settings = LoopSettings(steps=400, learning_rate=2e-3, warmup_steps=20, ema_decay=0.98, save_every=400, bf16=False)
-    fit("longer", twin.network, DiffusionLoss(twin.network, twin, items[:16]), settings, tmp_path_factory.mktemp("fit"))
+    fit(
+        "longer",
+        twin.network,
+        DiffusionLoss(twin.network, twin, items[:16], batch=24),
+        settings,
+        tmp_path_factory.mktemp("fit"),
+    )
     twin.network.requires_grad_(False)
     return twin
 

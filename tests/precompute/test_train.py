@@ -6,13 +6,15 @@ import copy
 import csv
 import json
 import shutil
-from dataclasses import replace
+from collections import Counter
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import tiny
@@ -39,7 +41,7 @@ def autoencoder(enable_grad: bool) -> nn.Module:
 
 
 def gradients(model: nn.Module) -> dict[str, torch.Tensor | None]:
-    loss = AutoencoderLoss(model, [torch.from_numpy(tiny.tone(330, 1.5, 1))[None]])
+    loss = AutoencoderLoss(model, [torch.from_numpy(tiny.tone(330, 1.5, 1))[None]], batch=16)
     loss(0, torch.Generator().manual_seed(0))["loss"].backward()
     return {name: p.grad for name, p in model.named_parameters()}
 
@@ -67,7 +69,7 @@ def train_diffusion(config: RunConfig, items: Items, folder: Path, die_at: int =
     twin = load_model(config)
     twin.network.model.requires_grad_(True)
     twin.network.conditioner.requires_grad_(True)
-    loss = DiffusionLoss(twin.network, twin, items)
+    loss = DiffusionLoss(twin.network, twin, items, batch=24)
 
     def losses_of(step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         if step == die_at:
@@ -94,6 +96,43 @@ def test_killed_and_resumed_training_gives_the_same_weights(
     assert [json.loads(line)["step"] for line in log.splitlines()] == [20]
 
 
+def test_a_run_goes_on_from_averaged_weights_alone(
+    config: RunConfig, model: Model, items: Items, tmp_path: Path
+) -> None:
+    """What outlives a machine: fp16, half the size, and the optimiser warms up again."""
+    with pytest.raises(Killed):
+        train_diffusion(config, items[:16], tmp_path, die_at=13)
+    state = torch.load(tmp_path / "diffusion.pt", weights_only=True)
+    kept = load_file(str(tmp_path / "diffusion.ema.safetensors"))
+    for name, value in state["average"].items():
+        assert kept[name].dtype == torch.float16 and torch.equal(kept[name], value.half())
+    (tmp_path / "diffusion.pt").unlink()
+    with pytest.raises(Killed):
+        train_diffusion(config, items[:16], tmp_path, die_at=10)  # it goes on at step 10, not before
+    train_diffusion(config, items[:16], tmp_path)
+    assert torch.load(tmp_path / "diffusion.pt", weights_only=True)["fresh_since"] == 10
+    assert SETTINGS.rate(10, fresh_since=10) == pytest.approx(SETTINGS.rate(10) / SETTINGS.warmup_steps)
+    assert SETTINGS.rate(16, fresh_since=10) == SETTINGS.rate(16)
+
+
+def test_weighted_tracks_are_drawn_more_often(model: Model, items: Items) -> None:
+    drawn: Counter[str] = Counter()
+
+    class Watched(Items):
+        def __getitem__(self, rows):
+            drawn.update(rows)
+            return items[rows]
+
+    watched = Watched(**{field.name: getattr(items, field.name) for field in fields(items)})
+    loss = DiffusionLoss(model.network, model, watched, 24, weights=[8, 1, 0] + [1] * (len(items) - 3))
+    with torch.no_grad():
+        for step in range(40):
+            loss(step, torch.Generator().manual_seed(step))
+    total, share = sum(drawn.values()), 8 / (8 + len(items) - 2)
+    assert total == 960 and drawn[2] == 0
+    assert abs(drawn[0] / total - share) < 4 * (share * (1 - share) / total) ** 0.5
+
+
 def test_killed_and_resumed_clap_training_gives_the_same_weights(tmp_path: Path) -> None:
     """The CLAP has dropout and running statistics, which the others do not have."""
     captions = [f"a {kind} chord" for kind in ("high", "low", "slow", "fast")]
@@ -103,7 +142,7 @@ def test_killed_and_resumed_clap_training_gives_the_same_weights(tmp_path: Path)
     def train(folder: Path, die_at: int = -1) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
         model = build_model(len(tokenizer))
-        loss = ClapLoss(model, tokenizer, mel, captions)
+        loss = ClapLoss(model, tokenizer, mel, captions, batch=48)
 
         def losses_of(step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
             if step == die_at:
@@ -135,12 +174,14 @@ def test_the_model_ends_with_the_moving_average_of_its_weights(tmp_path: Path) -
         x = torch.randn(8, 3, generator=generator)
         return {"loss": (model(x) - x.sum(1, keepdim=True)).square().mean()}
 
-    settings = LoopSettings(steps=12, learning_rate=0.1, warmup_steps=2, ema_decay=0.7, save_every=12, bf16=False)
+    settings = LoopSettings(
+        steps=12, learning_rate=0.1, warmup_steps=2, ema_decay=0.7, save_every=12, bf16=False, keep_at=(5,)
+    )
 
     def keep(step: int) -> None:
         kept[step] = model.weight.detach().clone()
 
-    fit("linear", model, losses_of, settings, tmp_path, keep_at=(5,), on_keep=keep)
+    fit("linear", model, losses_of, settings, tmp_path, keep)
     raw.append(torch.load(tmp_path / "linear.pt", weights_only=True)["model"]["weight"])
     average = raw[0].double()
     for step, weight in enumerate(raw[1:]):
@@ -210,7 +251,9 @@ def test_train_demo_goes_on_where_it_was(tiny_root: Path, tmp_path: Path) -> Non
     state = torch.load(tmp_path / "train" / "diffusion.pt", weights_only=True)
     assert state["step"] == 20
     (tmp_path / "train" / "diffusion.pt").unlink()
-    train_demo(TrainDemoSettings.load(tmp_path / "train.toml", tmp_path))
+    with pytest.raises(UserError, match="--resume"):
+        train_demo(TrainDemoSettings.load(tmp_path / "train.toml", tmp_path))
+    train_demo(TrainDemoSettings.load(tmp_path / "train.toml", tmp_path), resume=True)
     for name in ("model.safetensors", "model_config.json", "clap/model.safetensors"):
         assert (tmp_path / "model" / name).read_bytes() == (tiny_root / "model" / name).read_bytes(), name
 
@@ -227,7 +270,7 @@ def test_the_model_card_tells_losses_and_sizes(tiny_root: Path) -> None:
     ("old", "new", "message"),
     [
         ("seed = 0", "", "seed"),
-        ("keep_at = [10]", "", "keep_at"),
+        ("learning_rate = 2e-3", "", "learning_rate"),
         ("[clap]\n", "[clap]\nstep = 3\n", "step"),
         ("= [10]", "= [", "TOML"),
     ],

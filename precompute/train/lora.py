@@ -1,0 +1,122 @@
+"""Low-rank updates of the transformer layers: LoRA (Hu et al. 2021, arXiv 2106.09685).
+
+Every matrix W [out, in] becomes W + scale B A with A [rank, in] and B [out, rank]. Only A and B are trained; B starts
+at zero, so the first update is nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from precompute.config import fingerprint
+from precompute.errors import UserError
+from precompute.model import Items, Model, NoiseBank
+
+BANK_SEED = 3_000_000  # of the training draws, apart from every bank of a run
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """How pairs are trained; it checks itself."""
+
+    rank: int = 4
+    scale: float = 1.0  # of B A
+    steps: int = 240  # at most
+    learning_rate: float = 2e-3  # AdamW, constant
+    draws: int = 8  # a step: one in each stratum of t, new noise each step
+    check_every: int = 20  # steps between looks at the result
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "steps", "draws", "check_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"exemplars: {name} = {getattr(self, name)}: must be at least 1")
+        if self.learning_rate <= 0:
+            raise UserError(f"exemplars: learning_rate = {self.learning_rate}: must be above 0")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Low-rank updates by the parameter's name; fp16, as they are stored."""
+
+    a: dict[str, torch.Tensor]  # [rank, in]
+    b: dict[str, torch.Tensor]  # [out, rank]
+    scale: float
+
+    def update(self, name: str) -> torch.Tensor:
+        """scale B A of one parameter, [out, in] float32."""
+        return self.scale * (self.b[name].float() @ self.a[name].float())
+
+
+def matrices(model: Model) -> dict[str, torch.Tensor]:
+    """The transformer layers' weights with two axes [out, in] by name, without gradients of their own."""
+    found = {name: p for name, p in model.parameters("all").items() if p.ndim == 2}
+    model.network.requires_grad_(False)
+    return found
+
+
+def train_pairs(model: Model, item: Items, settings: PairSettings) -> Iterator[tuple[int, Pairs]]:
+    """(step, pairs so far) at every check and at the last step; the base weights are only read.
+
+    v-objective over all padded frames of one track under its own caption, in eval mode (no dropout).
+    """
+    weights = matrices(model)
+    generator = torch.Generator().manual_seed(settings.seed)
+    a, b = {}, {}
+    for name, weight in weights.items():  # A random, B zero: the first update is nothing
+        start = torch.randn(settings.rank, weight.shape[1], generator=generator) / math.sqrt(weight.shape[1])
+        a[name] = start.to(model.device).requires_grad_(True)
+        b[name] = torch.zeros(weight.shape[0], settings.rank, device=model.device, requires_grad=True)
+    optimiser = torch.optim.AdamW([*a.values(), *b.values()], lr=settings.learning_rate, weight_decay=0.0)
+    with torch.no_grad():
+        condition = model.condition(item)
+    for step in range(1, settings.steps + 1):
+        # a bank a step: its seed is the step
+        bank = NoiseBank(1, settings.draws, 1, seed=BANK_SEED + settings.seed * 100_003 + step)
+        draws = [bank.cell(*cell, (model.latent_channels, model.frames)) for cell in bank.cells()]
+        t, eps = torch.cat([d[0] for d in draws]), torch.cat([d[1] for d in draws])
+        merged = {name: weight + settings.scale * (b[name] @ a[name]) for name, weight in weights.items()}
+        loss = model.frame_loss(item.latents[0], condition, t, eps, weights=merged).mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        if step % settings.check_every == 0 or step == settings.steps:
+            half_a, half_b = ({name: v.detach().half().cpu() for name, v in side.items()} for side in (a, b))
+            yield step, Pairs(half_a, half_b, settings.scale)
+
+
+@contextlib.contextmanager
+def apply(model: Model, pairs: Pairs) -> Iterator[None]:
+    """The merged weights stand in the model for a while; at exit every bit is as before.
+
+    Inside, the model's hashes name the tuned weights, so that no cache takes their results for theta_0's.
+    """
+    weights = {name: p for name, p in model.network.model.named_parameters() if name in pairs.a}
+    kept = {name: p.detach().clone() for name, p in weights.items()}
+    hashes = model.sha256, model.inputs_sha256
+    content = fingerprint(pairs.scale, digest({**{f"{n}.a": v for n, v in pairs.a.items()}, **pairs.b}))
+    try:
+        with torch.no_grad():
+            for name, parameter in weights.items():
+                parameter.add_(pairs.update(name).to(model.device))
+        model.sha256, model.inputs_sha256 = (fingerprint(value, content) for value in hashes)
+        yield
+    finally:
+        model.sha256, model.inputs_sha256 = hashes
+        with torch.no_grad():
+            for name, value in kept.items():
+                weights[name].copy_(value)
+
+
+def digest(tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 over names and bytes, in the order of names."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(name.encode() + tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()

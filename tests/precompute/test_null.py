@@ -1,0 +1,148 @@
+"""Negative controls: the statistics in closed form, fresh models, and the whole on the tiny model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tiny
+from precompute.calibrate import area_under_curve
+from precompute.config import BankSection, RunConfig
+from precompute.corpus import Track
+from precompute.errors import UserError
+from precompute.evaluate import null
+from precompute.evaluate.null import evaluate_null
+from precompute.evaluate.ranking import mean_wins, two_way_interval
+from precompute.model import Items, Model
+
+
+@pytest.fixture(scope="module")
+def small(tiny_root: Path) -> RunConfig:
+    """A run with a small bank and cohort."""
+    config = RunConfig.load(tiny.write_run(tiny_root, tiny_root / "null"))
+    fewer = replace(config.diagnostics, cohort=4)
+    return replace(config, bank=BankSection(replicates=2, strata=2), diagnostics=fewer)
+
+
+@pytest.fixture(scope="module")
+def told(small: RunConfig, tiny_root: Path) -> dict:
+    """All controls at their smallest."""
+    out = tiny_root / "null" / "null.json"
+    found = evaluate_null(small, out, swap_steps=4, captions=2, bf16=False)
+    assert json.loads(out.read_text()) == found
+    return found
+
+
+# -- statistics --------------------------------------------------------------------------------------------------
+
+
+def test_nothing_above_noise_counts_clips_and_not_decoys() -> None:
+    above = np.array([[False, False, True], [True, False, False], [False, False, False]])
+    trained = np.array([True, True, False])
+    assert null.nothing_above_noise(above, trained) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("one", "other", "wanted"), [(0.6, 0.4, True), (0.1, 0.9, True), (0.6, 0.55, False)])
+def test_two_areas_reverse_on_opposite_sides_of_chance(one: float, other: float, wanted: bool) -> None:
+    assert null.reverses(one, other) is wanted
+
+
+def test_separation_of_hand_made_scores(tracks: list[Track]) -> None:
+    above = np.array([[0.0 if t.is_decoy else 1.0 for t in tracks]])
+    area, share = null.separation_rows("c", "", "raw", above, tracks, "")
+    assert (area["value"], share["value"]) == (1.0, 0.0)
+    area, share = null.separation_rows("c", "", "raw", -above, tracks, "")
+    assert (area["value"], share["value"]) == (0.0, 1.0)
+
+
+def test_the_interval_of_a_table_counts_rows_and_columns() -> None:
+    assert two_way_interval(np.full((3, 4), 0.25)) == pytest.approx((0.25, 0.25))
+    scores = np.random.default_rng(0).normal(size=(1, 400))
+    is_train = np.arange(400) < 200
+    won = mean_wins(scores, is_train, ~is_train)
+    assert won.mean() == pytest.approx(area_under_curve(scores, is_train, ~is_train))
+    low, high = two_way_interval(won)
+    theory = np.sqrt(401 / (12 * 200 * 200))  # standard error of the AUC under no difference (Mann and Whitney 1947)
+    assert (high - low) / (2 * 1.96) == pytest.approx(theory, rel=0.1)
+
+
+def test_the_more_numerous_are_thinned_to_the_same_number(tracks: list[Track]) -> None:
+    fewer = [*tracks[:16], *tracks[16:24]]
+    rows = null.matched_numbers(fewer)
+    assert rows == sorted(set(rows)) and [fewer[r].is_decoy for r in rows] == [False] * 8 + [True] * 8
+    assert rows[:8] == list(range(0, 16, 2))
+
+
+# -- models and items --------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_model_is_seeded_and_keeps_the_autoencoder(small: RunConfig, model: Model) -> None:
+    state = torch.get_rng_state()
+    one, other, third = (null.fresh_model(small, model, seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert one.sha256 == other.sha256 != third.sha256
+    assert one.inputs_sha256 not in (one.sha256, model.inputs_sha256)
+    for name, value in model.network.state_dict().items():
+        if name.startswith("pretransform."):
+            assert torch.equal(one.network.state_dict()[name], value)
+    trained, fresh = (m.network.model.state_dict() for m in (model, one))
+    assert any(not torch.equal(fresh[name], value) for name, value in trained.items())
+    assert one.network.pretransform.scale == model.network.pretransform.scale
+
+
+def test_under_a_clips_caption_only_the_prompt_changes(model: Model, items: Items) -> None:
+    changed = null.recaptioned(items, items[[3, 5]], 1)
+    assert set(changed.prompts) == {items.prompts[5]}
+    assert torch.equal(changed.latents, items.latents) and torch.equal(changed.seconds, items.seconds)
+    assert torch.equal(changed.embeddings, model.embed_prompts(changed.prompts))
+
+
+# -- the whole ---------------------------------------------------------------------------------------------------
+
+
+def test_every_control_is_told_raw_and_normalised(told: dict) -> None:
+    assert {"what", "command", "hardware", "commit", "repeats", "rows", "settings"} <= told.keys()
+    names = {(r["control"], r["case"], r["score"], r["name"]) for r in told["rows"]}
+    wanted = {("random weights", "", "", "nothing_above_noise")}
+    for kind in ("raw", "normalised"):
+        wanted |= {("roles swapped", "both", kind, name) for name in ("auc_difference", "reverses")}
+        wanted |= {("caption", "the clip's", kind, "correlation_with_ordinary")}
+        for control, case in (
+            ("random weights", ""),
+            ("roles swapped", "trained on tracks"),
+            ("roles swapped", "trained on decoys"),
+            ("caption", "own"),
+            ("caption", "the clip's"),
+        ):
+            wanted |= {(control, case, kind, name) for name in ("auc", "decoys_top10")}
+    assert names == wanted
+    assert all(-1 <= r["value"] <= 1 for r in told["rows"])
+    assert all(0 <= r["low"] <= r["value"] <= r["high"] <= 1 for r in told["rows"] if r["name"] == "auc")
+
+
+def test_the_two_trainings_differ_and_are_kept(told: dict, small: RunConfig) -> None:
+    areas = {(r["case"], r["score"]): r["value"] for r in told["rows"] if r["name"] == "auc"}
+    assert areas["trained on tracks", "raw"] != areas["trained on decoys", "raw"]
+    kept = sorted(path.name for path in (Path(small.output.work) / "null").rglob("*.pt"))
+    assert kept == ["decoys.pt", "tracks.pt"]
+
+
+def test_a_second_run_reads_what_is_kept(
+    told: dict, small: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("precompute.methods.unlearning.flat_gradient", None)  # nothing may be computed anew
+    again = evaluate_null(small, tmp_path / "again.json", swap_steps=4, captions=2, bf16=False)
+    assert again["rows"] == told["rows"]
+
+
+def test_mistakes_are_told(small: RunConfig, tiny_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="or more"):
+        evaluate_null(small, tmp_path / "x.json", swap_steps=-1)
+    folder = replace(small, corpus=replace(small.corpus, manifest="", folder=str(tiny_root / "corpus" / "audio")))
+    with pytest.raises(UserError, match="no decoys"):
+        evaluate_null(folder, tmp_path / "x.json")

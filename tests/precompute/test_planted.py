@@ -1,0 +1,194 @@
+"""Known truths: the statistics in closed form, and the whole judgement on the tiny model."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tiny
+from precompute.config import BankSection, RunConfig
+from precompute.corpus import Track, read_manifest
+from precompute.errors import UserError
+from precompute.evaluate import planted, truths
+from precompute.evaluate.planted import clap_scores, evaluate_planted
+from precompute.evaluate.ranking import bootstrap_interval, chance_of_hits, chance_of_most, hits_in_top, wins
+from precompute.evaluate.truths import Pair
+from precompute.train.exemplars import ExemplarSettings, make_exemplars
+
+PLANTED = {  # track_id -> planted, matched_to; captions are alike within a pair and among the rare
+    1: ("weighted", ""),
+    5: ("twin", "1"),
+    2: ("weighted", ""),
+    4: ("twin", "2"),
+    3: ("rare", ""),
+    9: ("rare", ""),
+    15: ("rare", ""),
+}
+
+
+def planted_manifest(root: Path, name: str, cases: dict[int, tuple[str, str]]) -> Path:
+    """The fixture's manifest with planted cases, beside the original."""
+    with (root / "corpus" / "manifest.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    for row in rows:
+        if int(row["track_id"]) in cases:
+            row["planted"], row["matched_to"] = cases[int(row["track_id"])]
+    path = root / "corpus" / name
+    with path.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, tiny.COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def small(tiny_root: Path) -> RunConfig:
+    """A run with planted tracks and a small bank."""
+    manifest = planted_manifest(tiny_root, "planted.csv", PLANTED)
+    config = RunConfig.load(tiny.write_run(tiny_root, tiny_root / "planted", manifest=f'"{manifest}"'))
+    return replace(config, bank=BankSection(replicates=2, strata=2))
+
+
+@pytest.fixture(scope="module")
+def judged(small: RunConfig, tiny_root: Path) -> dict:
+    """What a whole judgement writes, with two exemplars and two seeds."""
+    folder = tiny_root / "planted" / "exemplars"
+    make_exemplars(small, folder, [17, 18], ExemplarSettings(rank=2, steps=2, draws=2, check_every=2, clips=1))
+    out = tiny_root / "planted" / "planted.json"
+    told = evaluate_planted(small, out, seeds=2, exemplars=folder, exemplar_clips=1)
+    assert json.loads(out.read_text()) == told
+    return told
+
+
+# -- statistics --------------------------------------------------------------------------------------------------
+
+
+def test_wins_count_ties_by_half() -> None:
+    assert wins(np.array([2.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0])).tolist() == [1.0, 0.5, 0.0]
+
+
+def test_the_share_above_the_twin_is_over_pairs_and_seeds() -> None:
+    scores = np.array([[5.0, 1.0, 0.0, 9.0], [0.0, 1.0, 0.0, 9.0], [0.0, 0.0, 3.0, 2.0], [0.0, 0.0, 4.0, 2.0]])
+    pairs = [Pair(weighted=0, twin=1), Pair(weighted=2, twin=3)]  # two seeds each
+    assert truths.pair_wins(scores, pairs, 2).tolist() == [[1.0, 0.0], [1.0, 1.0]]
+    row, chance = truths.weighted_rows({"m": {"raw": scores}}, pairs, 2)
+    assert (row["value"], row["low"], row["high"]) == (0.75, 0.5, 1.0)
+    assert (chance["method"], chance["value"]) == ("random", 0.5)
+
+
+def test_the_bootstrap_interval_holds_the_mean_and_shrinks() -> None:
+    assert bootstrap_interval(np.full(5, 0.25)) == (0.25, 0.25)
+    values = np.random.default_rng(0).random(400)
+    low, high = bootstrap_interval(values)
+    half_width = 1.96 * values.std() / np.sqrt(len(values))
+    assert low == pytest.approx(values.mean() - half_width, abs=0.004)
+    assert high == pytest.approx(values.mean() + half_width, abs=0.004)
+
+
+def test_hits_in_the_top() -> None:
+    scores = np.array([[9.0, 8.0, 7.0, 0.0], [0.0, 1.0, 2.0, 3.0]])
+    wanted = np.array([True, False, True, True])
+    assert hits_in_top(scores, wanted, 2).tolist() == [1, 2]
+
+
+def test_chances_are_those_of_counting() -> None:
+    assert chance_of_hits(4, 2, 2, 1) == pytest.approx(1 - 1 / 6)  # of 6 pairs one misses both
+    assert chance_of_hits(4, 2, 2, 2) == pytest.approx(1 / 6)
+    assert chance_of_hits(3, 2, 10, 2) == 1.0  # everything is in the top
+    assert chance_of_most(0.5, 4, 3) == pytest.approx(5 / 16)
+
+
+def test_a_rare_style_succeeds_with_three_hits_in_all_seeds_but_one() -> None:
+    rare = np.arange(40) < 5
+    good, poor = np.where(rare, 1.0, 0.0), np.where(rare, 0.0, 1.0)
+    by_name = {r["name"]: r["value"] for r in truths.rare_rows({"m": {"raw": np.stack([good] * 3 + [poor])}}, rare)[:3]}
+    assert by_name == {"hits_in_top10": 3.75, "seeds_with_3_hits": 0.75, "success": 1.0}
+    rows = truths.rare_rows({"m": {"raw": np.stack([good] * 2 + [poor] * 2)}}, rare)
+    assert rows[2]["value"] == 0.0
+    assert rows[3] == {"truth": "rare", "method": "random", "score": "", "name": "hits_in_top10", "value": 1.25}
+
+
+def test_exemplar_rows_are_over_exemplars_and_clips() -> None:
+    cases = [{"ranks": {"m": {"raw": [1, 3]}}}, {"ranks": {"m": {"raw": [20, 40]}}}]
+    rows = {(r["method"], r["name"]): r for r in truths.exemplar_rows(cases, 99)}
+    assert rows["m", "mean_rank"]["value"] == 16.0
+    assert (rows["m", "mean_rank"]["low"], rows["m", "mean_rank"]["high"]) == (2.0, 30.0)
+    assert rows["m", "share_first"]["value"] == 0.25
+    assert rows["m", "share_in_top10"]["value"] == 0.5
+    assert rows["random", "mean_rank"]["value"] == 50.0
+
+
+def test_clap_scores_are_cosines() -> None:
+    unit = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), dim=-1)
+    assert clap_scores(unit, unit) == pytest.approx(np.array([[1.0, 0.5**0.5], [0.5**0.5, 1.0]]), abs=1e-6)
+
+
+# -- the whole ---------------------------------------------------------------------------------------------------
+
+
+def test_pairs_and_the_rare_style_are_found(small: RunConfig) -> None:
+    tracks = read_manifest(Path(small.corpus.manifest))
+    pairs = truths.find_pairs(tracks)
+    assert [(tracks[p.weighted].track_id, tracks[p.twin].track_id) for p in pairs] == [(1, 5), (2, 4)]
+    rare = truths.find_rare(tracks)
+    assert np.flatnonzero(rare).tolist() == [2, 8, 14]
+    assert truths.rare_caption(tracks, rare) == ("a low plucked chord, slow", 1.5)
+
+
+def test_a_weighted_track_without_its_twin_is_told(tracks: list[Track]) -> None:
+    alone = [replace(tracks[0], planted="weighted")]
+    with pytest.raises(UserError, match="no twin"):
+        truths.find_pairs(alone)
+    other_caption = replace(tracks[1], planted="twin", matched_to=tracks[0].track_id)
+    with pytest.raises(UserError, match="no twin of the same caption"):
+        truths.find_pairs([*alone, other_caption])
+
+
+def test_every_question_is_answered_by_every_method(judged: dict) -> None:
+    assert {"what", "command", "hardware", "commit", "repeats", "rows", "settings", "cases"} <= judged.keys()
+    answered = {(r["truth"], r["method"], r["score"]) for r in judged["rows"]}
+    wanted = {
+        (truth, method, score)
+        for truth in ("weighted", "rare", "exemplars")
+        for method, score in [(m, s) for m in ("unlearning", "clap") for s in ("raw", "normalised")] + [("random", "")]
+    }
+    assert answered == wanted | {("weighted", "loss", "")}
+    assert all(np.isfinite(r["value"]) for r in judged["rows"])
+    assert "preconditioner" in judged["what"]
+
+
+def test_the_cases_stand_beside_the_figures(judged: dict) -> None:
+    assert [(c["track_id"], c["twin_id"]) for c in judged["cases"]["weighted"]] == [(1, 5), (2, 4)]
+    assert all(c["loss"] > 0 and c["loss_twin"] > 0 for c in judged["cases"]["weighted"])
+    made = judged["cases"]["exemplars"]
+    assert [c["track_id"] for c in made] == [17, 18] and all(c["steps"] == 2 for c in made)
+    places = [place for c in made for kinds in c["ranks"].values() for ranks in kinds.values() for place in ranks]
+    assert len(places) == 2 * 2 * 2 and all(1 <= place <= 17 for place in places)  # 16 training tracks and itself
+
+
+def test_a_second_judgement_reads_what_is_kept(
+    small: RunConfig, judged: dict, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_root / "planted" / "exemplars"
+    monkeypatch.setattr("precompute.methods.unlearning.flat_gradient", None)  # nothing may be computed anew
+    again = evaluate_planted(small, tmp_path / "again.json", seeds=2, exemplars=folder, exemplar_clips=1)
+    assert again["rows"] == judged["rows"]
+
+
+def test_mistakes_are_told(small: RunConfig, config: RunConfig, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is unknown; known are unlearning"):
+        evaluate_planted(small, tmp_path / "x.json", method_name="guess", seeds=1)
+    with pytest.raises(UserError, match="no exemplars here"):
+        evaluate_planted(small, tmp_path / "x.json", exemplars=tmp_path)
+    with pytest.raises(UserError, match="no weighted and no rare"):
+        evaluate_planted(config, tmp_path / "x.json")
+    with pytest.raises(UserError, match="at least 1"):
+        evaluate_planted(small, tmp_path / "x.json", seeds=0)
+    with pytest.raises(UserError, match="no such track"):
+        planted._decoy(small, 999)
