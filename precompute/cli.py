@@ -111,7 +111,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     planted.add_argument("--exemplars", type=Path, default=EXEMPLARS, help="their folder (default: %(default)s)")
     null = kinds.add_parser("null", help="controls in which there is nothing to find")
     null.add_argument("--swap-steps", type=int, default=800, help="of the two short trainings; 0 = leave them out")
-    null.add_argument("--captions", type=int, default=4, help="clips under whose caption all tracks are scored")
+    null.add_argument("--captions", type=int, default=2, help="clips under whose caption all tracks are scored")
     for kind, name, run in (
         (quality, "quality", _quality),
         (sweep, "sweep", _sweep),

@@ -48,7 +48,7 @@ def evaluate_null(
     out: Path,
     method_name: str = "unlearning",
     swap_steps: int = 800,
-    captions: int = 4,
+    captions: int = 2,
     seed: int = 0,
     bf16: bool = True,
 ) -> dict[str, Any]:
@@ -102,16 +102,18 @@ class _Run:
 def random_weights(run: _Run, clips: Items, cohort: Items, seed: int) -> list[Row]:
     """The trained model's clips, cohort and latents against a transformer as it is before any training.
 
-    The same pipeline at the run's own settings, Fisher included. stable-audio-tools starts the branches' output layers
-    at zero, so most weights have no gradient here: that is what an untrained model is.
+    The same pipeline, Fisher included, with the reduced settings of `[diagnostics]`. stable-audio-tools starts the
+    branches' output layers at zero, so most weights have no gradient here: that is what an untrained model is.
     """
     print("control: random weights", flush=True)
+    config = run.config.diagnostics.reduced(run.config)
+    cohort = cohort[evenly(len(cohort), config.clips.cohort)]
     untrained = fresh_model(run.config, run.model, seed)
     trained = [row for row, track in enumerate(run.tracks) if not track.is_decoy]
     key = fingerprint(run.key, untrained.sha256)
-    inverse_fisher = preconditioner(untrained, run.items[trained], run.config, run.cache, key)
-    method = build_method(run.method_name, run.config, len(trained))
-    scores = score_clips(untrained, method, clips, cohort, run.items, inverse_fisher, run.config, run.cache)
+    inverse_fisher = preconditioner(untrained, run.items[trained], config, run.cache, key)
+    method = build_method(run.method_name, config, len(trained))
+    scores = score_clips(untrained, method, clips, cohort, run.items, inverse_fisher, config, run.cache)
     found = results.calibrated(scores.cells, scores.cohort, run.tracks)
     silent = nothing_above_noise(found.above_noise, np.array([not t.is_decoy for t in run.tracks]))
     meaning = "share of clips with no training track above noise"

@@ -15,7 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from precompute.config import RunConfig
+from precompute.cache import progress
+from precompute.config import SAMPLERS, RunConfig
+from precompute.corpus import read_audio
+from precompute.evaluate.codec import codec_rows
 from precompute.evaluate.features import (
     Features,
     Material,
@@ -23,13 +26,16 @@ from precompute.evaluate.features import (
     features_of_latents,
     generated,
     load_material,
+    spread,
 )
 from precompute.evaluate.measures import SPACES, Row, adherence, by_collection, distances, nearest, over_collections
 from precompute.evaluate.result import write_result
 from precompute.model import Model
+from precompute.stages import load_model
 
 GUIDANCES = (1.0, 2.0, 3.0, 4.0, 6.0)
 STEPS = (25, 50, 100)
+CODEC_TRACKS, ALONG_TRAINING = 32, 48  # decoys that measure the autoencoder; clips of each kept checkpoint
 SETS = {  # row of the table of distances -> what it says
     "clips": "generated clips",
     "decoys": "decoys (never heard)",
@@ -64,27 +70,75 @@ def quality(config: RunConfig, out: Path, count: int = 160) -> None:
     trained_in = [track.collection for track in material.trained]
     table = by_collection(trained, trained_in, decoys, clips, [track.collection for track in material.decoys])
     rows += over_collections(table)
+    rows += _codec(material)
+    training = _along_training(config, material, trained, decoys)
 
     n = len(material.decoys)
     print(f"\n{n} clips, {config.clips.steps} steps, guidance {config.clips.guidance:g}; 95 % intervals in brackets")
     print("\n".join([*_distance_lines(rows), *_adherence_lines(rows), *_collection_lines(table, rows)]))
+    print("\n".join([*_codec_lines(rows), *_training_lines(training)]))
     what = f"{n} clips under decoys' captions beside {n} decoys, both against {n} of {len(material.trained)} tracks"
     settings = {name: getattr(config.clips, name) for name in ("sampler", "steps", "guidance")}
-    _write(out, "quality", what, model, [vars(row) for row in rows], settings=settings, collections=table)
+    _write(
+        out,
+        "quality",
+        what,
+        model,
+        [vars(row) for row in rows],
+        settings=settings,
+        collections=table,
+        training=training,
+    )
+
+
+def _codec(material: Material) -> list[Row]:
+    """The autoencoder by itself, on the decoys that are at hand as recorded."""
+    paths = [track.path for track in material.decoys if track.path is not None][:CODEC_TRACKS]
+    if not paths:
+        print("no decoy has audio here: what the autoencoder loses is not measured")
+        return []
+    model = material.model
+    waves = [read_audio(path, model.sample_rate, model.channels) for path in progress("autoencoder", paths)]
+    return codec_rows(model, waves)
+
+
+def _along_training(config: RunConfig, material: Material, trained: Features, decoys: Features) -> list[dict[str, Any]]:
+    """Distances and nearness of the clips of each kept checkpoint, the shipped weights last; fewer clips each.
+
+    The autoencoder is the same along training, so tracks and decoys are.
+    """
+    folder = Path(config.diagnostics.checkpoints)
+    paths = sorted(folder.glob("step-*/model.safetensors")) if config.diagnostics.checkpoints else []
+    steps = {int(path.parent.name.removeprefix("step-")): path for path in paths}
+    steps.pop(config.diagnostics.final_step, None)
+    chosen = spread(material.decoys, min(ALONG_TRAINING, len(material.decoys)))
+    prompts = [material.prompts()[row] for row in chosen]
+    reference = trained[[material.reference[row] for row in spread(material.decoys, len(chosen))]]
+    found = []
+    for step, path in [*sorted(steps.items()), (config.diagnostics.final_step, None)]:
+        model = material.model if path is None else load_model(config, path)
+        clip_items, _ = generated(model, prompts, config.clips, material.cache)
+        clips = features_of_latents(model, clip_items, material.cache, f"clips at step {step}")
+        rows = []
+        for space in SPACES:
+            rows += distances(space, reference, {"clips": clips, "decoys": decoys[chosen]})
+            rows += nearest(space, trained, decoys[chosen], clips)
+        found.append({"step": step, "measures": [vars(row) for row in rows]})
+    return found
 
 
 def sweep(config: RunConfig, out: Path, count: int = 48) -> None:
     """Distances and adherence over guidance and sampler steps, with the seconds a clip takes; prints, writes JSON.
 
-    Guidance 1, 2, 3, 4, 6 at the config's steps; 25, 50, 100 steps at the config's guidance. Deterministic but for the
-    seconds. Raises UserError as `quality` does.
+    Guidance 1, 2, 3, 4, 6 at the config's steps; 25, 50, 100 steps at the config's guidance, by either sampler.
+    Deterministic but for the seconds. Raises UserError as `quality` does.
     """
     material = load_material(config, count)
     model, cache = material.model, material.cache
     trained = features_of_latents(model, material.trained_items, cache, "training tracks")
     decoys = features_of_latents(model, material.decoy_items, cache, "decoys")
     chosen = [replace(config.clips, guidance=guidance) for guidance in GUIDANCES]
-    chosen += [replace(config.clips, steps=steps) for steps in STEPS]
+    chosen += [replace(config.clips, steps=steps, sampler=sampler) for sampler in SAMPLERS for steps in STEPS]
     table = []
     for settings in dict.fromkeys(chosen):  # the config's own setting can stand in both lists
         clip_items, seconds = generated(model, material.prompts(), settings, cache)
@@ -92,12 +146,13 @@ def sweep(config: RunConfig, out: Path, count: int = 48) -> None:
         sets = {"clips": clips, "decoys": decoys}
         rows = [row for space in SPACES for row in distances(space, trained[material.reference], sets)]
         rows += _adherence(material, trained, decoys, clips)
-        line = {"guidance": settings.guidance, "steps": settings.steps, "seconds_a_clip": seconds}
+        line = {name: getattr(settings, name) for name in ("guidance", "steps", "sampler")}
+        line["seconds_a_clip"] = seconds
         table.append({**line, "measures": [vars(row) for row in rows]})
     n = len(material.decoys)
     print("\n".join(["", f"{n} clips a setting; 95 % intervals in brackets", *_sweep_lines(table)]))
     what = f"guidance and steps of the sampler: {n} clips a setting beside {n} decoys, against {n} training tracks"
-    _write(out, "sweep", what, model, table, settings={"sampler": config.clips.sampler})
+    _write(out, "sweep", what, model, table)
 
 
 def _originals(material: Material) -> tuple[Features, Features] | None:
@@ -196,6 +251,31 @@ def _collection_lines(table: list[dict[str, Any]], rows: list[Row]) -> list[str]
     return lines + _lines(("mean over collections", *names), body)
 
 
+def _codec_lines(rows: list[Row]) -> list[str]:
+    names = ("si_sdr_db", "snr_db", "stft_distance", "onset_blur_db", "nudge_db", "band_error_db")
+    names += ("silence_db", "latent_mean", "latent_deviation_least", "latent_deviation_most")
+    body = [
+        (f"{row.measure} {'' if row.of == 'decoys' else row.of}".strip(), _shown(rows, row.measure, row.of))
+        for name in names
+        for row in rows
+        if row.measure == name
+    ]
+    return _lines(("autoencoder, on decoys as recorded", "mean"), body) if body else []
+
+
+def _training_lines(table: list[dict[str, Any]]) -> list[str]:
+    body = []
+    for line in table:
+        rows = [Row(**row) for row in line["measures"]]
+        cells = [_shown(rows, "frechet_ratio", "clips", space) for space in SPACES]
+        cells += [_shown(rows, "nearest", of, "descriptors") for of in ("clips", "decoys")]
+        cells += [_shown(rows, "near_share", "clips", space, ".0%") for space in SPACES]
+        body.append((f"{line['step']}", *cells))
+    head = ("training step", *(f"Fréchet, clips / decoys, {space}" for space in SPACES))
+    head += ("nearest track: clips", "decoys", *(f"clips nearer than 5 % of decoys, {space}" for space in SPACES))
+    return _lines(head, body)
+
+
 def _sweep_lines(table: list[dict[str, Any]]) -> list[str]:
     body = []
     for line in table:
@@ -204,6 +284,7 @@ def _sweep_lines(table: list[dict[str, Any]]) -> list[str]:
             (
                 f"{line['guidance']:g}",
                 f"{line['steps']}",
+                line["sampler"],
                 f"{line['seconds_a_clip']:.2f}",
                 *(_shown(rows, "frechet_ratio", "clips", space) for space in SPACES),
                 *(_shown(rows, "kernel_difference", "clips", space, ".3f") for space in SPACES),
@@ -213,4 +294,4 @@ def _sweep_lines(table: list[dict[str, Any]]) -> list[str]:
     space_heads = (
         f"{text}, {space}" for text in ("Fréchet, clips / decoys", "kernel, clips - decoys") for space in SPACES
     )
-    return _lines(("guidance", "steps", "s a clip", *space_heads, "instrument heard"), body)
+    return _lines(("guidance", "steps", "sampler", "s a clip", *space_heads, "instrument heard"), body)

@@ -138,7 +138,15 @@ def test_features_are_of_the_recording_s_own_length(run: RunConfig) -> None:
 def test_quality_is_whole_and_repeats(run: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quality(run, tmp_path / "deep" / "quality.json", count=8)
     said = capsys.readouterr().out
-    for text in ("Fréchet distance", "clips / decoys", "nearest training track", "times chance", "onset rate"):
+    for text in (
+        "training step",
+        "autoencoder, on decoys",
+        "Fréchet distance",
+        "clips / decoys",
+        "nearest training track",
+        "times chance",
+        "onset rate",
+    ):
         assert text in said
     kept = json.loads((tmp_path / "deep" / "quality.json").read_text())
     assert {"what", "command", "hardware", "commit", "repeats", "rows", "model_sha256", "settings"} < set(kept)
@@ -152,6 +160,11 @@ def test_quality_is_whole_and_repeats(run: RunConfig, tmp_path: Path, capsys: py
         assert 0 <= found["accuracy", "", of]["value"] <= 1 and ("times_chance", "", of) in found
         assert {("onset_deviation", "", of), ("pitch_distance", "", of)} < set(found)
     assert [line["collection"] for line in kept["collections"]] == ["high", "low"]
+    assert {("si_sdr_db", "", "decoys"), ("nudge_db", "", "decoys"), ("silence_db", "", "decoys")} < set(found)
+    for line in kept["training"]:
+        assert {("frechet_ratio", "clap"), ("near_share", "descriptors")} < {
+            (m["measure"], m["space"]) for m in line["measures"]
+        }
     quality(run, tmp_path / "again.json", count=8)
     assert json.loads((tmp_path / "again.json").read_text()) == kept
 
@@ -161,8 +174,9 @@ def test_sweep_is_whole(run: RunConfig, tmp_path: Path, capsys: pytest.CaptureFi
     sweep(short, tmp_path / "sweep.json", count=8)
     assert "s a clip" in capsys.readouterr().out
     rows = json.loads((tmp_path / "sweep.json").read_text())["rows"]
-    wanted = [(guidance, 2) for guidance in GUIDANCES] + [(run.clips.guidance, steps) for steps in (25, 50, 100)]
-    assert [(row["guidance"], row["steps"]) for row in rows] == wanted
+    wanted = [(guidance, 2, "ddim") for guidance in GUIDANCES]
+    wanted += [(run.clips.guidance, steps, sampler) for sampler in ("ddim", "dpmpp-2m") for steps in (25, 50, 100)]
+    assert [(row["guidance"], row["steps"], row["sampler"]) for row in rows] == wanted
     for row in rows:
         measured = {(m["measure"], m["space"]) for m in row["measures"]}
         assert {("frechet_ratio", "clap"), ("kernel_difference", "descriptors"), ("accuracy", "")} < measured
