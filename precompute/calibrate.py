@@ -1,9 +1,8 @@
-"""From raw scores to what may be believed: normalisation, ranks, decoy-based error rates, and the run's diagnostics.
+"""From scores to what may be believed: standard errors, ranks, decoy-based error rates, and the run's diagnostics.
 
 Arrays: Q clips x N tracks, float64, higher = stronger influence. `is_train` and `is_decoy` are boolean [N] masks of the
 *regular* tracks that enter the statistics; planted tracks are in neither and are only given values.
-Definitions: q-value from target-decoy competition (Elias & Gygi 2007); z-norm then t-norm as in speaker verification
-(Auckenthaler et al. 2000).
+Definition: q-value from target-decoy competition (Elias & Gygi 2007).
 """
 
 from __future__ import annotations
@@ -24,35 +23,6 @@ def standard_error(cells: np.ndarray) -> np.ndarray:
     over_replicates = cells.mean(1).var(0, ddof=1) / replicates
     over_halves = cells.mean(0).var(0, ddof=1) / halves if halves > 1 else 0.0
     return np.sqrt(over_replicates + over_halves)
-
-
-def normalise(scores: np.ndarray, cohort: np.ndarray, is_train: np.ndarray) -> np.ndarray:
-    """z-norm over cohort clips, then t-norm over tracks: scores [Q, N], cohort scores [K, N] -> [Q, N].
-
-    z-norm asks of each track: is this clip's score unusual beside those that *other* clips give this track? A track
-    with a large gradient is strong with every clip and loses that advantage here. t-norm centres a clip on its
-    training tracks.
-    """
-    z = (scores - cohort.mean(0)) / _spread(cohort)
-    return (z - z[:, is_train].mean(1, keepdims=True)) / _width(z, is_train)
-
-
-def normalised_error(std_error: np.ndarray, scores: np.ndarray, cohort: np.ndarray, is_train: np.ndarray) -> np.ndarray:
-    """Standard errors [Q, N] of raw scores, in the units of `normalise` (whose centres and widths count as fixed)."""
-    z = (scores - cohort.mean(0)) / _spread(cohort)
-    return std_error / (_spread(cohort) * _width(z, is_train))
-
-
-def _spread(cohort: np.ndarray) -> np.ndarray:
-    """How much each track's score varies over the cohort clips, [N]."""
-    spread = cohort.std(0, ddof=1)
-    return np.where(spread > 0, spread, 1.0)
-
-
-def _width(z: np.ndarray, is_train: np.ndarray) -> np.ndarray:
-    """How much the training tracks of each clip vary, [Q, 1]."""
-    width = z[:, is_train].std(1, ddof=1, keepdims=True)
-    return np.where(width > 0, width, 1.0)
 
 
 def q_values(scores: np.ndarray, is_train: np.ndarray, is_decoy: np.ndarray) -> np.ndarray:

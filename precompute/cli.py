@@ -112,7 +112,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     null = kinds.add_parser("null", help="controls in which there is nothing to find")
     null.add_argument("--swap-steps", type=int, default=800, help="of the two short trainings; 0 = leave them out")
     null.add_argument("--captions", type=int, default=2, help="clips under whose caption all tracks are scored")
+    calibration = kinds.add_parser("calibration", help="is the test of above noise fair?")
     for kind, name, run in (
+        (calibration, "calibration", _calibration),
         (quality, "quality", _quality),
         (sweep, "sweep", _sweep),
         (planted, "planted", _planted),
@@ -204,6 +206,13 @@ def _null(options: argparse.Namespace) -> None:
     from precompute.evaluate.null import evaluate_null
 
     evaluate_null(RunConfig.load(options.config), options.out, options.method, options.swap_steps, options.captions)
+
+
+def _calibration(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+    from precompute.evaluate.calibration import evaluate_calibration
+
+    evaluate_calibration(RunConfig.load(options.config), options.out)
 
 
 def _methods(options: argparse.Namespace) -> None:

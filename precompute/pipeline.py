@@ -47,7 +47,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
         print(f"  {NO_DECOYS}", flush=True)
     method = Unlearning(config.unlearning, len(corpus.trained))
 
-    items, key, prompts, clips, scores, target_rows = _score(model, corpus, config, cache, method)
+    items, key, prompts, clips, scores, target_rows = score_run(model, corpus, config, cache, method)
     found = rows.calibrated(scores.cells, scores.cohort, corpus.tracks)
     pairs = _moment_pairs(found, corpus, len(prompts), config.moments.tracks)
     rises = moments_of(model, method, items, pairs, scores.directions, config, cache, key)
@@ -93,7 +93,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     return store
 
 
-def _score(
+def score_run(
     model: Model, corpus: Corpus, config: RunConfig, cache: Cache, method: Unlearning
 ) -> tuple[Items, str, list[Prompt], Items, Scores, np.ndarray]:
     """Latents, clips, Fisher, directions and scores of one set of weights."""
@@ -144,7 +144,7 @@ def _diagnose(
             continue
         print(f"diagnostics at training step {step}", flush=True)
         model = load_model(config, path)
-        _, _, _, _, scores, _ = _score(model, corpus, config.diagnostics.reduced(config), cache, method)
+        _, _, _, _, scores, _ = score_run(model, corpus, config.diagnostics.reduced(config), cache, method)
         early = rows.calibrated(scores.cells, scores.cohort, corpus.tracks)
         reports[step] = rows.diagnostics(early, target_rows, corpus.tracks, shown)
     for step, report in sorted(reports.items()):

@@ -9,6 +9,7 @@ import numpy as np
 
 from precompute import calibrate
 from precompute.corpus import Analysis, Track
+from precompute.normalisation import Normalisation
 from precompute.publish import Columns
 
 PARTS = 100  # best-ranked tracks of a clip whose strata are kept
@@ -39,9 +40,10 @@ def calibrated(cells: np.ndarray, cohort: np.ndarray, tracks: Sequence[Track]) -
     """From partial scores [Q, N, R, S, HALVES] and cohort scores [K, N]."""
     is_train, is_decoy, trained = masks(tracks)
     score = cells.mean((2, 3, 4))
-    std_error = calibrate.standard_error(cells.mean(3).transpose(2, 3, 0, 1))
-    score_norm = calibrate.normalise(score, cohort, is_train)
-    std_error_norm = calibrate.normalised_error(std_error, score, cohort, is_train)
+    replicates = cells.mean(3).transpose(2, 3, 0, 1)
+    std_error = calibrate.standard_error(replicates)
+    normalisation = Normalisation.fit(cohort, is_train, is_decoy)
+    score_norm, std_error_norm = normalisation(score), normalisation.error(replicates)
     q_value = np.stack([calibrate.q_values(row, is_train, is_decoy) for row in score_norm])
     train_rank = np.zeros(score.shape, dtype=int)
     train_rank[:, trained] = calibrate.ranks(score_norm[:, trained])

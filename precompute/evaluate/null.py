@@ -19,7 +19,7 @@ import torch
 from precompute import quiet
 from precompute import rows as results
 from precompute.cache import Cache
-from precompute.calibrate import area_under_curve, decoys_in_top, normalise
+from precompute.calibrate import area_under_curve, decoys_in_top
 from precompute.clips import cohort_prompts
 from precompute.config import RunConfig, fingerprint
 from precompute.corpus import Track
@@ -31,6 +31,7 @@ from precompute.evaluate.result import Row, table, write_result
 from precompute.evaluate.scoring import build_method, concatenated, contents, score_clips
 from precompute.fisher import evenly
 from precompute.model import Items, Model
+from precompute.normalisation import Normalisation
 from precompute.stages import generated, load_clips, load_cohort, load_corpus, load_latents, load_model
 from precompute.train.diffusion import DiffusionLoss
 from precompute.train.loop import LoopSettings, fit
@@ -146,7 +147,7 @@ def roles_swapped(run: _Run, settings: LoopSettings, folder: Path) -> list[Row]:
         inverse_fisher = preconditioner(model, taught, config, run.cache, fingerprint(contents(taught), model.sha256))
         method = build_method(run.method_name, config, len(taught))
         scores = score_clips(model, method, clips, cohort, items, inverse_fisher, config, run.cache)
-        norm = normalise(scores.score, scores.cohort, results.masks(played)[0])
+        norm = Normalisation.fit(scores.cohort, *results.masks(played)[:2])(scores.score)
         for kind, values in (("raw", scores.score), ("normalised", norm)):
             rows += separation_rows("roles swapped", f"trained on {case}", kind, values, tracks, OPPOSITE)
             won[case, kind] = mean_wins(values, is_train, is_decoy)
@@ -176,13 +177,13 @@ def under_the_clips_caption(run: _Run, clips: Items, cohort: Items, count: int) 
     inverse_fisher = preconditioner(run.model, run.items[trained], run.config, run.cache, run.key)
     method = build_method(run.method_name, config, len(trained))
     scores = score_clips(run.model, method, chosen, usual, concatenated(versions), inverse_fisher, config, run.cache)
-    tracks, is_train = len(run.items), results.masks(run.tracks)[0]
+    tracks, (is_train, is_decoy, _) = len(run.items), results.masks(run.tracks)
     blocks = [slice(k * tracks, (k + 1) * tracks) for k in range(len(versions))]
     kinds: dict[str, list[np.ndarray]] = {"raw": [], "normalised": []}  # own caption first; [Q, N] each
     for block in blocks:
         raw = scores.score[:, block]
         kinds["raw"].append(raw)
-        kinds["normalised"].append(normalise(raw, scores.cohort[:, block], is_train))
+        kinds["normalised"].append(Normalisation.fit(scores.cohort[:, block], is_train, is_decoy)(raw))
     rows = []
     for kind, (own, *others) in kinds.items():
         changed = np.stack([values[q] for q, values in enumerate(others)])  # clip q under the caption of clip q

@@ -16,7 +16,7 @@ import torch
 
 from precompute import rows as results
 from precompute.cache import Cache
-from precompute.calibrate import normalise, ranks
+from precompute.calibrate import ranks
 from precompute.clips import Prompt, read_prompts
 from precompute.config import RunConfig
 from precompute.corpus import Track, read_manifest
@@ -28,6 +28,7 @@ from precompute.evaluate.scoring import build_method, concatenated, contents, sc
 from precompute.fisher import evenly
 from precompute.methods.base import Method
 from precompute.model import Items, Model
+from precompute.normalisation import Normalisation
 from precompute.stages import Corpus, generated, load_cohort, load_corpus, load_latents, load_model
 from precompute.train import exemplars as made
 from precompute.train.diffusion import mean_loss
@@ -197,7 +198,8 @@ class _Judge:
                 clap_scores(made.cached_embeddings(self.model, part, self.cache, contents(part)), embeddings)
                 for part in (clips, cohort)
             )
-            scores["clap"] = {"raw": raw, "normalised": normalise(raw, usual, results.masks(tracks)[0])}
+            is_train, is_decoy, _ = results.masks(tracks)
+            scores["clap"] = {"raw": raw, "normalised": Normalisation.fit(usual, is_train, is_decoy)(raw)}
         return scores
 
 

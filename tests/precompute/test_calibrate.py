@@ -98,35 +98,6 @@ def test_standard_error_of_equal_cells_is_zero() -> None:
     assert (calibrate.standard_error(np.ones((4, 2, 3))) == 0).all()
 
 
-def test_normalise_removes_offset_and_scale_of_every_track() -> None:
-    rng = np.random.default_rng(7)
-    is_train, _ = halves(20, 10)
-    scores, cohort = rng.standard_normal((4, 30)), rng.standard_normal((50, 30))
-    offset, scale = 10 * rng.standard_normal(30), np.exp(rng.standard_normal(30))
-    plain = calibrate.normalise(scores, cohort, is_train)
-    moved = calibrate.normalise(scores * scale + offset, cohort * scale + offset, is_train)
-    assert np.allclose(plain, moved, rtol=0, atol=1e-9)
-    assert np.allclose(plain[:, is_train].mean(1), 0, atol=1e-12) and np.allclose(plain[:, is_train].std(1, ddof=1), 1)
-
-
-def test_normalise_against_loops() -> None:
-    rng = np.random.default_rng(8)
-    is_train, _ = halves(6, 3)
-    scores, cohort = rng.standard_normal((2, 9)), rng.standard_normal((5, 9))
-    found = calibrate.normalise(scores, cohort, is_train)
-    for q in range(2):
-        z = [(scores[q, i] - np.mean(cohort[:, i])) / np.std(cohort[:, i], ddof=1) for i in range(9)]
-        for i in range(9):
-            assert found[q, i] == pytest.approx((z[i] - np.mean(z[:6])) / np.std(z[:6], ddof=1))
-
-
-def test_normalise_survives_a_track_that_never_varies() -> None:
-    cohort = np.random.default_rng(9).standard_normal((5, 4))
-    cohort[:, 2] = 1.0
-    found = calibrate.normalise(np.ones((1, 4)), cohort, np.ones(4, bool))
-    assert np.isfinite(found).all()
-
-
 def test_area_under_curve_against_pair_counts() -> None:
     rng = np.random.default_rng(10)
     is_train, is_decoy = halves(12, 9, planted=3)
@@ -163,18 +134,6 @@ def test_correlation_with_a_property() -> None:
     scores = np.array([[1.0, 2, 3], [3, 2, 1]])
     assert calibrate.correlation_with(scores[:1], np.array([5.0, 6, 90])) == pytest.approx(1)
     assert calibrate.correlation_with(scores, np.array([5.0, 6, 90])) == pytest.approx(0)
-
-
-def test_normalised_errors_follow_their_scores() -> None:
-    """Moving raw scores by k raw standard errors moves normalised ones by k normalised errors."""
-    rng = np.random.default_rng(3)
-    scores, cohort, error = rng.normal(size=(1, 200)), rng.normal(size=(50, 200)) * 3, rng.uniform(0.1, 0.2, (1, 200))
-    is_train = np.arange(200) < 199  # the last is outside what centres and scales
-    moved = scores.copy()
-    moved[0, -1] += 2 * error[0, -1]
-    rise = calibrate.normalise(moved, cohort, is_train) - calibrate.normalise(scores, cohort, is_train)
-    assert rise[0, -1] == pytest.approx(2 * calibrate.normalised_error(error, scores, cohort, is_train)[0, -1])
-    assert np.abs(rise[0, :-1]).max() < 1e-12
 
 
 def test_above_noise_needs_both() -> None:
