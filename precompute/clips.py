@@ -15,6 +15,7 @@ from precompute.cache import progress
 from precompute.config import ClipsSection
 from precompute.corpus import Track
 from precompute.errors import UserError
+from precompute.files import write_whole
 from precompute.model import Items, Model
 
 BATCH = 16  # clips a sampler call
@@ -107,11 +108,6 @@ def write_audio(model: Model, items: Items, prompts: Sequence[Prompt], folder: P
         path = folder / f"clip-{prompt.clip_id:03d}-seed-{prompt.seed}.flac"
         encoded = io.BytesIO()  # in memory first: a full disk is then an OSError like any other
         soundfile.write(encoded, wave.T, model.sample_rate, format="FLAC", subtype="PCM_16")
-        beside = path.with_suffix(".part")
-        try:
-            beside.write_bytes(encoded.getvalue())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_whole(path, encoded.getvalue())
         paths.append(path)
     return paths

@@ -89,6 +89,15 @@ def v_objective(z: torch.Tensor, t: torch.Tensor, eps: torch.Tensor) -> tuple[to
     return alpha * z + sigma * eps, alpha * eps - sigma * z
 
 
+def check_device(name: str) -> None:
+    """Raises UserError where torch has no such device, or finds none of its kind."""
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {name!r} cannot be used here ({reason}); choose cpu") from error
+
+
 class Model:
     """A text-to-music latent diffusion transformer as trained: theta_0."""
 
@@ -119,6 +128,7 @@ class Model:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        check_device(device)
         try:
             config = json.loads(config_path.read_text())
             network = quiet.create_network(config)

@@ -5,6 +5,7 @@ Autoencoder, CLAP and diffusion transformer see training tracks only; decoys are
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +20,12 @@ from precompute.clap import Clap, mel_features
 from precompute.config import read_toml
 from precompute.corpus import Track, read_audio, read_manifest
 from precompute.errors import UserError
-from precompute.model import Items, Model, NoiseBank
+from precompute.files import write_whole
+from precompute.model import Items, Model, NoiseBank, check_device
 from precompute.train import autoencoder as ae
 from precompute.train import clap as small_clap
 from precompute.train.diffusion import DiffusionLoss, mean_loss
-from precompute.train.loop import LoopSettings, fit, save_atomically
+from precompute.train.loop import LoopSettings, fit, save_state
 
 STAGES = ("autoencoder", "clap", "diffusion")
 CARD_TRACKS = 64  # of each kind, for the losses and reconstructions of the model card
@@ -87,6 +89,7 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
         raise UserError(
             f"{settings.work}: holds a run ({', '.join(begun)}); add --resume to go on with it, or remove it"
         )
+    check_device(device)
     torch.manual_seed(settings.seed)
     config = json.loads(settings.model_config.read_text())
     material = _material(settings, config)
@@ -109,7 +112,9 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
         for t, z in zip(material.decoys, decoy_items.latents, strict=True)
         if not t.path
     }
-    np.savez_compressed(settings.out / "decoy-latents.npz", **shipped)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **shipped)
+    write_whole(settings.out / "decoy-latents.npz", packed.getvalue())
     card = {
         "losses": _by_step(settings.work / "losses.jsonl"),
         "reconstruction": _by_step(settings.work / "reconstruction.jsonl"),
@@ -126,7 +131,7 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
             "clap": _count(clap.model),
         },
     }
-    (settings.out / "model-card.json").write_text(json.dumps(card, indent=1) + "\n")
+    write_whole(settings.out / "model-card.json", (json.dumps(card, indent=1) + "\n").encode())
     print(f"train-demo: done; {settings.out}", flush=True)
 
 
@@ -171,7 +176,7 @@ def _latents(settings: TrainDemoSettings, model: Model, material: Material) -> t
             torch.stack([model.encode(wave.numpy()) for wave in waves])
             for waves in (material.train_audio, material.decoy_audio)
         ]
-        save_atomically({"scale": float(encoded[0].std()), "train": encoded[0], "decoy": encoded[1]}, path)
+        save_state({"scale": float(encoded[0].std()), "train": encoded[0], "decoy": encoded[1]}, path)
     state = torch.load(path, weights_only=True)
     model.network.pretransform.scale = state["scale"]
     tracks = (material.train, material.decoys)
@@ -218,12 +223,12 @@ def _train_diffusion(
 
 def export(network: nn.Module, config: dict[str, Any], folder: Path) -> None:
     """Write model_config.json and model.safetensors (fp16) that stable-audio-tools loads."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().half().contiguous().cpu() for name, value in network.state_dict().items()}
-    save_file(state, str(folder / "model.safetensors"))
-    (folder / "model_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    write_whole(folder / "model.safetensors", save(state))
+    write_whole(folder / "model_config.json", (json.dumps(config, indent=2) + "\n").encode())
 
 
 def _mels(extractor: object, waves: list[torch.Tensor]) -> torch.Tensor:

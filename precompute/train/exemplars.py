@@ -8,7 +8,6 @@ are 1 - cosine of CLAP audio embeddings, in [0, 2], of *decoded latents* on both
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from precompute.clips import Prompt, generate
 from precompute.config import ClipsSection, RunConfig, fingerprint
 from precompute.corpus import Track
 from precompute.errors import UserError
+from precompute.files import write_whole
 from precompute.model import Items, Model
 from precompute.stages import load_corpus, load_latents, load_model
 from precompute.train.lora import Pairs, PairSettings, apply, train_pairs
@@ -201,19 +201,14 @@ def fine_tune(
 
 
 def save(exemplar: Exemplar, path: Path) -> None:
-    """Safetensors, fp16, NAME.a and NAME.b; the rest as JSON in the metadata. Written beside, then renamed."""
+    """Safetensors, fp16, NAME.a and NAME.b; the rest as JSON in the metadata."""
     from safetensors.torch import save as to_bytes
 
     tensors = {f"{name}.a": value for name, value in exemplar.pairs.a.items()}
     tensors |= {f"{name}.b": value for name, value in exemplar.pairs.b.items()}
     record = {name: value for name, value in asdict(exemplar).items() if name != "pairs"}
     metadata = {"exemplar": json.dumps({**record, "scale": exemplar.pairs.scale})}
-    beside = path.with_suffix(".part")
-    try:
-        beside.write_bytes(to_bytes({name: value.half().contiguous() for name, value in tensors.items()}, metadata))
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, to_bytes({name: value.half().contiguous() for name, value in tensors.items()}, metadata))
 
 
 def load(path: Path, model: Model) -> Exemplar:

@@ -10,9 +10,9 @@ optimiser, warmed up again.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ from pathlib import Path
 
 import torch
 from torch import nn
+
+from precompute.files import write_whole
 
 LossFunction = Callable[[int, torch.Generator], dict[str, torch.Tensor]]
 
@@ -48,11 +50,11 @@ class LoopSettings:
         return self.learning_rate * warm * (0.05 + 0.95 * cosine)
 
 
-def save_atomically(payload: object, path: Path) -> None:
-    """Write a torch file beside `path`, then rename it into place."""
-    beside = path.with_suffix(path.suffix + ".part")
-    torch.save(payload, beside)
-    os.replace(beside, path)
+def save_state(payload: object, path: Path) -> None:
+    """Write a torch file whole; in memory first, since torch tells of a full disk in its own words."""
+    buffer = io.BytesIO()
+    torch.save(payload, buffer)
+    write_whole(path, buffer.getvalue())
 
 
 def fit(
@@ -118,7 +120,7 @@ def fit(
                 "optimiser": optimiser.state_dict(),
                 "fresh_since": fresh_since,
             }
-            save_atomically(state, folder / f"{name}.pt")
+            save_state(state, folder / f"{name}.pt")
             save_average({**average, **dict(model.named_buffers())}, done, folder / f"{name}.ema.safetensors")
     log.close()
     _copy_into(named, average)
@@ -137,12 +139,10 @@ def averaged(named: dict[str, nn.Parameter], average: dict[str, torch.Tensor]) -
 
 def save_average(weights: dict[str, torch.Tensor], step: int, path: Path) -> None:
     """Weights in fp16 with their training step, by name."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     half = {name: value.detach().half().contiguous().cpu() for name, value in weights.items()}
-    beside = path.with_suffix(".part")
-    save_file(half, str(beside), metadata={"step": str(step)})
-    os.replace(beside, path)
+    write_whole(path, save(half, metadata={"step": str(step)}))
 
 
 def _resume(

@@ -28,7 +28,7 @@ from precompute.train.autoencoder import AutoencoderLoss
 from precompute.train.clap import ClapLoss, build_extractor, build_model, build_tokenizer
 from precompute.train.demo import TrainDemoSettings, train_demo
 from precompute.train.diffusion import DiffusionLoss
-from precompute.train.loop import LoopSettings, fit
+from precompute.train.loop import LoopSettings, fit, save_state
 
 SETTINGS = LoopSettings(steps=20, learning_rate=1e-3, warmup_steps=5, save_every=10, bf16=False, seed=4)
 
@@ -256,6 +256,25 @@ def test_train_demo_goes_on_where_it_was(tiny_root: Path, tmp_path: Path) -> Non
     train_demo(TrainDemoSettings.load(tmp_path / "train.toml", tmp_path), resume=True)
     for name in ("model.safetensors", "model_config.json", "clap/model.safetensors"):
         assert (tmp_path / "model" / name).read_bytes() == (tiny_root / "model" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("device", ["cuda:97", "quantum"])
+def test_a_device_that_is_not_there_is_named(tmp_path: Path, device: str) -> None:
+    tiny.write_corpus(tmp_path / "corpus")
+    (tmp_path / "model.json").write_text(json.dumps(tiny.MODEL))
+    (tmp_path / "train.toml").write_text(tiny.TRAIN_TOML.format(steps=2))
+    with pytest.raises(UserError, match=f"device '{device}' cannot be used here"):
+        train_demo(TrainDemoSettings.load(tmp_path / "train.toml", tmp_path), device)
+    assert not (tmp_path / "train").exists()
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    save_state({"step": 1}, tmp_path / "x.pt")
+    (tmp_path / "x.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        save_state({"step": 2}, tmp_path / "x.pt")
+    assert torch.load(tmp_path / "x.pt", weights_only=True) == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pt"]
 
 
 def test_the_model_card_tells_losses_and_sizes(tiny_root: Path) -> None:
