@@ -113,6 +113,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     null.add_argument("--swap-steps", type=int, default=800, help="of the two short trainings; 0 = leave them out")
     null.add_argument("--captions", type=int, default=2, help="clips under whose caption all tracks are scored")
     calibration = kinds.add_parser("calibration", help="is the test of above noise fair?")
+    card = kinds.add_parser("card", help="write the model card's tables from the results of the others")
+    card.add_argument("--card", type=Path, default=ROOT / "assets/demo/MODEL_CARD.md")
+    card.set_defaults(run=_card)
     for kind, name, run in (
         (calibration, "calibration", _calibration),
         (quality, "quality", _quality),
@@ -213,6 +216,12 @@ def _calibration(options: argparse.Namespace) -> None:
     from precompute.evaluate.calibration import evaluate_calibration
 
     evaluate_calibration(RunConfig.load(options.config), options.out)
+
+
+def _card(options: argparse.Namespace) -> None:
+    from precompute.evaluate.card import write_card
+
+    write_card(options.card, ROOT / "assets/benchmarks", options.card.with_name("model-card.json"))
 
 
 def _methods(options: argparse.Namespace) -> None:
