@@ -14,8 +14,8 @@ from explorer.view import View
 
 CAVEAT = (
     "The error after ± covers noise draws, not retraining. A normalised score compares the raw one with the "
-    "same track's scores for other clips, then with other tracks for this clip. q is the rate of false "
-    "discoveries, measured on decoys: tracks that the model never heard."
+    "same track's scores for other clips, leaves out what all tracks and decoys do alike, then compares with other "
+    "tracks for this clip. q is the rate of false discoveries, measured on decoys: tracks that the model never heard."
 )
 _PROMPT_CHARS = 90
 

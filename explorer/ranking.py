@@ -90,10 +90,11 @@ def rank_clip(store: Store, method_id: int, clip_id: int, order: str) -> Ranking
 
 
 def rank_span(store: Store, method_id: int, clip_id: int, span: Span) -> Ranking:
-    """All tracks by what a span of the clip draws from them, normalised as whole scores are.
+    """All tracks by what a span of the clip draws from them.
 
     The sum over the span is compared with the same track's windows in other clips (z-norm), then with the training
-    tracks of this span (t-norm). q-values: from decoys, by target-decoy competition; there is no standard error.
+    tracks of this span (t-norm). Unlike a whole score it keeps what all tracks do alike: the store holds no windows of
+    the cohort. q-values: from decoys, by target-decoy competition; there is no standard error.
     """
     windows = store.span_columns(method_id, clip_id, span.first, span.last)
     count = span.last - span.first + 1

@@ -1,4 +1,4 @@
--- The Whence store, version 2: the contract between `precompute` (writes) and `explorer` (reads).
+-- The Whence store, version 3: the contract between `precompute` (writes) and `explorer` (reads).
 --
 -- Conventions. Scores: higher = stronger influence, always. Ranks: 1 = strongest. Units stand in column names
 -- (_s seconds, _hz hertz, _lufs, _dbfs). Paths are relative to `store_info.track_root` / `clip_root`, which are
@@ -6,7 +6,7 @@
 -- (`precompute.publish` checks the lists, which a CHECK cannot).
 
 CREATE TABLE store_info (
-    version    INTEGER NOT NULL CHECK (version = 2),
+    version    INTEGER NOT NULL CHECK (version = 3),
     track_root VARCHAR NOT NULL,  -- folder of the tracks' audio, relative to the store's folder
     clip_root  VARCHAR NOT NULL,  -- folder of the clips' audio, relative to the store's folder
     note       VARCHAR            -- what a reader must know of this run ("2 draws of 8, 40 decoys of 320"), or NULL
@@ -45,7 +45,17 @@ CREATE TABLE tracks (
     audio_sha256        VARCHAR,
     loudness_lufs       DOUBLE CHECK (loudness_lufs IS NULL OR isfinite(loudness_lufs)),  -- integrated, BS.1770
     peak_dbfs           DOUBLE CHECK (peak_dbfs IS NULL OR isfinite(peak_dbfs)),
-    peaks               UTINYINT[]           -- waveform for drawing: largest magnitude per bin, 255 = full scale
+    peaks               UTINYINT[],          -- waveform for drawing: largest magnitude per bin, 255 = full scale
+    isrc                VARCHAR,             -- of the recording, where known
+    iswc                VARCHAR              -- of the work, where known
+);
+
+-- Who holds rights in a track, or made it: any number a track. `tracks.rights_holder` is the summary for display.
+CREATE TABLE holders (
+    track_id INTEGER NOT NULL REFERENCES tracks (track_id),
+    holder   VARCHAR NOT NULL,
+    role     VARCHAR NOT NULL,               -- 'composer', 'performer', 'label', 'publisher', 'rights holder', ...
+    PRIMARY KEY (track_id, holder, role)
 );
 
 CREATE TABLE clips (
@@ -61,6 +71,7 @@ CREATE TABLE clips (
     loudness_lufs   DOUBLE CHECK (loudness_lufs IS NULL OR isfinite(loudness_lufs)),
     peak_dbfs       DOUBLE CHECK (peak_dbfs IS NULL OR isfinite(peak_dbfs)),
     peaks           UTINYINT[],
+    title           VARCHAR,                 -- kind 'user': the name of the file that was brought; else NULL
     CHECK ((kind = 'track') = (target_track_id IS NOT NULL))
 );
 
@@ -71,7 +82,16 @@ CREATE TABLE methods (
     label         VARCHAR NOT NULL,          -- for the page
     description   VARCHAR NOT NULL,          -- one plain sentence
     settings_json VARCHAR NOT NULL,
-    has_moments   BOOLEAN NOT NULL
+    has_moments   BOOLEAN NOT NULL,
+    cost_s        DOUBLE CHECK (cost_s IS NULL OR (isfinite(cost_s) AND cost_s >= 0))  -- seconds of the run's device
+                                             -- that its scores took, for all clips together; NULL where not measured
+);
+
+-- Methods that were asked for and could not run, and why: one plain clause.
+CREATE TABLE skipped_methods (
+    name   VARCHAR PRIMARY KEY,
+    label  VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL                  -- 'its checkpoint is not there: ...'
 );
 
 -- One row for each (method, clip, track), decoys included, sorted by method, clip, track.
@@ -119,6 +139,48 @@ CREATE TABLE clip_moments (
     window_s  DOUBLE NOT NULL CHECK (isfinite(window_s) AND window_s > 0),
     influence FLOAT[] NOT NULL,              -- value i covers [i, i + 1) * window_s seconds of the clip
     PRIMARY KEY (method_id, clip_id, track_id)
+);
+
+-- How clip and track sound alike, by musical aspect; for each (clip, track) among the first 50 of any method. Resemblance,
+-- not influence.
+CREATE TABLE aspects (
+    clip_id    INTEGER NOT NULL,
+    track_id   INTEGER NOT NULL,
+    aspect     VARCHAR NOT NULL CHECK (aspect IN ('melody', 'harmony', 'rhythm', 'timbre')),
+    percentile DOUBLE NOT NULL CHECK (percentile BETWEEN 0 AND 100),  -- among random pairs of clip and track
+    PRIMARY KEY (clip_id, track_id, aspect)
+);
+
+-- Is anything copied? Aligned passages of a clip and a track, calibrated on decoys. Copying, not influence.
+CREATE TABLE passages (
+    clip_id       INTEGER NOT NULL,
+    track_id      INTEGER NOT NULL,
+    passage       INTEGER NOT NULL CHECK (passage >= 1),     -- 1 = the closest of this pair
+    clip_start_s  DOUBLE NOT NULL CHECK (isfinite(clip_start_s) AND clip_start_s >= 0),
+    clip_end_s    DOUBLE NOT NULL CHECK (isfinite(clip_end_s) AND clip_end_s > clip_start_s),
+    track_start_s DOUBLE NOT NULL CHECK (isfinite(track_start_s) AND track_start_s >= 0),
+    track_end_s   DOUBLE NOT NULL CHECK (isfinite(track_end_s) AND track_end_s > track_start_s),
+    semitones     INTEGER NOT NULL,                          -- how far the track must be moved to fit the clip
+    similarity    DOUBLE NOT NULL CHECK (isfinite(similarity)),  -- higher = closer
+    p_value       DOUBLE NOT NULL CHECK (p_value BETWEEN 0 AND 1),  -- how often a decoy comes as close to this clip
+    PRIMARY KEY (clip_id, track_id, passage)
+);
+
+-- How far two methods agree, means over generated clips, training tracks alone. Both orders of a pair are stored.
+CREATE TABLE agreement (
+    method_a INTEGER NOT NULL REFERENCES methods (method_id),
+    method_b INTEGER NOT NULL REFERENCES methods (method_id),
+    pearson  DOUBLE NOT NULL CHECK (pearson BETWEEN -1 AND 1),
+    spearman DOUBLE NOT NULL CHECK (spearman BETWEEN -1 AND 1),
+    top10    DOUBLE NOT NULL CHECK (top10 BETWEEN 0 AND 1),    -- share of the first 10 that both have
+    top100   DOUBLE NOT NULL CHECK (top100 BETWEEN 0 AND 1),
+    PRIMARY KEY (method_a, method_b)
+);
+
+-- Results of `python -m precompute evaluate ...` on this run's model, as the command keeps them.
+CREATE TABLE evaluations (
+    name        VARCHAR PRIMARY KEY,         -- 'self-influence'
+    result_json VARCHAR NOT NULL
 );
 
 -- Derived tables: filled by derived.sql from the tables above when a store is published, so that a page over a large

@@ -30,7 +30,7 @@ from explorer.records import Clip, ClipMoments, Diagnostic, Method, Moments, Run
 from explorer.search import SORTABLE as SORTABLE
 from explorer.search import Search
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MAX_ID = 2**31 - 1  # ids are INTEGER
 _Config = dict[str, str | bool | int | float | list[str]]  # as DuckDB types it
 _SAFE: _Config = {

@@ -19,6 +19,7 @@ from precompute.fisher import diagonal_fisher, inverse
 from precompute.methods.base import Method
 from precompute.methods.unlearning import dot
 from precompute.model import Items, Model, NoiseBank
+from precompute.workers import count_for, run_jobs
 
 SHARD = 16  # tracks
 
@@ -78,22 +79,24 @@ def attribute(
     bank = noise_bank(config.bank)
     key = fingerprint(key, config.unlearning, config.fisher)
     detailed, summed, window_counts = _all_directions(model, method, queries, inverse_fisher, cache, key)
-    cell_rows, sum_rows = [], []
     shards = [range(start, min(start + SHARD, len(tracks))) for start in range(0, len(tracks), SHARD)]
     key = fingerprint(key, config.bank)
-    for number, shard in enumerate(progress("scores, shards of 16 tracks", shards)):
 
-        def compute(shard: range = shard) -> dict[str, np.ndarray]:
-            cells, sums = [], []
-            for row in shard:
-                gradients = method.gradients(model, tracks[[row]], bank)
-                cells.append(dot(gradients, detailed).numpy())
-                sums.append(dot(gradients.mean(0, keepdim=True), summed)[0].numpy())
-            return {"cells": np.stack(cells), "sums": np.stack(sums)}
+    def compute(shard: range) -> dict[str, np.ndarray]:
+        cells, sums = [], []
+        for row in shard:
+            gradients = method.gradients(model, tracks[[row]], bank)
+            cells.append(dot(gradients, detailed).numpy())
+            sums.append(dot(gradients.mean(0, keepdim=True), summed)[0].numpy())
+        return {"cells": np.stack(cells), "sums": np.stack(sums)}
 
-        arrays = cache.get(f"scores-{number:05d}", key, compute)
-        cell_rows.append(arrays["cells"])
-        sum_rows.append(arrays["sums"])
+    def kept(number: int) -> dict[str, np.ndarray]:
+        return cache.get(f"scores-{number:05d}", key, lambda: compute(shards[number]))
+
+    missing = [number for number in range(len(shards)) if not cache.has(f"scores-{number:05d}", key)]
+    run_jobs(f"scores, shards of {SHARD} tracks", missing, kept, count_for(model.device, detailed.shape[1]))
+    arrays = [kept(number) for number in range(len(shards))]
+    cell_rows, sum_rows = ([part[name] for part in arrays] for name in ("cells", "sums"))
     clips = len(queries.shown) + len(queries.targets)
     cells = np.concatenate(cell_rows).reshape(len(tracks), bank.replicates, bank.strata, clips, -1)
     sums = np.concatenate(sum_rows)  # [N, all windows + K]
@@ -122,17 +125,22 @@ def _all_directions(
     for kind in ("shown", "targets", "cohort"):
         items: Items = getattr(queries, kind)
         jobs += [(kind, items[[row]]) for row in range(len(items))]
+
+    def compute(kind: str, clip: Items) -> dict[str, np.ndarray]:
+        found = method.directions(model, clip, inverse_fisher, kind == "shown")  # [HALVES, W, P]
+        none = found[:0, 0]
+        by_half = none if kind == "cohort" else found.sum(1)
+        by_window = none if kind == "targets" else found.mean(0)
+        return {"halves": by_half.numpy(), "windows": by_window.numpy()}
+
+    def kept(number: int) -> dict[str, np.ndarray]:
+        return cache.get(f"direction-{number:04d}", key, lambda: compute(*jobs[number]))
+
+    missing = [number for number in range(len(jobs)) if not cache.has(f"direction-{number:04d}", key)]
+    run_jobs("directions", missing, kept, count_for(model.device, len(inverse_fisher)))
     halves, parts, window_counts = [], [], []
-    for number, (kind, clip) in enumerate(progress("directions", jobs)):
-
-        def compute(kind: str = kind, clip: Items = clip) -> dict[str, np.ndarray]:
-            found = method.directions(model, clip, inverse_fisher, kind == "shown")  # [HALVES, W, P]
-            none = found[:0, 0]
-            by_half = none if kind == "cohort" else found.sum(1)
-            by_window = none if kind == "targets" else found.mean(0)
-            return {"halves": by_half.numpy(), "windows": by_window.numpy()}
-
-        arrays = cache.get(f"direction-{number:04d}", key, compute)
+    for number, (kind, _) in enumerate(jobs):
+        arrays = kept(number)
         halves.append(torch.from_numpy(arrays["halves"]))
         parts.append(torch.from_numpy(arrays["windows"]))
         if kind == "shown":

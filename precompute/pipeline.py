@@ -53,7 +53,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     rises = moments_of(model, method, items, pairs, scores.directions, config, cache, key)
     if audit:
         _audit(model, items, scores, prompts, config)
-    reports = _diagnose(found, target_rows, corpus, len(prompts), config, cache, method)
+    reports = _diagnose(found, target_rows, corpus, len(prompts), config, cache)
 
     clip_ids = [p.clip_id for p in prompts] + [TARGET_CLIP_ID + i for i in range(len(target_rows))]
     store = Path(config.output.store)
@@ -70,6 +70,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
         },
         runs=_run_columns(config, model, started, time.monotonic() - began),
         tracks=rows.track_columns(corpus.tracks, analyses, _audio_paths(corpus)),
+        holders=rows.holder_columns(corpus.tracks),
         clips=_clip_columns(prompts, clips, clip_paths, clip_ids, target_rows, corpus, analyses, clip_folder),
         methods=_method_columns(method, config),
         scores=rows.score_columns(found, clip_ids, corpus.tracks, METHOD_ID),
@@ -130,12 +131,13 @@ def _diagnose(
     shown: int,
     config: RunConfig,
     cache: Cache,
-    method: Unlearning,
 ) -> dict[int, list[tuple[str, float, str]]]:
     """Diagnostics of theta_0 and of the checkpoints kept along its training, by training step."""
     reports = {config.diagnostics.final_step: rows.diagnostics(found, target_rows, corpus.tracks, shown)}
     folder = Path(config.diagnostics.checkpoints)
     paths = sorted(folder.glob("step-*/model.safetensors")) if config.diagnostics.checkpoints else []
+    reduced = config.diagnostics.reduced(config)
+    method = Unlearning(reduced.unlearning, len(corpus.trained))
     if config.diagnostics.checkpoints and not paths:
         print(f"  {folder}: no checkpoints here; diagnostics for the shipped weights alone", flush=True)
     for path in paths:
@@ -144,7 +146,7 @@ def _diagnose(
             continue
         print(f"diagnostics at training step {step}", flush=True)
         model = load_model(config, path)
-        _, _, _, _, scores, _ = score_run(model, corpus, config.diagnostics.reduced(config), cache, method)
+        _, _, _, _, scores, _ = score_run(model, corpus, reduced, cache, method)
         early = rows.calibrated(scores.cells, scores.cohort, corpus.tracks)
         reports[step] = rows.diagnostics(early, target_rows, corpus.tracks, shown)
     for step, report in sorted(reports.items()):

@@ -33,6 +33,12 @@ class StoreContents:
     moments: Columns
     clip_moments: Columns
     diagnostics: Columns = field(default_factory=dict)
+    holders: Columns = field(default_factory=dict)
+    skipped_methods: Columns = field(default_factory=dict)
+    aspects: Columns = field(default_factory=dict)
+    passages: Columns = field(default_factory=dict)
+    agreement: Columns = field(default_factory=dict)
+    evaluations: Columns = field(default_factory=dict)
 
     def tables(self) -> dict[str, Columns]:
         """In an order that satisfies the foreign keys."""

@@ -150,6 +150,16 @@ def track_columns(tracks: Sequence[Track], analyses: dict[int, Analysis], audio_
     return columns
 
 
+def holder_columns(tracks: Sequence[Track]) -> Columns:
+    """Table `holders`: a track's composer and its rights holder."""
+    pairs = [(t.track_id, name, role) for t in tracks for name, role in _holders(t) if name]
+    return {name: [pair[k] for pair in pairs] for k, name in enumerate(("track_id", "holder", "role"))}
+
+
+def _holders(track: Track) -> tuple[tuple[str, str], ...]:
+    return (track.composer, "composer"), (track.rights_holder, "rights holder")
+
+
 def analysis_columns(analyses: Sequence[Analysis | None]) -> Columns:
     """What the player needs, shared by tracks and clips."""
     return {

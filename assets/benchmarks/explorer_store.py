@@ -105,12 +105,12 @@ def make(size: Size, folder: Path = FOLDER) -> Path:
 
 
 def _fill(con: duckdb.DuckDBPyConnection, size: Size) -> None:
-    con.execute("INSERT INTO store_info VALUES (2, '.', '.', 'made-up scores of no music, for measuring the page')")
+    con.execute("INSERT INTO store_info VALUES (3, '.', '.', 'made-up scores of no music, for measuring the page')")
     con.execute("INSERT INTO runs VALUES (1, '', '{}', NULL, repeat('0', 64), 'none', TIMESTAMP '2026-01-01', 0)")
     for method_id, name in enumerate(NAMES[: size.methods], start=1):
         about = "Made-up numbers with the shape of scores; a higher one means stronger influence."
         label = name.replace("-", " ").capitalize()
-        con.execute("INSERT INTO methods VALUES (?, 1, ?, ?, ?, '{}', ?)", [method_id, name, label, about, True])
+        con.execute("INSERT INTO methods VALUES (?, 1, ?, ?, ?, '{}', ?, NULL)", [method_id, name, label, about, True])
         con.execute(
             "INSERT INTO diagnostics SELECT ?, 1000 * (1 + i % 3), 'finding_' || i // 3, i / 30,"
             " 'share of decoys among the best 10 (0.08 by chance), finding ' || i // 3 FROM range(30) AS steps (i)",
@@ -194,7 +194,8 @@ SELECT i, is_decoy, NULL, 'w' || i,
     ['full', 'excerpt', 'none', 'full'][1 + a % 4], CASE WHEN NOT is_decoy THEN 'audio/' || i || '.mp3' END,
     md5(i::VARCHAR) || md5((-i)::VARCHAR), -30 + 20 * u, -8 * u,
     CASE WHEN NOT is_decoy
-        THEN list_transform(range(400), lambda k: CAST((hash(i * 400 + k) % 200) * abs(sin(k * u)) AS UTINYINT)) END
+        THEN list_transform(range(400), lambda k: CAST((hash(i * 400 + k) % 200) * abs(sin(k * u)) AS UTINYINT)) END,
+    NULL, NULL
 FROM numbered, words ORDER BY i
 """
 _CLIPS = """

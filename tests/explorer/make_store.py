@@ -94,6 +94,8 @@ def _track(track_id: int, audio: Path, outside: Path, rng: np.random.Generator) 
         "loudness_lufs": -30.0 + track_id % 15,
         "peak_dbfs": -6.0,
         "peaks": _peaks(rng),
+        "isrc": None,
+        "iswc": None,
     }
 
 
@@ -149,12 +151,16 @@ def make_store(folder: Path, note: str | None = "demo run: 8 draws, 40 cohort cl
     path = folder / "store.duckdb"
     with duckdb.connect(str(path)) as con:
         con.execute(SCHEMA.read_text(encoding="utf-8"))
-        con.execute("INSERT INTO store_info VALUES (2, 'audio', 'clips', ?)", [note])
+        con.execute("INSERT INTO store_info VALUES (3, 'audio', 'clips', ?)", [note])
         con.execute("INSERT INTO runs VALUES (1, '', '{}', NULL, 'abc', 'cpu', TIMESTAMP '2026-01-01', 60)")
         for method_id, name, label in ((1, "unlearning", "Unlearning"), (2, "cosine", "Gradient cosine")):
             about = "The clip is unlearned once; a track whose loss rises has influence."
-            con.execute("INSERT INTO methods VALUES (?, 1, ?, ?, ?, '{}', true)", [method_id, name, label, about])
-        _insert(con, "tracks", [_track(i, audio, outside, rng) for i in range(1, TRACKS + DECOYS + 1)])
+            con.execute("INSERT INTO methods VALUES (?, 1, ?, ?, ?, '{}', true, 60)", [method_id, name, label, about])
+        tracks = [_track(i, audio, outside, rng) for i in range(1, TRACKS + DECOYS + 1)]
+        _insert(con, "tracks", tracks)
+        for role, column in (("composer", "composer"), ("rights holder", "rights_holder")):
+            rows = [{"track_id": t["track_id"], "holder": t[column], "role": role} for t in tracks]
+            _insert(con, "holders", rows)
         for clip_id, kind in CLIPS.items():
             generated = kind == "generated"
             if generated:
