@@ -27,6 +27,7 @@ from explorer.errors import (
 )
 from explorer.errors import StoreError as StoreError  # the family, for those who open a store
 from explorer.records import Clip, ClipMoments, Diagnostic, Method, Moments, Run, Sound, StoreInfo, Summary, Track
+from explorer.research import Research
 from explorer.search import SORTABLE as SORTABLE
 from explorer.search import Search
 
@@ -94,8 +95,12 @@ def _check(con: duckdb.DuckDBPyConnection, path: Path) -> None:
             raise StoreTableError(f"{path}: table {table} lacks {names}: publish the store again with this release")
 
 
-class Store:
-    """A read-only store. Safe to share between threads. Raises the StoreError family on opening."""
+class Store(Research):
+    """A read-only store. Safe to share between threads. Raises the StoreError family on opening.
+
+    In a script: `store = Store(Path("assets/demo/store.duckdb"))`, then `store.methods()`, `store.scores(1, clip_id)`
+    and what research.py adds. `explorer/examples/error_analysis.py` shows it, and cases.py lists what looks wrong.
+    """
 
     def __init__(self, path: Path, threads: int = 2, memory_limit: str = "1GB") -> None:
         self.path = path.resolve()
