@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from explorer import cases
+from explorer.lanes import gain_alone
 from explorer.ranking import Ranking
 from explorer.records import Agreement, Method, Sample, Track
 
@@ -82,7 +83,12 @@ def signed(value: float) -> str:
 
 
 def column(
-    own: Ranking, other: Ranking, label: str, tracks: Mapping[int, Track], silent: Mapping[int, str]
+    own: Ranking,
+    other: Ranking,
+    label: str,
+    tracks: Mapping[int, Track],
+    silent: Mapping[int, str],
+    loudness: Mapping[int, float | None],
 ) -> dict[str, Any]:
     """The first ROWS training tracks of one method, each with its place in the other (None: not scored there)."""
     ids = own.first(ROWS)
@@ -101,6 +107,7 @@ def column(
                 "note": " · ".join(part for part in (track.composer, track.collection) if part)[:TITLE_CHARS],
                 "above": bool(own.above_noise[row]),
                 "why": silent.get(track_id),
+                "gain_db": gain_alone(loudness.get(track_id)),
             }
         )
     return {"label": label, "rows": rows, "tracks": own.tracks}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -136,7 +137,24 @@ class Page:
             "start": view.start,
             "span": span and {"from_s": span.from_s, "to_s": min(span.to_s, clip.duration_s)},
             "loop": loop and {"track_id": loop.track_id, "from_s": loop.from_s, "to_s": loop.to_s},
+            "passage": self._passage(view, track_ids),
             "window_s": windows.window_s if windows else 0.0,
+        }
+
+    def _passage(self, view: View, track_ids: Sequence[int]) -> dict[str, Any] | None:
+        """The passage that the address names, if its track is in the player."""
+        track_id, number = view.passage or (-1, 0)
+        if track_id not in track_ids:
+            return None
+        found = self.store.passages(view.clip_id, [track_id]).get(track_id, [])
+        one = next((one for one in found if one.number == number), None)
+        if one is None:
+            return None
+        return {
+            "track_id": track_id,
+            "number": number,
+            "clip": [one.clip_start_s, one.clip_end_s],
+            "track": [one.track_start_s, one.track_end_s],
         }
 
     def _standing(self, view: View, track: Track) -> dict[str, str]:

@@ -78,6 +78,11 @@ class Research:
         columns = self._con.cursor().execute("SELECT track_id, duration_s FROM tracks ORDER BY track_id").fetchnumpy()
         return columns["track_id"], columns["duration_s"]
 
+    def loudness(self, track_ids: Sequence[int]) -> dict[int, float | None]:
+        """Integrated loudness by track, LUFS; None: silent, too short to measure, or no audio at hand."""
+        sql = "SELECT track_id, loudness_lufs FROM tracks WHERE list_contains(?::INTEGER[], track_id)"
+        return dict(self._all(sql, list(track_ids)))
+
     def works(self) -> tuple[np.ndarray, np.ndarray]:
         """(track ids int32 [N] ascending, the number of each one's work int64 [N]): renderings of a work share it."""
         sql = "SELECT track_id, dense_rank() OVER (ORDER BY work_id) AS work FROM tracks ORDER BY track_id"

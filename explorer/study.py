@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from explorer import audio, cases, compare, lanes, trust, why, wrong
+from explorer import audio, cases, compare, trust, why, wrong
 from explorer.callbacks import Callbacks
 from explorer.overview import clip_name
 from explorer.page import clip_label
@@ -112,6 +112,7 @@ class Study:
         a, b = (self.callbacks.ranking(view) for view in views)
         tracks = self.store.tracks([*a.first(100), *b.first(compare.ROWS)])
         silent = {i: text for i, track in tracks.items() if (text := audio.refusal(track.audition, track.has_audio))}
+        loudness = self.store.loudness([*a.first(compare.ROWS), *b.first(compare.ROWS)])
         titles = {i: track.title for i, track in tracks.items()}
         by = "normalised" if order == NORMALISED else "raw"
         return {
@@ -120,8 +121,8 @@ class Study:
                 f"Order: by {by} score, training tracks alone.",
             ],
             "columns": [
-                compare.column(a, b, first.label, tracks, silent),
-                compare.column(b, a, second.label, tracks, silent),
+                compare.column(a, b, first.label, tracks, silent, loudness),
+                compare.column(b, a, second.label, tracks, silent, loudness),
             ],
             "scatter": compare.scatter(a, b, titles),
         }
@@ -207,8 +208,13 @@ class Study:
             wrong.about(query.kind, query.first, self._usual_s(), 0, counted, chance),
             wrong.empty(query.kind, query.text, counted),
             silent,
+            self.store.loudness(ids),
         )
         return {**shown, **self._noted(view)}
+
+    def notes(self, view: View) -> dict[str, Any] | None:
+        """Which run's notes are shown; they themselves are in the browser."""
+        return {"store": self.key} if view.tab == "wrong" else None
 
     def _compared(self) -> list[Method]:
         """The methods that say something of their own."""
@@ -272,8 +278,3 @@ class Study:
             ("Configuration of the run", run.config_toml[:8000]),
         ]
         return [[heading, text] for heading, text in texts if text.strip()]
-
-
-def preview_gain(loudness: float | None, peak: float | None) -> float:
-    """Gain in dB, at most 0, of a sound that is heard by itself: no louder than lanes.TARGET_LUFS."""
-    return 0.0 if loudness is None else min(0.0, round(lanes.TARGET_LUFS - loudness, 2))

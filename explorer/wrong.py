@@ -13,6 +13,7 @@ import pandas as pd
 from explorer.cases import FIRST, KINDS, LIMIT, QUIET_LUFS, SHORT_PART, CaseQuery, matching
 from explorer.charts import power_of_ten, power_text
 from explorer.compare import signed
+from explorer.lanes import gain_alone
 from explorer.ranking import Ranking
 from explorer.records import Diagnostic, Part
 from explorer.sentences import percent
@@ -88,6 +89,7 @@ def cases(
     said: str,
     nothing: str,
     unplayable: Mapping[int, str],
+    loudness: Mapping[int, float | None],
 ) -> dict[str, Any]:
     """What cases.js shows: one page of a list, texts ready to read. `rows`: of `listed`."""
     columns, cells = _CELLS[query.kind]
@@ -105,6 +107,7 @@ def cases(
         if track_id is not None:
             note = " · ".join(part for part in (row["composer"], row["collection"]) if part)
             item |= {"title": row["title"][:CHARS], "note": note[:CHARS], "why": unplayable.get(track_id)}
+            item["gain_db"] = gain_alone(loudness.get(track_id))
             if isinstance(row["planted"], str):
                 item["planted"] = row["planted"][:40]
         made.append(item)
