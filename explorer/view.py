@@ -76,7 +76,12 @@ class View:
         sort = self.asked.sort if self.asked.sort != Query().sort else None
         table = {"find": self.asked.text, "in": self.asked.collection, "sort": sort, "from": self.asked.offset}
         parts.update({key: value for key, value in table.items() if value})
-        flags = {"above": self.asked.above, "decoys": self.asked.decoys, "down": self.asked.descending}
+        flags = {
+            "above": self.asked.above,
+            "decoys": self.asked.decoys,
+            "down": self.asked.descending,
+            "works": self.asked.works,
+        }
         parts.update({key: 1 for key, value in flags.items() if value})
         if self.tab != "listen":
             parts["view"] = self.tab
@@ -155,6 +160,7 @@ def parse_query(parts: dict[str, str]) -> Query:
         "decoys": parts.get("decoys") == "1",
         "sort": parts.get("sort", Query().sort),
         "descending": parts.get("down") == "1",
+        "works": parts.get("works") == "1",
         "offset": int(parts["from"]) if parts.get("from", "").isdigit() and len(parts["from"]) < 9 else 0,
     }
     try:

@@ -61,7 +61,7 @@ class Cases {
 
   rows() {
     const { columns, rows, asked } = this.data, head = make("tr"), clips = asked.kind === "disagree";
-    const names = [...(clips ? [] : [["hear", ""], ["track", "track"]]), ["clip", asked.kind === "hubs" ? "its best clip" : "clip"], ...columns.map((text) => ["number", text]), ["note", "note"]];
+    const names = [...(clips ? [] : [["hear-it", ""], ["track", "track"]]), ["clip", asked.kind === "hubs" ? "its best clip" : "clip"], ...columns.map((text) => ["number", text]), ["note", "note"]];
     head.append(...names.map(([name, text]) => {
       const heading = make("th", name, text);
       heading.scope = "col";

@@ -42,12 +42,14 @@ class Compare {
       item.dataset.track = row.track_id;
       what.append(button("name", row.title, () => this.open(row.track_id, data === this.data.columns[0] ? this.data.method : this.data.versus)));
       what.append(make("span", "sub", [row.above ? "above noise" : "", row.note].filter(Boolean).join(" · ")));
-      what.append(make("span", "sub there", `${elsewhere} by ${other.label}`));
-      item.append(hear("track", row.track_id, row.title, row.why, row.gain_db), make("span", "place", row.place), what);
+      const there = make("span", "there", row.other === null ? "–" : grouped(row.other));
+      there.title = `${elsewhere} by ${other.label}`;
+      item.append(hear("track", row.track_id, row.title, row.why, row.gain_db), make("span", "place", row.place), what, there);
       for (const [name, on] of [["mouseenter", true], ["mouseleave", false], ["focusin", true], ["focusout", false]])
         item.addEventListener(name, () => this.light(row.track_id, on));
       return item;
     }));
+    side.querySelector(".own").textContent = data.rows.length ? `on the right of a row: its place by ${other.label}` : "";
     side.querySelector(".empty").hidden = data.rows.length > 0;
     side.querySelector(".empty").textContent = data.rows.length ? "" : `${data.label} did not score this clip.`;
   }

@@ -17,9 +17,9 @@ _COMPARE = """
   </form>
   <div class="lines" role="status"></div>
   <div class="sides">
-    <div class="left"><h3></h3><ol></ol><p class="empty soft"></p></div>
+    <div class="left"><h3></h3><p class="own soft"></p><ol></ol><p class="empty soft"></p></div>
     <svg class="links" aria-hidden="true"></svg>
-    <div class="right"><h3></h3><ol></ol><p class="empty soft"></p></div>
+    <div class="right"><h3></h3><p class="own soft"></p><ol></ol><p class="empty soft"></p></div>
   </div>
   <div class="dots"><h3>Place by one method, place by the other</h3>
     <svg class="plot" role="img" aria-label="Scatter of places; the lists above name the strongest tracks"></svg></div>
