@@ -7,7 +7,7 @@ Score: higher = stronger influence; place 1 = strongest, among training tracks; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import combinations
 
 import numpy as np
@@ -147,21 +147,31 @@ def disagreements(
     """
     chosen = {method: firsts(top, first) for method, top in tops.items()}
     at = {method: {int(clip): i for i, clip in enumerate(sample.clip_id)} for method, sample in samples.items()}
+    ranks = {method: ranked(sample) for method, sample in samples.items()}
     rows = []
     for clip in sorted({clip for found in at.values() for clip in found}):
         methods = [method for method in samples if clip in at[method]]
         pairs = list(combinations(methods, 2))
         if not pairs:
             continue
-        rho = [_clip_spearman(samples[a], at[a][clip], samples[b], at[b][clip]) for a, b in pairs]
+        rho = [clip_spearman(ranks[a], at[a][clip], ranks[b], at[b][clip]) for a, b in pairs]
         both = [overlap(chosen[a].get(clip, set()), chosen[b].get(clip, set())) for a, b in pairs]
         rows.append((clip, len(methods), mean(rho), mean(both)))
     found = pd.DataFrame(rows, columns=["clip_id", "methods", "spearman", "overlap"])
     return found.sort_values(["spearman", "overlap", "clip_id"], ignore_index=True)
 
 
-def _clip_spearman(a: Sample, row_a: int, b: Sample, row_b: int) -> float:
-    return spearman(*aligned(a, a.value[row_a], b, b.value[row_b]))
+def ranked(sample: Sample) -> Sample:
+    """Ranks in place of scores, within each clip."""
+    return replace(sample, value=pd.DataFrame(sample.value).rank(axis=1).to_numpy())
+
+
+def clip_spearman(a: Sample, row_a: int, b: Sample, row_b: int) -> float:
+    """Rank correlation of two methods for one clip; `a` and `b` as of `ranked`."""
+    x, y = aligned(a, a.value[row_a], b, b.value[row_b])
+    if len(x) == len(a.track_id) == len(b.track_id) and not (np.isnan(x) | np.isnan(y)).any():
+        return pearson(x, y)  # ranks of the same tracks
+    return spearman(x, y)
 
 
 def aligned(a: Sample, values_a: np.ndarray, b: Sample, values_b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

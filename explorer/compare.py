@@ -150,21 +150,18 @@ def measured(
     Correlations are of the sampled tracks' normalised scores.
     """
     found = []
+    ranks = {method: cases.ranked(sample) for method, sample in samples.items()}
+    chosen = {(method, count): cases.firsts(top, count) for method, top in tops.items() for count in (10, 100)}
     for a, b in combinations([method.method_id for method in methods], 2):
         rows = {int(clip): i for i, clip in enumerate(samples[b].clip_id)}
         both = [(i, rows[int(c)]) for i, c in enumerate(samples[a].clip_id) if int(c) in rows and int(c) in clips]
         values = [cases.aligned(samples[a], samples[a].value[i], samples[b], samples[b].value[j]) for i, j in both]
+        rho = [cases.clip_spearman(ranks[a], i, ranks[b], j) for i, j in both]
         shared = []
         for count in (10, 100):
-            first_a, first_b = cases.firsts(tops[a], count), cases.firsts(tops[b], count)
-            shared.append(
-                cases.mean([cases.overlap(first_a[c], first_b[c]) for c in clips & set(first_a) & set(first_b)])
-            )
-        numbers = [
-            cases.mean([cases.pearson(*v) for v in values]),
-            cases.mean([cases.spearman(*v) for v in values]),
-            *shared,
-        ]
+            one, other = chosen[a, count], chosen[b, count]
+            shared.append(cases.mean([cases.overlap(one[c], other[c]) for c in clips & set(one) & set(other)]))
+        numbers = [cases.mean([cases.pearson(*pair) for pair in values]), cases.mean(rho), *shared]
         if not any(math.isnan(number) for number in numbers):
             found += [Agreement(a, b, *numbers), Agreement(b, a, *numbers)]
     return found

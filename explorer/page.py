@@ -117,6 +117,8 @@ class Page:
     def _work(self, ranking: Ranking) -> np.ndarray:
         """The number of each track's work, in the ranking's order."""
         ids, works = self._works()
+        if len(ids) and ids[-1] - ids[0] == len(ids) - 1:  # as they usually are: no search needed
+            return works[ranking.track_id - ids[0]]
         return works[np.searchsorted(ids, ranking.track_id)]
 
     def _key(self, view: View, sort: str) -> np.ndarray | None:

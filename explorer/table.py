@@ -120,7 +120,9 @@ def renderings(ranking: Ranking, work: np.ndarray, rows: np.ndarray, decoys: boo
 
     `work` [N]: the number of each track's work. Decoys are told of only where the table lists them.
     """
-    here = np.flatnonzero(np.isin(work, work[rows]) & (decoys | ~ranking.is_decoy))
+    wanted = np.zeros(int(work.max(initial=0)) + 1, bool)
+    wanted[work[rows]] = True
+    here = np.flatnonzero(wanted[work] & (decoys | ~ranking.is_decoy))
     found: dict[int, list[int]] = {}
     for row in rows:
         same = here[work[here] == work[row]]
@@ -131,8 +133,10 @@ def renderings(ranking: Ranking, work: np.ndarray, rows: np.ndarray, decoys: boo
 
 def places_of(values: np.ndarray, all_values: np.ndarray, is_decoy: np.ndarray) -> np.ndarray:
     """Place that each of `values` takes among the training tracks of all [N], by value, from 1."""
-    ordered = np.sort(all_values[~is_decoy])
-    return 1 + len(ordered) - np.searchsorted(ordered, values, side="right")
+    asked, back = np.unique(values, return_inverse=True)  # few: faster than to sort them all
+    below = np.searchsorted(asked, all_values[~is_decoy], side="left")  # how many of `asked` a score is above
+    above = np.bincount(below, minlength=len(asked) + 1)[::-1].cumsum()[::-1]
+    return 1 + above[1:][back]
 
 
 def page(indices: np.ndarray, query: Query) -> np.ndarray:
