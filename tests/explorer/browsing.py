@@ -111,3 +111,13 @@ def row(page: Any, track_id: int) -> Any:
 def title(page: Any, track_id: int) -> Any:
     """The button that chooses a track in the table."""
     return page.locator(f'#table [data-key="title {track_id}"]')
+
+
+def open_tab(page: Any, name: str) -> None:
+    """A tab of the page; on a narrow screen some lie behind the button "More tabs"."""
+    tab = page.get_by_role("tab", name=name)
+    if tab.count():
+        tab.click()
+        return
+    page.get_by_role("button", name="More tabs").click()
+    page.get_by_role("button", name=name, exact=True).click()

@@ -182,7 +182,13 @@ def open_page(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
     assert not faults, faults
 
 
-READY = {"clips": "#overview .card-of", "guide": "#guide h2", "listen": "#table tbody tr, #table .empty:not([hidden])"}
+READY = {
+    "clips": "#overview .card-of",
+    "compare": "#comparison .lines p",
+    "wrong": "#cases tbody tr, #cases .nothing:not([hidden])",
+    "guide": "#guide h2",
+    "listen": "#table tbody tr, #table .empty:not([hidden])",
+}
 
 
 def ready(page: Any) -> None:
