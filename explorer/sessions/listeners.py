@@ -174,10 +174,12 @@ def _revealed(file: SessionFile, session: Session, listener: Listener) -> list[d
     place = {lane_id: i for i, lane_id in enumerate(listener.pairs)}
 
     def row(lane: Lane) -> dict[str, Any]:
-        known = lane.lane_id in means.index
-        everybody = {"mean": float(means.loc[lane.lane_id, "mean"]), "count": int(means.loc[lane.lane_id, "count"])}
+        everybody = None
+        if lane.lane_id in means.index:
+            mean, count = means.loc[lane.lane_id, ["mean", "count"]]
+            everybody = {"mean": float(mean), "count": int(count)}
         mine = given.get(lane.lane_id, {}).get(question)
-        return {**_named(lane), "lane": lane.token, "mine": mine, "everybody": everybody if known else None}
+        return {**_named(lane), "lane": lane.token, "mine": mine, "everybody": everybody}
 
     def first(trial: Trial) -> int:
         return min(place[lane.lane_id] for lane in trial.pairs)

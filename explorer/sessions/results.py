@@ -65,6 +65,7 @@ def results(frames: Frames, reliable: bool = False) -> dict[str, Any]:
         "main": main,
         "questions": questions,
         "listeners": len(listeners),
+        "reliable": sum(_reliable(anchors.get(i, {})) for i in listeners),
         "counted": len(kept),
         "ratings": len(ratings),
         "clips": len(set(clip.tolist())),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
 from fastapi import FastAPI
 
 from explorer.callbacks import Callbacks
@@ -18,7 +22,16 @@ def add_sessions(app: FastAPI, callbacks: Callbacks, settings: Settings) -> None
         add_closed(app)
         return
     file, hosts = SessionFile(settings.sessions), Hosts(settings.host_key)
-    app.state.session_file = file
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def closing(app: FastAPI) -> AsyncIterator[Any]:
+        """Closed in order, the file is whole by itself, without a log beside it: it can be copied."""
+        async with inner(app) as state:
+            yield state
+        file.close()
+
+    app.router.lifespan_context = closing
     add_shared(app)
     add_listeners(app, callbacks.store, file)
     add_host(app, callbacks, file, hosts)

@@ -146,7 +146,7 @@ function headOf(session) {
   if (session.state === "open") buttons.push(button("Close the ratings", () => state("closed")));
   if (session.state === "closed") buttons.push(button("Open the ratings again", () => state("open")));
   if (session.state !== "revealed") buttons.push(button("Open the reveal", async () => {
-    if (await sure("Open the reveal?", "Every listener then sees what each recording was, beside the scores. Ratings are closed for good.", "Open the reveal")) state("revealed");
+    if (await sure("Open the reveal?", "Every listener then sees what each track was, beside the scores. Ratings are closed for good.", "Open the reveal")) state("revealed");
   }, "primary"));
   const remove = button("Delete the session", async () => {
     if (await sure("Delete the session?", "All its listeners, answers and notes are removed from the file. This cannot be undone.", "Delete")) await attempt(async () => { await ask(`/host/sessions/${id}/delete`, {}); await list(); });

@@ -37,6 +37,7 @@ class Listening {
     part("note").addEventListener("input", () => { clearTimeout(this.noteTimer); this.noteTimer = setTimeout(() => this.keepNote(), NOTE_WAIT_S * 1000); });
     part("note").addEventListener("change", () => this.keepNote());
     part("again").addEventListener("click", () => this.go(this.firstOpen()));
+    part("back").addEventListener("click", () => { this.transport.pause(); this.lookForReveal(true); });
     part("look").addEventListener("click", () => this.lookForReveal(true));
     part("leave").addEventListener("click", () => part("sure").showModal());
     part("stay").addEventListener("click", () => part("sure").close());
@@ -62,7 +63,7 @@ class Listening {
     part("foot").hidden = !nickname;
     if (!nickname) {
       part("count").textContent = this.session.count;
-      part("kind").textContent = blind ? "It is a blind session: nothing says what a recording is until the host opens the reveal."
+      part("kind").textContent = blind ? "It is a blind session: nothing says what a track is until the host opens the reveal."
         : "It is an open session: titles and influence scores are shown.";
       part("welcome").hidden = state !== "open";
       if (state !== "open") say("the host has closed the ratings of this session");
@@ -126,7 +127,7 @@ class Listening {
 
   showPair() {
     const { pair } = this, { pairs } = this.session;
-    const lanes = [["clip", "Clip", pair.clip, "made by the machine"], ["pair", "Recording", pair.lane, ""]].map(([key, name, token, note]) => ({
+    const lanes = [["clip", "Clip", pair.clip, "made by the machine"], ["pair", "Track", pair.lane, ""]].map(([key, name, token, note]) => ({
       key, name, url: `${HOME}/audio/${token}`, title: key === "pair" && pair.shown ? pair.shown.title : note || "what you compare it with",
       note: "", chip: null, place: null, lufs: null, gain_db: 0, peaks: "", duration_s: pair.seconds, refused: null,
     }));
@@ -142,6 +143,8 @@ class Listening {
     this.transport.setLanes(lanes.map((lane) => ({ key: lane.key, url: lane.url, duration: lane.duration_s, gain: 1 })));
     this.transport.setPassages({ clip: [0, pair.seconds], pair: [0, pair.seconds] }, 0);
     this.transport.switchTo("clip");
+    if (this.transport.context) this.transport.lanes.forEach((lane) => this.transport.load(lane)); // else with the first play
+    part("back").hidden = this.session.state !== "revealed";
     const next = pairs[this.index + 1];
     if (next) fetch(`${HOME}/audio/${next.lane}`).catch(() => null); // into the browser's cache
     const shown = pair.shown;
@@ -214,7 +217,7 @@ class Listening {
     part("end").hidden = false;
     const { pairs, blind } = this.session, left = pairs.filter((pair) => !this.rated(pair)).length;
     part("end-title").textContent = left ? `${plural(left, "pair")} without an answer` : "Thank you: every pair has an answer";
-    part("end-text").textContent = blind ? "Your answers are kept. When the host opens the reveal, this page shows what each recording was, beside the scores."
+    part("end-text").textContent = blind ? "Your answers are kept. When the host opens the reveal, this page shows what each track was, beside the scores."
       : "Your answers are kept. The reveal shows them beside the scores.";
     part("look").textContent = blind ? "Is the reveal open?" : "Show the reveal";
     part("end-title").focus();
@@ -240,7 +243,7 @@ class Listening {
   revealed({ prompt, question, pairs }, place) {
     const labels = pairs.find((pair) => pair.scores.length)?.scores.map((score) => score.label) || [];
     const heading = (text) => element("th", { scope: "col" }, text);
-    const head = element("tr", {}, ...["Recording", "It was", `You (${question})`, "Everybody", ...labels.map((label) => `${label}: influence score`), "Hear"].map(heading));
+    const head = element("tr", {}, ...["Track", "It was", `You (${question})`, "Mean (listeners)", ...labels.map((label) => `${label}: influence score`), "Hear"].map(heading));
     const rows = pairs.map((pair) => {
       const hear = element("button", { type: "button", className: "small", ariaLabel: `Hear ${pair.title}` }, "Hear");
       hear.addEventListener("click", () => this.go(this.session.pairs.findIndex(({ lane }) => lane === pair.lane)));
@@ -294,7 +297,7 @@ class Listening {
     const { key, target } = event;
     if (key === " " && target.closest("button, [type=checkbox]")) return; // it presses that
     const actions = {
-      " ": () => this.toggle(), c: () => this.listen("clip"), r: () => this.listen("pair"), x: () => this.alternate(),
+      " ": () => this.toggle(), c: () => this.listen("clip"), t: () => this.listen("pair"), x: () => this.alternate(),
       n: () => this.go(this.index + 1), p: () => this.go(this.index - 1), Escape: () => this.passage(0, this.pair.seconds, 0),
     };
     const act = /^[1-5]$/.test(key) ? () => this.answer(key) : actions[key.length === 1 ? key.toLowerCase() : key];
@@ -327,9 +330,9 @@ class Listening {
       if (lane.failed && !view.refused) view.refuse(lane.reason);
       const whole = lane.from === 0 && lane.to === this.pair.seconds;
       view.show({ heard: key === sounding, playing: transport.playing, passage: [lane.from, lane.to], marked: !whole, buffer: lane.buffer, strip: null, loading: transport.waiting && key === transport.heard });
-      view.listen.setAttribute("aria-label", key === "clip" ? "Listen to the clip" : "Listen to the recording");
+      view.listen.setAttribute("aria-label", key === "clip" ? "Listen to the clip" : "Listen to the track");
     });
-    part("status").textContent = busy ? `Listening to the ${sounding === "clip" ? "clip" : "recording"}.` : "";
+    part("status").textContent = busy ? `Listening to the ${sounding === "clip" ? "clip" : "track"}.` : "";
     this.draw();
     if (transport.playing) this.tick();
   }

@@ -36,7 +36,7 @@ export async function resultsOf(session, reliable, choose) {
   box.addEventListener("change", () => choose(box.checked));
   card.append(
     element("p", {}, `${plural(found.ratings, "answer")} of ${plural(found.counted, "listener")} about ${plural(found.pairs, "pair")} of ${plural(found.clips, "clip")}. Intervals hold 95 % and answer for other listeners, clips and tracks; with few of them they are themselves uncertain.`),
-    element("label", { className: "line" }, box, element("span", {}, `Only listeners who passed at least half of their anchors (${found.counted} of ${found.listeners})`)));
+    element("label", { className: "line" }, box, element("span", {}, `Only listeners who passed at least half of their anchors (${found.reliable} of ${found.listeners})`)));
   const pictures = element("div", { className: "pictures" }, ...(await Promise.all(Object.keys(PICTURES).map((name) => picture(session, name, reliable)))));
   card.append(pictures);
   const rows = found.methods.flatMap((method) => method.correlation.map((item) => [method.label, item.question, `${number(item.rho)}${interval(item.low, item.high)}`, item.clips, item.pairs]));
