@@ -50,3 +50,7 @@ CLIP_SOUND = (
     "SELECT target_track_id, duration_s, audio_path, true, 'full', loudness_lufs, peak_dbfs, peaks"
     " FROM clips WHERE clip_id = ?"
 )
+LISTENABLE = (
+    "SELECT track_id, is_decoy, planted, work_id, if(audition = 'excerpt', least(duration_s, ?), duration_s) AS heard_s"
+    " FROM tracks WHERE audition <> 'none' AND audio_path IS NOT NULL ORDER BY track_id"
+)

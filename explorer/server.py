@@ -20,6 +20,7 @@ from explorer import media
 from explorer.app import PAGE_CSS, build_app, theme
 from explorer.callbacks import Callbacks
 from explorer.guard import Guard, read_body
+from explorer.sessions.serve import add_sessions
 from explorer.settings import Settings
 from explorer.store import Store
 
@@ -70,7 +71,9 @@ def create_server(settings: Settings) -> Guard:
     app.add_middleware(NoFiles)
     media.add_sounds(app, store)
     media.add_static(app)
-    blocks = build_app(Callbacks(store), can_sign_out=settings.password is not None)
+    callbacks = Callbacks(store)
+    add_sessions(app, callbacks, settings)
+    blocks = build_app(callbacks, can_sign_out=settings.password is not None)
     blocks.has_launched = True  # else Gradio skips its check of file paths: it makes it for launch() only
     gr.mount_gradio_app(
         app,

@@ -103,12 +103,16 @@ class Settings:
     password: Password | None = None  # asked for before anything is shown; None: nothing is asked
     threads: int = 2  # DuckDB worker threads
     memory_limit: str = "1GB"  # DuckDB memory, in its own notation
+    sessions: Path | None = None  # SQLite file of listening sessions, made where none is; None: no sessions
+    host_key: Password | None = None  # opens the host's page; sessions need one
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65535:
             raise SettingsError(f"port must lie between 1 and 65535, got {self.port}")
         if self.threads < 1:
             raise SettingsError(f"threads must be at least 1, got {self.threads}")
+        if (self.sessions is None) != (self.host_key is None):
+            raise SettingsError("listening sessions need both: --sessions PATH and a host's key")
         if self.password is None and not self.allow_remote and not is_loopback(self.host):
             raise SettingsError(
                 f"host {self.host} can be reached by other machines: set a password "

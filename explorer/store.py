@@ -199,6 +199,13 @@ class Store(Research):
         """Ids of the planted cases, int32; they stay outside the statistics of decoys."""
         return self._columns("SELECT track_id FROM tracks WHERE planted IS NOT NULL")["track_id"]
 
+    def listenable(self, excerpt_s: float) -> pd.DataFrame:
+        """Tracks that may be heard and have audio, by id: track_id, is_decoy, planted, work_id, heard_s.
+
+        `excerpt_s`: how much is heard of a track whose `audition` is 'excerpt'.
+        """
+        return self._con.cursor().execute(queries.LISTENABLE, (excerpt_s,)).df()
+
     def scores(self, method_id: int, clip_id: int) -> pd.DataFrame:
         """Every track of one clip, by `rank`: track_id, is_decoy, score, std_error, score_norm, std_error_norm,
         q_value, above_noise, rank, train_rank (nullable Int64, empty for decoys).
