@@ -12,10 +12,12 @@ import orjson
 
 from explorer.callbacks import Callbacks
 from explorer.components.curve import ScoreCurve
+from explorer.components.holders import Holders
 from explorer.components.overview import ClipOverview
 from explorer.components.player import Player
 from explorer.components.table import TrackTable
 from explorer.components.text import Text, ThemeSwitch, ViewLink
+from explorer.holders_page import HoldersPage
 from explorer.page import CAVEAT, Page, clip_label
 from explorer.ranking import NORMALISED, RAW
 from explorer.view import TABS, BadEventError, View
@@ -59,6 +61,7 @@ def theme() -> gr.themes.Base:
 def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
     """The page over one store; with a password it offers to sign out."""
     page, info = Page(callbacks), callbacks.store.info
+    holders_page = HoldersPage(callbacks)
     with gr.Blocks(title="Whence", fill_width=True, analytics_enabled=False) as blocks:
         with gr.Row(elem_id="top"):
             gr.Markdown("# Whence\nWhose music is in this generated clip?", elem_id="name")
@@ -109,6 +112,9 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
                     about = Text(elem_id="findings")
             with gr.Tab("All clips", id="clips"), gr.Column(elem_classes="card"):
                 gallery = ClipOverview(elem_id="overview")
+            with gr.Tab("Rights holders", id="holders"), gr.Column(elem_classes="card"):
+                gr.Markdown("## What of ours, and how sure?")
+                holders = Holders(elem_id="holders")
             with gr.Tab("How to read this", id="guide"), gr.Row(elem_id="guide"):
                 for text in (GUIDE, GLOSSARY):
                     with gr.Column(elem_classes="card"):
@@ -128,6 +134,7 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
             table: page.table,
             gallery: page.overview,
             about: page.about,
+            holders: lambda view: holders_page.value(view) if view.tab == "holders" else None,
         }
         everything = list(render)
         ranked = [link, order, verdict, player, summary, curve, table]
@@ -163,13 +170,13 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
         def load(request: gr.Request) -> list[Any]:
             return show(callbacks.view_of(dict(request.query_params)), everything)
 
-        def on_tab(query: Any, event: gr.SelectData) -> str:
+        def on_tab(query: Any, event: gr.SelectData) -> list[Any]:
             tab = TABS[event.index] if event.index in range(len(TABS)) else TABS[0]
-            return _checked(callbacks, query, callbacks.choose_tab, tab).query()
+            return show(_checked(callbacks, query, callbacks.choose_tab, tab), [link, holders])
 
         blocks.load(load, None, everything, **options)
         on_event(link.visit, callbacks.visit, everything)
-        tabs.select(on_tab, [link], [link], **options)
+        tabs.select(on_tab, [link], [link, holders], **options)
         on(clip.input, callbacks.choose_clip, clip, [*ranked, gallery])
         on(method.input, callbacks.choose_method, method, everything)
         on(order.input, callbacks.choose_order, order, ranked)
@@ -179,6 +186,9 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
         on_event(curve.pick, callbacks.choose_place, [link, player])
         on_event(table.choose, callbacks.choose_track, [link, player, curve])
         on_event(table.ask, callbacks.ask, [link, table])
+        on_event(holders.ask, callbacks.ask_holders, [link, holders])
+        on_event(holders.switch, callbacks.switch_method, everything)
+        on_event(holders.hear, callbacks.hear_pair, everything)
     blocks.queue()
     return blocks
 

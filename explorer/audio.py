@@ -16,7 +16,7 @@ import soundfile
 from starlette.responses import FileResponse, Response
 
 from explorer.errors import UnknownIdError
-from explorer.records import Sound
+from explorer.records import Sound, Track
 from explorer.spectrogram import picture
 from explorer.store import Store
 
@@ -43,8 +43,8 @@ class Audio:
     excerpt: bool  # serve the first EXCERPT_S seconds only
 
 
-def heard_s(sound: Sound) -> float:
-    """Seconds of this sound that a listener gets."""
+def heard_s(sound: Sound | Track) -> float:
+    """Seconds of this sound that a listener gets, where it may be heard."""
     return min(sound.duration_s, EXCERPT_S) if sound.audition == "excerpt" else sound.duration_s
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
+from explorer.holder_query import HolderQuery
 from explorer.ranking import NORMALISED, RAW, Span
 from explorer.records import Method
 from explorer.store import MAX_ID
@@ -17,7 +18,7 @@ LANES = 4  # strongest tracks that the player holds unasked
 MOST_LANES = 8
 NO_LANES = "none"
 STARTS = ("clock", "moment")
-TABS = ("listen", "clips", "guide")
+TABS = ("listen", "clips", "holders", "guide")
 _LOOP = re.compile(r"(?:(\d{1,10}):)?(\d{1,6}(?:\.\d{1,3})?)-(\d{1,6}(?:\.\d{1,3})?)", re.ASCII)
 
 
@@ -45,6 +46,7 @@ class View:
     start: str = STARTS[0]  # where tracks start: on the clip's clock, or at their most influential moment
     loop: Loop | None = None
     asked: Query = field(default_factory=Query)  # of the table
+    holders: HolderQuery = field(default_factory=HolderQuery)  # of the page of rights holders
     tab: str = "listen"
     unknown: str | None = field(default=None, compare=False)  # what an address named and this store has not
 
@@ -69,6 +71,7 @@ class View:
         parts.update({key: value for key, value in table.items() if value})
         flags = {"above": self.asked.above, "decoys": self.asked.decoys, "down": self.asked.descending}
         parts.update({key: 1 for key, value in flags.items() if value})
+        parts.update(self.holders.parts())
         if self.tab != "listen":
             parts["view"] = self.tab
         return urlencode(parts, safe=":,")
