@@ -157,8 +157,13 @@ class Catalogue:
     ) -> list[tuple[int, int]]:
         """(clip, track) in which a group's track comes up, above noise first, then by place. `count` None: any place."""
         up = "true" if count is None else _UP[count]
+        return self._pairs_where(up, method_id, grouping, name, limit, offset)
+
+    def _pairs_where(
+        self, where: str, method_id: int, grouping: str, name: str, limit: int, offset: int
+    ) -> list[tuple[int, int]]:
         return self._rows(
-            f"WITH {_PARTIES} SELECT s.clip_id, s.track_id FROM scores s WHERE s.method_id = ? AND {up}"
+            f"WITH {_PARTIES} SELECT s.clip_id, s.track_id FROM scores s WHERE s.method_id = ? AND {where}"
             f" AND s.train_rank IS NOT NULL AND s.clip_id IN ({_CLIPS}) AND s.track_id IN ({_MEMBERS})"
             " ORDER BY s.above_noise DESC, s.train_rank, s.clip_id, s.track_id LIMIT ? OFFSET ?",
             *(method_id, name, grouping, grouping, limit, offset),
@@ -176,32 +181,57 @@ class Catalogue:
         clips, tracks = zip(*pairs, strict=True)
         rows = self._con.cursor().execute(
             """
-            WITH asked AS (SELECT unnest(?::INTEGER[]) AS clip_id, unnest(?::INTEGER[]) AS track_id),
-            held AS (SELECT * FROM scores WHERE method_id = ? AND list_contains(?::INTEGER[], clip_id)
-                AND list_contains(?::INTEGER[], track_id))
+            WITH asked AS (SELECT unnest(?::INTEGER[]) AS clip_id, unnest(?::INTEGER[]) AS track_id)
             SELECT clip_id, track_id, h.train_rank AS place, h.score, h.std_error, h.score_norm, h.std_error_norm,
                 h.q_value, h.above_noise, w.window_s, w.influence AS windows, m.rate_hz, m.influence AS moments
-            FROM asked JOIN held h USING (clip_id, track_id)
-            LEFT JOIN (SELECT * FROM clip_moments WHERE method_id = ? AND list_contains(?::INTEGER[], clip_id)
-                AND list_contains(?::INTEGER[], track_id)) w USING (clip_id, track_id)
-            LEFT JOIN (SELECT * FROM moments WHERE method_id = ? AND list_contains(?::INTEGER[], clip_id)
-                AND list_contains(?::INTEGER[], track_id)) m USING (clip_id, track_id)
+            FROM asked JOIN scores h USING (clip_id, track_id)
+            LEFT JOIN clip_moments w USING (method_id, clip_id, track_id)
+            LEFT JOIN moments m USING (method_id, clip_id, track_id)
+            WHERE h.method_id = ?
             """,
-            [
-                *(list(clips), list(tracks)),
-                *(part for _ in range(3) for part in (method_id, sorted(set(clips)), sorted(set(tracks)))),
-            ],
+            [list(clips), list(tracks), method_id],
         )
         names = [column[0] for column in rows.description]
         found = {(row[0], row[1]): dict(zip(names, row, strict=True)) for row in rows.fetchall()}
         return [found[pair] for pair in pairs if pair in found]
+
+    def report_pairs(self, method_id: int, grouping: str, name: str, limit: int) -> list[tuple[int, int]]:
+        """(clip, track) in which a group's track is among the first 100 or above noise; where none is, the best ones."""
+        wide = f"({_UP['100']} OR {_UP['above']})"
+        found = self._pairs_where(wide, method_id, grouping, name, limit, 0)
+        return found or self._pairs_where("true", method_id, grouping, name, min(limit, 25), 0)
+
+    def clip_pairs(self, method_id: int, clip_id: int, limit: int) -> list[tuple[int, int]]:
+        """(clip, track) of one clip by rank, decoys too."""
+        sql = "SELECT clip_id, track_id FROM scores WHERE method_id = ? AND clip_id = ? ORDER BY rank LIMIT ?"
+        return self._rows(sql, method_id, clip_id, limit)
+
+    def papers(self, track_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """By track: work_id, isrc, iswc, licence_evidence, audio_sha256."""
+        names = ("work_id", "isrc", "iswc", "licence_evidence", "audio_sha256")
+        sql = f"SELECT track_id, {', '.join(names)} FROM tracks WHERE track_id IN (SELECT unnest(?::INTEGER[]))"
+        return {row[0]: dict(zip(names, row[1:], strict=True)) for row in self._rows(sql, list(track_ids))}
+
+    def settings(self, method_id: int) -> dict[str, Any]:
+        """How the scores were made: settings (JSON text), versions (JSON text), config (its text), cost_s."""
+        rows = self._rows(
+            "SELECT settings_json, versions_json, config_toml, cost_s FROM methods JOIN runs USING (run_id)"
+            " WHERE method_id = ?",
+            method_id,
+        )
+        return dict(zip(("settings", "versions", "config", "cost_s"), rows[0], strict=True))
+
+    def clip_hash(self, clip_id: int) -> str | None:
+        """SHA-256 of the clip's audio, where it is known."""
+        rows = self._rows("SELECT audio_sha256 FROM clips WHERE clip_id = ?", clip_id)
+        return rows[0][0] if rows else None
 
     def parties(self, track_ids: Sequence[int]) -> dict[int, list[tuple[str, str]]]:
         """By track: everybody who holds rights in it or made it, as (name, role)."""
         found: dict[int, list[tuple[str, str]]] = {i: [] for i in track_ids}
         for track_id, name, role in self._rows(
             f"WITH {_PARTIES} SELECT track_id, name, role FROM parties WHERE role <> '{COLLECTION}'"
-            " AND list_contains(?::INTEGER[], track_id) ORDER BY track_id, role, name",
+            " AND track_id IN (SELECT unnest(?::INTEGER[])) ORDER BY track_id, role, name",
             list(track_ids),
         ):
             found[track_id].append((name, role))
@@ -211,7 +241,7 @@ class Catalogue:
         """By track: how many training tracks are of its work, itself included."""
         rows = self._rows(
             "SELECT t.track_id, count(*) FROM tracks t JOIN tracks o ON o.work_id = t.work_id AND NOT o.is_decoy"
-            " WHERE list_contains(?::INTEGER[], t.track_id) GROUP BY t.track_id",
+            " WHERE t.track_id IN (SELECT unnest(?::INTEGER[])) GROUP BY t.track_id",
             list(track_ids),
         )
         return dict(rows)
@@ -231,8 +261,8 @@ class Catalogue:
         self, limit: int, grouping: str | None = None, name: str | None = None, clip_id: int | None = None
     ) -> Copying:
         """Of a group, of a clip, or of all; at most `limit` passages. Pairs that were compared have aspects too."""
-        where, args = ["clip_id IN (" + _CLIPS + ")" if clip_id is None else "clip_id = ?"], []
-        args += [] if clip_id is None else [clip_id]
+        where = [f"clip_id IN ({_CLIPS})" if clip_id is None else "clip_id = ?"]
+        args: list[Any] = [] if clip_id is None else [clip_id]
         where.append("track_id IN (SELECT track_id FROM tracks WHERE NOT is_decoy)")
         if name is not None:
             where.append(f"track_id IN ({_MEMBERS})")

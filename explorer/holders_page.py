@@ -114,7 +114,9 @@ class HoldersPage:
             "total": up if up else len(pairs),
             "offset": offset,
             "limit": ROWS_SHOWN,
-            "downloads": downloads("holder", {"by": grouping, "of": name, "method": view.method.name}),
+            "downloads": downloads(
+                "holder", {"by": grouping, "of": name, "method": view.method.name, "up": query.count}
+            ),
         }
 
     def pair_row(self, view: View, pair: Pair) -> dict[str, Any]:
@@ -149,8 +151,7 @@ class HoldersPage:
         copying = self.catalogue.copying(PASSAGES_SHOWN, by, name)
         clips = self.callbacks.clip_by_id
         generated = [s for s in self.callbacks.summaries[method_id].values() if clips[s.clip_id].kind != "track"]
-        ids = None if name is None else self.catalogue.members(grouping, name)
-        out, command = questions.taken_out(ids, self.store.path.name)
+        out, command = questions.taken_out(by, name, self.store.path.name)
         above = None if row is None else int(groups.above[row])
         sure = questions.sure(generated, self.catalogue.controls(method_id), self.catalogue.retrained(), above)
         tracks = self.store.tracks([one.track_id for one in copying.passages])
@@ -172,7 +173,7 @@ class HoldersPage:
 
 def row_of(groups: Groups, name: str | None) -> int | None:
     """Where a group stands; None where there is none of this name."""
-    found = np.flatnonzero(groups.name == name) if name is not None else []
+    found = np.flatnonzero(groups.name == name)
     return int(found[0]) if len(found) else None
 
 

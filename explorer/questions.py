@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from explorer.audio import EXCERPT_S
@@ -21,7 +22,6 @@ WHY_SORTED = (
     "Sorted by the lower end of the lift’s 95 % interval, not by a raw sum: a sum grows with the size of a catalogue, and "
     "lift alone is won by tiny catalogues that were lucky once."
 )
-IDS_SHOWN = 6  # of a catalogue, in the command that takes it out
 
 
 def counted(number: int, noun: str) -> str:
@@ -169,13 +169,11 @@ def played(heard: Heard) -> list[str]:
     ]
 
 
-def taken_out(ids: Sequence[int] | None, store_name: str) -> tuple[list[str], str]:
-    """Sentences, and the command. `ids`: of the group's tracks, None where no group was chosen."""
-    shown = "TRACK …" if ids is None else " ".join(map(str, ids[:IDS_SHOWN]))
-    if ids is not None and len(ids) > IDS_SHOWN:
-        shown = "--from REPORT.csv"
+def taken_out(grouping: str | None, name: str | None, store_name: str) -> tuple[list[str], str]:
+    """Sentences, and the command, for a shell. `name` None: no group was chosen."""
+    what = "TRACK …" if name is None or grouping is None else f"--by {shlex.quote(grouping)} --of {shlex.quote(name)}"
     lines = [
         "This drops rows and, with --audio, sound files in a new version of the store.",
         "The model still contains the music: only training again without it takes it out.",
     ]
-    return lines, f"python -m precompute remove {shown} --store {store_name} --audio"
+    return lines, f"python -m precompute remove {what} --store {shlex.quote(store_name)} --audio"
