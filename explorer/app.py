@@ -16,8 +16,8 @@ from explorer.components.holders import Holders
 from explorer.components.overview import ClipOverview
 from explorer.components.player import Player
 from explorer.components.table import TrackTable
-from explorer.components.text import Text, ThemeSwitch, ViewLink
-from explorer.holders_page import HoldersPage
+from explorer.components.text import Downloads, Text, ThemeSwitch, ViewLink
+from explorer.holders_page import HoldersPage, downloads
 from explorer.page import CAVEAT, Page, clip_label
 from explorer.ranking import NORMALISED, RAW
 from explorer.view import TABS, BadEventError, View
@@ -108,6 +108,7 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
                     gr.Markdown("## Tracks")
                     table = TrackTable(elem_id="table")
                     Text([CAVEAT], elem_id="caveat")
+                    report = Downloads(elem_id="report")
                 with gr.Accordion("What this run found about itself", open=False, elem_id="about"):
                     about = Text(elem_id="findings")
             with gr.Tab("All clips", id="clips"), gr.Column(elem_classes="card"):
@@ -134,6 +135,7 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
             table: page.table,
             gallery: page.overview,
             about: page.about,
+            report: lambda view: downloads("clip", {"clip": view.clip_id, "method": view.method.name}),
             holders: lambda view: holders_page.value(view) if view.tab == "holders" else None,
         }
         everything = list(render)
@@ -177,7 +179,7 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
         blocks.load(load, None, everything, **options)
         on_event(link.visit, callbacks.visit, everything)
         tabs.select(on_tab, [link], [link, holders], **options)
-        on(clip.input, callbacks.choose_clip, clip, [*ranked, gallery])
+        on(clip.input, callbacks.choose_clip, clip, [*ranked, gallery, report])
         on(method.input, callbacks.choose_method, method, everything)
         on(order.input, callbacks.choose_order, order, ranked)
         on_event(gallery.open, callbacks.open_clip, everything)

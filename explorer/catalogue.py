@@ -1,8 +1,8 @@
 """Questions to the store about groups of tracks: who holds them, where they come up, what is copied, what may be heard.
 
-A grouping is 'collection', a role of the table `holders` ('composer', 'label', ...) or ANY_ROLE. Clips are the generated
-ones and users', never controls; tracks are training tracks, never decoys. What a whole method or grouping needs is read
-once and kept: about 8 MB a method and 10 MB a grouping at 115,000 tracks.
+A grouping is 'collection', a role of the table `holders` ('composer', 'label', ...) or ANY_ROLE. Clips are the
+generated ones and users', never controls; tracks are training tracks, never decoys. What a whole method or grouping
+needs is read once and kept: about 8 MB a method and 10 MB a grouping at 115,000 tracks.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ CLOSE = 0.05  # a passage counts as close where at most this part of the decoys 
 _PARTIES = f"""
 parties AS (
     SELECT track_id, left(holder, {NAME_CHARS}) AS name, role FROM holders WHERE role <> '{COLLECTION}'
-    UNION SELECT track_id, left(composer, {NAME_CHARS}), 'composer' FROM tracks WHERE NOT (SELECT count(*) > 0 FROM holders)
-    UNION SELECT track_id, left(rights_holder, {NAME_CHARS}), 'rights holder' FROM tracks
-        WHERE NOT (SELECT count(*) > 0 FROM holders)
-    UNION SELECT track_id, left(collection, {NAME_CHARS}), '{COLLECTION}' FROM tracks
+    UNION ALL SELECT track_id, left(composer, {NAME_CHARS}), 'composer' FROM tracks WHERE NOT EXISTS (FROM holders)
+    UNION ALL SELECT track_id, left(rights_holder, {NAME_CHARS}), 'rights holder' FROM tracks
+        WHERE NOT EXISTS (FROM holders)
+    UNION ALL SELECT track_id, left(collection, {NAME_CHARS}), '{COLLECTION}' FROM tracks
 )
 """
 _OF = "name = ? AND (role = ? OR (? = 'any role' AND role <> 'collection'))"
@@ -86,7 +86,7 @@ class Catalogue:
         return self._con.cursor().execute(sql, args).fetchnumpy()
 
     def _groupings(self) -> dict[str, tuple[int, float]]:
-        """Grouping -> (how many groups, the largest one's part of the training tracks), roles by name, then the rest."""
+        """Grouping -> (how many groups, the largest one's part of the training tracks); roles by name first."""
         rows = self._rows(
             f"WITH {_PARTIES}, sized AS (SELECT role, name, count(*) AS size FROM parties JOIN tracks USING (track_id)"
             " WHERE NOT is_decoy GROUP BY role, name)"
@@ -123,7 +123,7 @@ class Catalogue:
         return np.asarray(names, dtype=object), group, track
 
     def _read_up(self, method_id: int) -> dict[str, np.ndarray]:
-        """By training track: for how many clips it is among the first 10, 100, above noise; its best place, 0 = none."""
+        """By training track: for how many clips it is among the first 10, 100, above noise; its best place."""
         counts = ", ".join(f'count(*) FILTER ({up}) AS "{count}"' for count, up in _UP.items())
         found = self._columns(
             f"SELECT s.track_id, min(s.train_rank) AS best, {counts} FROM scores s WHERE s.method_id = ?"
@@ -143,6 +143,10 @@ class Catalogue:
         up = self._up(method_id)
         return grouped(names, group, track, self._track_columns()["work"], up[count], up["above"], up["best"])
 
+    def count_training(self) -> int:
+        """How many training tracks the store has."""
+        return self._rows("SELECT count(*) FROM tracks WHERE NOT is_decoy")[0][0]
+
     def clips(self) -> int:
         """How many clips are looked at."""
         return self._rows(f"SELECT count(*) FROM ({_CLIPS})")[0][0]
@@ -155,7 +159,7 @@ class Catalogue:
     def pairs(
         self, method_id: int, grouping: str, name: str, count: str | None, limit: int, offset: int = 0
     ) -> list[tuple[int, int]]:
-        """(clip, track) in which a group's track comes up, above noise first, then by place. `count` None: any place."""
+        """(clip, track) in which a group's track comes up: above noise, then by place. `count` None: any."""
         up = "true" if count is None else _UP[count]
         return self._pairs_where(up, method_id, grouping, name, limit, offset)
 
@@ -196,7 +200,7 @@ class Catalogue:
         return [found[pair] for pair in pairs if pair in found]
 
     def report_pairs(self, method_id: int, grouping: str, name: str, limit: int) -> list[tuple[int, int]]:
-        """(clip, track) in which a group's track is among the first 100 or above noise; where none is, the best ones."""
+        """(clip, track) in which a track is among the first 100 or above noise; where none is, the best."""
         wide = f"({_UP['100']} OR {_UP['above']})"
         found = self._pairs_where(wide, method_id, grouping, name, limit, 0)
         return found or self._pairs_where("true", method_id, grouping, name, min(limit, 25), 0)
@@ -276,8 +280,8 @@ class Catalogue:
             *(args * 3),
         )[0]
         rows = self._rows(
-            f"WITH {_PARTIES} SELECT clip_id, track_id, clip_start_s, clip_end_s, track_start_s, track_end_s, semitones,"
-            f" similarity, p_value FROM passages WHERE {wanted} AND p_value <= {CLOSE}"
+            f"WITH {_PARTIES} SELECT clip_id, track_id, clip_start_s, clip_end_s, track_start_s, track_end_s,"
+            f" semitones, similarity, p_value FROM passages WHERE {wanted} AND p_value <= {CLOSE}"
             " ORDER BY p_value, similarity DESC, clip_id, track_id, passage LIMIT ?",
             *args,
             limit,

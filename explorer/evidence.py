@@ -6,20 +6,16 @@ for, and what it cannot tell. Sound goes in as `audition` allows. Scores: higher
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from explorer import __version__, audio, questions, sentences
+from explorer import audio, questions, sentences
 from explorer.callbacks import Callbacks
 from explorer.catalogue import Copying
+from explorer.evidence_origin import hashes, settings
 from explorer.evidence_svg import Band, intervals, moments, spread
 from explorer.holders import Groups
 from explorer.holders_page import default_grouping, row_of
@@ -117,8 +113,8 @@ def of_clip(callbacks: Callbacks, clip_id: int, method: str | None = None) -> Ev
             "How the score is spread",
             spread(ranking),
             "Normalised influence score by place (log axis), training tracks (line; dots are above noise) and decoys "
-            "(dashed), which stand where they would if there were as many of them as tracks. Where the two run together, "
-            "training made no difference.",
+            "(dashed), which stand where they would if there were as many of them as tracks. Where the two run "
+            "together, training made no difference.",
         ),
     )
     evidence = Evidence(
@@ -174,8 +170,8 @@ def of_holder(
         pairs=tuple(rows[:SHOWN_ABOVE]),
         decoys=(),
         table_note=_note(min(len(rows), SHOWN_ABOVE), len(rows), "pairs of clip and track", len(rows))
-        + " A pair is listed where the track is among the first 100 of the clip or above noise; where none is, the best "
-        "placed are.",
+        + " A pair is listed where the track is among the first 100 of the clip or above noise; where none is, the "
+        "best placed are.",
         copied=tuple(questions.copied(copying, catalogue.looked_for_copies())),
         passages=(),
         sure=tuple(_sure(callbacks, method_id, int(groups.above[row]))),
@@ -247,7 +243,7 @@ def _lift_chart(groups: Groups, row: int, count: str) -> Chart:
     return Chart(
         "Lift over chance, beside others",
         intervals(bands),
-        f"{rank}. {questions.WHY_SORTED} {questions.method_of_lift(groups, count)} {questions.by_luck(groups)}",
+        f"{rank}. {questions.WHY_SORTED} {questions.method_of_lift(groups, count)} {questions.stands_out(groups)}",
     )
 
 
@@ -299,8 +295,8 @@ def _finished(callbacks: Callbacks, view: View, evidence: Evidence, copying: Cop
         passages=tuple(passages),
         excerpts=tuple(excerpts),
         charts=(*evidence.charts, *strips),
-        settings=_settings(callbacks, view),
-        hashes=_hashes(callbacks, clips, heard, papers),
+        settings=settings(callbacks.store, view.method.method_id),
+        hashes=hashes(callbacks.store, clips, [pair.track.track_id for pair in heard], papers),
         papers=papers,
     )
 
@@ -339,65 +335,3 @@ def _strips(callbacks: Callbacks, view: View, heard: Sequence[Pair]) -> list[Cha
                 )
             )
     return charts
-
-
-def _settings(callbacks: Callbacks, view: View) -> tuple[tuple[str, str], ...]:
-    store = callbacks.store
-    run, kept = store.run(), store.catalogue.settings(view.method.method_id)
-    config = hashlib.sha256(kept["config"].encode()).hexdigest() if kept["config"] else "not kept"
-    rows = [
-        ("Scores made", f"{run.started_at:%Y-%m-%d %H:%M} UTC on {run.device}, {run.duration_s:,.0f} s in all"),
-        ("Method’s settings", _plain_json(kept["settings"])),
-        ("Packages", _plain_json(kept["versions"])),
-        ("Code", run.commit_hash or "not known"),
-        ("Configuration, SHA-256", config),
-        ("Above noise", "q-value ≤ 0.10 and normalised score above two of its standard errors"),
-        ("Store format", str(store.info.version)),
-        ("Report by", f"Whence {__version__}"),
-    ]
-    if store.info.note:
-        rows.insert(0, ("Note of the store", store.info.note))
-    return tuple(rows)
-
-
-def _plain_json(text: str) -> str:
-    """'{"a": {"b": 1}}' as 'a.b = 1; ...'; text that is no JSON object as it is."""
-    try:
-        parsed = json.loads(text)
-    except ValueError:
-        return text
-    if not isinstance(parsed, dict):
-        return text
-
-    def flat(prefix: str, value: Any) -> list[str]:
-        if isinstance(value, dict):
-            return [part for key, inner in value.items() for part in flat(f"{prefix}{key}.", inner)]
-        return [f"{prefix.rstrip('.')} = {value}"]
-
-    return "; ".join(flat("", parsed)) or "none"
-
-
-def _hashes(
-    callbacks: Callbacks, clips: Sequence[int], heard: Sequence[Pair], papers: dict[int, dict[str, Any]]
-) -> tuple[tuple[str, str], ...]:
-    store = callbacks.store
-    path = store.path
-    rows = [
-        ("Model weights", store.run().model_sha256),
-        (f"Store {path.name}", file_sha256(path, path.stat().st_mtime_ns)),
-    ]
-    rows += [(f"Sound of clip {i}", digest) for i in clips if (digest := store.catalogue.clip_hash(i))]
-    for track_id in dict.fromkeys(pair.track.track_id for pair in heard):
-        if digest := papers[track_id]["audio_sha256"]:
-            rows.append((f"Sound of track {track_id}", digest))
-    return tuple(rows)
-
-
-@lru_cache(4)
-def file_sha256(path: Path, mtime_ns: int) -> str:
-    """Of a file's content; `mtime_ns` keeps a replaced file from answering with its old hash. 4 GB take some 10 s."""
-    digest = hashlib.sha256()
-    with path.open("rb") as source:
-        while block := source.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

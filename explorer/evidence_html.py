@@ -1,7 +1,7 @@
 """An evidence report as one HTML file: no script, nothing fetched, sound and pictures inside, made to be printed too.
 
-Every text of the store passes `html.escape`. The file's own policy forbids scripts and every request, so that not even a
-text that slipped through could act or call.
+Every text of the store passes `html.escape`. The file's own policy forbids scripts and every request, so that not even
+a text that slipped through could act or call.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ POLICY = (
 STYLE = (Path(__file__).parent / "evidence.css").read_text(encoding="utf-8")
 CELL_CHARS = 300
 _COLUMNS = ("place", "track, who holds it, licence", "normalised ± error", "q", "where", "above noise?")
-_WIDTHS = {"clip": (7, 45, 14, 7, 15, 12), "holder": (17, 7, 33, 12, 6, 14, 11)}  # percent of a table, a column each
+_WIDTHS = {"clip": (7, 43, 13, 7, 15, 15), "holder": (16, 7, 31, 12, 6, 13, 15)}  # percent of a table, a column each
 
 
 def render(evidence: Evidence, beside: Sequence[str] = ()) -> str:
@@ -61,13 +61,15 @@ def render(evidence: Evidence, beside: Sequence[str] = ()) -> str:
         _section("Take it out", _paragraphs(lines) + f"<pre>{_escaped(command)}</pre>"),
         _section("How it was made", _pairs_list(evidence.settings)),
         _section("Hashes (SHA-256)", _pairs_list(evidence.hashes, "hashes")),
-        f"<footer>Made on {evidence.made_at:%Y-%m-%d %H:%M} UTC. Scores are influence scores: higher means stronger, within "
+        f"<footer>Made on {evidence.made_at:%Y-%m-%d %H:%M} UTC. Scores are influence scores: higher means stronger, "
+        f"within "
         "one clip. They are no measure of anything owed.</footer>",
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="referrer" content="no-referrer">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="referrer" content="no-referrer">\n'
         f"<title>{_escaped(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(parts)
         + "\n</main>\n</body>\n</html>\n"
@@ -124,7 +126,8 @@ def _table(evidence: Evidence, pairs: Sequence[Pair]) -> str:
     widths = "".join(f'<col style="width: {percent}%">' for percent in _WIDTHS[evidence.kind])
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
     rows = "".join(_row(evidence, pair) for pair in pairs)
-    return f'<div class="wide"><table><colgroup>{widths}</colgroup><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    inner = f"<colgroup>{widths}</colgroup><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
+    return f'<div class="wide"><table>{inner}</table></div>'
 
 
 def _row(evidence: Evidence, pair: Pair) -> str:

@@ -1,4 +1,4 @@
-"""What the page of rights holders is asked for: part of a view, so of the address. Whatever a browser sends is checked."""
+"""What the page of rights holders is asked for: part of a view, so of the address. A browser is not believed here."""
 
 from __future__ import annotations
 

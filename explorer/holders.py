@@ -4,16 +4,17 @@ A *group* is all training tracks of one composer, holder, collection, label ... 
 holds one of its first places (or is above noise); clips are the generated ones and users', never controls. Lift: how
 many times as often a group's tracks come up as so many training tracks drawn at random would; 1 = chance.
 
-Why lift, and why sorted by its lower end. A raw sum of scores or places grows with the size of a catalogue, and lift
-alone is won by the smallest ones, to whom one lucky place is many times their due. So groups are sorted by the lower end
-of an interval, as is done for reports of side effects (DuMouchel 1999), where the same trap lies.
+Why lift, and why sorted by a lower end. A raw sum of scores or places grows with the size of a catalogue, and lift
+alone is won by the smallest ones, to whom one lucky place is many times their due. So groups are sorted by the lower
+end of an interval, as is done for reports of side effects (DuMouchel 1999), where the same trap lies; and because some
+of many groups are lucky, by that of the interval that holds for all G groups at once (Bonferroni: tails of 2.5 % / G).
 
-The interval: hits are counts of rare events, so an exact Poisson interval (Garwood 1936) of hits, over the expectation.
-Hits clump, though: renderings of one work come up together, and some tracks come up for many clips. Pearson's dispersion
-of hits over works (McCullagh & Nelder 1989, 4.5), at least 1, says by how much; hits and expectation are both divided by
-it, so that the interval is as wide as if only so many independent hits had been seen. Permuting works among groups has
-the same mean and variance. Ignored: that no group can hold more places than there are, which matters to large groups
-alone and makes their interval too wide rather than too narrow.
+The interval: hits are counts of rare events, so an exact Poisson interval (Garwood 1936) of hits, over what is
+expected. Hits clump, though: renderings of one work come up together, and some tracks come up for many clips.
+Pearson's dispersion of hits over works (McCullagh & Nelder 1989, 4.5), at least 1, says by how much; hits and
+expectation are both divided by it, so that the interval is as wide as if only so many independent hits had been seen.
+Permuting works among groups has the same mean and variance. Ignored: that no group can hold more places than there
+are, which matters to large groups alone and makes their interval too wide rather than too narrow.
 """
 
 from __future__ import annotations
@@ -32,15 +33,17 @@ NAME_CHARS = 200  # of a group's name: longer ones that begin alike are one grou
 
 @dataclass(frozen=True)
 class Groups:
-    """Arrays [G] over the groups of one grouping, by lower end of the lift, highest first."""
+    """Arrays [G] over the groups of one grouping, by `sure_low`, highest first."""
 
     name: np.ndarray  # str
     tracks: np.ndarray  # int: training tracks
     works: np.ndarray  # int: distinct works among them
     hits: np.ndarray  # int: pairs of track and clip in which one comes up
     expected: np.ndarray  # float: hits of so many tracks drawn at random
-    low: np.ndarray  # float: lift's interval
+    low: np.ndarray  # float: lift's interval, of this group alone
     high: np.ndarray
+    sure_low: np.ndarray  # float: the interval that holds for all G groups at once
+    sure_high: np.ndarray
     above: np.ndarray  # int: pairs that are above noise
     best: np.ndarray  # int: the best place of any of its tracks for any clip; 0 where none was scored
     dispersion: float  # by how much hits clump; 1 = not at all
@@ -127,12 +130,11 @@ def grouped(
     found = np.bincount(group, hits[track], minlength=count).astype(int)
     expected = tracks * (hits.mean() if len(hits) else 0.0)
     clumps = dispersion(hits, work)
-    intervals = np.array([poisson_interval(float(value)) for value in found / clumps]).reshape(count, 2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = np.where(expected[:, None] > 0, intervals * clumps / expected[:, None], [0.0, np.inf]).T
+    low, high = _lifts(found, expected, clumps, LEVEL)
+    sure_low, sure_high = _lifts(found, expected, clumps, 1 - (1 - LEVEL) / max(1, count))
     places = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(places, group, np.where(best[track] > 0, best[track], np.iinfo(np.int64).max))
-    order = np.lexsort((names.astype(str), -found, -low))
+    order = np.lexsort((names.astype(str), -found, -sure_low))
     return Groups(
         name=names[order],
         tracks=tracks[order],
@@ -141,12 +143,29 @@ def grouped(
         expected=expected[order],
         low=low[order],
         high=high[order],
+        sure_low=sure_low[order],
+        sure_high=sure_high[order],
         above=np.bincount(group, above[track], minlength=count).astype(int)[order],
         best=np.where(places < np.iinfo(np.int64).max, places, 0)[order],
         dispersion=clumps,
     )
 
 
-def standing(low: float, high: float) -> str:
-    """What an interval of the lift says: 'more', 'less' or 'chance'."""
-    return "more" if low > 1 else "less" if high < 1 else "chance"
+def _lifts(found: np.ndarray, expected: np.ndarray, clumps: float, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends of the lift's interval, [G] each; 0 and infinity where nothing was expected."""
+    ends = np.array([poisson_interval(float(value), level) for value in found / clumps]).reshape(len(found), 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = np.where(expected[:, None] > 0, ends * clumps / expected[:, None], [0.0, np.inf]).T
+    return low, high
+
+
+def standing(groups: Groups, row: int) -> str:
+    """What the intervals of a group's lift say: 'more', 'maybe more', 'chance', 'maybe less' or 'less'.
+
+    'maybe': by itself it stands apart from chance, but among so many groups one may do so by luck.
+    """
+    if groups.low[row] > 1:
+        return "more" if groups.sure_low[row] > 1 else "maybe more"
+    if groups.high[row] < 1:
+        return "less" if groups.sure_high[row] < 1 else "maybe less"
+    return "chance"

@@ -24,7 +24,13 @@ CELL_CHARS = 120
 RIGHTS_HOLDER, COMPOSER = "rights holder", "composer"
 TELLING = 0.5  # a grouping whose largest group holds more of the tracks tells little
 _COUNTS = {"10": "among the first 10", "100": "among the first 100", "above": "above noise"}
-_STANDS = {"more": "above chance", "less": "below chance", "chance": "as by chance"}
+_STANDS = {
+    "more": "above chance",
+    "maybe more": "above, or lucky",
+    "chance": "as by chance",
+    "maybe less": "below, or unlucky",
+    "less": "below chance",
+}
 
 
 def default_grouping(groupings: dict[str, tuple[int, float]]) -> tuple[str, str]:
@@ -39,7 +45,8 @@ def default_grouping(groupings: dict[str, tuple[int, float]]) -> tuple[str, str]
         return choice, f"This store names no rights holders, so its tracks are grouped by {choice}."
     part = sentences.percent(groupings[RIGHTS_HOLDER][1])
     return choice, (
-        f"One rights holder, or none at all (“public domain”), stands for {part} of these tracks, so they are grouped by "
+        f"One rights holder, or none at all (“public domain”), stands for {part} of these tracks, so they are grouped "
+        f"by "
         f"{choice}."
     )
 
@@ -67,7 +74,7 @@ class HoldersPage:
             "count": query.count,
             "methods": [{"id": one.name, "label": one.label} for one in self.callbacks.methods],
             "method": view.method.name,
-            "why": [questions.WHY_SORTED, questions.method_of_lift(groups, query.count), questions.by_luck(groups)],
+            "why": [questions.WHY_SORTED, questions.method_of_lift(groups, query.count), questions.stands_out(groups)],
             "groups": self._groups(groups, grouping, query),
             "chosen": None if row is None else self._chosen(view, grouping, groups, row),
             "unknown": query.name if query.name is not None and row is None else None,
@@ -191,8 +198,8 @@ def group_row(groups: Groups, i: int) -> dict[str, Any]:
         "lift": round(lift, 3),
         "high": round(high, 3) if known else None,
         "text": questions.lift_text(low, lift, high),
-        "stands": standing(low, high),
-        "stands_text": _STANDS[standing(low, high)] if known else "nothing comes up",
+        "stands": standing(groups, i).replace(" ", "-"),
+        "stands_text": _STANDS[standing(groups, i)] if known else "nothing comes up",
         "above": f"{groups.above[i]:,}",
         "best": f"{groups.best[i]:,}" if groups.best[i] else "–",
     }

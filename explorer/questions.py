@@ -1,4 +1,4 @@
-"""What a rights holder asks first -> sentences. Pure functions; no gradio. What is not known is said to be not known."""
+"""What a rights holder asks first -> sentences. Pure functions; no gradio. What is not known is said to be so."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ONE_OF = {
     "above": "a place above noise",
 }
 WHY_SORTED = (
-    "Sorted by the lower end of the lift’s 95 % interval, not by a raw sum: a sum grows with the size of a catalogue, and "
-    "lift alone is won by tiny catalogues that were lucky once."
+    "Sorted by the least lift that is believable when all groups are looked at together, not by a raw sum: a sum grows "
+    "with the size of a catalogue, and lift alone is won by tiny catalogues that were lucky once."
 )
 
 
@@ -46,7 +46,8 @@ def short(value: float) -> str:
 def method_of_lift(groups: Groups, count: str) -> str:
     """How lift and its interval came about, in one sentence."""
     wider = (
-        f", widened {short(groups.dispersion)}-fold in variance because renderings of one work, and tracks that come up "
+        f", widened {short(groups.dispersion)}-fold in variance because renderings of one work, and tracks that come "
+        f"up "
         "for many clips, come up together"
         if groups.dispersion > 1.005
         else ""
@@ -57,14 +58,14 @@ def method_of_lift(groups: Groups, count: str) -> str:
     )
 
 
-def by_luck(groups: Groups) -> str:
-    """How many groups stand out, and how many would if nothing did."""
-    above = int((groups.low > 1).sum())
-    lucky = 0.025 * len(groups.name)
-    stand = "stands" if above == 1 else "stand"
+def stands_out(groups: Groups) -> str:
+    """How many groups stand above chance, by themselves and together."""
+    alone, together = int((groups.low > 1).sum()), int((groups.sure_low > 1).sum())
+    by_itself = f"{alone:,} would by {'itself' if alone == 1 else 'themselves'}, perhaps by luck"
     return (
-        f"{above:,} of {counted(len(groups.name), 'group')} {stand} above chance; by luck alone up to {short(lucky)} "
-        "would."
+        f"{together:,} of {counted(len(groups.name), 'group')} stand{'s' if together == 1 else ''} above chance when "
+        f"all "
+        f"are looked at together (Bonferroni); {by_itself}."
     )
 
 
@@ -72,18 +73,23 @@ def result(groups: Groups, row: int, count: str, clips: int) -> list[str]:
     """What was found for one group: how often, against how often by chance, and what of it is above noise."""
     hits, tracks = int(groups.hits[row]), int(groups.tracks[row])
     total = f"{PLACES_OF[count]} of {counted(clips, 'clip')}"
+    luck = f"than chance by itself, but among {counted(len(groups.name), 'group')} one may do so by luck"
     words = {
         "more": "more often than chance",
-        "less": "less often than chance",
+        "maybe more": f"more often {luck}",
         "chance": "not distinguishable from chance",
-    }
+        "maybe less": f"less often {luck}",
+        "less": "less often than chance",
+    }[standing(groups, row)]
     times = {0: "never", 1: "once", 2: "twice"}.get(hits, f"{hits:,} times")
     lift = lift_text(groups.low[row], groups.lift[row], groups.high[row])
     lines = [
-        f"Its {counted(tracks, 'training track')} {'comes' if tracks == 1 else 'come'} up {times} in the {total}; so many "
-        f"drawn at random: {short(groups.expected[row])} times. Lift {lift}: {words[standing(groups.low[row], groups.high[row])]}."
+        f"Its {counted(tracks, 'training track')} {'comes' if tracks == 1 else 'come'} up {times} in the {total}; so "
+        f"many "
+        f"drawn at random: {short(groups.expected[row])} times. Lift {lift}: {words}."
         if groups.expected[row] > 0
-        else f"Nothing is among the {total}, so there is nothing to compare its {counted(tracks, 'training track')} with."
+        else f"Nothing is among the {total}, so there is nothing to compare its {counted(tracks, 'training track')} "
+        f"with."
     ]
     above = int(groups.above[row])
     lines.append(
@@ -93,7 +99,8 @@ def result(groups: Groups, row: int, count: str, clips: int) -> list[str]:
     )
     if groups.works[row] < tracks:
         lines.append(
-            f"These are {counted(int(groups.works[row]), 'work')}: renderings of one work are marked, since they tend to "
+            f"These are {counted(int(groups.works[row]), 'work')}: renderings of one work are marked, since they tend "
+            f"to "
             "come up together."
         )
     return lines
@@ -111,7 +118,8 @@ def copied(copying: Copying, looked: bool) -> list[str]:
         return [f"None found among the {pairs}.", apart]
     chance = short(CLOSE * copying.compared)
     return [
-        f"{copying.close:,} of the {pairs} run alike as closely as at most {percent(CLOSE)} of decoys do; by chance about "
+        f"{copying.close:,} of the {pairs} run alike as closely as at most {percent(CLOSE)} of decoys do; by chance "
+        f"about "
         f"{chance} would. Listen before you conclude.",
         apart,
     ]
@@ -131,7 +139,8 @@ def sure(
         if told := caution(summaries):
             lines.append(told)
         lines.append(
-            f"Decoys, which the model never heard, hold {found:,} of the {places:,} first places ({chance:,.0f} by chance)."
+            f"Decoys, which the model never heard, hold {found:,} of the {places:,} first places ({chance:,.0f} by "
+            f"chance)."
         )
         if above:
             total = sum(one.above_noise for one in summaries)
@@ -148,7 +157,8 @@ def sure(
     lines.append(
         "Training again without tracks was done for this store: see its evaluations."
         if retrained
-        else "Not known: what training again without these tracks would change. Only that shows what their absence does, "
+        else "Not known: what training again without these tracks would change. Only that shows what their absence "
+        "does, "
         "and no error here covers it."
     )
     return lines

@@ -1,5 +1,7 @@
 // Rights holders: groups by lift over chance, first questions, where one group's tracks come up.
 // props.value is the dict of explorer/holders_page.py `HoldersPage.value`; text reaches the page only through textContent.
+import { links } from "./downloads.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const PAUSE_MS = 250; // of typing, before the server is asked
 const WIDTH = 150, HEIGHT = 18, FURTHEST = 8; // of a drawn interval, in its own units; lift is drawn from 1/8 to 8, on a log axis
@@ -94,12 +96,7 @@ class Holders {
     if (!chosen) return;
     this.chosen.querySelector("h3").textContent = chosen.role ? `${chosen.name}, ${chosen.role}` : chosen.name;
     this.chosen.querySelector(".result").replaceChildren(...chosen.result.map((line) => make("p", "", line)));
-    this.chosen.querySelector(".downloads").replaceChildren(...chosen.downloads.map(({ href, label }, i) => {
-      const link = make("a", i ? "" : "primary", label);
-      link.href = href;
-      link.download = "";
-      return link;
-    }));
+    this.chosen.querySelector(".downloads").replaceChildren(...links(chosen.downloads));
     this.where.querySelector("h3").textContent = chosen.heading;
     this.paged(this.where, chosen);
     this.where.querySelector(".pairs").replaceChildren(...chosen.rows.map((row) => this.pair(row)));
