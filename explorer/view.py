@@ -46,8 +46,8 @@ class View:
     start: str = STARTS[0]  # where tracks start: on the clip's clock, or at their most influential moment
     loop: Loop | None = None
     asked: Query = field(default_factory=Query)  # of the table
-    holders: HolderQuery = field(default_factory=HolderQuery)  # of the page of rights holders
     tab: str = "listen"
+    holders: HolderQuery = field(default_factory=HolderQuery)  # of the page of rights holders
     unknown: str | None = field(default=None, compare=False)  # what an address named and this store has not
 
     def query(self) -> str:
