@@ -66,7 +66,7 @@ def remove(store: Path, track_ids: Iterable[int], audio: bool = False, manifest:
     rest = None if manifest is None else manifest_without(manifest, ids)
     files, shared = _files(store, sounds) if audio else ((), ())
     for path in files:
-        if not os.access(path.parent, os.W_OK):
+        if not os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise UserError(f"{path}: cannot be deleted, its folder cannot be written; nothing was changed")
     clips, evaluations = _publish(store, ids)
     if manifest is not None and rest is not None:
@@ -179,9 +179,9 @@ def _publish(store: Path, ids: Sequence[int]) -> tuple[tuple[int, ...], tuple[st
                 " WHERE target_track_id IN (SELECT track_id FROM gone)"
             )
             evaluations = _naming(con, ids)
+            con.execute("CREATE TEMP TABLE gone_names AS SELECT unnest(?::VARCHAR[]) AS name", [evaluations])
             for table in _tables(con):
-                con.execute(_copy(table, con))
-            con.execute("DELETE FROM evaluations WHERE list_contains(?::VARCHAR[], name)", [evaluations])
+                con.execute(_copy(table))
             _score(con)
             _note(con, len(ids))
             con.execute(DERIVED.read_text(encoding="utf-8"))
@@ -221,14 +221,16 @@ def _tables(con: Any) -> list[str]:
     return [name for name in order if name not in (*DERIVED_TABLES, "scores")]
 
 
-def _copy(table: str, con: Any) -> str:
-    """SQL that copies what stays of a table: no row that names a track or a clip which goes."""
+def _copy(table: str) -> str:
+    """SQL that copies what stays of a table. What goes is never written: a deleted row would stay in the file."""
     columns = contract()[table]
     keys = (
         ("track_id", "gone", "track_id"),
         ("clip_id", "gone_clips", "clip_id"),
         ("target_track_id", "gone", "track_id"),
     )
+    if table == "evaluations":
+        keys = (("name", "gone_names", "name"),)
     where = [f"({c} IS NULL OR {c} NOT IN (SELECT {k} FROM {t}))" for c, t, k in keys if c in columns]
     return f"INSERT INTO {table} BY NAME SELECT * FROM old.{table} WHERE {' AND '.join(where) or 'true'}"
 

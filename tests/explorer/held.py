@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 LABEL, HOSTILE_LABEL = "Tiny Label", "<img src=x onerror=alert(6)> ${alert(7)} & =cmd|'/c calc'!A1"
+PUBLISHER = "Quiet Press"  # of track 5 alone, which may not be heard
 LABELLED = tuple(range(1, 9))
 CLOSE_PASSAGE = (0.25, 1.0, 0.5, 1.25)  # clip from, to; track from, to
 
@@ -24,6 +25,7 @@ def make_held(made: Any, folder: Path) -> Path:
         for track_id in LABELLED:
             con.execute("INSERT INTO holders VALUES (?, ?, 'label')", [track_id, LABEL])
         con.execute("INSERT INTO holders VALUES (1, ?, 'performer'), (3, ?, 'label')", [LABEL, HOSTILE_LABEL])
+        con.execute("INSERT INTO holders VALUES (?, ?, 'publisher')", [made.FORBIDDEN, PUBLISHER])
         con.execute("INSERT INTO aspects SELECT 1, range, 'melody', 50 FROM range(1, 21)")
         con.execute("INSERT INTO passages VALUES (1, 1, 1, ?, ?, ?, ?, 2, 0.7, 0.003)", list(CLOSE_PASSAGE))
         con.execute("INSERT INTO passages VALUES (1, 2, 1, 0, 1, 0, 1, 0, 0.2, 0.5)")

@@ -21,7 +21,7 @@ def catalogue(held):
 
 def test_groupings(catalogue):
     found = catalogue.groupings()
-    assert list(found) == ["composer", "label", "performer", "rights holder", COLLECTION, ANY_ROLE]
+    assert list(found) == ["composer", "label", "performer", "publisher", "rights holder", COLLECTION, ANY_ROLE]
     assert found["rights holder"] == (1, 1.0)
     assert found["composer"][0] == 6 and found["label"] == (2, len(LABELLED) / 40)
 
