@@ -76,7 +76,8 @@ def test_ranks_go_from_one_on_in_the_same_order(store: Path) -> None:
     remove(store, [17, 60])
     new = rows(store, "SELECT method_id, clip_id, track_id FROM scores ORDER BY method_id, clip_id, rank")
     assert new == old
-    odd = "SELECT count(*) FROM (SELECT list({0} ORDER BY {0}) FILTER ({0} IS NOT NULL) AS found FROM scores GROUP BY method_id, clip_id)"
+    listed = "SELECT list({0} ORDER BY {0}) FILTER ({0} IS NOT NULL) AS found FROM scores GROUP BY method_id, clip_id"
+    odd = f"SELECT count(*) FROM ({listed})"
     for rank, count in (("rank", 78), ("train_rank", 39)):
         assert rows(store, f"{odd.format(rank)} WHERE found <> range(1, {count + 1})") == [(0,)]
 
