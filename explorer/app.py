@@ -113,7 +113,7 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
                     about = Text(elem_id="findings")
             with gr.Tab("All clips", id="clips"), gr.Column(elem_classes="card"):
                 gallery = ClipOverview(elem_id="overview")
-            with gr.Tab("Rights holders", id="holders"), gr.Column(elem_classes="card"):
+            with gr.Tab("Holders", id="holders"), gr.Column(elem_classes="card"):
                 gr.Markdown("## What of ours, and how sure?")
                 holders = Holders(elem_id="holders")
             with gr.Tab("How to read this", id="guide"), gr.Row(elem_id="guide"):

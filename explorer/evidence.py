@@ -154,9 +154,7 @@ def of_holder(
     by, row = next(((by, row) for by, row in found if row is not None), (orders[0], None))
     if row is None:
         where = f"no {grouping}" if grouping else "nobody"
-        raise EvidenceError(
-            f"{where} of this store is called {name!r}: the page’s tab “Rights holders” lists the names"
-        )
+        raise EvidenceError(f"{where} of this store is called {name!r}: the page’s tab “Holders” lists the names")
     groups = catalogue.groups(method_id, by, count)
     ids = catalogue.report_pairs(method_id, by, name, KEPT)
     rows = read_pairs(store, callbacks.clip_by_id, method_id, ids)

@@ -181,7 +181,9 @@ class Holders {
         if (this.data.chosen?.name === data.name) row.setAttribute("aria-current", "true");
         cell.append(button);
       } else if (name === "interval") {
-        cell.append(this.interval(data), make("span", "", data.text), make("span", "stands", data.stands_text));
+        const words = make("span", "words");
+        words.append(make("span", "", data.text), make("span", "stands", data.stands_text));
+        cell.append(this.interval(data), words);
       } else if (name === "tracks" && data.works !== data.tracks) {
         cell.append(make("span", "", data.tracks), make("span", "muted", ` (${data.works} ${data.works === "1" ? "work" : "works"})`));
       } else cell.textContent = data[name];

@@ -103,7 +103,7 @@ def test_hostile_names_stay_text(visit):
 def test_a_tab_opened_by_hand_is_filled(open_page, held_url):
     page = open_page("?clip=2", at=held_url)
     expect_lanes(page, 3, *lanes_after(page))
-    page.get_by_role("tab", name="Rights holders").click()
+    page.get_by_role("tab", name="Holders").click()
     expect(page.locator("#holders .question")).to_have_count(4)
     expect_query(page, "view=holders", "clip=2")
 
