@@ -32,7 +32,11 @@ def parse(arguments: Sequence[str] | None, new_key: str = "") -> Settings:
 
     Raises SettingsError; argparse itself exits on an unknown option.
     """
-    parser = argparse.ArgumentParser(prog="python -m explorer", description="Hear whose music is in a generated clip.")
+    parser = argparse.ArgumentParser(
+        prog="python -m explorer",
+        description="Hear whose music is in a generated clip.",
+        epilog="`python -m explorer report --help`: evidence reports as files.",
+    )
     parser.add_argument("--store", type=Path, help="DuckDB file (default: data/whence.duckdb, else the shipped demo)")
     parser.add_argument("--host", default=Settings.host, help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=Settings.port, help="first port to try (default: %(default)s)")
@@ -119,6 +123,11 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["report"]:
+        from explorer.reporting import main as report  # late: it brings the web framework
+
+        return report(given[1:])
     new_key = secrets.token_urlsafe(12)
     try:
         settings = parse(arguments, new_key)

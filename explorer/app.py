@@ -12,11 +12,13 @@ import orjson
 
 from explorer.callbacks import Callbacks
 from explorer.components.curve import ScoreCurve
+from explorer.components.holders import Holders
 from explorer.components.overview import ClipOverview
 from explorer.components.player import Player
 from explorer.components.study import Behind, Cases, Comparison, Methods, Notes, Why
 from explorer.components.table import TrackTable
-from explorer.components.text import Text, ThemeSwitch, ViewLink
+from explorer.components.text import Downloads, Text, ThemeSwitch, ViewLink
+from explorer.holders_page import HoldersPage, downloads
 from explorer.page import CAVEAT, Page, clip_label
 from explorer.ranking import NORMALISED, RAW
 from explorer.study import Study
@@ -61,6 +63,7 @@ def theme() -> gr.themes.Base:
 def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
     """The page over one store; with a password it offers to sign out."""
     page, study, info = Page(callbacks), Study(callbacks), callbacks.store.info
+    holders_page = HoldersPage(callbacks)
     with gr.Blocks(title="Whence", fill_width=True, analytics_enabled=False) as blocks:
         with gr.Row(elem_id="top"):
             gr.Markdown("# Whence\nWhose music is in this generated clip?", elem_id="name")
@@ -110,10 +113,14 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
                     gr.Markdown("## Tracks")
                     table = TrackTable(elem_id="table")
                     Text([CAVEAT], elem_id="caveat")
+                    report = Downloads(elem_id="report")
                 with gr.Accordion("What this run found about itself", open=False, elem_id="about"):
                     about = Text(elem_id="findings")
             with gr.Tab("All clips", id="clips"), gr.Column(elem_classes="card"):
                 gallery = ClipOverview(elem_id="overview")
+            with gr.Tab("Holders", id="holders"), gr.Column(elem_classes="card"):
+                gr.Markdown("## What of ours, and how sure?")
+                holders = Holders(elem_id="holders")
             with gr.Tab("Compare", id="compare"):
                 with gr.Column(elem_classes="card"):
                     gr.Markdown("## Two methods on one clip")
@@ -162,6 +169,8 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
             cases: study.cases,
             behind: study.behind,
             notes: study.notes,
+            report: lambda view: downloads("clip", {"clip": view.clip_id, "method": view.method.name}),
+            holders: lambda view: holders_page.value(view) if view.tab == "holders" else None,
         }
         everything = list(render)
         ranked = [link, order, verdict, player, summary, curve, table, why]
@@ -200,12 +209,12 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
 
         def on_tab(query: Any, event: gr.SelectData) -> list[Any]:
             tab = TABS[event.index] if event.index in range(len(TABS)) else TABS[0]
-            return show(_checked(callbacks, query, callbacks.choose_tab, tab), [link, *studied])
+            return show(_checked(callbacks, query, callbacks.choose_tab, tab), [link, holders, *studied])
 
         blocks.load(load, None, everything, **options)
         on_event(link.visit, callbacks.visit, everything)
-        tabs.select(on_tab, [link], [link, *studied], **options)
-        on(clip.input, callbacks.choose_clip, clip, [*ranked, gallery])
+        tabs.select(on_tab, [link], [link, holders, *studied], **options)
+        on(clip.input, callbacks.choose_clip, clip, [*ranked, gallery, report])
         on(method.input, callbacks.choose_method, method, everything)
         on(order.input, callbacks.choose_order, order, ranked)
         on_event(gallery.open, callbacks.open_clip, everything)
@@ -218,6 +227,9 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
         for part in (comparison, cases, behind, notes):
             on_event(part.open, callbacks.open_case, everything)
         on_event(table.ask, callbacks.ask, [link, table])
+        on_event(holders.ask, callbacks.ask_holders, [link, holders])
+        on_event(holders.switch, callbacks.switch_method, everything)
+        on_event(holders.hear, callbacks.hear_pair, everything)
     blocks.queue()
     return blocks
 

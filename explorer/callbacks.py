@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from explorer.cases import CaseQuery
 from explorer.charts import titled
 from explorer.errors import StoreEmptyError
+from explorer.holder_query import HolderQuery
 from explorer.ranking import NORMALISED, RAW, Ranking, Span, rank_clip, rank_span
 from explorer.records import Method, Summary
 from explorer.store import Store
@@ -22,6 +23,7 @@ from explorer.view import (
     STARTS,
     TABS,
     BadEventError,
+    Loop,
     View,
     parse_cases,
     parse_id,
@@ -56,7 +58,7 @@ class Callbacks:
     def view_of(self, query: Mapping[str, str]) -> View:
         """The view that an address names; what is missing or not of this store gets a default."""
         method = self._method_by_name.get(query.get("method", ""), self.methods[0])
-        view = View(self.clips[0].clip_id, method, asked=parse_query(dict(query)))
+        view = View(self.clips[0].clip_id, method, asked=parse_query(dict(query)), holders=HolderQuery.read(query))
         view = replace(view, order=RAW if query.get("scores") == RAW else NORMALISED)
         if query.get("view") in TABS:
             view = replace(view, tab=query["view"])
@@ -207,6 +209,29 @@ class Callbacks:
         """The method of that name, if it is another one than `method`."""
         found = self._method_by_name.get(name or "")
         return None if found == method else found
+
+    def switch_method(self, view: View, data: Mapping[str, object]) -> View:
+        """{method}: chosen on the page of rights holders."""
+        return self.choose_method(view, data.get("method"))
+
+    def ask_holders(self, view: View, data: Mapping[str, object]) -> View:
+        """The fields of HolderQuery: what the page of rights holders shows."""
+        try:
+            return replace(view, holders=HolderQuery.of(dict(data)))
+        except ValueError as error:
+            raise BadEventError(str(error)) from error
+
+    def hear_pair(self, view: View, data: Mapping[str, object]) -> View:
+        """{clip_id, track_id}, and where: {from_s, to_s} of the track, {clip_from_s, clip_to_s} of the clip."""
+        opened = self.choose_track(self.choose_clip(view, data.get("clip_id")), data)
+        opened = replace(opened, tab="listen", start="moment")
+        if "from_s" in data:
+            from_s, to_s = parse_seconds(data["from_s"]), parse_seconds(data.get("to_s"))
+            opened = replace(opened, loop=Loop(opened.track_id, from_s, to_s) if to_s > from_s else None)
+        if "clip_from_s" in data:
+            span = self._span(opened, parse_seconds(data["clip_from_s"]), parse_seconds(data.get("clip_to_s")))
+            opened = replace(opened, span=span)
+        return opened
 
     def _clip(self, clip: object) -> int:
         clip_id = parse_id(clip)

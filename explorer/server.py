@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from explorer import media
+from explorer import media, reporting
 from explorer.app import PAGE_CSS, build_app, theme
 from explorer.callbacks import Callbacks
 from explorer.guard import Guard, read_body
@@ -73,6 +73,7 @@ def create_server(settings: Settings) -> Guard:
     media.add_static(app)
     callbacks = Callbacks(store)
     add_sessions(app, callbacks, settings)
+    reporting.add_reports(app, callbacks)
     blocks = build_app(callbacks, can_sign_out=settings.password is not None)
     blocks.has_launched = True  # else Gradio skips its check of file paths: it makes it for launch() only
     gr.mount_gradio_app(

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from explorer import queries
+from explorer.catalogue import Catalogue
 from explorer.errors import (
     StoreBusyError,
     StoreFormatError,
@@ -115,6 +116,7 @@ class Store(Research):
             self._con.close()
             raise
         self._search = Search(self._con)
+        self.catalogue = Catalogue(self._con)  # questions about groups of tracks
         self._tracks: dict[int, Track] = {}
         self.track_sound = lru_cache(_SOUNDS_KEPT)(self._track_sound)
         self.moments = lru_cache(_MOMENTS_KEPT)(self._moments)

@@ -50,9 +50,9 @@ class Query:
         if not set(asked) <= {field.name for field in fields(cls)}:
             raise ValueError("the table was asked for something that it does not know")
         query = cls(**asked)
-        if not _is_text(query.text) or len(query.text) > TEXT_CHARS:
+        if not is_text(query.text) or len(query.text) > TEXT_CHARS:
             raise ValueError(f"a filter is a text of at most {TEXT_CHARS} characters")
-        if query.collection is not None and not _is_text(query.collection):
+        if query.collection is not None and not is_text(query.collection):
             raise ValueError("a collection is named by a text")
         if not all(isinstance(flag, bool) for flag in (query.above, query.decoys, query.descending, query.works)):
             raise ValueError("a choice of the table is either on or off")
@@ -78,7 +78,7 @@ class Query:
         return replace(self, offset=min(self.offset, max(0, total - 1) // LIMIT * LIMIT))
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     """A string that the store can be asked for: half a surrogate pair has no UTF-8."""
     return isinstance(value, str) and value.encode("utf-8", "ignore").decode("utf-8") == value
 

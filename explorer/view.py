@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from explorer.cases import CaseQuery
+from explorer.holder_query import HolderQuery
 from explorer.ranking import NORMALISED, RAW, Span
 from explorer.records import Method
 from explorer.store import MAX_ID
@@ -18,7 +19,7 @@ LANES = 4  # strongest tracks that the player holds unasked
 MOST_LANES = 8
 NO_LANES = "none"
 STARTS = ("clock", "moment")
-TABS = ("listen", "clips", "compare", "wrong", "guide")
+TABS = ("listen", "clips", "holders", "compare", "wrong", "guide")
 MEASURES = ("spearman", "pearson", "top10", "top100")  # of the agreement of two methods
 _PASSAGE = re.compile(r"(\d{1,10}):(\d{1,4})", re.ASCII)
 _LOOP = re.compile(r"(?:(\d{1,10}):)?(\d{1,6}(?:\.\d{1,3})?)-(\d{1,6}(?:\.\d{1,3})?)", re.ASCII)
@@ -53,6 +54,7 @@ class View:
     versus: Method | None = None  # the second method; None: the first other one
     measure: str = MEASURES[0]
     cases: CaseQuery = field(default_factory=CaseQuery)
+    holders: HolderQuery = field(default_factory=HolderQuery)  # of the page of rights holders
     unknown: str | None = field(default=None, compare=False)  # what an address named and this store has not
 
     def query(self) -> str:
@@ -83,6 +85,7 @@ class View:
             "works": self.asked.works,
         }
         parts.update({key: 1 for key, value in flags.items() if value})
+        parts.update(self.holders.parts())
         if self.tab != "listen":
             parts["view"] = self.tab
         if self.versus is not None:

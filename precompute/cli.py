@@ -93,6 +93,15 @@ def _parser() -> argparse.ArgumentParser:
         verbs.add_parser("evaluate", help="judge the model's clips, or a method by known truths and controls")
     )
 
+    take_out = verbs.add_parser("remove", help="publish a store again without some tracks; the model keeps them")
+    take_out.add_argument("tracks", nargs="*", type=int, metavar="TRACK", help="track ids")
+    take_out.add_argument("--by", metavar="GROUPING", help="with --of: 'composer', 'collection', a role of its holders")
+    take_out.add_argument("--of", metavar="NAME", help="all training tracks of this composer, holder, collection, ...")
+    take_out.add_argument("--store", type=Path, required=True, help="DuckDB file; a new version takes its place")
+    take_out.add_argument("--audio", action="store_true", help="also delete their sound files")
+    take_out.add_argument("--manifest", type=Path, help="CSV with a column track_id: its rows go too")
+    take_out.set_defaults(run=_remove)
+
     methods = verbs.add_parser("methods", help="list the attribution methods")
     methods.set_defaults(run=_methods)
     return parser
@@ -222,6 +231,16 @@ def _card(options: argparse.Namespace) -> None:
     from precompute.evaluate.card import write_card
 
     write_card(options.card, ROOT / "assets/benchmarks", options.card.with_name("model-card.json"))
+
+
+def _remove(options: argparse.Namespace) -> None:
+    from precompute.remove import members, remove, told
+
+    if (options.by is None) != (options.of is None):
+        raise UserError("remove: --by and --of go together: --by composer --of 'Clara Schumann'")
+    ids = [*options.tracks, *(members(options.store, options.by, options.of) if options.of is not None else [])]
+    for line in told(remove(options.store, ids, options.audio, options.manifest), options.store):
+        print(line)
 
 
 def _methods(options: argparse.Namespace) -> None:

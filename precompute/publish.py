@@ -51,7 +51,7 @@ def publish(contents: StoreContents, path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    _remove_abandoned(path)
+    remove_abandoned(path)
     try:
         small = len(contents.scores["score"]) < SMALL_ROWS
         options = {"threads": 2, "default_block_size": 16_384 if small else 262_144}
@@ -75,7 +75,7 @@ def publish(contents: StoreContents, path: Path) -> None:
         beside.with_name(beside.name + ".wal").unlink(missing_ok=True)
 
 
-def _remove_abandoned(path: Path) -> None:
+def remove_abandoned(path: Path) -> None:
     """Delete what publishing processes that no longer run have left beside the store."""
     for left in path.parent.glob(f".{path.name}.*.part*"):
         pid = left.name.removeprefix(f".{path.name}.").split(".")[0]

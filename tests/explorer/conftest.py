@@ -108,6 +108,33 @@ def url(store_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def held_path(made: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A read-only store with labels, passages and what else a rights holder looks for: see held.py."""
+    from held import make_held
+
+    return make_held(made, tmp_path_factory.mktemp("held") / "shop")
+
+
+@pytest.fixture(scope="session")
+def held(held_path: Path) -> Iterator[Any]:
+    """Its callbacks."""
+    from explorer.callbacks import Callbacks
+    from explorer.store import Store
+
+    opened = Store(held_path)
+    yield Callbacks(opened)
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def held_url(held_path: Path) -> Iterator[str]:
+    from explorer.settings import Settings
+
+    with serving(Settings(held_path)) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
 def locked_url(store_path: Path) -> Iterator[tuple[str, str]]:
     """The same behind a password: (address, password)."""
     from explorer.settings import Password, Settings
@@ -186,6 +213,7 @@ READY = {
     "clips": "#overview .card-of",
     "compare": "#comparison .lines p",
     "wrong": "#cases tbody tr, #cases .nothing:not([hidden])",
+    "holders": "#holders .question",
     "guide": "#guide h2",
     "listen": "#table tbody tr, #table .empty:not([hidden])",
 }

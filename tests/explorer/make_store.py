@@ -31,6 +31,7 @@ HOSTILE = (
     "</script><script>alert(3)</script>",
 )
 UNBROKEN = 11  # its title is one long word
+RENDERING = 17  # of the same work as track 1
 HOSTILE_COLLECTION = '"><svg onload=alert(4)> ${alert(5)}'  # of track 3
 _WORDS = ("Waltz", "Nocturne", "Étude", "Polonaise", "Prelude", "Ballade", "Mazurka", "Fugue")
 _COMPOSERS = ("Frédéric Chopin", "Clara Schumann", "Johann Sebastian Bach", "Scott Joplin", "Amy Beach")
@@ -75,7 +76,7 @@ def _track(track_id: int, audio: Path, outside: Path, rng: np.random.Generator) 
         "track_id": track_id,
         "is_decoy": decoy,
         "planted": None,
-        "work_id": f"w{track_id}",
+        "work_id": "w1" if track_id == RENDERING else f"w{track_id}",
         "title": HOSTILE[track_id - 1] if track_id <= len(HOSTILE) else title,
         "composer": _COMPOSERS[track_id % 5] if track_id != 2 else "<b>Bold</b> ${1+1}",
         "collection": HOSTILE_COLLECTION if track_id == 3 else ("Mutopia", "Open Goldberg", "Musopen")[track_id % 3],
