@@ -107,6 +107,10 @@ class UnlearningSection:
     ascent_draws: int = 32  # draws of the clip's gradient, halved for the standard error
     window_s: float = 1.0  # of the clip, for influence over time in the clip
     seed: int = 202  # of the ascent draws: independent of the scoring bank
+    steps: int = 1  # 1 ... k
+    pull_back: bool = True  # towards the weights as trained, in further steps
+    relative_step: float = 0.0  # length of the first step / the weights'; 0 = learning_rate says how far a step goes
+    normalise_timesteps: bool = False  # every draw's gradient is scaled to length 1
 
     def __post_init__(self) -> None:
         _need(self.layers in LAYERS, f"[unlearning] layers = {self.layers!r}: choose one of {', '.join(LAYERS)}")
@@ -115,6 +119,8 @@ class UnlearningSection:
         even = self.ascent_draws >= 2 and self.ascent_draws % 2 == 0
         _need(even, f"[unlearning] ascent_draws = {self.ascent_draws}: must be even and at least 2")
         _need(self.window_s > 0, f"[unlearning] window_s = {self.window_s}: must be above 0")
+        _need(self.steps >= 1, f"[unlearning] steps = {self.steps}: must be at least 1")
+        _need(self.relative_step >= 0, f"[unlearning] relative_step = {self.relative_step}: must be 0 or more")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from precompute.config import RunConfig, fingerprint
 from precompute.corpus import Analysis, analyse
 from precompute.engine import Queries, Scores, attribute, moments_of, noise_bank, preconditioner
 from precompute.evaluate.audit import audit_clip
-from precompute.methods.base import Unlearning
+from precompute.methods.unlearning import Unlearning
 from precompute.model import Items, Model
 from precompute.publish import Columns, StoreContents, publish, relative_path, relative_root
 from precompute.stages import Corpus, load_clips, load_cohort, load_corpus, load_latents, load_model
@@ -192,7 +192,7 @@ def commit_hash() -> str | None:
 
 def _method_columns(method: Unlearning, config: RunConfig) -> Columns:
     settings = {
-        **method.settings(),
+        **method.record(),
         "bank": vars(config.bank),
         "fisher": vars(config.fisher),
         "clips": vars(config.clips),

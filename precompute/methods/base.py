@@ -11,21 +11,25 @@ To add one:
 3. a line in `catalogue.py`. It is then listed by `python -m precompute methods`, may be named in `[methods] run`, and
    is set by a section `[methods.NAME]`.
 4. tests: a naive twin or closed form on the tiny model; an exact duplicate of a track is first; order changes nothing.
-A method that works on tracks' gradients derives from `GradientMethod` (`taps.py`), so that a track's gradient is taken
-once for all of them.
+A method that works on tracks' gradients derives from `GradientMethod`, so that a track's gradient is taken once for all
+of them; `taps.py` has what such methods share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from precompute.cache import Arrays, Cache
 from precompute.config import RunConfig, fingerprint
 from precompute.corpus import Track, read_audio
+from precompute.curvature import kept_fisher
+from precompute.directions import Tap
+from precompute.fisher import inverse
 from precompute.model import Items, Model, NoiseBank
 
 KINDS = ("shown", "targets", "cohort")
@@ -83,6 +87,8 @@ class Context:
     config: RunConfig
     cache: Cache
     key: str  # names model, tracks and clips by content
+    track_key: str  # names model and tracks by content
+    memo: dict[str, Any] = field(default_factory=dict, repr=False)  # what methods share in memory; see `once`
     scope: str = ""  # the method that this context is for; set by `of`
 
     @property
@@ -131,6 +137,28 @@ class Context:
         import soxr
 
         return np.ascontiguousarray(soxr.resample(wave.T, self.model.sample_rate, rate, quality="HQ").T), rate
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` returns, made once for all methods of this context; large things come under the same name."""
+        if name not in self.memo:
+            self.memo[name] = make()
+        return self.memo[name]
+
+    @property
+    def layers(self) -> str:
+        """The layer group of all gradient methods: that of `[unlearning]`."""
+        return self.config.unlearning.layers
+
+    def fisher(self) -> torch.Tensor:
+        """Diagonal Fisher of the training tracks, before damping, [P]."""
+        rows = self.trained
+        return self.once(
+            "fisher", lambda: kept_fisher(self.model, self.items[rows], self.config, self.cache, self.track_key)
+        )
+
+    def inverse_fisher(self) -> torch.Tensor:
+        """1 / (damped diagonal Fisher), [P]."""
+        return self.once("inverse-fisher", lambda: inverse(self.fisher(), self.config.fisher.damping))
 
     def of(self, method: Method) -> Context:
         """The same for one method: what it keeps is named by its settings, too."""
@@ -184,3 +212,25 @@ class Method:
     def moments(self, context: Context, clip: int, track: int) -> np.ndarray:
         """Influence over time in the track, [F] float64, its mean being the score; for a shown clip and a track row."""
         raise NotImplementedError
+
+
+class GradientMethod(Method):
+    """A method that looks at every track's gradients. All such methods of a run see them in one pass."""
+
+    cost = "one gradient a track and draw, shared by all gradient methods"
+    needs = "nothing beyond the run's model"
+
+    def taps(self, context: Context) -> dict[str, Tap]:
+        """What is kept of every track, under names of its own."""
+        raise NotImplementedError
+
+    def combine(self, context: Context, kept: dict[str, Arrays]) -> MethodResult:
+        """From what the taps took, stacked over the N tracks: scores."""
+        raise NotImplementedError
+
+    def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
+        from precompute.engine import gather
+
+        taps = self.taps(context)
+        found = gather(context.model, context.items, context.bank, list(taps.values()), context.cache)
+        return self.combine(context, {name: found[tap.stage, tap.key] for name, tap in taps.items()})

@@ -8,7 +8,7 @@ import torch
 
 from precompute.config import FisherSection, RunConfig, UnlearningSection
 from precompute.fisher import diagonal_fisher, inverse
-from precompute.methods.base import Unlearning
+from precompute.methods.unlearning import Unlearning
 from precompute.model import Items, Model, NoiseBank
 from precompute.stages import load_model
 from precompute.train.diffusion import DiffusionLoss, mean_loss

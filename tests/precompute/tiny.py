@@ -218,6 +218,7 @@ def tables(store: Path) -> dict[str, list[tuple]]:
 
 def scores_of_track(model, track, directions, section, bank):
     """Way (c) for one track: cells of the bank x directions [Q, P], as the engine does it."""
-    from precompute.methods.unlearning import dot, track_gradients
+    from precompute.directions import dot
+    from precompute.methods.unlearning import track_gradients
 
     return dot(track_gradients(model, track, section, bank), directions)
