@@ -68,3 +68,15 @@ class Ridge:
     def leverage(self) -> np.ndarray:
         """[n] in [0, 1): a_i (A'A + lambda I)^-1 a_i of the training tracks themselves."""
         return (self.solve(self.rows) * self.rows).sum(1)
+
+
+def ridge_scores(
+    ridge: Ridge, stored: np.ndarray, cohort: np.ndarray, tracks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clips [Q, H, k] and [K, k] with tracks [N, R, k] -> [Q, N, R, 1, H] and [K, N], the ridge's rows held fixed."""
+    q, halves, width = stored.shape
+    solved = ridge.solve(stored.reshape(q * halves, width))
+    flat = tracks.reshape(-1, width).astype(np.float64)
+    cells = (solved @ flat.T).reshape(q, halves, *tracks.shape[:2]).transpose(0, 2, 3, 1)
+    usual = ridge.solve(cohort) @ tracks.mean(1).astype(np.float64).T
+    return np.ascontiguousarray(cells[:, :, :, None, :]), usual

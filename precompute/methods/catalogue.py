@@ -20,6 +20,14 @@ class Entry:
 
 CATALOGUE: dict[str, Entry] = {
     "unlearning": Entry("unlearning", "Unlearning", None),  # section [unlearning]
+    "unlearning-ekfac": Entry("unlearning_ekfac", "UnlearningEkfac", settings.EkfacSettings()),
+    "unlearning-gram": Entry("gram", "UnlearningGram", settings.GramSettings()),
+    "influence": Entry("influence", "Influence", settings.InfluenceSettings()),
+    "influence-damped": Entry("influence", "DampedInfluence", settings.InfluenceSettings(damping=1.0)),
+    "tracin": Entry("tracin", "Tracin", settings.TracinSettings()),
+    "trak": Entry("trak", "Trak", settings.TrakSettings()),
+    "dtrak": Entry("trak", "DTrak", settings.TrakSettings()),
+    "das": Entry("trak", "Das", settings.DasSettings()),
     "random": Entry("random", "Random", settings.RandomSettings()),
     "ensemble": Entry("ensemble", "Ensemble", settings.EnsembleSettings()),
 }

@@ -321,17 +321,17 @@ class Unlearning(GradientMethod):
         valid = int(clip.valid_frames[0]) if MASKED[self.section.mask][0] else model.frames
         return windows_of(model, self.section, valid)
 
-    def _tap(self, context: Context) -> StepTap:
+    def tap(self, context: Context) -> StepTap:
         arguments = (context.model, context.queries, context.inverse_fisher, context.config, context.cache, context.key)
         name = f"step-{fingerprint(self.record())}"
         return context.once(name, lambda: self.step_tap(*arguments))
 
     def taps(self, context: Context) -> dict[str, Tap]:
-        return {"steps": self._tap(context)}
+        return {"steps": self.tap(context)}
 
     def combine(self, context: Context, kept: dict[str, Arrays]) -> MethodResult:
         return self.assembled(kept["steps"], context.model, context.queries, context.bank)
 
     def moments(self, context: Context, clip: int, track: int) -> np.ndarray:
-        direction = self._tap(context).directions.whole(clip)
+        direction = self.tap(context).directions.whole(clip)
         return self.rise(context.model, context.items[[track]], direction, context.bank).numpy()
