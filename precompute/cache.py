@@ -49,6 +49,10 @@ class Cache:
         except (OSError, ValueError):
             return 0.0
 
+    def seconds_matching(self, pattern: str) -> float:
+        """The same, over all stages whose name and key fit a pattern of file names."""
+        return sum(float(note.read_text() or 0) for note in (self.folder / ".seconds").glob(pattern))
+
     def has(self, stage: str, key: str) -> bool:
         return self.path(stage, key).exists()
 

@@ -47,6 +47,7 @@ class Directions:
             self.jobs += [(kind, items[[row]]) for row in range(len(items))]
         self.cohort = len(queries.cohort)
         self._loaded: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._whole: tuple[int, torch.Tensor] | None = None
 
     def kept(self, number: int) -> Arrays:
         """Of one clip: `halves` [HALVES, P] (not the cohort's), `windows` [W, P] of both halves (not targets')."""
@@ -83,8 +84,10 @@ class Directions:
         self._loaded = None
 
     def whole(self, number: int) -> torch.Tensor:
-        """One stored clip's direction over both halves, [P]."""
-        return torch.from_numpy(self.kept(number)["halves"]).mean(0)
+        """One stored clip's direction over both halves, [P]; the last one is held."""
+        if self._whole is None or self._whole[0] != number:
+            self._whole = number, torch.from_numpy(self.kept(number)["halves"]).mean(0)
+        return self._whole[1]
 
     def seconds(self) -> float:
         """What they took."""

@@ -1,10 +1,10 @@
 """EK-FAC: curvature of the training loss in Kronecker factors with corrected eigenvalues.
 
 For a linear layer with inputs h (a 1 appended where it has a bias) and output gradients g, frames f of one sample:
-A = E[sum_f h h'], B = E[sum_f g g'] (Martens & Grosse 2015); in the basis of their eigenvectors the curvature is taken as
-diagonal, its entries the mean squared per-sample gradients there (George et al. 2018, arXiv 1806.03884). The samples are
-those of the diagonal Fisher: a training track at one (t, eps), gradients of the training loss as it is. Only Linear layers
-of the transformer layers have factors; other parameters get no step.
+A = E[sum_f h h'], B = E[sum_f g g'] (Martens & Grosse 2015); in the basis of their eigenvectors the curvature is taken
+as diagonal, its entries the mean squared per-sample gradients there (George et al. 2018, arXiv 1806.03884). The samples
+are those of the diagonal Fisher: a training track at one (t, eps), gradients of the training loss as it is. Only Linear
+layers of the transformer layers have factors; other parameters get no step.
 
 A layer's gradient is [out, in] or, with its bias as last column, [out, in + 1]. fp32 products, fp64 sums.
 """

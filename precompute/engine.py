@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from precompute.cache import Arrays, Cache, progress
-from precompute.config import BankSection, RunConfig, fingerprint
+from precompute.cache import Arrays, Cache
+from precompute.config import BankSection, RunConfig
 from precompute.curvature import preconditioner
 from precompute.directions import Tap
 from precompute.gradients import of_track
@@ -24,7 +24,7 @@ from precompute.methods.unlearning import Unlearning
 from precompute.model import Items, Model, NoiseBank
 from precompute.workers import count_for, run_jobs
 
-__all__ = ["Queries", "Scores", "attribute", "gather", "moments_of", "noise_bank", "preconditioner"]
+__all__ = ["Queries", "Scores", "attribute", "gather", "noise_bank", "preconditioner"]
 SHARD = 16  # tracks
 
 
@@ -118,27 +118,3 @@ def attribute(
     whole = [tap.directions.whole(number).numpy() for number in range(len(queries.shown))]
     assert result.windows is not None
     return Scores(result.cells, result.windows, result.cohort, np.stack(whole))
-
-
-def moments_of(
-    model: Model,
-    method: Unlearning,
-    tracks: Items,
-    pairs: Sequence[tuple[int, int]],
-    directions: np.ndarray,
-    config: RunConfig,
-    cache: Cache,
-    key: str,
-) -> dict[tuple[int, int], np.ndarray]:
-    """Influence over time in the track for (clip row, track row) pairs: [F] float64 each, by forward mode."""
-    bank = noise_bank(config.bank)
-    key = fingerprint(key, config.unlearning, config.fisher, config.bank)
-    found = {}
-    for q, i in progress("moments", pairs):
-
-        def compute(q: int = q, i: int = i) -> dict[str, np.ndarray]:
-            rise = method.rise(model, tracks[[i]], torch.from_numpy(directions[q]), bank)
-            return {"rise": rise.numpy()}
-
-        found[q, i] = cache.get(f"moments-{q:04d}-{i:06d}", key, compute)["rise"]
-    return found

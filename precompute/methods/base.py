@@ -184,7 +184,6 @@ class Method:
     needs: ClassVar[str] = "nothing beyond the run's model"  # checkpoint, packages, checkpoints of training, audio
     has_moments: bool = False  # whether `moments` gives influence over time in the track
     version: ClassVar[int] = 1  # count up when results change: old caches are then left alone
-    after: tuple[str, ...] = ()  # methods whose results it needs (`scores` gets them)
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
@@ -198,12 +197,16 @@ class Method:
         """The settings, for the store and the cache's names: all that a result depends on beside the context."""
         return asdict(self.settings)
 
+    def builds_on(self, name: str) -> bool:
+        """Whether `scores` wants the results of the method of that name, where it is part of the run."""
+        return False
+
     def requirements(self, context: Context) -> str | None:
         """Why it cannot run here, in one plain clause naming the file or package; None = it can. Quick."""
         return None
 
     def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        """Scores of all clips and tracks. `others`: results of the methods that `after` names.
+        """Scores of all clips and tracks. `others`: results of the methods that it builds on.
 
         May raise UserError: the method is then left out with that reason, the other methods go on.
         """

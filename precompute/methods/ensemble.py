@@ -1,8 +1,8 @@
 """Rank average of other methods: what they agree on, without any one's scale.
 
 Each method's scores are first put in units of a track's own spread over the cohort (else a method whose raw scores
-always put the same tracks on top would count for little but that), then replaced by ranks within the clip, from -1 (last)
-to 1 (first), and averaged. A clip of the cohort is measured by the rest of the cohort.
+always put the same tracks on top would count for little but that), then replaced by ranks within the clip, from -1
+(last) to 1 (first), and averaged. A clip of the cohort is measured by the rest of the cohort.
 """
 
 from __future__ import annotations
@@ -21,6 +21,16 @@ class Ensemble(Method):
     description = "The mean of the ranks that several methods give a track."
     cost = "nothing beyond the methods it averages"
     needs = "at least two other methods in the same run"
+
+    def builds_on(self, name: str) -> bool:
+        return name in self.settings.of if self.settings.of else name not in ("ensemble", "random")
+
+    def requirements(self, context: Context) -> str | None:
+        present = [name for name in context.config.methods.run if self.builds_on(name)]
+        missing = [name for name in self.settings.of if name not in present]
+        if missing:
+            return f"[methods.ensemble] of names {missing[0]!r}, which [methods] run does not"
+        return None if len(present) > 1 else "it averages at least two methods; name more in [methods] run"
 
     def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
         cells, cohort = zip(*(averaged(result) for result in others.values()), strict=True)

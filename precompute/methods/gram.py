@@ -5,8 +5,8 @@ With whitened gradients a = F^-1/2 g of training tracks A [n, P], and u of the c
 The N x N form takes u.a and uA' exactly (unlearning's own products) and the tracks' products with each other from
 sketches, whose error then meets the correction alone; the k x k form takes all from sketches, and does not grow with N.
 
-A holds means over the noise bank and is held fixed in the standard error. `leverage` divides a training track's score by
-1 - h, h = a (A'A + lambda I)^-1 a: it is then left out of A, as a decoy always is. It is one factor a track, which
+A holds means over the noise bank and is held fixed in the standard error. `leverage` divides a training track's score
+by 1 - h, h = a (A'A + lambda I)^-1 a: it is then left out of A, as a decoy always is. It is one factor a track, which
 normalisation over the cohort takes out: only raw scores differ.
 """
 

@@ -1,7 +1,7 @@
 """Influence as a product of gradients: how much a step on the track would have lowered the clip's loss.
 
-Plain: grad L(track) . grad L(clip). Damped: with (F + lambda I)^-1 between them, F the diagonal Fisher information; this
-is the influence function of Koh & Liang (2017) with a diagonal curvature. Layers, mask and draws are unlearning's.
+Plain: grad L(track) . grad L(clip). Damped: with (F + lambda I)^-1 between them, F the diagonal Fisher information;
+this is the influence function of Koh & Liang (2017) with a diagonal curvature. Layers, mask and draws are unlearning's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """TracIn (Pruthi et al. 2020, arXiv 2002.08484): gradient products summed over checkpoints of training.
 
-Each checkpoint counts alike: their learning rates are not kept with them, and the warm-up aside they differ by its decay
-alone. Clips stay those of the shipped model; draws, layers and mask are unlearning's.
+Each checkpoint counts alike: their learning rates are not kept with them, and the warm-up aside they differ by its
+decay alone. Clips stay those of the shipped model; draws, layers and mask are unlearning's.
 """
 
 from __future__ import annotations

@@ -58,7 +58,6 @@ class UnlearningEkfac(GradientMethod):
 
     def step(self, context: Context, halves: torch.Tensor) -> torch.Tensor:
         """Unlearning's directions [n, P] with this curvature in place of the diagonal one."""
-        method = one_step(context, False)
         return self.curvature(context).solve(halves / context.inverse_fisher())
 
     def moments(self, context: Context, clip: int, track: int) -> np.ndarray:

@@ -90,7 +90,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_store(finished, tmp_path: Path, 
     out = finished.root / "killed"
     config = tiny.write_run(finished.root, out)
     command = [sys.executable, "-m", "precompute", "run", "--config", str(config)]
-    for pattern, count in (("latents-*.npz", 1), ("direction-*.npz", 5), ("moments-*.npz", 2)):
+    for pattern, count in (("latents-*.npz", 1), ("direction-*.npz", 5), ("unlearning-moments-*.npz", 2)):
         kill_when(command, environment, tmp_path, out / "work" / "cache", pattern, count)
         assert not (out / "store.duckdb").exists()
     assert main(["run", "--config", str(config)]) == 0
