@@ -38,6 +38,10 @@ class Cache:
     def put(self, stage: str, key: str, arrays: Arrays, seconds: float) -> None:
         """Keep the arrays of a stage, and beside them how long they took."""
         self._write(self.path(stage, key), arrays)
+        self.note(stage, key, seconds)
+
+    def note(self, stage: str, key: str, seconds: float) -> None:
+        """How long something took, told by `seconds`."""
         note = self.folder / ".seconds" / f"{stage}-{key}"
         note.parent.mkdir(exist_ok=True)
         note.write_text(f"{seconds / share:.4f}")

@@ -225,8 +225,6 @@ def _card(options: argparse.Namespace) -> None:
 
 
 def _methods(options: argparse.Namespace) -> None:
-    from precompute.methods.base import REGISTRY
+    from precompute.methods.listing import listing
 
-    for method in REGISTRY.values():
-        moments = "with moments" if method.has_moments else "no moments"
-        print(f"{method.name}: {method.description} ({moments})")
+    print(listing())

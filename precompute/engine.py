@@ -18,7 +18,7 @@ from precompute.cache import Arrays, Cache
 from precompute.config import BankSection, RunConfig
 from precompute.curvature import preconditioner
 from precompute.directions import Tap
-from precompute.gradients import of_track
+from precompute.gradients import Kind, of_track
 from precompute.methods.base import Queries
 from precompute.methods.unlearning import Unlearning
 from precompute.model import Items, Model, NoiseBank
@@ -59,19 +59,18 @@ def gather(
 
     def compute(number: int) -> None:
         wanted, parts = lacking(number), {}
-        own = dict.fromkeys(wanted, 0.0)
-        shared = 0.0
+        own, gradient = dict.fromkeys(wanted, 0.0), dict.fromkeys(wanted, 0.0)
         for row in shards[number]:
-            began = time.monotonic()
-            rows, losses = of_track(model, tracks[[row]], list(dict.fromkeys(t.kind for t in wanted)), bank)
-            shared += time.monotonic() - began
+            seen = of_track(model, tracks[[row]], list(dict.fromkeys(tap.kind for tap in wanted)), bank)
             for tap in wanted:
                 began = time.monotonic()
-                parts.setdefault(tap, []).append(tap.take(rows[tap.kind], losses))
+                parts.setdefault(tap, []).append(tap.take(seen.rows[tap.kind], seen.losses))
                 own[tap] += time.monotonic() - began
+                gradient[tap] += seen.seconds[tap.kind]
         for tap, taken in parts.items():
             arrays = {name: np.stack([part[name] for part in taken]) for name in taken[0]}
-            cache.put(f"{tap.stage}-{number:05d}", tap.key, arrays, shared + own[tap])
+            cache.note(f"{tap.stage}-{number:05d}-gradients", tap.key, gradient[tap])
+            cache.put(f"{tap.stage}-{number:05d}", tap.key, arrays, own[tap])
 
     missing = [number for number in range(len(shards)) if lacking(number)]
     needed = {tap for number in missing for tap in lacking(number)}
@@ -93,12 +92,14 @@ def _stacked(tap: Tap, shards: int, cache: Cache) -> Arrays:
 
 
 def seconds_of(taps: Sequence[Tap], tracks: int, cache: Cache) -> float:
-    """What taps took, as if each method had the pass to itself: gradients, products, and the clips' side."""
-    shards = range(-(-tracks // SHARD))
-    return sum(
-        tap.seconds(cache) + sum(cache.seconds(f"{tap.stage}-{number:05d}", tap.key) for number in shards)
-        for tap in taps
-    )
+    """What the taps of one method took, as if it had the pass to itself: gradients, products, and the clips' side."""
+    stages = [f"-{number:05d}" for number in range(-(-tracks // SHARD))]
+    own = sum(cache.seconds(tap.stage + stage, tap.key) for tap in taps for stage in stages)
+    gradients: dict[Kind, float] = {}
+    for tap in taps:
+        spent = sum(cache.seconds(f"{tap.stage}{stage}-gradients", tap.key) for stage in stages)
+        gradients[tap.kind] = max(spent, gradients.get(tap.kind, 0.0))
+    return own + sum(gradients.values()) + max((tap.seconds(cache) for tap in taps), default=0.0)
 
 
 def attribute(

@@ -8,6 +8,7 @@ as trained), "square" (of the output itself; D-TRAK, arXiv 2311.00500) and "mean
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,34 +43,44 @@ def value(objective: str, predicted: torch.Tensor, target: torch.Tensor, frames:
     return by_frame[:, :frames].mean()
 
 
-def of_track(
-    model: Model, track: Items, kinds: Sequence[Kind], bank: NoiseBank
-) -> tuple[dict[Kind, torch.Tensor], torch.Tensor]:
-    """One track's gradients by kind, [R x S, P] on the CPU, a row a cell of the bank; and its losses [R x S] float64.
+@dataclass(frozen=True)
+class Seen:
+    """What a pass sees of one track."""
 
-    One forward pass a cell for all objectives of the same layers. Losses are those of the first kind's mask.
-    """
+    rows: dict[Kind, torch.Tensor]  # [R x S, P] on the CPU, a row a cell of the bank
+    losses: torch.Tensor  # [R x S] float64, with the mask of the first kind
+    seconds: dict[Kind, float]  # what each kind takes by itself
+
+
+def of_track(model: Model, track: Items, kinds: Sequence[Kind], bank: NoiseBank) -> Seen:
+    """One track's gradients, by one forward pass a cell for all objectives of the same layers."""
     with torch.no_grad():
         condition = model.condition(track)
-    cells, found = bank.cells(), {}
+    cells, found, seconds = bank.cells(), {}, {}
     losses = torch.zeros(len(cells), dtype=torch.float64)
     for number, (layers, masked) in enumerate(dict.fromkeys((k.layers, k.masked) for k in kinds)):
         objectives = list(dict.fromkeys(k.objective for k in kinds if (k.layers, k.masked) == (layers, masked)))
         parameters = model.parameters(layers)
         frames = int(track.valid_frames[0]) if masked else None
         rows = {o: torch.empty(len(cells), count(parameters)) for o in objectives}
+        spent = dict.fromkeys(objectives, 0.0)
         for row, cell in enumerate(cells):
+            began = time.monotonic()
             t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
             predicted, target = model.predict(track.latents[0], condition, t, eps)
+            forward = time.monotonic() - began
             for place, objective in enumerate(objectives):
+                began = time.monotonic()
                 scalar = value(objective, predicted, target, frames)
                 rows[objective][row] = _flat(scalar, parameters, keep=place + 1 < len(objectives)).cpu()
+                spent[objective] += forward + time.monotonic() - began
             if number == 0:
                 losses[row] = value("loss", predicted.detach(), target, frames).double().cpu()
         for kind in kinds:
             if (kind.layers, kind.masked) == (layers, masked):
                 found[kind] = unit_rows(rows[kind.objective]) if kind.normalised else rows[kind.objective]
-    return found, losses
+                seconds[kind] = spent[kind.objective]
+    return Seen(found, losses, seconds)
 
 
 def of_clip(model: Model, clip: Items, kind: Kind, bank: NoiseBank) -> torch.Tensor:

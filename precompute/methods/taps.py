@@ -139,7 +139,7 @@ def sketch_of(context: Context, width: int, seed: int) -> Sketch:
 
 
 def clip_sketches(context: Context, kind: Kind, width: int, seed: int, whitened: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Sketches of all clips' gradients over their own draws: [Q, HALVES, k], and the cohort's over both halves [K, k]."""
+    """Sketches of all clips' gradients over their own draws: [Q, HALVES, k]; the cohort's over both halves [K, k]."""
     model, cache = context.model, context.cache
     bank = ascent_bank(context.config.unlearning)
     settings = (kind, width, seed, context.config.fisher if whitened else None, vars(bank))
