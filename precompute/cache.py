@@ -16,6 +16,7 @@ import numpy as np
 
 Arrays = dict[str, np.ndarray]
 Item = TypeVar("Item")
+share = 1  # processes that work beside this one, itself included: their seconds run at the same time
 
 
 class Cache:
@@ -29,9 +30,32 @@ class Cache:
         """The arrays of a stage: read where they are kept, else computed and kept."""
         path = self.path(stage, key)
         if not path.exists():
-            self._write(path, compute())
+            began = time.monotonic()
+            self.put(stage, key, compute(), time.monotonic() - began)
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
+
+    def put(self, stage: str, key: str, arrays: Arrays, seconds: float) -> None:
+        """Keep the arrays of a stage, and beside them how long they took."""
+        self._write(self.path(stage, key), arrays)
+        self.note(stage, key, seconds)
+
+    def note(self, stage: str, key: str, seconds: float) -> None:
+        """How long something took, told by `seconds`."""
+        note = self.folder / ".seconds" / f"{stage}-{key}"
+        note.parent.mkdir(exist_ok=True)
+        note.write_text(f"{seconds / share:.4f}")
+
+    def seconds(self, stage: str, key: str) -> float:
+        """How long a kept stage took, of the device's time; 0 where that is not known."""
+        try:
+            return float((self.folder / ".seconds" / f"{stage}-{key}").read_text())
+        except (OSError, ValueError):
+            return 0.0
+
+    def seconds_matching(self, pattern: str) -> float:
+        """The same, over all stages whose name and key fit a pattern of file names."""
+        return sum(float(note.read_text() or 0) for note in (self.folder / ".seconds").glob(pattern))
 
     def has(self, stage: str, key: str) -> bool:
         return self.path(stage, key).exists()

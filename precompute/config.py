@@ -9,26 +9,21 @@ import json
 import sys
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from precompute.errors import UserError
+from precompute.errors import need as _need
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-Section = TypeVar("Section")
 NO_WINDOWS_S = 1e6  # longer than any clip: one window
 RESULTS = 2  # count up when a stage computes or keeps its result otherwise: old caches are then left alone
 LAYERS = ("to_kv", "cross_attn", "self_attn", "all")
 MASKS = ("none", "mixed", "dual")
 SAMPLERS = ("ddim", "dpmpp-2m")
-
-
-def _need(condition: bool, message: str) -> None:
-    if not condition:
-        raise UserError(message)
 
 
 @dataclass(frozen=True)
@@ -112,6 +107,10 @@ class UnlearningSection:
     ascent_draws: int = 32  # draws of the clip's gradient, halved for the standard error
     window_s: float = 1.0  # of the clip, for influence over time in the clip
     seed: int = 202  # of the ascent draws: independent of the scoring bank
+    steps: int = 1  # 1 ... k
+    pull_back: bool = True  # towards the weights as trained, in further steps
+    relative_step: float = 0.0  # length of the first step / the weights'; 0 = learning_rate says how far a step goes
+    normalise_timesteps: bool = False  # every draw's gradient is scaled to length 1
 
     def __post_init__(self) -> None:
         _need(self.layers in LAYERS, f"[unlearning] layers = {self.layers!r}: choose one of {', '.join(LAYERS)}")
@@ -120,6 +119,37 @@ class UnlearningSection:
         even = self.ascent_draws >= 2 and self.ascent_draws % 2 == 0
         _need(even, f"[unlearning] ascent_draws = {self.ascent_draws}: must be even and at least 2")
         _need(self.window_s > 0, f"[unlearning] window_s = {self.window_s}: must be above 0")
+        _need(self.steps >= 1, f"[unlearning] steps = {self.steps}: must be at least 1")
+        _need(self.relative_step >= 0, f"[unlearning] relative_step = {self.relative_step}: must be 0 or more")
+
+
+@dataclass(frozen=True)
+class MethodsSection:
+    """Which methods run, and the settings of each that has a section `[methods.NAME]`."""
+
+    run: tuple[str, ...] = ("unlearning",)  # in the order of their ids in the store
+    settings: dict[str, Any] = field(default_factory=dict)  # by name; what is absent has its defaults
+
+    @classmethod
+    def read(cls, table: Any) -> MethodsSection:
+        """Raises UserError naming an unknown method or a bad field."""
+        from precompute.methods.catalogue import CATALOGUE
+
+        _need(isinstance(table, dict), "[methods] must be a section")
+        known = ", ".join(CATALOGUE)
+        run = table.get("run", list(cls.run))
+        _need(isinstance(run, list) and bool(run), '[methods] run: must be a list of methods, such as ["unlearning"]')
+        for name in [*run, *(key for key in table if key != "run")]:
+            _need(name in CATALOGUE, f"[methods] {name!r}: unknown method; known are {known}")
+        _need(len(set(run)) == len(run), "[methods] run: a method stands twice")
+        read = {}
+        for name, values in table.items():
+            if name == "run":
+                continue
+            _need(name != "unlearning", "[methods.unlearning]: its settings stand in section [unlearning]")
+            _need(isinstance(values, dict), f"[methods] {name}: must be a section [methods.{name}]")
+            read[name] = _section(f"methods.{name}", CATALOGUE[name].settings, values)
+        return cls(tuple(run), read)
 
 
 @dataclass(frozen=True)
@@ -139,6 +169,7 @@ class OutputSection:
     clips: str  # folder for the generated clips' audio
     work: str = "data/work/run"  # caches; may be deleted at any time
     note: str = ""  # shown on the page beside the scores
+    evaluations: str = "assets/benchmarks"  # folder of what `evaluate` kept; results on this model go into the store
 
 
 @dataclass(frozen=True)
@@ -178,6 +209,7 @@ class RunConfig:
     bank: BankSection = field(default_factory=BankSection)
     fisher: FisherSection = field(default_factory=FisherSection)
     unlearning: UnlearningSection = field(default_factory=UnlearningSection)
+    methods: MethodsSection = field(default_factory=MethodsSection)
     moments: MomentsSection = field(default_factory=MomentsSection)
     diagnostics: DiagnosticsSection = field(default_factory=DiagnosticsSection)
     text: str = field(default="", repr=False)  # the TOML as read, kept with the store
@@ -198,11 +230,13 @@ class RunConfig:
             "diagnostics": DiagnosticsSection,
         }
         for name in table:
-            _need(name in types, f"{path}: section [{name}] is unknown; known are {', '.join(types)}")
+            known = ", ".join([*types, "methods"])
+            _need(name in types or name == "methods", f"{path}: section [{name}] is unknown; known are {known}")
         for name in ("corpus", "model", "clips", "output"):
             _need(name in table, f"{path}: section [{name}] is missing")
         try:
             sections: dict[str, Any] = {name: _section(name, types[name], table.get(name, {})) for name in types}
+            sections["methods"] = MethodsSection.read(table.get("methods", {}))
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         same = sections["bank"].seed == sections["unlearning"].seed
@@ -221,18 +255,29 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         raise UserError(f"{path}: is not valid TOML ({error})") from error
 
 
-def _section(name: str, kind: type[Section], values: Any) -> Section:
+def _section(name: str, kind: Any, values: Any) -> Any:
+    """A section from a table; `kind`: its class, or an object of it whose values are the defaults."""
     _need(isinstance(values, dict), f"[{name}] must be a section")
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    known = {f.name: f for f in fields(kind)}
+    read = {}
     for key, value in values.items():
         _need(key in known, f"[{name}] {key}: unknown field; known are {', '.join(known)}")
-        wanted = {"int": int, "float": (int, float), "str": str}[str(known[key].type)]
-        good = isinstance(value, wanted) and not isinstance(value, bool)  # type: ignore[arg-type]
-        _need(good, f"[{name}] {key} = {value!r}: must be of type {known[key].type}")
+        read[key] = _value(f"[{name}] {key}", str(known[key].type), value)
     try:
-        return kind(**values)
+        return kind(**read) if isinstance(kind, type) else replace(kind, **read)
     except TypeError as error:
         raise UserError(f"[{name}]: {str(error).split(')')[-1].strip()}") from error
+
+
+def _value(place: str, wanted: str, value: Any) -> Any:
+    if wanted.startswith("tuple[str"):
+        good = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        _need(good, f"{place} = {value!r}: must be a list of texts")
+        return tuple(value)
+    kinds: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool}
+    good = isinstance(value, kinds[wanted]) and isinstance(value, bool) == (wanted == "bool")
+    _need(good, f"{place} = {value!r}: must be of type {wanted}")
+    return value
 
 
 def fingerprint(*parts: Any) -> str:

@@ -214,15 +214,15 @@ class Model:
 
     # -- loss ----------------------------------------------------------------------------------------------------
 
-    def frame_loss(
+    def predict(
         self,
         latents: torch.Tensor,
         condition: dict[str, Any],
         t: torch.Tensor,
         eps: torch.Tensor,
         weights: dict[str, torch.Tensor] | None = None,
-    ) -> torch.Tensor:
-        """Squared v-error of one latent z [C, F] under draws t [D], eps [D, C, F] -> [D, F], mean over channels.
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Predicted and true v of one latent z [C, F] under draws t [D], eps [D, C, F] -> [D, C, F] each.
 
         `weights`: parameters of the network by name, in place of its own (for forward-mode derivatives).
         """
@@ -232,9 +232,19 @@ class Model:
         one = {key: None if v is None else v.expand(len(t), *v.shape[1:]) for key, v in condition.items()}
         options = {"use_checkpointing": False, **one}
         if weights is None:
-            predicted = self.network.model(noised, t, **options)
-        else:
-            predicted = functional_call(self.network.model, weights, (noised, t), options)
+            return self.network.model(noised, t, **options), target
+        return functional_call(self.network.model, weights, (noised, t), options), target
+
+    def frame_loss(
+        self,
+        latents: torch.Tensor,
+        condition: dict[str, Any],
+        t: torch.Tensor,
+        eps: torch.Tensor,
+        weights: dict[str, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """Squared v-error of one latent under draws, as for `predict` -> [D, F], mean over channels."""
+        predicted, target = self.predict(latents, condition, t, eps, weights)
         return (predicted - target).square().mean(1)
 
     def loss(

@@ -1,4 +1,4 @@
-"""The table of contents: corpus -> latents -> clips -> Fisher -> directions -> scores -> moments -> published store."""
+"""The table of contents: corpus -> latents -> clips -> methods -> moments -> published store."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ import torch
 
 from explorer.store import SCHEMA_VERSION
 from precompute import rows
+from precompute.agreement import agreement_columns
 from precompute.cache import Cache, duration, progress
 from precompute.clips import Prompt, choose_targets, write_audio
 from precompute.config import RunConfig, fingerprint
 from precompute.corpus import Analysis, analyse
-from precompute.engine import Queries, Scores, attribute, moments_of, noise_bank, preconditioner
+from precompute.engine import Queries, Scores, attribute, noise_bank
 from precompute.evaluate.audit import audit_clip
-from precompute.methods.base import Unlearning
+from precompute.methods.base import Context
+from precompute.methods.unlearning import Unlearning
 from precompute.model import Items, Model
-from precompute.publish import Columns, StoreContents, publish, relative_path, relative_root
+from precompute.publish import Columns, StoreContents, merged, publish, relative_path, relative_root
+from precompute.runner import Done, moments_of, run_methods
 from precompute.stages import Corpus, load_clips, load_cohort, load_corpus, load_latents, load_model
 
-METHOD_ID = 1
 TARGET_CLIP_ID = 1000  # clips of kind 'track' count up from here
 NO_DECOYS = "No decoys were scored, so no score can be told from noise."
 PACKAGES = ("torch", "stable-audio-tools", "transformers", "numpy", "duckdb", "soundfile")
@@ -45,22 +47,21 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     if not decoys:
         note = f"{note} {NO_DECOYS}".strip()
         print(f"  {NO_DECOYS}", flush=True)
-    method = Unlearning(config.unlearning, len(corpus.trained))
-
-    items, key, prompts, clips, scores, target_rows = score_run(model, corpus, config, cache, method)
-    found = rows.calibrated(scores.cells, scores.cohort, corpus.tracks)
-    pairs = _moment_pairs(found, corpus, len(prompts), config.moments.tracks)
-    rises = moments_of(model, method, items, pairs, scores.directions, config, cache, key)
+    context, prompts = make_context(model, corpus, config, cache)
+    outcome = run_methods(context, config.methods.run)
+    generated = len(prompts)
+    clip_ids = [p.clip_id for p in prompts] + [TARGET_CLIP_ID + i for i in range(len(context.target_rows))]
+    tables = [_tables_of(done, context, clip_ids, generated) for done in outcome.done]
     if audit:
-        _audit(model, items, scores, prompts, config)
-    reports = _diagnose(found, target_rows, corpus, len(prompts), config, cache)
+        _audit(context, outcome.done, prompts)
+    diagnostics = [*(t["diagnostics"] for t in tables), *_earlier(outcome.done, corpus, generated, config, cache)]
+    diagnostics.sort(key=lambda table: (table["checkpoint_step"][0], table["method_id"][0]))
+    _tell(diagnostics, outcome.done)
 
-    clip_ids = [p.clip_id for p in prompts] + [TARGET_CLIP_ID + i for i in range(len(target_rows))]
     store = Path(config.output.store)
     clip_folder = Path(config.output.clips)
-    clip_paths = write_audio(model, clips, prompts, clip_folder)
+    clip_paths = write_audio(model, context.queries.shown, prompts, clip_folder)
     analyses = _analyses(corpus)
-    window_s = max(1, round(config.unlearning.window_s * model.frame_rate)) / model.frame_rate
     contents = StoreContents(
         store_info={
             "version": [SCHEMA_VERSION],
@@ -71,87 +72,144 @@ def run(config: RunConfig, audit: bool = False) -> Path:
         runs=_run_columns(config, model, started, time.monotonic() - began),
         tracks=rows.track_columns(corpus.tracks, analyses, _audio_paths(corpus)),
         holders=rows.holder_columns(corpus.tracks),
-        clips=_clip_columns(prompts, clips, clip_paths, clip_ids, target_rows, corpus, analyses, clip_folder),
-        methods=_method_columns(method, config),
-        scores=rows.score_columns(found, clip_ids, corpus.tracks, METHOD_ID),
-        score_parts=rows.part_columns(scores.cells, found, clip_ids, corpus.tracks, METHOD_ID),
-        moments=rows.moment_columns(
-            rises,
+        clips=_clip_columns(
+            prompts,
+            context.queries.shown,
+            clip_paths,
             clip_ids,
-            corpus.tracks,
-            items.valid_frames.numpy(),
-            model.frame_rate,
-            config.moments.rate_hz,
-            METHOD_ID,
+            context.target_rows,
+            corpus,
+            analyses,
+            clip_folder,
         ),
-        clip_moments=rows.clip_moment_columns(
-            scores.windows, clip_ids[: len(prompts)], corpus.tracks, window_s, METHOD_ID
-        ),
-        diagnostics=_diagnostic_columns(reports),
+        methods=merged([_method_columns(done, config) for done in outcome.done]),
+        skipped_methods={
+            name: [row[place] for row in outcome.skipped] for place, name in enumerate(("name", "label", "reason"))
+        },
+        scores=merged([t["scores"] for t in tables]),
+        score_parts=merged([t["score_parts"] for t in tables]),
+        moments=merged([t["moments"] for t in tables]),
+        clip_moments=merged([t["clip_moments"] for t in tables]),
+        diagnostics=merged(diagnostics),
+        agreement=_agreement(outcome.done, context, generated),
+        evaluations=kept_evaluations(Path(config.output.evaluations), model.sha256),
     )
     publish(contents, store)
     print(f"published {store} in {duration(time.monotonic() - began)}", flush=True)
     return store
 
 
-def score_run(
-    model: Model, corpus: Corpus, config: RunConfig, cache: Cache, method: Unlearning
-) -> tuple[Items, str, list[Prompt], Items, Scores, np.ndarray]:
-    """Latents, clips, Fisher, directions and scores of one set of weights."""
+def make_context(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) -> tuple[Context, list[Prompt]]:
+    """What the methods of a run look at, clips and cohort made; and the prompts of the clips that are shown."""
     items, key = load_latents(model, corpus, config, cache)
     prompts, clips = load_clips(model, config, cache)
     cohort = load_cohort(model, corpus, config, cache)
     row_of = {track.track_id: row for row, track in enumerate(corpus.tracks)}
     target_rows = np.array([row_of[t.track_id] for t in choose_targets(corpus.tracks, config.clips.targets)], dtype=int)
-    trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
-    inverse_fisher = preconditioner(model, items[trained], config, cache, key)
-    queries = Queries(shown=clips, targets=items[target_rows.tolist()], cohort=cohort)
-    clip_key = fingerprint(key, [(p.text, p.seconds, p.seed) for p in prompts], config.clips)
-    scores = attribute(model, method, queries, items, inverse_fisher, config, cache, clip_key)
-    return items, clip_key, prompts, clips, scores, target_rows
+    context = Context(
+        model=model,
+        tracks=corpus.tracks,
+        items=items,
+        queries=Queries(shown=clips, targets=items[target_rows.tolist()], cohort=cohort),
+        target_rows=target_rows,
+        bank=noise_bank(config.bank),
+        config=config,
+        cache=cache,
+        key=fingerprint(key, [(p.text, p.seconds, p.seed) for p in prompts], config.clips),
+        track_key=key,
+    )
+    return context, prompts
 
 
-def _moment_pairs(found: rows.Calibrated, corpus: Corpus, shown: int, tracks: int) -> list[tuple[int, int]]:
+def score_run(
+    model: Model, corpus: Corpus, config: RunConfig, cache: Cache, method: Unlearning
+) -> tuple[Items, str, list[Prompt], Items, Scores, np.ndarray]:
+    """Latents, clips, Fisher, directions and scores of one set of weights, by unlearning alone."""
+    context, prompts = make_context(model, corpus, config, cache)
+    inverse_fisher = context.inverse_fisher()
+    scores = attribute(model, method, context.queries, context.items, inverse_fisher, config, cache, context.key)
+    return context.items, context.key, prompts, context.queries.shown, scores, context.target_rows
+
+
+def _tables_of(done: Done, context: Context, clip_ids: list[int], generated: int) -> dict[str, Columns]:
+    """All tables that hold one method's results."""
+    result, tracks, config, frame_rate = done.result, context.tracks, context.config, context.model.frame_rate
+    found = rows.calibrated(result.cells, result.cohort, tracks)
+    rises = {}
+    if done.method.has_moments:
+        pairs = _moment_pairs(found, generated, config.moments.tracks)
+        rises = moments_of(context, done.method, pairs)
+    valid, least = context.items.valid_frames.numpy(), config.moments.rate_hz
+    window_s = max(1, round(config.unlearning.window_s * frame_rate)) / frame_rate
+    windows: Columns = {}
+    if result.windows is not None:
+        windows = rows.clip_moment_columns(result.windows, clip_ids[:generated], tracks, window_s, done.method_id)
+    report = rows.diagnostics(found, context.target_rows, tracks, generated) + list(result.remarks)
+    return {
+        "scores": rows.score_columns(found, clip_ids, tracks, done.method_id),
+        "score_parts": rows.part_columns(result.cells, found, clip_ids, tracks, done.method_id),
+        "moments": rows.moment_columns(rises, clip_ids, tracks, valid, frame_rate, least, done.method_id),
+        "clip_moments": windows,
+        "diagnostics": _diagnostic_columns(done.method_id, config.diagnostics.final_step, report),
+    }
+
+
+def _agreement(done: list[Done], context: Context, generated: int) -> Columns:
+    """Of every two methods, on the generated clips."""
+    scores = []
+    for one in done:
+        found = rows.calibrated(one.result.cells[:generated], one.result.cohort, context.tracks)
+        scores.append(found.score_norm[:, context.trained])
+    return agreement_columns([one.method_id for one in done], scores)
+
+
+def _moment_pairs(found: rows.Calibrated, generated: int, tracks: int) -> list[tuple[int, int]]:
     """(clip, track) rows whose moments are computed: the best-ranked training tracks of each generated clip."""
-    chosen = found.train_rank[:shown]
+    chosen = found.train_rank[:generated]
     return [(int(q), int(i)) for q, i in zip(*np.nonzero((chosen > 0) & (chosen <= tracks)), strict=True)]
 
 
-def _audit(model: Model, items: Items, scores: Scores, prompts: list[Prompt], config: RunConfig) -> None:
-    """Way (a) for the first clip and every track; prints rho."""
-    direction = torch.from_numpy(scores.directions[0])
-    rhos = audit_clip(model, items, direction, scores.score[0], config.unlearning, noise_bank(config.bank))
-    print(f"audit, clip {prompts[0].clip_id}, {len(items)} tracks: rho {rhos[0]:.4f} (step 1e-5), {rhos[1]:.4f} (1e-4)")
+def _audit(context: Context, done: list[Done], prompts: list[Prompt]) -> None:
+    """Way (a) for the first clip and every track; prints rho. Of unlearning by one step, the only one that it fits."""
+    for one in done:
+        if not isinstance(one.method, Unlearning):
+            continue
+        direction, scores = one.method.tap(context).directions.whole(0), one.result.score[0]
+        rhos = audit_clip(context.model, context.items, direction, scores, context.config.unlearning, context.bank)
+        print(
+            f"audit, clip {prompts[0].clip_id}, {len(context.items)} tracks: "
+            f"rho {rhos[0]:.4f} (step 1e-5), {rhos[1]:.4f} (1e-4)"
+        )
 
 
-def _diagnose(
-    found: rows.Calibrated,
-    target_rows: np.ndarray,
-    corpus: Corpus,
-    shown: int,
-    config: RunConfig,
-    cache: Cache,
-) -> dict[int, list[tuple[str, float, str]]]:
-    """Diagnostics of theta_0 and of the checkpoints kept along its training, by training step."""
-    reports = {config.diagnostics.final_step: rows.diagnostics(found, target_rows, corpus.tracks, shown)}
+def _earlier(done: list[Done], corpus: Corpus, generated: int, config: RunConfig, cache: Cache) -> list[Columns]:
+    """Diagnostics of unlearning at the checkpoints kept along the training."""
     folder = Path(config.diagnostics.checkpoints)
     paths = sorted(folder.glob("step-*/model.safetensors")) if config.diagnostics.checkpoints else []
     reduced = config.diagnostics.reduced(config)
-    method = Unlearning(reduced.unlearning, len(corpus.trained))
     if config.diagnostics.checkpoints and not paths:
         print(f"  {folder}: no checkpoints here; diagnostics for the shipped weights alone", flush=True)
-    for path in paths:
-        step = int(path.parent.name.removeprefix("step-"))
-        if step == config.diagnostics.final_step:
-            continue
-        print(f"diagnostics at training step {step}", flush=True)
-        model = load_model(config, path)
-        _, _, _, _, scores, _ = score_run(model, corpus, reduced, cache, method)
-        early = rows.calibrated(scores.cells, scores.cohort, corpus.tracks)
-        reports[step] = rows.diagnostics(early, target_rows, corpus.tracks, shown)
-    for step, report in sorted(reports.items()):
-        print(f"step {step}: " + ", ".join(f"{name} {value:.3g}" for name, value, _ in report), flush=True)
-    return reports
+    found = []
+    for one in done:
+        for path in paths if isinstance(one.method, Unlearning) else []:
+            step = int(path.parent.name.removeprefix("step-"))
+            if step == config.diagnostics.final_step:
+                continue
+            print(f"diagnostics at training step {step}", flush=True)
+            method = Unlearning(reduced.unlearning, len(corpus.trained))
+            scored = score_run(load_model(config, path), corpus, reduced, cache, method)
+            early = rows.calibrated(scored[4].cells, scored[4].cohort, corpus.tracks)
+            report = rows.diagnostics(early, scored[5], corpus.tracks, generated)
+            found.append(_diagnostic_columns(one.method_id, step, report))
+    return found
+
+
+def _tell(diagnostics: list[Columns], done: list[Done]) -> None:
+    """Print them, a line for each method and training step."""
+    names = {one.method_id: one.method.name for one in done}
+    for table in diagnostics:
+        values = ", ".join(f"{name} {value:.3g}" for name, value in zip(table["name"], table["value"], strict=True))
+        print(f"{names[table['method_id'][0]]}, step {table['checkpoint_step'][0]}: {values}", flush=True)
 
 
 def _analyses(corpus: Corpus) -> dict[int, Analysis]:
@@ -190,21 +248,37 @@ def commit_hash() -> str | None:
     return done.stdout.strip() or None
 
 
-def _method_columns(method: Unlearning, config: RunConfig) -> Columns:
+def kept_evaluations(folder: Path, model_sha256: str) -> Columns:
+    """Table `evaluations`: what `evaluate` kept in a folder, of this model alone."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        ours = isinstance(kept, dict) and kept.get("model_sha256") == model_sha256
+        if ours and " evaluate " in kept.get("command", ""):
+            found[kept["command"].split()[-1]] = json.dumps(kept)
+    return {"name": list(found), "result_json": list(found.values())}
+
+
+def _method_columns(done: Done, config: RunConfig) -> Columns:
+    method = done.method
     settings = {
-        **method.settings(),
+        **method.record(),
         "bank": vars(config.bank),
         "fisher": vars(config.fisher),
         "clips": vars(config.clips),
     }
     return {
-        "method_id": [METHOD_ID],
+        "method_id": [done.method_id],
         "run_id": [1],
         "name": [method.name],
         "label": [method.label],
         "description": [method.description],
         "settings_json": [json.dumps(settings)],
         "has_moments": [method.has_moments],
+        "cost_s": [done.cost_s],
     }
 
 
@@ -233,12 +307,11 @@ def _clip_columns(
     return columns
 
 
-def _diagnostic_columns(reports: dict[int, list[tuple[str, float, str]]]) -> Columns:
-    flat = [(step, *row) for step, report in sorted(reports.items()) for row in report]
+def _diagnostic_columns(method_id: int, step: int, report: list[tuple[str, float, str]]) -> Columns:
     return {
-        "method_id": [METHOD_ID] * len(flat),
-        "checkpoint_step": [row[0] for row in flat],
-        "name": [row[1] for row in flat],
-        "value": [row[2] for row in flat],
-        "meaning": [row[3] for row in flat],
+        "method_id": [method_id] * len(report),
+        "checkpoint_step": [step] * len(report),
+        "name": [row[0] for row in report],
+        "value": [row[1] for row in report],
+        "meaning": [row[2] for row in report],
     }

@@ -75,6 +75,19 @@ def publish(contents: StoreContents, path: Path) -> None:
         beside.with_name(beside.name + ".wal").unlink(missing_ok=True)
 
 
+def merged(parts: list[Columns]) -> Columns:
+    """Tables of the same columns, one below the other; empty ones may lack them all."""
+    parts = [part for part in parts if part]
+    if len(parts) < 2:
+        return parts[0] if parts else {}
+    return {
+        name: np.concatenate([part[name] for part in parts])
+        if all(isinstance(part[name], np.ndarray) for part in parts)
+        else [value for part in parts for value in part[name]]
+        for name in parts[0]
+    }
+
+
 def remove_abandoned(path: Path) -> None:
     """Delete what publishing processes that no longer run have left beside the store."""
     for left in path.parent.glob(f".{path.name}.*.part*"):

@@ -81,8 +81,10 @@ def score_columns(found: Calibrated, clip_ids: Sequence[int], tracks: Sequence[T
 def part_columns(
     cells: np.ndarray, found: Calibrated, clip_ids: Sequence[int], tracks: Sequence[Track], method_id: int
 ) -> Columns:
-    """Table `score_parts`: the score by stratum of t, for the best-ranked tracks of each clip."""
+    """Table `score_parts`: the score by stratum of t, for the best-ranked tracks of each clip; none without strata."""
     strata = cells.shape[3]
+    if strata == 1:
+        return {}
     parts = cells.mean((2, 4))  # [Q, N, S]
     columns: Columns = {name: [] for name in ("method_id", "clip_id", "track_id", "t_low", "t_high", "score")}
     for q, clip_id in enumerate(clip_ids):

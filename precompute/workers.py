@@ -14,6 +14,7 @@ from multiprocessing.connection import wait
 
 import torch
 
+from precompute import cache
 from precompute.cache import progress
 from precompute.errors import UserError
 
@@ -43,6 +44,7 @@ def run_jobs(what: str, jobs: Sequence[int], job: Callable[[int], None], workers
 
     def work(share: Sequence[int]) -> None:
         torch.set_num_threads(1)
+        cache.share = min(workers, len(jobs))
         try:
             for number in share:
                 if os.getppid() != parent:

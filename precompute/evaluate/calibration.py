@@ -19,7 +19,7 @@ from precompute.calibrate import Q_LIMIT, area_under_curve, decoys_in_top, q_val
 from precompute.config import RunConfig
 from precompute.errors import UserError
 from precompute.evaluate.result import Row, table, write_result
-from precompute.methods.base import Unlearning
+from precompute.methods.unlearning import Unlearning
 from precompute.normalisation import CLIPS_A_MODE, Normalisation
 from precompute.pipeline import score_run
 from precompute.stages import load_corpus, load_model

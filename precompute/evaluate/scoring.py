@@ -10,16 +10,16 @@ from precompute.cache import Cache
 from precompute.config import NO_WINDOWS_S, RunConfig, fingerprint
 from precompute.engine import Queries, Scores, attribute
 from precompute.errors import UserError
-from precompute.methods.base import REGISTRY, Method
+from precompute.methods.unlearning import Unlearning
 from precompute.model import Items, Model
 from precompute.train.lora import digest
 
 
-def build_method(name: str, config: RunConfig, tracks: int) -> Method:
-    """A registered method with the run's settings, clips taken whole; `tracks` is N. Raises UserError."""
-    if name not in REGISTRY:
-        raise UserError(f"method {name!r} is unknown; known are {', '.join(REGISTRY)}")
-    return REGISTRY[name](whole_clips(config).unlearning, tracks)
+def build_method(name: str, config: RunConfig, tracks: int) -> Unlearning:
+    """The method with the run's settings, clips taken whole; `tracks` is N. Raises UserError."""
+    if name != Unlearning.name:
+        raise UserError(f"method {name!r} cannot be judged so; only {Unlearning.name} can")
+    return Unlearning(whole_clips(config).unlearning, tracks)
 
 
 def whole_clips(config: RunConfig) -> RunConfig:
@@ -29,7 +29,7 @@ def whole_clips(config: RunConfig) -> RunConfig:
 
 def score_clips(
     model: Model,
-    method: Method,
+    method: Unlearning,
     clips: Items,
     cohort: Items,
     tracks: Items,

@@ -12,7 +12,7 @@ from precompute.config import RunConfig
 from precompute.engine import noise_bank, preconditioner
 from precompute.errors import UserError
 from precompute.evaluate.audit import audit_clip
-from precompute.methods.base import Unlearning
+from precompute.methods.unlearning import Unlearning
 from precompute.stages import load_clips, load_corpus, load_latents, load_model
 
 LEAST_RHO = 0.99

@@ -7,25 +7,33 @@ is the rise of its loss, tau_i = L(z_i, theta) - L(z_i, theta_0). Three ways to 
 (b) `track_moments`: forward-mode derivative along the step; also gives the loss frame by frame.
 (c) `dot` of `track_gradients`: a track's gradient once, a product with every clip's direction; the fast way.
 
+More steps: theta <- theta + alpha ((1/N) F^-1 grad L(clip, theta) - (theta - theta_0)), the second part (the pull-back)
+being a setting; then the direction is theta - theta_0, and all the rest is as with one.
+
 Masks follow the paper's "mixed" setting by default: the unlearned clip counts its valid frames only (M_U), tracks are
 scored over all padded frames, as trained.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 
-from precompute.config import UnlearningSection
+from precompute.cache import Arrays, Cache
+from precompute.config import RunConfig, UnlearningSection, fingerprint
+from precompute.directions import Directions, StepTap, Tap
 from precompute.fisher import count, flat_gradient, unflatten
+from precompute.gradients import Kind, unit_rows
+from precompute.methods.base import Context, GradientMethod, MethodResult, Queries
 from precompute.model import Items, Model, NoiseBank
 
 MASKED = {"none": (False, False), "mixed": (True, False), "dual": (True, True)}  # (M_U, M_L)
 HALVES = 2  # independent halves of the ascent draws
 ASCENT_BATCH = 16  # draws a forward pass
-CHUNK = 1 << 18  # parameters a partial sum: fp32 products, fp64 totals
 
 
 def ascent_bank(settings: UnlearningSection) -> NoiseBank:
@@ -44,10 +52,17 @@ def windows_of(model: Model, settings: UnlearningSection, valid_frames: int) -> 
     return [(start, min(start + step, valid_frames)) for start in range(0, valid_frames, step)]
 
 
-def clip_gradients(model: Model, clip: Items, settings: UnlearningSection, with_windows: bool) -> torch.Tensor:
+def clip_gradients(
+    model: Model,
+    clip: Items,
+    settings: UnlearningSection,
+    with_windows: bool,
+    halves: tuple[int, ...] = tuple(range(HALVES)),
+) -> torch.Tensor:
     """Gradient of the unlearned clip's loss: [HALVES, W, P] float32, W windows that sum to the whole (W = 1 without).
 
-    A window's loss is the sum over its frames / the number of valid frames, so windows add up exactly.
+    `halves`: which are computed; the others stay zero. A window's loss is the sum over its frames / the number of
+    valid frames, so windows add up exactly.
     """
     parameters = model.parameters(settings.layers)
     with torch.no_grad():
@@ -56,15 +71,27 @@ def clip_gradients(model: Model, clip: Items, settings: UnlearningSection, with_
     windows = windows_of(model, settings, valid) if with_windows else [(0, valid)]
     bank = ascent_bank(settings)
     total = torch.zeros(HALVES, len(windows), count(parameters))
-    for half in range(HALVES):
+    batch = 1 if settings.normalise_timesteps else ASCENT_BATCH
+    for half in halves:
         draws = [bank.cell(half, stratum, (model.latent_channels, model.frames)) for stratum in range(bank.strata)]
-        for start in range(0, len(draws), ASCENT_BATCH):
-            t, eps = (torch.cat(part) for part in zip(*draws[start : start + ASCENT_BATCH], strict=True))
+        for start in range(0, len(draws), batch):
+            t, eps = (torch.cat(part) for part in zip(*draws[start : start + batch], strict=True))
             frames = model.frame_loss(clip.latents[0], condition, t, eps).sum(0) / bank.strata
+            if settings.normalise_timesteps:
+                total[half] += _normalised(frames, windows, parameters) / bank.strata
+                continue
             for w, (first, end) in enumerate(windows):
                 loss = frames[first:end].sum() / valid
                 total[half, w] += flat_gradient(loss, parameters, keep_graph=w + 1 < len(windows)).cpu()
     return total
+
+
+def _normalised(frames: torch.Tensor, windows: list[tuple[int, int]], parameters: dict[str, Any]) -> torch.Tensor:
+    """[W, P]: gradients of one draw by window, their sum scaled to length 1."""
+    last = len(windows) - 1
+    rows = [flat_gradient(frames[a:b].sum(), parameters, keep_graph=w < last).cpu() for w, (a, b) in enumerate(windows)]
+    stacked = torch.stack(rows)
+    return stacked / stacked.sum(0).norm().clamp(min=1e-20)
 
 
 def track_gradients(model: Model, track: Items, settings: UnlearningSection, bank: NoiseBank) -> torch.Tensor:
@@ -77,15 +104,52 @@ def track_gradients(model: Model, track: Items, settings: UnlearningSection, ban
     for row, cell in enumerate(bank.cells()):
         t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
         rows[row] = flat_gradient(model.loss(track.latents[0], condition, t, eps, frames), parameters).cpu()
-    return rows
+    return unit_rows(rows) if settings.normalise_timesteps else rows
 
 
-def dot(rows: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-    """[R, P] x [Q, P] -> [R, Q] float64: fp32 products of short runs, fp64 totals."""
-    total = torch.zeros(len(rows), len(directions), dtype=torch.float64)
-    for start in range(0, rows.shape[1], CHUNK):
-        total += (rows[:, start : start + CHUNK] @ directions[:, start : start + CHUNK].T).double()
-    return total
+def many_steps(
+    model: Model,
+    clip: Items,
+    settings: UnlearningSection,
+    inverse_fisher: torch.Tensor,
+    scale: float,
+    with_windows: bool,
+) -> torch.Tensor:
+    """theta_k - theta_0 after `settings.steps` steps, [HALVES, W, P]: each half of the draws walks for itself.
+
+    A window's part is what its own gradients added, so parts sum to the whole. With `relative_step` the learning rate
+    is chosen so that the first step has that length relative to the weights, and the result is scaled back to
+    `learning_rate`: with one step it changes nothing, with more it says how far the walk goes. The pull-back's factor
+    is the learning rate, at most 1. The weights are put back exactly.
+    """
+    parameters = model.parameters(settings.layers)
+    kept = {name: p.detach().clone() for name, p in parameters.items()}
+    length = torch.sqrt(sum(p.double().square().sum() for p in kept.values()))
+    halves = []
+    try:
+        for half in range(HALVES):
+            walked, rate = None, 1.0
+            for _ in range(settings.steps):
+                gradients = clip_gradients(model, clip, settings, with_windows, (half,))[half]
+                step = gradients * (scale * inverse_fisher)  # [W, P], at `learning_rate`
+                if walked is None:
+                    walked = torch.zeros_like(step)
+                    if settings.relative_step:
+                        rate = float(settings.relative_step * length / step.sum(0).double().norm().clamp(min=1e-300))
+                pull = min(1.0, settings.learning_rate * rate) if settings.pull_back else 0.0
+                walked = walked * (1.0 - pull) + step * rate
+                with torch.no_grad():
+                    for name, change in unflatten(walked.sum(0), parameters).items():
+                        parameters[name].copy_(kept[name] + change.to(model.device))
+            halves.append(walked / rate)
+            with torch.no_grad():
+                for name, value in kept.items():
+                    parameters[name].copy_(value)
+    finally:
+        with torch.no_grad():
+            for name, value in kept.items():
+                parameters[name].copy_(value)
+    return torch.stack(halves)
 
 
 @torch.no_grad()
@@ -160,30 +224,114 @@ def track_moments(
     return rise
 
 
-class Unlearning:
-    """One Fisher-preconditioned step that unlearns the clip; whose loss rises?"""
+class Unlearning(GradientMethod):
+    """Fisher-preconditioned steps that unlearn the clip; whose loss rises?"""
 
     name = "unlearning"
     label = "Unlearning"
     description = (
         "Unlearn the clip by one small step of the model's weights; a track scores by how much its loss rises."
     )
+    cost = "draws of the clips, and one gradient a track and draw, shared by all gradient methods"
     has_moments = True
 
     def __init__(self, section: UnlearningSection, tracks: int) -> None:
         """`tracks`: N of the 1/N in the step."""
+        super().__init__(section)
         self.section = section
         self.scale = section.learning_rate / tracks
+        self.has_moments = not section.normalise_timesteps  # a sum over frames cannot be scaled draw by draw
+
+    @classmethod
+    def create(cls, settings: None, config: RunConfig, tracks: int) -> Unlearning:
+        return cls(config.unlearning, tracks)
+
+    def record(self) -> dict[str, Any]:
+        return {**asdict(self.section), "scale": self.scale}
 
     def directions(self, model: Model, clip: Items, inverse_fisher: torch.Tensor, windows: bool) -> torch.Tensor:
+        """[HALVES, W, P]: preconditioned steps of one clip, whose dot products with a track's gradient are scores."""
+        if self.section.steps > 1:
+            return many_steps(model, clip, self.section, inverse_fisher, self.scale, windows)
         gradients = clip_gradients(model, clip, self.section, windows)
         return gradients * (self.scale * inverse_fisher)
 
     def gradients(self, model: Model, track: Items, bank: NoiseBank) -> torch.Tensor:
+        """[R x S, P]: one row a cell of the bank."""
         return track_gradients(model, track, self.section, bank)
 
-    def moments(self, model: Model, track: Items, direction: torch.Tensor, bank: NoiseBank) -> torch.Tensor:
+    def rise(self, model: Model, track: Items, direction: torch.Tensor, bank: NoiseBank) -> torch.Tensor:
+        """[F]: the score along one direction [P], frame by frame; its mean is the score."""
         return track_moments(model, track, direction, self.section, bank)
 
-    def settings(self) -> dict[str, Any]:
-        return {**asdict(self.section), "scale": self.scale}
+    @property
+    def kind(self) -> Kind:
+        """Which gradient of a track it looks at."""
+        section = self.section
+        return Kind("loss", section.layers, section.normalise_timesteps, MASKED[section.mask][1])
+
+    def clip_directions(
+        self,
+        model: Model,
+        queries: Queries,
+        inverse_fisher: Callable[[], torch.Tensor],
+        config: RunConfig,
+        cache: Cache,
+        key: str,
+    ) -> Directions:
+        """Of all clips; `key` names model, tracks and clips by content."""
+
+        def compute(clip: Items, windows: bool) -> torch.Tensor:
+            return self.directions(model, clip, inverse_fisher(), windows)
+
+        key = fingerprint(key, self.section, config.fisher)
+        parameters = count(model.parameters(self.section.layers))
+        return Directions(queries, compute, model.device, parameters, cache, key)
+
+    def step_tap(
+        self,
+        model: Model,
+        queries: Queries,
+        inverse_fisher: Callable[[], torch.Tensor],
+        config: RunConfig,
+        cache: Cache,
+        key: str,
+    ) -> StepTap:
+        """What it keeps of every track."""
+        directions = self.clip_directions(model, queries, inverse_fisher, config, cache, key)
+        return StepTap(directions, self.kind, fingerprint(directions.key, config.bank))
+
+    def assembled(self, kept: Arrays, model: Model, queries: Queries, bank: NoiseBank) -> MethodResult:
+        """From what the tap took, stacked over tracks."""
+        clips = len(queries.shown) + len(queries.targets)
+        cells = kept["cells"].reshape(len(kept["cells"]), bank.replicates, bank.strata, clips, -1)
+        counts = [len(self._windows(model, queries.shown[[row]])) for row in range(len(queries.shown))]
+        sums, start = kept["sums"], 0  # [N, all windows + K]
+        by_window = np.full((len(counts), len(sums), max(counts, default=0)), np.nan)
+        for q, number in enumerate(counts):
+            by_window[q, :, :number] = sums[:, start : start + number]
+            start += number
+        return MethodResult(
+            cells=np.ascontiguousarray(cells.transpose(3, 0, 1, 2, 4)),
+            cohort=sums[:, start:].T.copy(),
+            windows=by_window,
+        )
+
+    def _windows(self, model: Model, clip: Items) -> list[tuple[int, int]]:
+        valid = int(clip.valid_frames[0]) if MASKED[self.section.mask][0] else model.frames
+        return windows_of(model, self.section, valid)
+
+    def tap(self, context: Context) -> StepTap:
+        arguments = (context.model, context.queries, context.inverse_fisher, context.config, context.cache, context.key)
+        name = f"step-{fingerprint(self.record())}"
+        return context.once(name, lambda: self.step_tap(*arguments))
+
+    def taps(self, context: Context) -> dict[str, Tap]:
+        return {"steps": self.tap(context)}
+
+    def combine(self, context: Context, kept: dict[str, Arrays]) -> MethodResult:
+        return self.assembled(kept["steps"], context.model, context.queries, context.bank)
+
+    def moments(self, context: Context, clip: int, track: int) -> np.ndarray:
+        direction = self.tap(context).directions.whole(clip)
+        return self.rise(context.model, context.items[[track]], direction, context.bank).numpy()

@@ -18,6 +18,8 @@ from precompute.config import RunConfig
 from precompute.corpus import Track
 from precompute.model import Items, Model
 from precompute.stages import load_corpus, load_latents, load_model
+from precompute.train.diffusion import DiffusionLoss
+from precompute.train.loop import LoopSettings, fit
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIMIT = 300_000  # parameters of autoencoder and transformer
@@ -71,6 +73,24 @@ def items(config: RunConfig, model: Model, tmp_path_factory: pytest.TempPathFact
     """Latents and conditions of `tracks`."""
     cache = Cache(tmp_path_factory.mktemp("cache"))
     return load_latents(model, load_corpus(config), config, cache)[0]
+
+
+@pytest.fixture(scope="session")
+def fitted(config: RunConfig, items: Items, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The tiny transformer after 400 more steps: 20 are too few to know one track from another."""
+    twin = load_model(config)
+    twin.network.model.requires_grad_(True)
+    twin.network.conditioner.requires_grad_(True)
+    settings = LoopSettings(steps=400, learning_rate=2e-3, warmup_steps=20, ema_decay=0.98, save_every=400, bf16=False)
+    fit(
+        "longer",
+        twin.network,
+        DiffusionLoss(twin.network, twin, items[:16], batch=24),
+        settings,
+        tmp_path_factory.mktemp("fit"),
+    )
+    twin.network.requires_grad_(False)
+    return twin
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def rows(store: Path, sql: str) -> list[tuple]:
 
 
 def test_every_table_is_filled(finished) -> None:
-    counts = {name: len(table) for name, table in tiny.tables(finished.store).items()}
+    counts = {name: len(table) for name, table in tiny.tables(finished.store).items() if table}
     diagnostics = counts.pop("diagnostics")
     assert counts == {
         "store_info": 1,
@@ -38,6 +38,7 @@ def test_every_table_is_filled(finished) -> None:
         "clip_moments": 3 * 32,
         "summaries": 7,
         "window_sums": 32,
+        "holders": 2 * 32,
     }
     steps = rows(finished.store, "SELECT checkpoint_step, count(*) FROM diagnostics GROUP BY 1 ORDER BY 1")
     assert [step for step, _ in steps] == [10, 20] and sum(n for _, n in steps) == diagnostics > 20
@@ -101,7 +102,9 @@ def test_moments_of_a_track_add_up_over_all_padded_frames(finished, items: Items
     )
     assert sorted(row[5] for row in table) == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     for clip_id, track_id, score, rate_hz, influence, _ in table:
-        [path] = (finished.out / "work" / "cache").glob(f"moments-{clip_id - 1:04d}-{track_id - 1:06d}-*.npz")
+        [path] = (finished.out / "work" / "cache").glob(
+            f"unlearning-moments-{clip_id - 1:04d}-{track_id - 1:06d}-*.npz"
+        )
         rise = np.load(path)["rise"]
         assert rise.shape == (50,) and rise.mean() == pytest.approx(score, rel=1e-3)
         valid = int(items.valid_frames[track_id - 1])

@@ -182,7 +182,7 @@ def test_a_second_judgement_reads_what_is_kept(
 
 
 def test_mistakes_are_told(small: RunConfig, config: RunConfig, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is unknown; known are unlearning"):
+    with pytest.raises(UserError, match="cannot be judged so; only unlearning can"):
         evaluate_planted(small, tmp_path / "x.json", method_name="guess", seeds=1)
     with pytest.raises(UserError, match="no exemplars here"):
         evaluate_planted(small, tmp_path / "x.json", exemplars=tmp_path)

@@ -11,7 +11,7 @@ import tiny
 from precompute.config import RunConfig, UnlearningSection
 from precompute.evaluate.audit import spearman
 from precompute.fisher import diagonal_fisher, inverse
-from precompute.methods.base import Unlearning
+from precompute.methods.unlearning import Unlearning
 from precompute.model import Items, Model, NoiseBank
 from precompute.stages import load_model
 

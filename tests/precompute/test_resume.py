@@ -22,7 +22,7 @@ from precompute import engine
 from precompute.cache import Cache
 from precompute.cli import main
 from precompute.config import BankSection, RunConfig
-from precompute.methods.base import Unlearning
+from precompute.methods.unlearning import Unlearning
 from precompute.model import Items, Model
 
 
@@ -90,12 +90,12 @@ def test_killed_anywhere_it_goes_on_to_the_same_store(finished, tmp_path: Path, 
     out = finished.root / "killed"
     config = tiny.write_run(finished.root, out)
     command = [sys.executable, "-m", "precompute", "run", "--config", str(config)]
-    for pattern, count in (("latents-*.npz", 1), ("direction-*.npz", 5), ("moments-*.npz", 2)):
+    for pattern, count in (("latents-*.npz", 1), ("direction-*.npz", 5), ("unlearning-moments-*.npz", 2)):
         kill_when(command, environment, tmp_path, out / "work" / "cache", pattern, count)
         assert not (out / "store.duckdb").exists()
     assert main(["run", "--config", str(config)]) == 0
     assert tiny.tables(out / "store.duckdb") == tiny.tables(finished.store)
-    for path in (finished.out / "work" / "cache").iterdir():
+    for path in (finished.out / "work" / "cache").glob("*.npz"):
         ours, theirs = np.load(path), np.load(out / "work" / "cache" / path.name)
         assert all(np.array_equal(ours[name], theirs[name], equal_nan=True) for name in ours.files), path.name
 

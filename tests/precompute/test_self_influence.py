@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
-from precompute.config import FisherSection, RunConfig, UnlearningSection
+from precompute.config import FisherSection, UnlearningSection
 from precompute.fisher import diagonal_fisher, inverse
-from precompute.methods.base import Unlearning
+from precompute.methods.unlearning import Unlearning
 from precompute.model import Items, Model, NoiseBank
-from precompute.stages import load_model
-from precompute.train.diffusion import DiffusionLoss, mean_loss
-from precompute.train.loop import LoopSettings, fit
+from precompute.train.diffusion import mean_loss
 from tiny import scores_of_track
 
 TARGETS = [0, 2, 4, 6, 8, 10, 12, 14]
-
-
-@pytest.fixture(scope="module")
-def fitted(config: RunConfig, items: Items, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """The tiny transformer after 400 more steps: 20 are too few to know one track from another."""
-    twin = load_model(config)
-    twin.network.model.requires_grad_(True)
-    twin.network.conditioner.requires_grad_(True)
-    settings = LoopSettings(steps=400, learning_rate=2e-3, warmup_steps=20, ema_decay=0.98, save_every=400, bf16=False)
-    fit(
-        "longer",
-        twin.network,
-        DiffusionLoss(twin.network, twin, items[:16], batch=24),
-        settings,
-        tmp_path_factory.mktemp("fit"),
-    )
-    twin.network.requires_grad_(False)
-    return twin
 
 
 def test_an_unlearned_track_finds_itself(fitted: Model, items: Items) -> None:

@@ -10,12 +10,14 @@ import torch
 
 import tiny
 from precompute.config import BankSection, RunConfig, UnlearningSection
+from precompute.directions import CHUNK, dot
 from precompute.engine import noise_bank
 from precompute.errors import UserError
 from precompute.evaluate.audit import spearman
 from precompute.fisher import count, diagonal_fisher, flat_gradient, inverse
 from precompute.methods import unlearning
-from precompute.methods.base import REGISTRY, Unlearning
+from precompute.methods.catalogue import method_class
+from precompute.methods.unlearning import Unlearning
 from precompute.model import LAYER_GROUPS, Items, Model, NoiseBank
 
 BANK = NoiseBank(replicates=2, strata=2, draws_per_cell=1, seed=7)
@@ -193,14 +195,14 @@ def test_a_step_is_the_scaled_preconditioned_gradient(
 
 def test_dot_against_double_precision() -> None:
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(3, 2 * unlearning.CHUNK + 17, generator=generator)
+    rows = torch.randn(3, 2 * CHUNK + 17, generator=generator)
     directions = torch.randn(2, rows.shape[1], generator=generator)
-    found = unlearning.dot(rows, directions)
+    found = dot(rows, directions)
     exact = rows.double() @ directions.double().T
     assert found.dtype == torch.float64
     scale = rows.double().norm(dim=1)[:, None] * directions.double().norm(dim=1)
     assert float(((found - exact) / scale).abs().max()) <= 1e-7
 
 
-def test_the_registry_holds_unlearning() -> None:
-    assert REGISTRY["unlearning"] is Unlearning and Unlearning(SECTION, 4).settings()["scale"] == 1e-6 / 4
+def test_the_catalogue_holds_unlearning() -> None:
+    assert method_class("unlearning") is Unlearning and Unlearning(SECTION, 4).record()["scale"] == 1e-6 / 4

@@ -208,16 +208,18 @@ def write_run(root: Path, out: Path, **changes: str) -> Path:
 
 
 def tables(store: Path) -> dict[str, list[tuple]]:
-    """Every table of a store but `runs` (it holds the time of day), rows in stored order."""
+    """Every table of a store but `runs` (it holds the time of day), rows in stored order; measured costs left out."""
     import duckdb
 
     with duckdb.connect(str(store), read_only=True) as connection:
         names = [row[0] for row in connection.execute("SHOW TABLES").fetchall()]
-        return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in names if name != "runs"}
+        columns = dict.fromkeys(names, "*") | {"methods": "* EXCLUDE (cost_s)"}
+        return {n: connection.execute(f"SELECT {columns[n]} FROM {n}").fetchall() for n in names if n != "runs"}
 
 
 def scores_of_track(model, track, directions, section, bank):
     """Way (c) for one track: cells of the bank x directions [Q, P], as the engine does it."""
-    from precompute.methods.unlearning import dot, track_gradients
+    from precompute.directions import dot
+    from precompute.methods.unlearning import track_gradients
 
     return dot(track_gradients(model, track, section, bank), directions)

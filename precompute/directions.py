@@ -1,0 +1,148 @@
+"""Directions in weight space of all clips, and what is kept of every track's gradients.
+
+Directions of a clip are computed once and kept on disk; loaded together they are the largest thing in memory, so a pass
+holds each set once, whatever many methods look at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from precompute.cache import Arrays, Cache
+from precompute.gradients import Kind
+from precompute.model import Items
+from precompute.workers import count_for, run_jobs
+
+CHUNK = 1 << 18  # parameters a partial sum: fp32 products, fp64 totals
+
+
+def dot(rows: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """[R, P] x [Q, P] -> [R, Q] float64: fp32 products of short runs, fp64 totals."""
+    total = torch.zeros(len(rows), len(directions), dtype=torch.float64)
+    for start in range(0, rows.shape[1], CHUNK):
+        total += (rows[:, start : start + CHUNK] @ directions[:, start : start + CHUNK].T).double()
+    return total
+
+
+class Directions:
+    """The directions of all clips by one step, in the order shown, targets, cohort; computed when first needed."""
+
+    def __init__(
+        self,
+        queries: Any,
+        compute: Callable[[Items, bool], torch.Tensor],
+        device: torch.device,
+        parameters: int,
+        cache: Cache,
+        key: str,
+    ) -> None:
+        """`compute`: a clip and whether to cut it into windows -> [HALVES, W, P]; `queries`: of the kind in `base`."""
+        self.compute, self.device, self.parameters, self.cache, self.key = compute, device, parameters, cache, key
+        self.jobs: list[tuple[str, Items]] = []
+        for kind in ("shown", "targets", "cohort"):
+            items: Items = getattr(queries, kind)
+            self.jobs += [(kind, items[[row]]) for row in range(len(items))]
+        self.cohort = len(queries.cohort)
+        self._loaded: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._stack: torch.Tensor | None = None
+        self._whole: tuple[int, torch.Tensor] | None = None
+
+    def kept(self, number: int) -> Arrays:
+        """Of one clip: `halves` [HALVES, P] (not the cohort's), `windows` [W, P] of both halves (not targets')."""
+
+        def compute() -> Arrays:
+            kind, clip = self.jobs[number]
+            found = self.compute(clip, kind == "shown")  # [HALVES, W, P]
+            none = found[:0, 0]
+            by_half = none if kind == "cohort" else found.sum(1)
+            by_window = none if kind == "targets" else found.mean(0)
+            return {"halves": by_half.numpy(), "windows": by_window.numpy()}
+
+        return self.cache.get(f"direction-{number:04d}", self.key, compute)
+
+    def ensure(self) -> None:
+        """Compute those that are missing, by forked workers where that pays."""
+        missing = [n for n in range(len(self.jobs)) if not self.cache.has(f"direction-{n:04d}", self.key)]
+        run_jobs("directions", missing, self.kept, count_for(self.device, self.parameters))
+
+    def load(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Whole clips by half, [(shown + targets) x HALVES, P]; then shown clips by window and the cohort's clips, over
+        both halves, [all windows + K, P]."""
+        if self._loaded is None:
+            self.ensure()
+            arrays = [self.kept(number) for number in range(len(self.jobs))]
+            halves = torch.cat([torch.from_numpy(part["halves"]) for part in arrays])
+            for part in arrays:
+                del part["halves"]  # gigabytes
+            self._loaded = halves, torch.cat([torch.from_numpy(part["windows"]) for part in arrays])
+        return self._loaded
+
+    def stack(self) -> torch.Tensor:
+        """All stored clips over both halves, [shown + targets, P]; held until released."""
+        if self._stack is None:
+            count = len(self.jobs) - self.cohort
+            self._stack = torch.stack([torch.from_numpy(self.kept(n)["halves"]).mean(0) for n in range(count)])
+        return self._stack
+
+    def release(self) -> None:
+        """Give the memory back."""
+        self._loaded = self._stack = None
+
+    def whole(self, number: int) -> torch.Tensor:
+        """One stored clip's direction over both halves, [P]; the last one is held."""
+        if self._whole is None or self._whole[0] != number:
+            self._whole = number, torch.from_numpy(self.kept(number)["halves"]).mean(0)
+        return self._whole[1]
+
+    def seconds(self) -> float:
+        """What they took."""
+        return sum(self.cache.seconds(f"direction-{number:04d}", self.key) for number in range(len(self.jobs)))
+
+
+class Tap:
+    """What is kept of every track's gradients. Two methods that ask for the same tap share it."""
+
+    def __init__(self, stage: str, key: str, kind: Kind, parameters: int) -> None:
+        """`stage` and `key`: its names in the cache, by all that it depends on; `parameters`: P."""
+        self.stage, self.key, self.kind, self.parameters = stage, key, kind, parameters
+
+    def prepare(self) -> None:
+        """Load what `take` needs; called before the first track that is missing."""
+
+    def take(self, rows: torch.Tensor, losses: torch.Tensor) -> Arrays:
+        """From a track's gradients [R x S, P] and losses [R x S]: arrays of one track."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Give memory back."""
+
+    def seconds(self, cache: Cache) -> float:
+        """What the clips' side took."""
+        return 0.0
+
+
+class StepTap(Tap):
+    """Products of every cell with whole clips, and of their mean with windows and cohort."""
+
+    def __init__(self, directions: Directions, kind: Kind, key: str) -> None:
+        super().__init__("scores", key, kind, directions.parameters)
+        self.directions = directions
+
+    def prepare(self) -> None:
+        self.directions.load()
+
+    def take(self, rows: torch.Tensor, losses: torch.Tensor) -> Arrays:
+        detailed, summed = self.directions.load()
+        return {
+            "cells": dot(rows, detailed).numpy(),
+            "sums": dot(rows.mean(0, keepdim=True), summed)[0].numpy(),
+        }
+
+    def release(self) -> None:
+        self.directions.release()
+
+    def seconds(self, cache: Cache) -> float:
+        return self.directions.seconds()

@@ -1,0 +1,34 @@
+"""The methods in plain words: `python -m precompute methods`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+
+from precompute.config import UnlearningSection
+from precompute.methods.catalogue import CATALOGUE, method_class
+
+
+def listing() -> str:
+    """A paragraph a method: what it is, settings with their defaults, cost, needs, moments."""
+    return "\n\n".join(_paragraph(name) for name in CATALOGUE)
+
+
+def _paragraph(name: str) -> str:
+    kind, defaults = method_class(name), CATALOGUE[name].settings
+    section = f"[methods.{name}]" if defaults is not None else f"[{name}]"
+    values = asdict(defaults) if defaults is not None else {f.name: f.default for f in fields(UnlearningSection)}
+    settings = ", ".join(f"{field} = {_toml(value)}" for field, value in values.items())
+    lines = [
+        f"{name}: {kind.description}",
+        f"  settings {section}: {settings or 'none'}",
+        f"  cost: {kind.cost}",
+        f"  needs: {kind.needs}",
+        f"  moments: {'yes' if kind.has_moments else 'no'}",
+    ]
+    return "\n".join(lines)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(list(value)) if isinstance(value, tuple) else repr(value).replace("'", '"')
