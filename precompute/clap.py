@@ -56,11 +56,15 @@ class Clap:
         window = int(self.extractor.nb_max_samples)
         rows = []
         for wave in waves:
-            starts = range(0, max(1, len(wave) - window // 2), window)
-            mel = mel_features(self.extractor, [wave[s : s + window] for s in starts])
+            mel = mel_features(self.extractor, crops(wave, window))
             features = audio_features(self.model, mel.to(self.model.device))
             rows.append(F.normalize(F.normalize(features, dim=-1).mean(0), dim=-1).cpu())
         return torch.stack(rows)
+
+
+def crops(wave: np.ndarray, length: int) -> list[np.ndarray]:
+    """[T] cut every `length` samples from its start; a rest shorter than half of that is left out, if not all."""
+    return [wave[start : start + length] for start in range(0, max(1, len(wave) - length // 2), length)]
 
 
 def text_features(model: torch.nn.Module, tokenizer: object, prompts: list[str]) -> torch.Tensor:

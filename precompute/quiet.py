@@ -6,8 +6,11 @@ import contextlib
 import io
 import warnings
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
 
@@ -27,3 +30,17 @@ def silence_progress_bars() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+
+
+def laion_htsat() -> Callable[..., nn.Module]:
+    """laion_clap's maker of audio encoders, imported without the three tokenizers that the package loads from a hub.
+
+    With no network that import retries for minutes, then fails; audio needs none of them.
+    """
+    from transformers import PreTrainedTokenizerBase
+
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        with mock.patch.object(PreTrainedTokenizerBase, "from_pretrained", lambda *_, **__: None):
+            from laion_clap.clap_module.htsat import create_htsat_model
+    return create_htsat_model
