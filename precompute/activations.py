@@ -79,16 +79,14 @@ def output_layer(model: Model, item: Items, t: torch.Tensor, eps: torch.Tensor, 
 
 
 def targets(model: Model, item: Items, t: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs h [D, P, W] of the last linear map, and the outputs [D, P, C] of it at which the loss would be zero.
+    """Inputs h [D, P, W] of the last linear map, and what the network should answer at those positions, [D, P, C].
 
-    The target is taken back through what follows the map: a residual convolution of width 1, then patches.
+    All that follows the map (a residual convolution of width 1) is linear, so from h to the answer is one linear map.
     """
     with torch.no_grad(), _cut_at_output(model) as kept:
         model.frame_loss(item.latents[0], model.condition(item), t, eps)
     t, eps = t.to(model.device), eps.to(model.device)
     wanted = v_objective(item.latents[0].to(model.device).expand(len(t), -1, -1), t, eps)[1]  # [D, C, F]
-    mixing = model.network.model.model.postprocess_conv.weight[..., 0]
-    wanted = torch.linalg.solve(torch.eye(len(mixing), device=mixing.device) + mixing, wanted)
     patch = model.network.model.model.patch_size
     wanted = wanted.unflatten(2, (-1, patch)).permute(0, 2, 1, 3).flatten(2)  # b c (t p) -> b t (c p)
     return kept["input"][:, -_positions(model) :], wanted

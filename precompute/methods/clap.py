@@ -17,11 +17,11 @@ import torch
 from precompute.cache import Arrays
 from precompute.clap import Clap
 from precompute.errors import UserError
-from precompute.files import digest_of
 from precompute.laion import LaionClap
+from precompute.methods import sounds
 from precompute.methods.base import Context, Method, MethodResult
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 WAIT_S = 3.0  # for an answer of the hub
 
 
@@ -83,11 +83,12 @@ class ClapSimilarity(Method):
 
     def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
         source = self._source(context)
-        found = context.kept(f"embeddings-{digest_of(source)[:12]}", lambda: self._embeddings(context, source))
-        of_tracks = found["tracks"].astype(np.float64)
-        stored = np.concatenate([found["shown"], found["targets"]])
-        return MethodResult.deterministic(stored @ of_tracks.T, found["cohort"] @ of_tracks.T)
+        found = context.kept(f"embeddings-{sounds.digest(source)}", lambda: self._embeddings(context, source))
+        tracks = found["tracks"].astype(np.float64)
+        rows = np.stack([sounds.of(found, context, kind, row)[0] for kind, row in context.clips])
+        cosines = rows @ tracks.T
+        return MethodResult.deterministic(cosines[: len(context.stored)], cosines[len(context.stored) :])
 
     def _embeddings(self, context: Context, source: str) -> Arrays:
         clap = open_clap(source, str(context.model.device))
-        return context.embedded(lambda wave: clap.audio([wave])[0].numpy(), clap.sample_rate, "CLAP embeddings")
+        return sounds.embeddings(context, lambda wave: clap.audio([wave]).numpy(), clap.sample_rate, "CLAP")

@@ -31,13 +31,13 @@ class ClewsSettings:
 class LpipsSettings:
     """Which activations are compared."""
 
-    layers: tuple[int, ...] = ()  # of the transformer, from 0; empty = all, or four spread evenly over more than four
+    layers: int = 4  # how many of the transformer's layers, spread evenly up to the last
     strata: int = 2  # draws a replicate of the noise bank: one in each stratum of the cleaner part
     cleaner: float = 0.5  # part of the schedule, from t = 0
-    pooled: bool = False  # average over time first, so that position does not matter
+    pooled: bool = False  # average over time first: clip and track need not be aligned
 
     def __post_init__(self) -> None:
-        need(min(self.layers, default=0) >= 0, "[methods.lpips] layers: must not be below 0")
+        need(self.layers >= 1, f"[methods.lpips] layers = {self.layers}: must be at least 1")
         need(self.strata >= 1, f"[methods.lpips] strata = {self.strata}: must be at least 1")
         need(0 < self.cleaner <= 1, f"[methods.lpips] cleaner = {self.cleaner}: must be above 0 and at most 1")
 
@@ -68,15 +68,14 @@ class MucsSettings:
     tolerance: float = 0.05  # below L_null at which the clip counts as unlearned
     training_rate: float = 8e-4  # learning rate that the model was trained with; a tenth of it is used
     weight_decay: float = 0.01
-    max_steps: int = 0  # 0 = as many as it takes
+    max_steps: int = 10_000  # where a clip is not unlearned by then (the paper's code goes on for ever)
     null_draws: int = 1000  # of an untrained network's loss
     seed: int = 505
 
     def __post_init__(self) -> None:
-        for name in ("draws", "batch", "null_draws"):
+        for name in ("draws", "batch", "null_draws", "max_steps"):
             need(getattr(self, name) >= 1, f"[methods.mucs] {name} = {getattr(self, name)}: must be at least 1")
         need(0 < self.noisier <= 1, f"[methods.mucs] noisier = {self.noisier}: must be above 0 and at most 1")
         need(0 < self.tolerance < 1, f"[methods.mucs] tolerance = {self.tolerance}: must be within 0 and 1")
         need(self.weight > 0, f"[methods.mucs] weight = {self.weight}: must be above 0")
         need(self.training_rate > 0, f"[methods.mucs] training_rate = {self.training_rate}: must be above 0")
-        need(self.max_steps >= 0, f"[methods.mucs] max_steps = {self.max_steps}: must not be below 0")

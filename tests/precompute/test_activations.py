@@ -44,14 +44,16 @@ def test_gradient_of_the_output_layer(model: Model, items: Items) -> None:
         weight.requires_grad_(False)
 
 
-def test_targets_are_where_the_loss_is_zero(model: Model, items: Items) -> None:
+def test_features_lead_to_the_networks_answer(model: Model, items: Items) -> None:
+    """One linear map from the features to the answer: the output layer, then the convolution."""
     h, wanted = targets(model, items[[2]], T, EPS)
-    assert h.shape[:2] == wanted.shape[:2] == (4, model.frames)
     dit = model.network.model.model
-    said = wanted.transpose(1, 2)
+    mixing = torch.eye(8) + dit.postprocess_conv.weight[..., 0]
     with torch.no_grad():
-        said = dit.postprocess_conv(said) + said
-    torch.testing.assert_close(said, _target(items[[2]]), atol=1e-5, rtol=1e-4)
+        by_hand = (h @ (mixing @ dit.transformer.project_out.weight).T - wanted).square().mean(2)
+        loss = model.frame_loss(items.latents[2], model.condition(items[[2]]), T, EPS)
+    torch.testing.assert_close(wanted.transpose(1, 2), _target(items[[2]]))
+    torch.testing.assert_close(by_hand, loss, atol=1e-5, rtol=1e-4)
 
 
 def test_hooks_are_gone_afterwards(model: Model, items: Items) -> None:
