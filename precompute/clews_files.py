@@ -27,6 +27,7 @@ def save(network: Clews, path: Path) -> None:
     weights = {
         name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, to_bytes(weights, {"clews": json.dumps(asdict(network.shape))}))
 
 
