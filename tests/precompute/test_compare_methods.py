@@ -83,6 +83,7 @@ def context(
         config=replace(config, methods=replace(config.methods, settings=settings)),
         cache=Cache(tmp_path / "cache"),
         key="test",
+        track_key="test",
     )
 
 
