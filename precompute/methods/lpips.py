@@ -32,9 +32,14 @@ def features(outputs: list[torch.Tensor], valid: int, pooled: bool) -> torch.Ten
     return F.normalize(stacked, dim=-1)
 
 
-def distance(one: torch.Tensor, other: torch.Tensor, valid: int) -> torch.Tensor:
-    """Features [K, P, W] and [..., K, P, W] -> [...]: mean squared difference over the first `valid` positions."""
-    return (one[:, :valid] - other[..., :valid, :]).square().sum(-1).mean((-1, -2))
+def distances(clips: torch.Tensor, track: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Features [K, P, Q, W] of Q clips and [K, P, W] of a track -> [Q]: mean squared difference, K and positions alike.
+
+    `valid` [Q]: how many positions count, from the first. Of vectors of length 1: |a - b|^2 = 2 - 2 <a, b>.
+    """
+    apart = 2 - 2 * (clips @ track[..., None])[..., 0].double().mean(0)  # [P, Q]
+    upto = apart.cumsum(0).gather(0, valid[None].to(apart.device) - 1)[0]
+    return (upto / valid.to(apart.device)).clamp(min=0)
 
 
 class Lpips(Method):
@@ -61,9 +66,12 @@ class Lpips(Method):
             outputs = layer_outputs(model, item, t * self.settings.cleaner, eps, layers)
             return features(outputs, valid, pooled), 1 if pooled else valid
 
-        clips = [of(context.clip(*clip)) for clip in context.clips]
-        out = np.empty((len(clips), len(context.items)))
+        one_by_one = [of(context.clip(*clip)) for clip in context.clips]
+        clips = torch.stack([found for found, _ in one_by_one], dim=2)
+        lengths = torch.tensor([valid for _, valid in one_by_one])
+        del one_by_one
+        out = np.empty((len(lengths), len(context.items)))
         for row in range(len(context.items)):
             track, valid = of(context.items[[row]])
-            out[:, row] = [-float(distance(clip, track, min(valid, length))) for clip, length in clips]
+            out[:, row] = -distances(clips, track, lengths.clamp(max=valid)).cpu().numpy()
         return out

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from precompute.cache import Arrays, progress
+from precompute.corpus import AudioError
+from precompute.errors import UserError
 from precompute.methods.base import Context
 
 
@@ -24,10 +26,18 @@ def embeddings(context: Context, embed: Callable[[np.ndarray], np.ndarray], rate
         ("shown", len(context.queries.shown)),
         ("cohort", len(context.queries.cohort)),
     ):
-        rows = [embed(context.audio(kind, row, rate)[0].mean(0)) for row in progress(f"{what}, {kind}", range(count))]
+        rows = [embed(_mono(context, kind, row, rate)) for row in progress(f"{what}, {kind}", range(count))]
         found[kind] = np.concatenate(rows).astype(np.float32)
         found[f"{kind}_windows"] = np.array([len(row) for row in rows])
     return found
+
+
+def _mono(context: Context, kind: str, row: int, rate: int) -> np.ndarray:
+    """[T]. Raises UserError where a file has gone since the run began."""
+    try:
+        return context.audio(kind, row, rate)[0].mean(0)
+    except AudioError as error:
+        raise UserError(f"{context.tracks[row].path}: {error}") from error
 
 
 def of(found: Arrays, context: Context, kind: str, row: int) -> np.ndarray:

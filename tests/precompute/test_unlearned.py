@@ -102,13 +102,13 @@ def test_stops_at_the_null_loss_or_on_the_limit(limit: int, steps: int, reached:
     outcome = unlearn([weight], lambda _: (0 * weight, weight), 1.0, settings)
     assert (outcome.steps, outcome.reached) == (steps, reached)
     assert outcome.clip_loss == pytest.approx(0.1 * steps, abs=1e-5)
-    assert float(weight) == pytest.approx(0.1 * steps, abs=1e-5)
+    assert weight.item() == pytest.approx(0.1 * steps, abs=1e-5)
 
 
 def test_nothing_pushes_beyond_the_null_loss() -> None:
     weight = nn.Parameter(torch.tensor([2.0]))
     outcome = unlearn([weight], lambda _: (weight, weight), 1.0, Ascent(learning_rate=0.1))
-    assert (outcome.steps, float(weight)) == (0, 2.0)
+    assert (outcome.steps, weight.item()) == (0, 2.0)
 
 
 def test_skew_is_bounded_and_odd() -> None:
