@@ -8,6 +8,8 @@ clip meets frame f of the track; `pooled` compares the averages over time instea
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -51,7 +53,8 @@ class Lpips(Method):
     cost = "one forward pass a draw and recording"
 
     def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        return passes.by_cell(context, self._bank(context), "LPIPS", self._cell)
+        found = passes.by_cell(context, self._bank(context), "LPIPS", self._cell)
+        return replace(found, cells=found.cells.mean(3, keepdims=True))  # its strata are not the run's: kept as one
 
     def _bank(self, context: Context) -> NoiseBank:
         return NoiseBank(context.bank.replicates, self.settings.strata, context.bank.draws_per_cell, context.bank.seed)
