@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from precompute.model import Items, Model, v_objective
+from precompute.model import Items, Model
 
 
 def transformer(model: Model) -> nn.Module:
@@ -82,11 +82,23 @@ def targets(model: Model, item: Items, t: torch.Tensor, eps: torch.Tensor) -> tu
     """Inputs h [D, P, W] of the last linear map, and what the network should answer at those positions, [D, P, C].
 
     All that follows the map (a residual convolution of width 1) is linear, so from h to the answer is one linear map.
+    The right answer is read off the loss of the answer 0, whose gradient is -2 / C times it, whatever the objective.
     """
-    with torch.no_grad(), _cut_at_output(model) as kept:
-        model.frame_loss(item.latents[0], model.condition(item), t, eps)
-    t, eps = t.to(model.device), eps.to(model.device)
-    wanted = v_objective(item.latents[0].to(model.device).expand(len(t), -1, -1), t, eps)[1]  # [D, C, F]
+    with torch.no_grad():
+        condition = model.condition(item)
+    answer: dict[str, torch.Tensor] = {}
+
+    def zero(_: nn.Module, __: Any, output: torch.Tensor) -> torch.Tensor:
+        answer["zero"] = torch.zeros_like(output).requires_grad_(True)
+        return answer["zero"]
+
+    handle = model.network.model.register_forward_hook(zero)
+    try:
+        with torch.enable_grad(), _cut_at_output(model) as kept:
+            model.frame_loss(item.latents[0], condition, t, eps).sum().backward()
+    finally:
+        handle.remove()
+    wanted = answer["zero"].grad * (-model.latent_channels / 2)  # [D, C, F]
     patch = model.network.model.model.patch_size
     wanted = wanted.unflatten(2, (-1, patch)).permute(0, 2, 1, 3).flatten(2)  # b c (t p) -> b t (c p)
     return kept["input"][:, -_positions(model) :], wanted

@@ -25,6 +25,16 @@ def create_network(config: dict[str, Any]) -> nn.Module:
         return create_model_from_config(config)
 
 
+def untrained_transformer(config: dict[str, Any]) -> nn.Module:
+    """The diffusion transformer of a stable-audio-tools config as it is before any training."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        from stable_audio_tools.models.diffusion import DiTWrapper
+
+        diffusion = config["model"]["diffusion"]
+        return DiTWrapper(diffusion_objective=diffusion.get("diffusion_objective", "v"), **diffusion["config"])
+
+
 def silence_progress_bars() -> None:
     """transformers draws a bar for every load; a run has its own progress."""
     from transformers.utils import logging

@@ -8,10 +8,8 @@ conditions (no biases, no attention, no normalisation). Draw k belongs to replic
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +19,7 @@ from precompute import quiet
 from precompute.cache import Arrays, progress
 from precompute.methods import passes
 from precompute.methods.base import Context, Method, MethodResult
-from precompute.model import Items, Model, v_objective
+from precompute.model import Items, Model
 from precompute.unlearned import Ascent, noisier_times, skew, unlearn
 from precompute.workers import run_jobs
 
@@ -38,10 +36,7 @@ def changeable(model: Model) -> list[nn.Parameter]:
 
 def item_losses(model: Model, items: Items, t: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
     """[B]: loss of each item under its own draw, t [B], eps [B, C, F]; mean over channels and all padded frames."""
-    z, t, eps = (tensor.to(model.device) for tensor in (items.latents, t, eps))
-    noised, target = v_objective(z, t, eps)
-    predicted = model.network.model(noised, t, use_checkpointing=False, **model.condition(items))
-    return (predicted - target).square().mean((1, 2))
+    return model.frame_loss(items.latents, model.condition(items), t, eps).mean(1)
 
 
 def random_draws(model: Model, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,19 +102,20 @@ class Mucs(Method):
         )
 
     def _null_loss(self, context: Context) -> float:
-        """Mean loss of a network as it is before any training, over random training tracks and draws."""
-        config = json.loads(Path(context.config.model.config).read_text())
+        """Mean loss of the network as it is before any training, over random training tracks and draws."""
+        model, count = context.model, self.settings.null_draws
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
-            network = quiet.create_network(config).to(context.model.device)
-        untrained = Model(network, config, context.model.clap, "untrained")
+            untrained = quiet.untrained_transformer(model.config)
+        weights = {name: p.detach().to(model.device) for name, p in untrained.named_parameters()}
         generator = torch.Generator().manual_seed(self.settings.seed)
-        total, count = 0.0, self.settings.null_draws
+        total = 0.0
         with torch.no_grad():
             for start in range(0, count, NULL_BATCH):
                 size = min(NULL_BATCH, count - start)
                 items = self._random_tracks(context, size, generator)
-                total += float(item_losses(untrained, items, *random_draws(untrained, size, generator)).sum())
+                t, eps = random_draws(model, size, generator)
+                total += float(model.frame_loss(items.latents, model.condition(items), t, eps, weights).mean(1).sum())
         return total / count
 
     def _random_tracks(self, context: Context, count: int, generator: torch.Generator) -> Items:

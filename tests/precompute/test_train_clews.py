@@ -213,3 +213,11 @@ def test_further_works_are_not_of_the_corpus(monkeypatch: pytest.MonkeyPatch) ->
         for name in set(sys.modules) - before:
             if str(getattr(sys.modules[name], "__file__", "") or "").startswith(str(DEMO)):
                 del sys.modules[name]
+
+
+def test_the_verb_tells_mistakes_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from precompute.cli import main
+
+    assert main(["train-clews", "--config", str(tmp_path / "none.toml")]) == 1
+    said = capsys.readouterr().err
+    assert "none.toml" in said and said.count("\n") == 1
