@@ -48,6 +48,8 @@ class Clap:
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{source}: this CLAP cannot be loaded ({reason})") from error
+        if model.config.audio_config.enable_fusion:
+            raise UserError(f"{source}: a CLAP with fusion, whose crops are random; take one without")
         return cls(model.to(device), tokenizer, extractor)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -112,3 +113,32 @@ print("the same")
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=240, env=environment, check=False
     )
     assert done.stdout.strip().endswith("the same"), done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_a_hub_id_is_taken_from_the_cache_without_network(tmp_path: Path) -> None:
+    """The demo's CLAP, put into a hub cache under another name."""
+    root = Path(__file__).resolve().parents[2]
+    home = tmp_path / "hub/models--someone--music-clap"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs/main").write_text("0" * 40)
+    shutil.copytree(root / "assets/demo/clap", home / "snapshots" / ("0" * 40))
+    script = """
+import socket
+def dead(*_, **__): raise OSError("no network here")
+socket.socket.connect = dead
+socket.create_connection = dead
+from precompute.errors import UserError
+from precompute.methods.clap import open_clap
+print(open_clap("someone/music-clap").sample_rate)
+try:
+    open_clap("someone/else")
+except UserError as error:
+    print(error)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(root), "HF_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=240, env=environment, check=False
+    )
+    rate, told = done.stdout.strip().splitlines()[-2:]
+    assert int(rate) > 0 and told.startswith("someone/else: ") and "does not answer" in told, done.stderr[-2000:]
