@@ -2,7 +2,7 @@
 
 For training a version matcher. The tunes pass the same allow-list and rights filter as the corpus (`sources.py`), are
 of one printing only and stand in no row of `manifest.csv`, by title neither. A rendering of a work has instruments, key
-(within six semitones), tempo (x 0.8 to 1.25) and length of its own. Writes DIR/NNNN-K.mp3 and DIR/versions.csv, which
+(within four semitones), tempo (x 0.85 to 1.2) and length of its own. Writes DIR/NNNN-K.mp3 and DIR/versions.csv, which
 tells whether a work is for training or held out; nothing of it ships. The same options give the same notes again.
 """
 
@@ -20,7 +20,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 COLUMNS = ("path", "work_id", "split", "title", "instrument", "duration_s", "source", "licence_evidence")
 LONGEST_S, SHORTEST_S = 7.9, 6.5  # of a rendering; the demo's clips last no longer
-SEMITONES = 6
+SEMITONES = 4  # at most, either way
+TEMPO = (0.85, 1.2)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def renderings_of(tune: object, kind: str, score: object, count: int) -> list[ob
     opening = replace(score, bars_q=score.bars_q[:1])  # all of them begin alike
     tracks = []
     for setting in settings:
-        semitones, faster = rng.randint(-SEMITONES, SEMITONES), 0.8 * (1.25 / 0.8) ** rng.random()
+        semitones, faster = rng.randint(-SEMITONES, SEMITONES), rng.uniform(*TEMPO)
         dur_s = round(rng.uniform(SHORTEST_S, LONGEST_S), 3)
         track = plan.tune_track(tune, opening.transposed(semitones), kind, setting, dur_s, rng, faster)
         if track is None:
@@ -138,7 +139,7 @@ def write(renderings: list[Rendering], out: Path, jobs: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of versions.csv and the audio")
-    parser.add_argument("--works", type=int, default=620, help="(default: 620)")
+    parser.add_argument("--works", type=int, default=1000, help="(default: 1000)")
     parser.add_argument("--held-out", type=int, default=100, help="of them (default: 100)")
     parser.add_argument("--renderings", type=int, default=3, help="of a work (default: 3)")
     parser.add_argument("--jobs", type=int, default=2, help="fluidsynth runs at a time (default: 2)")

@@ -32,7 +32,7 @@ from precompute.train.loop import LoopSettings, fit
 
 NAME = "clews"  # of the checkpoints in the work folder
 GAMMA, EPSILON, SHIFT = 5.0, 1e-6, 10.0  # of the loss; beta = 1 / (EPSILON exp(SHIFT))
-PAIRS = 5
+PAIRS = 5  # when measuring, as the method does
 SEMITONES = 5  # at most, either way
 STRETCH = (0.75, 1.35)
 MASK = 0.15  # of the bins and of the frames
@@ -43,7 +43,7 @@ CALIBRATION_STEPS = 30  # batches that the running statistics are taken from, on
 class Material:
     """How many works are rendered, and how often."""
 
-    works: int = 620
+    works: int = 1000
     held_out: int = 100
     renderings: int = 3
 
@@ -56,12 +56,14 @@ class Material:
 class Batch:
     """What a step sees."""
 
-    works: int = 12  # two renderings of each
+    works: int = 16  # two renderings of each
     windows: int = 4  # of a rendering
+    pairs: int = 3  # best pairs of windows that two versions are drawn together by: not all, since tempos differ
 
     def __post_init__(self) -> None:
         need(self.works >= 2, f"[batch] works = {self.works}: the loss needs different ones")
-        need(self.windows >= 1, f"[batch] windows = {self.windows}: must be at least 1")
+        for name in ("windows", "pairs"):
+            need(getattr(self, name) >= 1, f"[batch] {name} = {getattr(self, name)}: must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ class ClewsLoss:
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         spectra, works = self.draw(generator)
         embedded = self.network.embed(spectra.flatten(0, 1).to(self.network.frontend[0].gain.device))
-        return version_loss(embedded.unflatten(0, spectra.shape[:2]), works)
+        return version_loss(embedded.unflatten(0, spectra.shape[:2]), works, self.batch.pairs)
 
     def draw(self, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Augmented windows [B, windows, bins, frames] and their works [B]."""
@@ -198,12 +200,12 @@ class ClewsLoss:
         return torch.stack(spectra), self.versions.works[rows]
 
 
-def version_loss(embedded: torch.Tensor, works: torch.Tensor) -> dict[str, torch.Tensor]:
+def version_loss(embedded: torch.Tensor, works: torch.Tensor, pairs: int = PAIRS) -> dict[str, torch.Tensor]:
     """Embeddings [B, windows, d] and works [B] -> loss, and its two parts."""
     between = distances(embedded[:, None], embedded[None])  # [B, B, windows, windows]
     same = works[:, None] == works[None]
     versions = same & ~torch.eye(len(works), dtype=torch.bool)
-    align = best_pairs(between, PAIRS)[versions].mean()
+    align = best_pairs(between, pairs)[versions].mean()
     nearest = between.amin((-1, -2))[~same]
     uniform = torch.log1p((SHIFT - GAMMA * nearest).exp().mean() / (EPSILON * math.exp(SHIFT)))
     return {"loss": align + uniform, "align": align.detach(), "uniform": uniform.detach()}
