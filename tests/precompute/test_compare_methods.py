@@ -1,4 +1,4 @@
-"""The methods that compare sounds or activations, and MUCS, on the tiny model: naive twins, duplicates, order."""
+"""The methods that compare sounds or activations, on the tiny model: naive twins, duplicates, order."""
 
 from __future__ import annotations
 
@@ -11,92 +11,38 @@ import numpy as np
 import pytest
 import torch
 
+import comparing
+from comparing import BANK, NAMES, ROWS, run
 from precompute.activations import depth, layer_outputs, output_layer, targets, transformer
 from precompute.cache import Cache
 from precompute.clap import Clap
-from precompute.clews import Clews, ClewsShape
-from precompute.clews_files import save
 from precompute.config import RunConfig
 from precompute.corpus import Track
 from precompute.errors import UserError
-from precompute.methods import clap, lpips, mucs, rps
-from precompute.methods.base import Context, MethodResult, Queries
+from precompute.methods import clap, lpips, rps
+from precompute.methods.base import Context
 from precompute.methods.catalogue import CATALOGUE, build
 from precompute.model import Items, Model, NoiseBank
-from precompute.stages import load_model
-
-BANK = NoiseBank(replicates=2, strata=2, draws_per_cell=1, seed=7)
-ROWS = [3, 20, 0, 9, 14, 28]  # of the tiny corpus: training tracks and decoys; all with audio of their own but one
-MINE = ["clap", "clews", "lpips", "rps", "rps-ridge", "mucs"]
-FAST = {"mucs": {"draws": 6, "batch": 4, "max_steps": 5, "null_draws": 8}, "lpips": {"layers": 2}}
 
 
 @pytest.fixture(scope="module")
 def clews_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny CLEWS with random weights."""
-    torch.manual_seed(0)
-    shape = ClewsShape(
-        window_s=1,
-        hop_s=0.5,
-        front=(4, 8),
-        blocks=(1, 1, 1, 1),
-        channels=(8, 8, 8, 8),
-        strides=(1, 2, 2, 1),
-        dimension=8,
-    )
-    path = tmp_path_factory.mktemp("clews") / "clews.safetensors"
-    save(Clews(shape), path)
-    return path
+    return comparing.write_clews(tmp_path_factory.mktemp("clews") / "clews.safetensors")
 
 
 @pytest.fixture(scope="module")
 def fitted(config: RunConfig, items: Items) -> Model:
-    """A copy of the tiny model that has learnt the six tracks: where little is learnt, little can be unlearnt."""
-    model = load_model(config)
-    network, generator = model.network.model, torch.Generator().manual_seed(0)
-    network.requires_grad_(True)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
-    for _ in range(150):
-        rows = [ROWS[i] for i in torch.randint(len(ROWS), (8,), generator=generator)]
-        loss = mucs.item_losses(model, items[rows], *mucs.random_draws(model, 8, generator)).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    network.requires_grad_(False)
-    return model
+    return comparing.fit_model(config, items)
 
 
 @pytest.fixture
 def context(
     model: Model, items: Items, tracks: list[Track], config: RunConfig, clews_file: Path, tmp_path: Path
 ) -> Context:
-    """Six tracks; the clips are two of them (exact duplicates), one target, two others as cohort."""
-    settings = {name: replace(CATALOGUE[name].settings, **FAST.get(name, {})) for name in MINE}
-    settings["clews"] = replace(settings["clews"], checkpoint=str(clews_file))
-    return Context(
-        model=model,
-        tracks=[tracks[row] for row in ROWS],
-        items=items[ROWS],
-        queries=Queries(shown=items[[3, 9]], targets=items[[0]], cohort=items[[5, 6]]),
-        target_rows=np.array([2]),
-        bank=BANK,
-        config=replace(config, methods=replace(config.methods, settings=settings)),
-        cache=Cache(tmp_path / "cache"),
-        key="test",
-        track_key="test",
-    )
+    return comparing.make_context(model, items, tracks, config, clews_file, tmp_path / "cache")
 
 
-def run(context: Context, name: str) -> MethodResult:
-    method = build(name, context.config, len(context.trained))
-    assert method.requirements(context) is None
-    own = context.of(method)
-    result = method.scores(own, {})
-    result.check(own)
-    return result
-
-
-@pytest.mark.parametrize("name", [name for name in MINE if name != "mucs"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "mucs"])
 def test_an_exact_duplicate_comes_first(context: Context, fitted: Model, name: str) -> None:
     score = run(replace(context, model=fitted), name).score
     assert score[0].argmax() == 0, score[0]  # ROWS[0] is the first clip
@@ -104,7 +50,7 @@ def test_an_exact_duplicate_comes_first(context: Context, fitted: Model, name: s
     assert score[2].argmax() == 2, score[2]
 
 
-@pytest.mark.parametrize("name", MINE)
+@pytest.mark.parametrize("name", NAMES)
 def test_order_and_resuming_change_nothing(context: Context, name: str, tmp_path: Path) -> None:
     first = run(context, name)
     again = run(context, name)  # from what was kept
@@ -125,7 +71,7 @@ def test_order_and_resuming_change_nothing(context: Context, name: str, tmp_path
 def test_methods_say_what_they_are() -> None:
     from precompute.methods.catalogue import method_class
 
-    for name in MINE:
+    for name in NAMES:
         kind = method_class(name)
         assert kind.name == name and kind.label and kind.description.endswith(".") and kind.cost and kind.needs
     for name in ("lpips", "rps", "rps-ridge"):
@@ -270,75 +216,3 @@ def test_rps_ridge_is_the_fall_of_the_clips_loss(context: Context, model: Model)
     part = -gradient(context.items[[4]]) / (2 * penalty * total.count)
     wanted = float((part * -gradient(context.clip("shown", 0))).sum())
     assert found[0, 4, 0, 1, 0] == pytest.approx(wanted, rel=1e-3)
-
-
-# -- MUCS ------------------------------------------------------------------------------------------------------------
-
-
-def test_mucs_against_a_plain_loop(context: Context, model: Model) -> None:
-    """One clip, by hand: train, look, put back."""
-    settings = context.config.methods.settings["mucs"]
-    weights = {name: p.detach().clone() for name, p in model.network.model.named_parameters()}
-    result = run(context, "mucs")
-    assert all(torch.equal(p, weights[name]) for name, p in model.network.model.named_parameters())
-    assert not any(p.requires_grad for p in mucs.changeable(model))
-
-    remarks = {name: (value, meaning) for name, value, meaning in result.remarks}
-    assert remarks["clips_on_the_limit"][0] == 5  # of five: five steps are too few
-    assert "shown 1" in remarks["clips_on_the_limit"][1] and "cohort 2" in remarks["clips_on_the_limit"][1]
-    assert 0.5 < remarks["null_loss"][0] < 2  # a network that knows nothing predicts about zero
-
-    def losses() -> torch.Tensor:
-        t = torch.linspace(1, 0, 8)[:6]
-        eps = torch.randn(6, 8, 50, generator=torch.Generator().manual_seed(settings.seed + 1))
-        with torch.no_grad():
-            rows = [
-                model.frame_loss(z, model.condition(context.items[[i]]), t, eps).mean(1)
-                for i, z in enumerate(context.items.latents)
-            ]
-        return torch.stack(rows).double()
-
-    before = losses()
-    trained = sorted(context.trained, key=lambda row: context.tracks[row].track_id)
-    parameters = mucs.changeable(model)
-    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + 2)
-    with mucs.restored(parameters):
-        optimiser = torch.optim.AdamW(parameters, lr=settings.training_rate / 10, weight_decay=0.01)
-        for _ in range(5):
-            rows = [trained[i] for i in torch.randint(len(trained), (4,), generator=generator)]
-            loss = 0.0
-            for factor, chosen in ((1.0, context.items[rows]), (-0.2, context.clip("shown", 0)[[0] * 4])):
-                t = torch.rand(4, generator=generator)
-                eps = torch.randn(4, 8, 50, generator=generator)
-                each = [model.loss(chosen.latents[i], model.condition(chosen[[i]]), t[[i]], eps[[i]]) for i in range(4)]
-                each_clamped = [value.clamp(max=remarks["null_loss"][0]) for value in each] if factor < 0 else each
-                loss = loss + factor * sum(each_clamped) / 4
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        after = losses()
-    wanted = ((after - before) / (after + before + 1e-3)).mean(1)
-    np.testing.assert_allclose(result.score[0], wanted, rtol=1e-3, atol=1e-6)
-
-
-def test_mucs_finds_a_duplicate(context: Context, fitted: Model) -> None:
-    """A heavier weight on the clip than the paper's, so that some thirty steps do on so small a network."""
-    changes = {"draws": 12, "batch": 6, "max_steps": 100, "null_draws": 32, "training_rate": 2e-2, "weight": 0.8}
-    settings = {"mucs": replace(CATALOGUE["mucs"].settings, **changes)}
-    changed = replace(
-        context,
-        model=fitted,
-        queries=Queries(context.queries.shown, context.queries.targets[:0], context.queries.cohort[:0]),
-        target_rows=np.array([], dtype=int),
-        config=replace(context.config, methods=replace(context.config.methods, settings=settings)),
-    )
-    result = run(changed, "mucs")
-    assert list(result.score.argmax(1)) == [0, 3], result.score
-    assert dict((name, value) for name, value, _ in result.remarks)["clips_on_the_limit"] == 0
-
-
-def test_only_weights_of_feed_forward_parts_and_conditions_change(model: Model) -> None:
-    chosen = {id(p) for p in mucs.changeable(model)}
-    names = [name for name, p in model.network.model.named_parameters() if id(p) in chosen]
-    assert any(".ff." in name for name in names) and any("to_cond_embed" in name for name in names)
-    assert not any("attn" in name or "bias" in name or "norm" in name or "timestep" in name for name in names)
