@@ -66,6 +66,15 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on with the run that the work folder holds")
     train.set_defaults(run=_train_demo)
 
+    clews = verbs.add_parser("train-clews", help="train a small matcher of musical versions for the method clews")
+    clews.add_argument("--config", type=Path, default=ROOT / "precompute/configs/train-clews.toml")
+    clews.add_argument(
+        "--out", type=Path, default=ROOT / "assets/benchmarks/demo-clews.json", help="JSON of the result"
+    )
+    clews.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    clews.add_argument("--resume", action="store_true", help="go on with the run that the work folder holds")
+    clews.set_defaults(run=_train_clews)
+
     verify = verbs.add_parser("verify", help="recompute a few scores of a store with the naive twin")
     verify.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo-full.toml")
     verify.add_argument("--store", type=Path, default=ROOT / "assets/demo/store.duckdb")
@@ -175,6 +184,13 @@ def _train_demo(options: argparse.Namespace) -> None:
     config = options.config or ROOT / f"precompute/configs/train-demo-{options.preset}.toml"
     device = options.device or ("cuda" if options.preset == "gpu" else "cpu")
     train_demo(TrainDemoSettings.load(config, ROOT), device, options.resume)
+
+
+def _train_clews(options: argparse.Namespace) -> None:
+    from precompute.train.clews import TrainClewsSettings, train_clews
+
+    settings = TrainClewsSettings.load(options.config, ROOT)
+    train_clews(settings, ROOT / "data/demo/versions.py", options.out, options.device, options.resume)
 
 
 def _verify(options: argparse.Namespace) -> None:

@@ -104,6 +104,7 @@ class Model:
     def __init__(self, network: nn.Module, config: dict[str, Any], clap: Clap | None, sha256: str) -> None:
         self.network = network.float().eval().requires_grad_(False)
         self.clap = clap
+        self.config = config  # as stable-audio-tools reads it
         self.sha256 = sha256
         self.inputs_sha256 = sha256  # of all that a result depends on; `load` adds config and CLAP
         self.sample_rate = int(config["sample_rate"])  # hertz
