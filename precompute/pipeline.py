@@ -24,6 +24,7 @@ from precompute.evaluate.audit import audit_clip
 from precompute.methods.base import Unlearning
 from precompute.model import Items, Model
 from precompute.publish import Columns, StoreContents, publish, relative_path, relative_root
+from precompute.resemblance.stage import pairs_of, resemblance
 from precompute.stages import Corpus, load_clips, load_cohort, load_corpus, load_latents, load_model
 
 METHOD_ID = 1
@@ -60,6 +61,9 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     clip_folder = Path(config.output.clips)
     clip_paths = write_audio(model, clips, prompts, clip_folder)
     analyses = _analyses(corpus)
+    aspects, passages = resemblance(
+        model, corpus, items, [clips, items[target_rows.tolist()]], clip_ids, pairs_of([found.train_rank]), cache
+    )
     window_s = max(1, round(config.unlearning.window_s * model.frame_rate)) / model.frame_rate
     contents = StoreContents(
         store_info={
@@ -88,6 +92,8 @@ def run(config: RunConfig, audit: bool = False) -> Path:
             scores.windows, clip_ids[: len(prompts)], corpus.tracks, window_s, METHOD_ID
         ),
         diagnostics=_diagnostic_columns(reports),
+        aspects=aspects,
+        passages=passages,
     )
     publish(contents, store)
     print(f"published {store} in {duration(time.monotonic() - began)}", flush=True)
