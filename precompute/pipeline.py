@@ -112,7 +112,7 @@ def score_run(
     trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
     inverse_fisher = preconditioner(model, items[trained], config, cache, key)
     queries = Queries(shown=clips, targets=items[target_rows.tolist()], cohort=cohort)
-    clip_key = fingerprint(key, [(p.text, p.seconds, p.seed) for p in prompts], config.clips)
+    clip_key = fingerprint(key, [p.key for p in prompts], config.clips)
     scores = attribute(model, method, queries, items, inverse_fisher, config, cache, clip_key)
     return items, clip_key, prompts, clips, scores, target_rows
 
@@ -227,10 +227,11 @@ def _clip_columns(
     targets = [corpus.tracks[row] for row in target_rows]
     columns: Columns = {
         "clip_id": clip_ids,
-        "kind": ["generated"] * len(prompts) + ["track"] * len(targets),
+        "kind": [p.kind for p in prompts] + ["track"] * len(targets),
         "target_track_id": [None] * len(prompts) + [t.track_id for t in targets],
-        "prompt": [p.text for p in prompts] + [t.caption for t in targets],
-        "conditioning": ["prompt"] * len(clip_ids),
+        "prompt": [p.text or None for p in prompts] + [t.caption for t in targets],
+        "conditioning": [p.conditioning for p in prompts] + ["prompt"] * len(targets),
+        "title": [p.title for p in prompts] + [None] * len(targets),
         "seed": [p.seed for p in prompts] + [None] * len(targets),
         "duration_s": [float(s) for s in clips.seconds] + [t.duration_s for t in targets],
         "audio_path": [relative_path(p, folder) for p in paths] + [None] * len(targets),
