@@ -1,7 +1,8 @@
-"""A model of stable-audio-open-1.0's own configuration, with random weights, laid out as the hub's cache would hold it.
+"""A model of stable-audio-open-1.0's own configuration, with random weights, laid out as the hub's cache holds it.
 
-`python real_model.py HF_HOME` makes it. Widths, heads, autoencoder and conditioners are those that Stability AI publishes
-with the model; less are the transformer's depth (24 there), the length (2,097,152 samples there) and the depth of T5.
+`python real_model.py HF_HOME` makes it. Widths, heads, autoencoder and conditioners are those that Stability AI
+publishes with the model; less are the transformer's depth (24 there), the length (2,097,152 samples there) and the
+depth of T5.
 """
 
 from __future__ import annotations

@@ -307,7 +307,7 @@ def test_a_parquet_manifest_reads_as_its_csv(tmp_path: Path) -> None:
         found[0].holders == (("A", "composer"), ("B", "composer"), ("C", "label")) and found[0].isrc == "GBAYE6900531"
     )
     shutil.copy(manifest, path)
-    with pytest.raises(UserError, match="manifest.parquet: is not a Parquet file"):
+    with pytest.raises(UserError, match=r"manifest.parquet: is not a Parquet file"):
         read_manifest(path)
 
 
