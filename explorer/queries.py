@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CLIP = (
-    "SELECT c.clip_id, c.kind, c.target_track_id, c.prompt, c.seed, c.duration_s, t.title"
+    "SELECT c.clip_id, c.kind, c.target_track_id, coalesce(c.prompt, c.title), c.seed, c.duration_s, t.title"
     " FROM clips c LEFT JOIN tracks t ON t.track_id = c.target_track_id"
 )
 LICENCE = (

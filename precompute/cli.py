@@ -59,6 +59,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(run=_run)
 
+    begin = verbs.add_parser("init", help="write a commented config for a folder of music")
+    begin.add_argument("folder", type=Path, metavar="FOLDER", help="the music that the model was trained on")
+    begin.add_argument("--out", type=Path, default=Path("whence.toml"), help="the config (default: %(default)s)")
+    begin.add_argument("--results", type=Path, default=Path("data"), help="where results go (default: %(default)s)")
+    for option, meaning in (
+        ("--name", "a published model, such as stable-audio-open-1.0"),
+        ("--model-config", "a JSON config of stable-audio-tools"),
+        ("--checkpoint", "its weights"),
+        ("--clap", "folder of a ClapModel, where the model needs one"),
+        ("--prompts", "CSV of clips to generate"),
+        ("--audio", "clips of your own: a file or a folder"),
+    ):
+        begin.add_argument(option, default="", help=meaning)
+    begin.set_defaults(run=_begin)
+
+    check = verbs.add_parser("check", help="what a config will run, what is missing, how long it takes")
+    check.add_argument("--config", type=Path, required=True, help="TOML file")
+    check.set_defaults(run=_check)
+
     train = verbs.add_parser("train-demo", help="train the embedded models from the embedded corpus")
     train.add_argument("--preset", choices=("cpu", "gpu"), default="cpu", help="how long and how large (default: cpu)")
     train.add_argument("--config", type=Path, help="a TOML file in place of a preset")
@@ -176,6 +195,21 @@ def _run(options: argparse.Namespace) -> None:
     from precompute.pipeline import run
 
     run(config, audit=options.audit)
+
+
+def _begin(options: argparse.Namespace) -> None:
+    from precompute.begin import begin
+
+    names = ("name", "model_config", "checkpoint", "clap", "prompts", "audio")
+    chosen = {name: getattr(options, name) for name in names}
+    begin(options.folder, options.out, options.results, **chosen)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from precompute.check import check
+    from precompute.config import RunConfig
+
+    check(RunConfig.load(options.config))
 
 
 def _train_demo(options: argparse.Namespace) -> None:

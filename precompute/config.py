@@ -34,8 +34,10 @@ class CorpusSection:
     folder: str = ""
     latents: str = ""  # .npz of fp16 latents by track_id, for tracks that ship without audio
     decoys: int = 0  # how many decoys to score, spread evenly; 0 = all
+    windows: int = 4  # of a file that is longer than the model hears at once: at most so many, spread evenly
 
     def __post_init__(self) -> None:
+        _need(self.windows >= 1, f"[corpus] windows = {self.windows}: must be at least 1")
         _need(bool(self.manifest) != bool(self.folder), "[corpus] needs either manifest or folder, and not both")
         _need(self.decoys >= 0, f"[corpus] decoys = {self.decoys}: must be 0 (all) or more")
 
@@ -44,17 +46,24 @@ class CorpusSection:
 class ModelSection:
     """A stable-audio-tools model and, where its prompt is a CLAP embedding, the CLAP's folder."""
 
-    config: str
-    checkpoint: str
+    config: str = ""
+    checkpoint: str = ""  # .safetensors, or .ckpt (read without running code from it)
+    name: str = ""  # in place of both: a published model, "stable-audio-open-1.0" or any "owner/name" of the hub
     clap: str = ""
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        local = bool(self.config) and bool(self.checkpoint)
+        either = local != bool(self.name) and not (self.name and (self.config or self.checkpoint))
+        _need(either, "[model] needs either config and checkpoint, or name, and not both")
 
 
 @dataclass(frozen=True)
 class ClipsSection:
     """What is generated, and what is unlearned besides: self-influence targets and the normalisation cohort."""
 
-    prompts: str  # CSV with columns clip_id, prompt, seconds, seed
+    prompts: str = ""  # CSV with columns clip_id, prompt, seconds, seed
+    audio: str = ""  # a file or a folder: clips of your own, beside the generated ones or in place of them
     steps: int = 50  # of the sampler
     guidance: float = 4.0
     sampler: str = "ddim"
@@ -62,6 +71,7 @@ class ClipsSection:
     cohort: int = 48  # further clips, not shown, that say what is usual for a track
 
     def __post_init__(self) -> None:
+        _need(bool(self.prompts or self.audio), "[clips] needs prompts, audio, or both")
         _need(self.sampler in SAMPLERS, f"[clips] sampler = {self.sampler!r}: choose one of {', '.join(SAMPLERS)}")
         _need(self.steps >= 1, f"[clips] steps = {self.steps}: must be at least 1")
         _need(self.targets >= 0, f"[clips] targets = {self.targets}: must be 0 or more")

@@ -1,8 +1,9 @@
 """The one door to stable-audio-tools: latents, conditioning, and the loss under a given noise bank.
 
 Tensor letters, used everywhere: B batch, C latent channels, F latent frames, D draws, N tracks, Q clips, P parameters.
-Sign: a loss is to be minimised; a score is higher for a stronger influence. v-objective (arXiv 2202.00512):
-alpha = cos(pi t / 2), sigma = sin(pi t / 2); the network sees alpha z + sigma eps and predicts alpha eps - sigma z.
+Sign: a loss is to be minimised; a score is higher for a stronger influence. The network sees alpha z + sigma eps at
+time t. v-objective (arXiv 2202.00512): alpha = cos(pi t / 2), sigma = sin(pi t / 2); it predicts alpha eps - sigma z.
+Rectified flow (arXiv 2209.03003), and a denoiser distilled from one: alpha = 1 - t, sigma = t; it predicts eps - z.
 All weights are fp32, in eval mode; nothing here uses guidance or dropout except `generate`, which uses guidance.
 """
 
@@ -22,7 +23,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from precompute import quiet
+from precompute import hub, quiet
+from precompute.checkpoint import read_state, sha256_of
 from precompute.clap import Clap
 from precompute.errors import UserError
 
@@ -43,6 +45,7 @@ class Items:
     seconds: torch.Tensor  # [N] float32: true length, the timing condition
     prompts: tuple[str, ...]  # N texts
     embeddings: torch.Tensor | None = None  # [N, E] float32: CLAP embeddings, where the model is CLAP-conditioned
+    timing: torch.Tensor | None = None  # [N, 2] float32: seconds_start, seconds_total as conditions; None: 0, `seconds`
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -55,7 +58,28 @@ class Items:
             self.seconds[index],
             tuple(self.prompts[i] for i in index),
             None if self.embeddings is None else self.embeddings[index],
+            None if self.timing is None else self.timing[index],
         )
+
+    def joined(self, other: Items) -> Items:
+        """These items, then the others of the same model."""
+
+        def both(one: torch.Tensor | None, two: torch.Tensor | None) -> torch.Tensor | None:
+            return None if one is None or two is None else torch.cat([one, two])
+
+        timing = None if self.timing is None and other.timing is None else both(self.times(), other.times())
+        return Items(
+            torch.cat([self.latents, other.latents]),
+            torch.cat([self.valid_frames, other.valid_frames]),
+            torch.cat([self.seconds, other.seconds]),
+            self.prompts + other.prompts,
+            both(self.embeddings, other.embeddings),
+            timing,
+        )
+
+    def times(self) -> torch.Tensor:
+        """[N, 2]: seconds_start and seconds_total of every item."""
+        return torch.stack([torch.zeros_like(self.seconds), self.seconds], 1) if self.timing is None else self.timing
 
 
 @dataclass(frozen=True)
@@ -98,6 +122,20 @@ def check_device(name: str) -> None:
         raise UserError(f"device {name!r} cannot be used here ({reason}); choose cpu") from error
 
 
+def schedule(objective: str, t: float) -> tuple[float, float]:
+    """alpha and sigma at time t."""
+    return (math.cos(t * math.pi / 2), math.sin(t * math.pi / 2)) if objective == "v" else (1 - t, t)
+
+
+def rectified_flow(z: torch.Tensor, t: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same for rectified flow."""
+    t = t[:, None, None]
+    return (1 - t) * z + t * eps, eps - z
+
+
+OBJECTIVES = {"v": v_objective, "rectified_flow": rectified_flow, "rf_denoiser": rectified_flow}
+
+
 class Model:
     """A text-to-music latent diffusion transformer as trained: theta_0."""
 
@@ -115,33 +153,35 @@ class Model:
         self.latent_channels = int(network.io_channels)  # C
         self.frame_rate = self.sample_rate / self.ratio  # hertz
         self.device = next(network.parameters()).device
-        if network.diffusion_objective != "v":
-            raise UserError(
-                f"model config: diffusion_objective {network.diffusion_objective!r} is not supported; use v"
-            )
+        self.objective = str(network.diffusion_objective)
+        if self.objective not in OBJECTIVES:
+            known = ", ".join(OBJECTIVES)
+            raise UserError(f"model config: diffusion_objective {self.objective!r} is not supported; known are {known}")
 
     @classmethod
     def load(cls, config_path: Path, checkpoint: Path, clap_folder: Path | None, device: str = "cpu") -> Model:
-        """From a stable-audio-tools JSON config and a safetensors checkpoint (fp16 is upcast). Raises UserError."""
+        """From a stable-audio-tools JSON config and a checkpoint (fp16 is upcast; see `checkpoint.py`).
+
+        Raises UserError.
+        """
         for path, field in ((config_path, "config"), (checkpoint, "checkpoint")):
             if not path.is_file():
                 raise UserError(f"{path}: not found; [model] {field} must name a file (see README, 'the demo model')")
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
 
         check_device(device)
         try:
             config = json.loads(config_path.read_text())
-            network = quiet.create_network(config)
-            state = {name: value.float() for name, value in load_file(str(checkpoint)).items()}
-            network.load_state_dict(state)
+            with hub.encoders_at_hand(config):
+                network = quiet.create_network(config)
+            network.load_state_dict(read_state(checkpoint))
         except (LookupError, AssertionError, TypeError, RuntimeError, ValueError, OSError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{checkpoint}: does not fit {config_path} ({reason})") from error
         clap = Clap.load(clap_folder, device) if clap_folder is not None else None
         torch.backends.cuda.matmul.allow_tf32 = False  # differences of losses need fp32
         torch.backends.cudnn.allow_tf32 = False
-        digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+        digest = sha256_of(checkpoint)
         model = cls(network.to(device), config, clap, digest)
         files = [config_path, *(sorted(p for p in clap_folder.iterdir() if p.is_file()) if clap_folder else [])]
         inputs = digest.encode() + b"".join(hashlib.sha256(p.read_bytes()).digest() for p in files)
@@ -184,12 +224,26 @@ class Model:
         """CLAP text embeddings [N, E], or None where the model has its own text conditioner."""
         if not self.is_clap_conditioned:
             return None
+        return self.require_clap().text(list(prompts))
+
+    def require_clap(self) -> Clap:
+        """The CLAP of a CLAP-conditioned model. Raises UserError where none was named."""
         if self.clap is None:
             raise UserError("[model] clap: this model takes its prompt as a CLAP embedding; name the CLAP's folder")
-        return self.clap.text(list(prompts))
+        return self.clap
 
-    def items(self, prompts: Sequence[str], seconds: Sequence[float], latents: torch.Tensor) -> Items:
-        """Tracks or clips with their latents [N, C, F], each under its own prompt and true length."""
+    def items(
+        self,
+        prompts: Sequence[str],
+        seconds: Sequence[float],
+        latents: torch.Tensor,
+        embeddings: torch.Tensor | None = None,
+        timing: torch.Tensor | None = None,
+    ) -> Items:
+        """Tracks or clips with their latents [N, C, F], each under its own prompt and true length.
+
+        `embeddings` [N, E] in place of those of the prompts; `timing` as in Items.
+        """
         longest = self.sample_size / self.sample_rate
         lengths = [min(s, longest) for s in seconds]
         return Items(
@@ -197,14 +251,15 @@ class Model:
             valid_frames=torch.tensor([self.valid_frames(round(s * self.sample_rate)) for s in lengths]),
             seconds=torch.tensor(lengths),
             prompts=tuple(prompts),
-            embeddings=self.embed_prompts(prompts),
+            embeddings=self.embed_prompts(prompts) if embeddings is None else embeddings,
+            timing=timing,
         )
 
     def condition(self, items: Items) -> dict[str, Any]:
         """Conditioning tensors of all items, batch size N."""
         rows = [
-            {"prompt": prompt, "seconds_start": 0.0, "seconds_total": float(seconds)}
-            for prompt, seconds in zip(items.prompts, items.seconds, strict=True)
+            {"prompt": prompt, "seconds_start": start, "seconds_total": total}
+            for prompt, (start, total) in zip(items.prompts, items.times().tolist(), strict=True)
         ]
         tensors = self.network.conditioner(rows, self.device)
         if self.is_clap_conditioned:
@@ -229,7 +284,7 @@ class Model:
         """
         z = latents.to(self.device).expand(len(t), -1, -1)
         t, eps = t.to(self.device), eps.to(self.device)
-        noised, target = v_objective(z, t, eps)
+        noised, target = OBJECTIVES[self.objective](z, t, eps)
         one = {key: None if v is None else v.expand(len(t), *v.shape[1:]) for key, v in condition.items()}
         options = {"use_checkpointing": False, **one}
         if weights is None:
@@ -283,8 +338,8 @@ class Model:
     ) -> torch.Tensor:
         """Latents [N, C, F], deterministic; starting noise from each item's own seed.
 
-        `sampler`: "ddim" (eta 0), or "dpmpp-2m", the second-order multistep solver of DPM-Solver++ (arXiv 2211.01095,
-        algorithm 2, in data prediction). Times are spread evenly over [0, 1] for both.
+        `sampler`: "ddim" (eta 0; for rectified flow that is Euler's method), or "dpmpp-2m", the second-order multistep
+        solver of DPM-Solver++ (arXiv 2211.01095, algorithm 2, in data prediction). Times are spread evenly over [0, 1].
         """
         noise = torch.stack(
             [
@@ -298,9 +353,12 @@ class Model:
         for now, then in itertools.pairwise(torch.linspace(1, 0, steps + 1, dtype=torch.float64).tolist()):
             t = torch.full((len(x),), now, device=self.device)
             v = self.network.model(x, t, cfg_scale=guidance, use_checkpointing=False, **condition)
-            alpha, sigma = math.cos(now * math.pi / 2), math.sin(now * math.pi / 2)
-            next_alpha, next_sigma = math.cos(then * math.pi / 2), math.sin(then * math.pi / 2)
-            clean = alpha * x - sigma * v
+            alpha, sigma = schedule(self.objective, now)
+            next_alpha, next_sigma = schedule(self.objective, then)
+            if self.objective == "v":
+                clean, noise = alpha * x - sigma * v, sigma * x + alpha * v
+            else:  # x + alpha v is the noise, x - sigma v what it covers
+                clean, noise = x - sigma * v, x + alpha * v
             if sampler == "dpmpp-2m" and 0 < then < now < 1:
                 step = math.log(next_alpha / next_sigma) - math.log(alpha / sigma)
                 ahead = clean
@@ -309,5 +367,5 @@ class Model:
                 x = next_sigma / sigma * x + (next_alpha - next_sigma * alpha / sigma) * ahead
                 earlier = clean, step
             else:  # the first and last step are of first order in either
-                x = next_alpha * clean + next_sigma * (sigma * x + alpha * v)
+                x = next_alpha * clean + next_sigma * noise
         return x.cpu()

@@ -26,6 +26,7 @@ from precompute.methods.base import Context
 from precompute.methods.unlearning import Unlearning
 from precompute.model import Items, Model
 from precompute.publish import Columns, StoreContents, merged, publish, relative_path, relative_root
+from precompute.resemblance.stage import pairs_of, resemblance
 from precompute.runner import Done, moments_of, run_methods
 from precompute.stages import Corpus, load_clips, load_cohort, load_corpus, load_latents, load_model
 
@@ -62,6 +63,10 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     clip_folder = Path(config.output.clips)
     clip_paths = write_audio(model, context.queries.shown, prompts, clip_folder)
     analyses = _analyses(corpus)
+    sounds = [context.queries.shown, context.queries.targets]
+    found = [rows.calibrated(one.result.cells, one.result.cohort, corpus.tracks) for one in outcome.done]
+    pairs = pairs_of([one.train_rank for one in found])
+    aspects, passages = resemblance(model, corpus, context.items, sounds, clip_ids, pairs, cache)
     contents = StoreContents(
         store_info={
             "version": [SCHEMA_VERSION],
@@ -92,6 +97,8 @@ def run(config: RunConfig, audit: bool = False) -> Path:
         clip_moments=merged([t["clip_moments"] for t in tables]),
         diagnostics=merged(diagnostics),
         agreement=_agreement(outcome.done, context, generated),
+        aspects=aspects,
+        passages=passages,
         evaluations=kept_evaluations(Path(config.output.evaluations), model.sha256),
     )
     publish(contents, store)
@@ -115,7 +122,7 @@ def make_context(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) 
         bank=noise_bank(config.bank),
         config=config,
         cache=cache,
-        key=fingerprint(key, [(p.text, p.seconds, p.seed) for p in prompts], config.clips),
+        key=fingerprint(key, [p.key for p in prompts], config.clips),
         track_key=key,
     )
     return context, prompts
@@ -295,10 +302,11 @@ def _clip_columns(
     targets = [corpus.tracks[row] for row in target_rows]
     columns: Columns = {
         "clip_id": clip_ids,
-        "kind": ["generated"] * len(prompts) + ["track"] * len(targets),
+        "kind": [p.kind for p in prompts] + ["track"] * len(targets),
         "target_track_id": [None] * len(prompts) + [t.track_id for t in targets],
-        "prompt": [p.text for p in prompts] + [t.caption for t in targets],
-        "conditioning": ["prompt"] * len(clip_ids),
+        "prompt": [p.text or None for p in prompts] + [t.caption for t in targets],
+        "conditioning": [p.conditioning for p in prompts] + ["prompt"] * len(targets),
+        "title": [p.title for p in prompts] + [None] * len(targets),
         "seed": [p.seed for p in prompts] + [None] * len(targets),
         "duration_s": [float(s) for s in clips.seconds] + [t.duration_s for t in targets],
         "audio_path": [relative_path(p, folder) for p in paths] + [None] * len(targets),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from precompute import calibrate
-from precompute.corpus import Analysis, Track
+from precompute.corpus import UNKNOWN, Analysis, Track
 from precompute.normalisation import Normalisation
 from precompute.publish import Columns
 
@@ -143,6 +143,8 @@ def track_columns(tracks: Sequence[Track], analyses: dict[int, Analysis], audio_
         " licence_evidence source instrument caption audition"
     ).split()
     columns: Columns = {name: [getattr(t, name) for t in tracks] for name in texts}
+    columns["isrc"] = [t.isrc or None for t in tracks]
+    columns["iswc"] = [t.iswc or None for t in tracks]
     columns["track_id"] = [t.track_id for t in tracks]
     columns["is_decoy"] = [t.is_decoy for t in tracks]
     columns["planted"] = [t.planted or None for t in tracks]
@@ -153,12 +155,14 @@ def track_columns(tracks: Sequence[Track], analyses: dict[int, Analysis], audio_
 
 
 def holder_columns(tracks: Sequence[Track]) -> Columns:
-    """Table `holders`: a track's composer and its rights holder."""
-    pairs = [(t.track_id, name, role) for t in tracks for name, role in _holders(t) if name]
+    """Table `holders`: all that the manifest or the tags name; else a track's composer and its rights holder."""
+    pairs = [(t.track_id, name, role) for t in tracks for name, role in _holders(t) if name and name != UNKNOWN]
     return {name: [pair[k] for pair in pairs] for k, name in enumerate(("track_id", "holder", "role"))}
 
 
 def _holders(track: Track) -> tuple[tuple[str, str], ...]:
+    if track.holders:
+        return track.holders
     return (track.composer, "composer"), (track.rights_holder, "rights holder")
 
 

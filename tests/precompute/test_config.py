@@ -68,9 +68,9 @@ BAD = [
     ("steps = 4", "steps = true", r"\[clips\] steps = True: must be of type int"),
     ("steps = 4", "guidance = false", r"\[clips\] guidance = False: must be of type float"),
     ("prompts = ", "prompts = 1 #", r"\[clips\] prompts = 1: must be of type str"),
-    ("steps = 4", "step = 4", r"\[clips\] step: unknown field; known are prompts, steps"),
+    ("steps = 4", "step = 4", r"\[clips\] step: unknown field; known are prompts, audio, steps"),
     ("[fisher]", "[fischer]", r"section \[fischer\] is unknown; known are corpus, model"),
-    ("prompts = ", "# prompts = ", r"\[clips\]: missing 1 required positional argument: 'prompts'"),
+    ("prompts = ", "# prompts = ", r"\[clips\] needs prompts, audio, or both"),
 ]
 
 

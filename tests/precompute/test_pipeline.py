@@ -26,7 +26,8 @@ def rows(store: Path, sql: str) -> list[tuple]:
 
 def test_every_table_is_filled(finished) -> None:
     counts = {name: len(table) for name, table in tiny.tables(finished.store).items() if table}
-    diagnostics = counts.pop("diagnostics")
+    diagnostics, passages = counts.pop("diagnostics"), counts.pop("passages")
+    assert 0 < passages <= 7 * 16 * 3
     assert counts == {
         "store_info": 1,
         "tracks": 32,
@@ -39,6 +40,7 @@ def test_every_table_is_filled(finished) -> None:
         "summaries": 7,
         "window_sums": 32,
         "holders": 2 * 32,
+        "aspects": 7 * 16 * 4,
     }
     steps = rows(finished.store, "SELECT checkpoint_step, count(*) FROM diagnostics GROUP BY 1 ORDER BY 1")
     assert [step for step, _ in steps] == [10, 20] and sum(n for _, n in steps) == diagnostics > 20
