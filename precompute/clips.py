@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,8 +112,16 @@ def generate(model: Model, prompts: Sequence[Prompt], settings: ClipsSection, wh
     return torch.cat(parts)
 
 
-def write_audio(model: Model, items: Items, prompts: Sequence[Prompt], folder: Path) -> list[Path]:
-    """Decode, cut to the stated length, fade the last 20 ms, and write FLAC files named by clip_id and seed."""
+FORMATS: dict[str, dict[str, Any]] = {
+    "flac": {"format": "FLAC", "subtype": "PCM_16"},
+    "mp3": {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": 0.2, "bitrate_mode": "VARIABLE"},
+}
+
+
+def write_audio(
+    model: Model, items: Items, prompts: Sequence[Prompt], folder: Path, audio_format: str = "flac"
+) -> list[Path]:
+    """Decode, cut to the stated length, fade the last 20 ms, and write files named by clip_id and seed."""
     import soundfile
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -125,9 +134,9 @@ def write_audio(model: Model, items: Items, prompts: Sequence[Prompt], folder: P
         fade = min(wave.shape[1], int(0.02 * model.sample_rate))
         wave[:, wave.shape[1] - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
         wave *= min(1.0, PEAK / max(float(np.abs(wave).max()), 1e-9))
-        path = folder / f"clip-{prompt.clip_id:03d}-seed-{prompt.seed}.flac"
+        path = folder / f"clip-{prompt.clip_id:03d}-seed-{prompt.seed}.{audio_format}"
         encoded = io.BytesIO()  # in memory first: a full disk is then an OSError like any other
-        soundfile.write(encoded, wave.T, model.sample_rate, format="FLAC", subtype="PCM_16")
+        soundfile.write(encoded, wave.T, model.sample_rate, **FORMATS[audio_format])
         write_whole(path, encoded.getvalue())
         paths.append(path)
     return paths

@@ -24,6 +24,7 @@ RESULTS = 2  # count up when a stage computes or keeps its result otherwise: old
 LAYERS = ("to_kv", "cross_attn", "self_attn", "all")
 MASKS = ("none", "mixed", "dual")
 SAMPLERS = ("ddim", "dpmpp-2m")
+CLIP_FORMATS = ("flac", "mp3")
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,12 @@ class OutputSection:
     clips: str  # folder for the generated clips' audio
     work: str = "data/work/run"  # caches; may be deleted at any time
     note: str = ""  # shown on the page beside the scores
+    clip_format: str = "flac"  # of the generated clips' audio: "flac", or "mp3" at an eighth of the bytes
     evaluations: str = "assets/benchmarks"  # folder of what `evaluate` kept; results on this model go into the store
+
+    def __post_init__(self) -> None:
+        known = ", ".join(CLIP_FORMATS)
+        _need(self.clip_format in CLIP_FORMATS, f"[output] clip_format = {self.clip_format!r}: choose one of {known}")
 
 
 @dataclass(frozen=True)

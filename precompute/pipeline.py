@@ -61,7 +61,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
 
     store = Path(config.output.store)
     clip_folder = Path(config.output.clips)
-    clip_paths = write_audio(model, context.queries.shown, prompts, clip_folder)
+    clip_paths = write_audio(model, context.queries.shown, prompts, clip_folder, config.output.clip_format)
     analyses = _analyses(corpus)
     sounds = [context.queries.shown, context.queries.targets]
     found = [rows.calibrated(one.result.cells, one.result.cohort, corpus.tracks) for one in outcome.done]
