@@ -98,6 +98,15 @@ def serving(settings: Any) -> Iterator[str]:
     thread.join(10)
 
 
+@pytest.fixture
+def sessions_url(store_path: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of an explorer with listening sessions, whose host's key is that of listening.py."""
+    from listening import settings_of
+
+    with serving(settings_of(store_path, tmp_path / "sessions.sqlite")) as address:
+        yield address
+
+
 @pytest.fixture(scope="session")
 def url(store_path: Path) -> Iterator[str]:
     """The address of the page of the session's store."""

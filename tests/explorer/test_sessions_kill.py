@@ -78,6 +78,7 @@ class Browser:
         return json.loads(text)
 
 
+@pytest.mark.slow
 def test_kill_nine_loses_no_rating_that_was_acknowledged(serve, tmp_path):
     port = free_port()
     process = serve(port)
