@@ -45,7 +45,7 @@ def distance_rows(context: Context, sections: Sequence[Any], rows: list[Row], ta
     def distance(what: str) -> float:
         latents = generate(context.model, prompts, context.config.clips, what)
         made = context.model.items([p.text for p in prompts], [p.seconds for p in prompts], latents)
-        return frechet_distance(basis(_embeddings(context, made, what)), basis(reference))
+        return frechet_distance(basis.project(_embeddings(context, made, what)), basis.project(reference))
 
     before, after = distance("clips before unlearning"), {}
     for section in sections:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,15 +97,15 @@ def own_inverse(run: Run) -> torch.Tensor:
     return inverse(diagonal_fisher(run.context.model, run.items, "to_kv", settings), settings.damping)
 
 
-def test_measures_by_hand(small: Path, tmp_path: Path) -> None:
-    class Four:
-        chosen = (0, 2)
-        embeddings = np.eye(4)[[0, 0, 1, 1]].astype(float)  # two pairs that are alike
-        seconds_of_tracks = np.array([1.0, 2.0, 3.0, 4.0])
-        options = Options(targets=2, top=1)
-
+def test_measures_by_hand() -> None:
+    four = SimpleNamespace(
+        chosen=[0, 2],
+        embeddings=np.eye(4)[[0, 0, 1, 1]],  # two pairs that are alike
+        seconds_of_tracks=np.array([1.0, 2.0, 3.0, 4.0]),
+        options=Options(targets=2, top=1),
+    )
     scores = np.array([[4.0, 3.0, 2.0, 1.0], [4.0, 3.0, 2.0, 1.0]])
-    found = Run.measures(Four(), scores)  # type: ignore[arg-type]
+    found = Run.measures(four, scores)  # type: ignore[arg-type]
     assert found["R"] == (1 + 3) / 2 and found["duration_correlation"] == pytest.approx(-1)
     assert found["clap_top"] == (1 + 0) / 2 and found["clap_bottom"] == (0 + 1) / 2
 
