@@ -61,9 +61,10 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     clip_folder = Path(config.output.clips)
     clip_paths = write_audio(model, clips, prompts, clip_folder)
     analyses = _analyses(corpus)
-    aspects, passages = resemblance(
-        model, corpus, items, [clips, items[target_rows.tolist()]], clip_ids, pairs_of([found.train_rank]), cache
-    )
+    own_paths = [p.path for p in prompts] + [corpus.tracks[row].path for row in target_rows]
+    both = [clips, items[target_rows.tolist()]]
+    near = pairs_of([found.train_rank])
+    aspects, passages = resemblance(model, corpus, items, both, clip_ids, own_paths, near, cache)
     window_s = max(1, round(config.unlearning.window_s * model.frame_rate)) / model.frame_rate
     contents = StoreContents(
         store_info={
