@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,7 +262,9 @@ class Model:
             {"prompt": prompt, "seconds_start": start, "seconds_total": total}
             for prompt, (start, total) in zip(items.prompts, items.times().tolist(), strict=True)
         ]
-        tensors = self.network.conditioner(rows, self.device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # T5's conditioner asks for CUDA's autocast, whatever the device
+            tensors = self.network.conditioner(rows, self.device)
         if self.is_clap_conditioned:
             embeddings = items.embeddings if items.embeddings is not None else self.embed_prompts(items.prompts)
             prompt = embeddings[:, None].to(self.device) * math.sqrt(embeddings.shape[-1])  # near unit variance

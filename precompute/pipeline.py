@@ -63,10 +63,11 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     clip_folder = Path(config.output.clips)
     clip_paths = write_audio(model, context.queries.shown, prompts, clip_folder, config.output.clip_format)
     analyses = _analyses(corpus)
+    own_paths = [p.path for p in prompts] + [corpus.tracks[row].path for row in context.target_rows]
     sounds = [context.queries.shown, context.queries.targets]
     found = [rows.calibrated(one.result.cells, one.result.cohort, corpus.tracks) for one in outcome.done]
-    pairs = pairs_of([one.train_rank for one in found])
-    aspects, passages = resemblance(model, corpus, context.items, sounds, clip_ids, pairs, cache)
+    near = pairs_of([one.train_rank for one in found])
+    aspects, passages = resemblance(model, corpus, context.items, sounds, clip_ids, own_paths, near, cache)
     contents = StoreContents(
         store_info={
             "version": [SCHEMA_VERSION],

@@ -38,14 +38,18 @@ class Passage:
 
 
 class Copies:
-    """Passages of one clip, calibrated on decoys: any tracks that cannot have been copied."""
+    """Passages of one clip, calibrated on decoys: any tracks that cannot have been copied.
 
-    def __init__(self, clip: Arrays, decoys: Sequence[Arrays]) -> None:
+    Without decoys, chance agreement is told from `tracks`, of which few are copied, and every p-value is 1.
+    """
+
+    def __init__(self, clip: Arrays, decoys: Sequence[Arrays], tracks: Sequence[Arrays] = ()) -> None:
         self.clip = clip
         self._common = 0.0
-        if decoys:
-            step = max(1, len(decoys) // SAMPLED)
-            chance = [_agreements(clip, decoy)[::3].ravel() for decoy in decoys[::step]]
+        usual = decoys or tracks
+        if usual:
+            step = max(1, len(usual) // SAMPLED)
+            chance = [_agreements(clip, track)[::3].ravel() for track in usual[::step]]
             self._common = float(np.percentile(np.concatenate(chance), COMMON))
         self._null = np.sort([align(self._gains(decoy)).score for decoy in decoys])
 

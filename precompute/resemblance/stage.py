@@ -1,7 +1,8 @@
 """The stage: (clip, track) pairs -> the columns of tables `aspects` and `passages`.
 
-Everything is compared as it sounds through the same chain. Where some tracks are at hand as latents alone, all tracks
-and clips are heard through the autoencoder, since its colour would otherwise tell them apart from the rest.
+Everything is compared as it sounds through the same chain: files as they are, generated clips as decoded. Where some
+tracks are at hand as latents alone, all tracks and clips are heard through the autoencoder, since its colour would
+otherwise tell them apart from the rest.
 """
 
 from __future__ import annotations
@@ -38,13 +39,14 @@ def resemblance(
     tracks: Items,
     clips: Sequence[Items],
     clip_ids: Sequence[int],
+    clip_paths: Sequence[Path | None],
     pairs: Iterable[tuple[int, int]],
     cache: Cache,
 ) -> tuple[Columns, Columns]:
     """Columns of `aspects` and `passages` for (clip row, track row) pairs.
 
-    `tracks` and, joined, `clips` hold the latents of corpus.tracks and of clip_ids, in their order. Features of a sound
-    are kept in the cache, by content.
+    `tracks` and, joined, `clips` hold the latents of corpus.tracks and of clip_ids, in their order; `clip_paths` the
+    files of clips that were not generated. Features of a sound are kept in the cache, by content.
     """
     heard = [t.path for t in corpus.tracks]
     if all(path is not None for path in heard):
@@ -52,6 +54,11 @@ def resemblance(
     else:
         track_sounds = [_from_latents(model, tracks, row) for row in range(len(tracks))]
     clip_sounds = [_from_latents(model, items, row) for items in clips for row in range(len(items))]
+    if all(path is not None for path in heard):
+        clip_sounds = [
+            sound if path is None else _from_file(path, model)
+            for sound, path in zip(clip_sounds, clip_paths, strict=True)
+        ]
     described = [describe(sound, cache) for sound in progress("how tracks sound", track_sounds)]
     of_clips = [describe(sound, cache) for sound in progress("how clips sound", clip_sounds)]
     decoys = [row for row, track in enumerate(corpus.tracks) if track.is_decoy and not track.planted]
@@ -81,7 +88,7 @@ def compare(
     alike = Aspects(list(clips.values()), tracks)
     kept = [decoys[k * len(decoys) // DECOYS] for k in range(DECOYS)] if len(decoys) > DECOYS else list(decoys)
     for q, rows in progress("resemblance", list(by_clip.items())):
-        copies = Copies(clips[clip_ids[q]], [tracks[row] for row in kept])
+        copies = Copies(clips[clip_ids[q]], [tracks[row] for row in kept], tracks)
         for i in rows:
             for aspect, percentile in alike.percentiles(q, i).items():
                 for name, value in zip(aspects, (clip_ids[q], track_ids[i], aspect, percentile), strict=True):

@@ -111,8 +111,9 @@ def test_windows_are_tracks_that_say_where_they_are(ran) -> None:
 
 
 def test_every_track_can_be_heard_in_a_browser(ran, music: Path) -> None:
+    ids = [row[0] for row in rows(ran, "SELECT track_id FROM tracks")]
     store = Store(ran[0] / "data" / "whence.duckdb")
-    found = {row[0]: locate(store, store.track_sound(row[0])).path for row in rows(ran, "SELECT track_id FROM tracks")}
+    found = {track_id: locate(store, store.track_sound(track_id)).path for track_id in ids}
     store.close()
     assert found[1] == (music / "01_plain.mp3").resolve() and found[2].suffix == ".flac"
     whole, rate = soundfile.read(music / "07_very_long.wav", dtype="float32")
