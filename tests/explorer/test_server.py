@@ -234,7 +234,8 @@ def test_loopback():
 
 
 def test_sessions_need_a_hosts_key(tmp_path, capsys):
-    from explorer.settings import SettingsError
+    from explorer.__main__ import parse
+    from explorer.settings import Settings, SettingsError
 
     file, key = tmp_path / "s.sqlite", tmp_path / "key"
     made = parse(["--sessions", str(file)], "printed key")
