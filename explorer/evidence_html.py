@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from explorer.evidence import Evidence, Excerpt
+from explorer.evidence_records import Evidence, Excerpt
 from explorer.overview import clip_name
 from explorer.pairs import Pair
 from explorer.table import badge, plus_minus, q_text

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from explorer.evidence import Evidence
+from explorer.evidence_records import Evidence
 from explorer.overview import clip_name
 from explorer.pairs import Pair
 

@@ -17,8 +17,9 @@ from fastapi.responses import JSONResponse, Response
 
 from explorer.callbacks import Callbacks
 from explorer.errors import StoreError
-from explorer.evidence import Evidence, EvidenceError, of_clip, of_holder
+from explorer.evidence import of_clip, of_holder
 from explorer.evidence_html import render
+from explorer.evidence_records import Evidence, EvidenceError
 from explorer.evidence_rows import csv_text, write_parquet
 from explorer.holders import COUNTS
 from explorer.settings import SettingsError, default_store

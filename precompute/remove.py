@@ -17,8 +17,6 @@ nothing is cut out of it.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,8 +30,8 @@ import numpy as np
 from explorer.store import Store, StoreError, contract
 from precompute.calibrate import above_noise, q_values
 from precompute.errors import UserError
-from precompute.files import write_whole
 from precompute.publish import DERIVED, SCHEMA, remove_abandoned
+from precompute.remove_files import manifest_without, sound_files, write_manifest
 
 SHOWN = 8  # ids in a message
 DERIVED_TABLES = ("summaries", "window_sums")
@@ -64,13 +62,13 @@ def remove(store: Path, track_ids: Iterable[int], audio: bool = False, manifest:
     store = store.resolve()
     sounds = _check(store, ids)
     rest = None if manifest is None else manifest_without(manifest, ids)
-    files, shared = _files(store, sounds) if audio else ((), ())
+    files, shared = sound_files(store, sounds) if audio else ((), ())
     for path in files:
         if not os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise UserError(f"{path}: cannot be deleted, its folder cannot be written; nothing was changed")
     clips, evaluations = _publish(store, ids)
     if manifest is not None and rest is not None:
-        _written(manifest, rest[0])
+        write_manifest(manifest, rest[0])
     for path in files:
         try:
             path.unlink(missing_ok=True)
@@ -143,23 +141,6 @@ def _check(store: Path, ids: Sequence[int]) -> dict[int, Path]:
         return {i: root / path for i in ids if (path := opened.track_sound(i).audio_path)}
     finally:
         opened.close()
-
-
-def _files(store: Path, sounds: dict[int, Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """(files to delete, files that a track which stays uses too). A path that leads out of its folder is no file."""
-    import duckdb
-
-    with duckdb.connect(str(store), read_only=True) as con:
-        (root,) = con.execute("SELECT track_root FROM store_info").fetchone()
-        rest = con.execute(
-            "SELECT audio_path FROM tracks WHERE audio_path IS NOT NULL AND NOT list_contains(?::INTEGER[], track_id)",
-            [list(sounds)],
-        ).fetchall()
-    base = (store.parent / root).resolve()
-    used = {(base / path).resolve() for (path,) in rest}
-    found = {path for path in sounds.values() if path.resolve().is_relative_to(base) and path.is_file()}
-    shared = {path for path in found if path.resolve() in used}
-    return tuple(sorted(found - shared)), tuple(sorted(shared))
 
 
 def _publish(store: Path, ids: Sequence[int]) -> tuple[tuple[int, ...], tuple[str, ...]]:
@@ -320,31 +301,3 @@ def _note(con: Any, count: int) -> None:
     """The store says from now on that something was taken out."""
     said = f"{count} track{' was' if count == 1 else 's were'} taken out on {date.today():%Y-%m-%d}. {STILL}"
     con.execute("UPDATE store_info SET note = concat_ws(' ', note, ?)", [said])
-
-
-def manifest_without(path: Path, ids: Sequence[int]) -> tuple[bytes, int]:
-    """(a manifest's text without these tracks, how many rows went); other rows stay as they are. Raises UserError."""
-    try:
-        text = path.read_bytes().decode("utf-8")  # read_text would lose the kind of line ends
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a manifest ({error})") from error
-    rows = list(csv.reader(io.StringIO(text, newline="")))
-    header = [name.lstrip("\ufeff") for name in rows[0]] if rows else []
-    if "track_id" not in header:
-        raise UserError(f"{path}: is no manifest, its header has no column track_id; nothing was changed")
-    at, gone = header.index("track_id"), {str(i) for i in ids}
-    kept = [row for row in rows[1:] if len(row) <= at or row[at].strip() not in gone]
-    written = io.StringIO(newline="")
-    writer = csv.writer(written, lineterminator="\r\n" if "\r\n" in text else "\n")
-    writer.writerows([rows[0], *kept])
-    return written.getvalue().encode("utf-8"), len(rows) - 1 - len(kept)
-
-
-def _written(path: Path, data: bytes) -> None:
-    try:
-        write_whole(path, data)
-    except OSError as error:
-        raise UserError(
-            f"{path}: the manifest could not be written ({error.strerror}); the store is without the tracks already, "
-            "their sound was not deleted"
-        ) from error

@@ -18,9 +18,10 @@ import soundfile
 
 from explorer import audio
 from explorer.__main__ import main
-from explorer.evidence import LIMITS, EvidenceError, of_clip, of_holder
+from explorer.evidence import of_clip, of_holder
 from explorer.evidence_html import render
 from explorer.evidence_origin import file_sha256
+from explorer.evidence_records import LIMITS, EvidenceError
 from explorer.evidence_rows import csv_text, harmless, write_parquet
 from explorer.reporting import file_name
 from explorer.settings import Password, Settings

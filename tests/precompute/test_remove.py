@@ -21,7 +21,8 @@ from precompute import remove as removing
 from precompute.calibrate import q_values
 from precompute.cli import main
 from precompute.errors import UserError
-from precompute.remove import manifest_without, remove, rescored
+from precompute.remove import remove, rescored
+from precompute.remove_files import manifest_without
 
 HAS_TRACK = "SELECT table_name, column_name FROM information_schema.columns WHERE column_name LIKE '%track_id'"
 
