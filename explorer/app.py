@@ -128,7 +128,9 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
                 with gr.Column(elem_classes="card"):
                     gr.Markdown("## How far methods agree")
                     heat_text = Text(elem_id="heat-text")
-                    heat = gr.Plot(show_label=False, container=False, elem_id="heat")
+                    heat = gr.Plot(
+                        show_label=False, container=False, elem_id="heat", visible=len(callbacks.methods) > 1
+                    )
                 with gr.Column(elem_classes="card"):
                     gr.Markdown("## The methods: what they are, cost, and how they did")
                     methods = Methods(elem_id="methods")

@@ -75,7 +75,7 @@ class Behind {
     const x = (t) => LEFT + ((t - t0) / (t1 - t0)) * (width - LEFT - 14), y = (value) => TOP + ((high - value) / range) * (HEIGHT - TOP - BOTTOM);
     svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     const parts = [];
-    for (const value of new Set([low, 0, high])) parts.push(draw("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, shown(value)));
+    for (const value of new Set([low, 0, high])) if (!value || Math.abs(y(value) - y(0)) > 14) parts.push(draw("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, shown(value)));
     for (const [from, to, value] of bars) {
       const bar = draw("rect", { class: value < 0 ? "part below" : "part", x: x(from) + 2, width: Math.max(1, x(to) - x(from) - 4), y: Math.min(y(0), y(value)), height: Math.max(1, Math.abs(y(value) - y(0))) });
       bar.append(draw("title", {}, `t from ${shown(from)} to ${shown(to)}: ${shown(value)}${power}`));

@@ -21,8 +21,8 @@ export function mount({ element, props, watch }) {
     if (!data) return;
     const found = data.methods.filter((one) => holds([one.label, one.name, one.about, ...one.record].join(" "), text.value));
     list.replaceChildren(...found.map(card));
-    count.textContent = `${found.length} of ${data.methods.length} methods`;
-    skipped.replaceChildren(...(data.skipped.length ? data.skipped : ["None: every method that was asked for ran."]).map((line) => make("li", "", line)));
+    count.textContent = data.methods.length === 1 ? `${found.length} of 1 method` : `${found.length} of ${data.methods.length} methods`;
+    skipped.replaceChildren(...(data.skipped.length ? data.skipped : ["None is recorded."]).map((line) => make("li", "", line)));
   };
   text.addEventListener("input", show);
   element.querySelector("form").addEventListener("submit", (event) => event.preventDefault());

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 expect = pytest.importorskip("playwright.sync_api").expect
+expect.set_options(timeout=20_000)  # a busy machine may take its time; what holds is seen at once
 
 _PLAYER = "[...document.querySelectorAll('#player *')].find((part) => part.player)?.player"
 _GET = f"() => {{ const player = {_PLAYER}, transport = player?.transport; return player && (%s); }}"

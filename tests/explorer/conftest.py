@@ -108,6 +108,14 @@ def sessions_url(store_path: Path, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """serve(path) is a context in which the store at `path` has an address."""
+    from explorer.settings import Settings
+
+    return lambda path: serving(Settings(path))
+
+
+@pytest.fixture(scope="session")
 def url(store_path: Path) -> Iterator[str]:
     """The address of the page of the session's store."""
     from explorer.settings import Settings

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 
+import duckdb
 import pytest
 
 from browsing import expect, expect_query, get, hears, lane, open_tab, until
@@ -171,3 +172,21 @@ def test_a_clip_is_heard_from_the_overview(open_page):
     open_tab(page, "All clips")
     expect(play).to_have_attribute("aria-pressed", "false")  # one sound at a time
     expect_query(page, "view=clips")
+
+
+def test_with_one_method_nothing_is_offered_that_is_not_there(open_page, serve, store_path, tmp_path):
+    path = tmp_path / "one.duckdb"
+    path.write_bytes(store_path.read_bytes())
+    with duckdb.connect(str(path)) as con:
+        con.execute("DELETE FROM agreement")
+        for table in ("scores", "methods"):
+            con.execute(f"DELETE FROM {table} WHERE method_id = 2")
+    with serve(path) as address:
+        page = open_page("?view=compare", at=address)
+        said = page.locator("#comparison .lines")
+        expect(said).to_have_text("This store holds one method, Unlearning: there is no second one to compare it with.")
+        expect(page.locator("#comparison .second")).to_be_hidden()
+        expect(page.locator("#comparison .sides")).to_be_hidden()
+        expect(page.locator("#heat-text")).to_have_text("Agreement needs two methods: this store holds one.")
+        expect(page.locator("#heat")).to_have_count(0)
+        expect(page.locator("#methods .list > li")).to_have_count(1)
