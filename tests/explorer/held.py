@@ -26,6 +26,8 @@ def make_held(made: Any, folder: Path) -> Path:
             con.execute("INSERT INTO holders VALUES (?, ?, 'label')", [track_id, LABEL])
         con.execute("INSERT INTO holders VALUES (1, ?, 'performer'), (3, ?, 'label')", [LABEL, HOSTILE_LABEL])
         con.execute("INSERT INTO holders VALUES (?, ?, 'publisher')", [made.FORBIDDEN, PUBLISHER])
+        con.execute("DELETE FROM aspects")
+        con.execute("DELETE FROM passages")
         con.execute("INSERT INTO aspects SELECT 1, range, 'melody', 50 FROM range(1, 21)")
         con.execute("INSERT INTO passages VALUES (1, 1, 1, ?, ?, ?, ?, 2, 0.7, 0.003)", list(CLOSE_PASSAGE))
         con.execute("INSERT INTO passages VALUES (1, 2, 1, 0, 1, 0, 1, 0, 0.2, 0.5)")
