@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import duckdb
 import pytest
 
@@ -92,12 +94,17 @@ def test_copying_that_was_found(catalogue):
     assert catalogue.copying(5).compared == 20 and catalogue.copying(5, clip_id=1).close == 1
 
 
-def test_copying_that_was_looked_for_in_vain_or_not_at_all(catalogue, store):
+def test_copying_that_was_looked_for_in_vain_or_not_at_all(catalogue, made, tmp_path):
     assert catalogue.looked_for_copies()
     beethoven = catalogue.copying(5, "label", HOSTILE_LABEL)  # track 3: compared, nothing close
     assert (beethoven.compared, beethoven.close, beethoven.passages) == (1, 0, ())
     assert catalogue.copying(5, clip_id=2).compared == 0
-    assert not store.catalogue.looked_for_copies()
+    path = made.make_store(tmp_path / "made")
+    with duckdb.connect(str(path)) as con:
+        con.execute("DELETE FROM aspects")
+        con.execute("DELETE FROM passages")
+    with contextlib.closing(Store(path)) as never:
+        assert not never.catalogue.looked_for_copies()
 
 
 def test_what_may_be_heard(catalogue):
