@@ -86,6 +86,8 @@ def _forest(
         fill = "none" if low is None else colour
         parts.append(f'<circle cx="{x(value):.1f}" cy="{y}" r="5" fill="{fill}" stroke="{colour}" stroke-width="2"/>')
         parts.append(_text(WIDTH - 66, y + 4, f"{value:.2f}".replace("-", "\N{MINUS SIGN}")))
+    if not rows:
+        parts.append(_text(PAD, PAD + ROW / 2 + 4, "not enough ratings yet"))
     return _svg(bottom + 28, title, parts)
 
 

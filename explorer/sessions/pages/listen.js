@@ -228,13 +228,17 @@ class Listening {
   async lookForReveal(asked) {
     let found;
     try {
+      if (this.session.blind) this.session.state = (await ask(`${HOME}/state`)).state;
+      if (this.session.blind && this.session.state !== "revealed") {
+        if (asked) part("end-text").textContent = "Not yet: the host has not opened the reveal. This page looks again by itself.";
+        return;
+      }
       found = await ask(`${HOME}/reveal`);
     } catch (error) {
-      if (asked) part("end-text").textContent = error.status === 403 ? "Not yet: the host has not opened the reveal. This page looks again by itself." : error.message;
+      if (asked) part("end-text").textContent = error.message;
       return;
     }
     clearInterval(this.revealTimer);
-    if (this.session.blind) this.session.state = "revealed";
     for (const name of ["rating", "end"]) part(name).hidden = true;
     part("reveal").hidden = false;
     part("reveal").replaceChildren(...found.trials.map((trial, i) => this.revealed(trial, i)));
