@@ -31,7 +31,7 @@ def check(config: RunConfig) -> None:
     longest_s = model_length_s(model_config) if model_config else None
     taken = _attempt(lambda: _corpus(config, longest_s), missing)
     clips = _attempt(lambda: _clips(config, longest_s), missing)
-    _methods()
+    _methods(config)
     _output(config, missing)
     if model_config and taken and clips and not missing:
         _cost(config, model_config, taken, clips)
@@ -147,10 +147,12 @@ def _count_prompts(path: Path) -> int:
         return sum(1 for _ in reader)
 
 
-def _methods() -> None:
-    from precompute.methods.base import REGISTRY
+def _methods(config: RunConfig) -> None:
+    from precompute.methods.catalogue import method_class
 
-    print(f"methods: {', '.join(REGISTRY)}")
+    print("methods:")
+    for name in config.methods.run:
+        print(f"  {name}: needs {method_class(name).needs}")
 
 
 def _output(config: RunConfig, missing: list[str]) -> None:

@@ -12,6 +12,7 @@ import tiny
 from precompute import quiet
 from precompute.config import BankSection, UnlearningSection
 from precompute.engine import noise_bank
+from precompute.evaluate import audit
 from precompute.methods import unlearning
 from precompute.model import Items, Model, rectified_flow, schedule
 
@@ -81,7 +82,7 @@ def test_scores_are_the_rise_of_the_flow_loss(flow: Model, items: Items) -> None
         float(unlearning.dot(unlearning.track_gradients(flow, tracks[[i]], section, bank), direction[None]).mean())
         for i in range(3)
     ]
-    naive = unlearning.finite_difference(flow, tracks, direction, section, bank, relative_step=1e-4)
+    naive = audit.finite_difference(flow, tracks, direction, section, bank, relative_step=1e-4)
     assert np.allclose(dots, naive.numpy(), rtol=0.05, atol=0.02 * max(map(abs, dots)))
     moments = unlearning.track_moments(flow, tracks[[1]], direction, section, bank)
     assert float(moments.mean()) == pytest.approx(dots[1], rel=1e-3)

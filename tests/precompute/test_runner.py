@@ -20,7 +20,7 @@ from precompute.methods import ensemble, random
 from precompute.methods.base import KINDS, Context, MethodResult
 from precompute.methods.catalogue import CATALOGUE, method_class
 from precompute.methods.ensemble import averaged
-from precompute.pipeline import kept_evaluations
+from precompute.record import kept_evaluations
 from precompute.runner import run_methods
 from test_gradient_methods import make_context
 
