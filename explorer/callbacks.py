@@ -223,14 +223,14 @@ class Callbacks:
 
     def hear_pair(self, view: View, data: Mapping[str, object]) -> View:
         """{clip_id, track_id}, and where: {from_s, to_s} of the track, {clip_from_s, clip_to_s} of the clip."""
-        opened = self.choose_track(self.choose_clip(view, data.get("clip_id")), data)
-        opened = replace(opened, tab="listen", start="moment")
+        opened = replace(self.choose_clip(view, data.get("clip_id")), tab="listen", start="moment")
+        if "clip_from_s" in data:  # before the track: a span has other strongest tracks, and this one is to be a lane
+            span = self._span(opened, parse_seconds(data["clip_from_s"]), parse_seconds(data.get("clip_to_s")))
+            opened = self._focused(replace(opened, span=span))
+        opened = self.choose_track(opened, data)
         if "from_s" in data:
             from_s, to_s = parse_seconds(data["from_s"]), parse_seconds(data.get("to_s"))
             opened = replace(opened, loop=Loop(opened.track_id, from_s, to_s) if to_s > from_s else None)
-        if "clip_from_s" in data:
-            span = self._span(opened, parse_seconds(data["clip_from_s"]), parse_seconds(data.get("clip_to_s")))
-            opened = replace(opened, span=span)
         return opened
 
     def _clip(self, clip: object) -> int:

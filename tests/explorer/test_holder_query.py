@@ -63,6 +63,9 @@ def test_a_pair_is_opened_at_its_place(held):
     asked = dict(parse_qsl(opened.query()))
     assert asked["clip"] == "1" and asked["track"] == "20" and asked["loop"] == "20:0.50-2.00"
     assert asked["start"] == "moment" and "view" not in asked and asked["span"] == "1.00-1.50"
+    for track_id in (1, 20, 33):  # in the player, though the span has other strongest tracks
+        opened = held.hear_pair(view, {"clip_id": 1, "track_id": track_id, **where})
+        assert opened.track_id == track_id and track_id in held.lanes(opened)
     assert held.hear_pair(view, {"clip_id": 2, "track_id": 3}).loop is None
     for bad in (
         {},
