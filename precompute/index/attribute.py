@@ -42,10 +42,10 @@ from precompute.stages import load_model, shipped_latents
 
 @dataclass(frozen=True)
 class Searched:
-    """What the index says of Q new clips."""
+    """What the index says of Q new clips: scores from sketches, corrected by what these are known to miss."""
 
-    halves: np.ndarray  # [Q, H, N]: sketched scores
-    windows: list[np.ndarray]  # Q of [W, N]: sketched parts by window of the clip
+    halves: np.ndarray  # [Q, H, N]
+    windows: list[np.ndarray]  # Q of [W, N]: parts by window of the clip
     lengths: np.ndarray  # [Q]: |b|
 
 
@@ -71,8 +71,8 @@ def attribute(config: RunConfig, wanted: Sequence[Wanted], store: Path | None = 
         directions.ensure()
         print("search", flush=True)
         judge = Judge.of(index)
-        found = _search(directions, index, damped, config)
-        estimates = judge.estimator(found.halves.mean(1), found.lengths)
+        found = _search(directions, index, judge, damped, config)
+        estimates = judge.estimator.line(found.halves.mean(1), found.lengths)
         places = judge.shortlist(estimates, config.index.shortlist)
         print(f"  {len(places)} of {len(index.rows)} tracks and decoys get exact scores", flush=True)
         near = [tracks[int(place)] for place in places]
@@ -122,7 +122,7 @@ def _scratch(work: Path) -> Iterator[Cache]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _search(directions: Directions, index: Index, damped: torch.Tensor, config: RunConfig) -> Searched:
+def _search(directions: Directions, index: Index, judge: Judge, damped: torch.Tensor, config: RunConfig) -> Searched:
     """Sketches of the clips' steps, and their products with all tracks in one reading of the index."""
     width = index.rows.sketches.shape[1]
     sketch = Sketch(len(index.fisher), config.index.widest, config.index.seed)
@@ -133,7 +133,8 @@ def _search(directions: Directions, index: Index, damped: torch.Tensor, config: 
         vectors.append(fold(sketch(steps, weight).numpy(), width))
         lengths.append(float((steps[:HALVES].mean(0) * weight).double().norm()))
         counts.append(len(steps))
-    scores = products(index.rows.sketches, index.rows.scale, np.concatenate(vectors))
+    clips = np.concatenate(vectors)
+    scores = judge.estimator.corrected(products(index.rows.sketches, index.rows.scale, clips), clips)
     parts = np.split(scores, np.cumsum(counts)[:-1])
     halves = np.stack([part[:HALVES] for part in parts])
     return Searched(halves, [part[HALVES:] for part in parts], np.array(lengths))

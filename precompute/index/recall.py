@@ -65,15 +65,16 @@ def chosen(points: Sequence[Point], wanted: float) -> int:
 
 def _point(measured: Measured, width: int, shortlist: int) -> Point:
     sketches, scale = quantised(fold(measured.rows, width))
-    sketched = products(sketches, scale, fold(measured.clips, width))
+    folded = fold(measured.clips, width)
+    sketched = products(sketches, scale, folded)
     clips = np.arange(len(measured.exact))
     folds = min(FOLDS, max(2, len(clips) // 2))
     with_exact, alone = [], []
     for part in range(folds):
         held, rest = clips[clips % folds == part], clips[clips % folds != part]
         normalise = Normalisation.fit(measured.exact[rest], measured.is_train, measured.is_control)
-        estimator = Estimator.fit(measured.exact[rest], sketched[rest], measured.lengths[rest])
-        estimates = estimator(sketched[held], measured.lengths[held])
+        estimator = Estimator.fit(measured.exact[rest], sketched[rest], folded[rest], measured.lengths[rest])
+        estimates = estimator(sketched[held], folded[held], measured.lengths[held])
         mixed = _mixed(estimates, normalise(estimates), measured.exact[held], shortlist)
         wanted = _first(normalise(measured.exact[held]), measured.is_train)
         with_exact += _shared(wanted, _first(normalise(mixed), measured.is_train))

@@ -58,16 +58,36 @@ def test_a_row_of_zeros_stays() -> None:
 
 def test_an_estimate_is_the_least_squares_line_of_each_track() -> None:
     rng = np.random.default_rng(1)
-    exact, lengths = rng.standard_normal((20, 5)), np.ones(20)
+    exact, lengths, clips = rng.standard_normal((20, 5)), np.ones(20), np.eye(20)  # clips with nothing in common
     sketched = 2 * exact + 0.5 * rng.standard_normal((20, 5))
     sketched[:, 4] = -exact[:, 4]  # a line never falls
-    found = Estimator.fit(exact, sketched, lengths)
+    found = Estimator.fit(exact, sketched, clips, lengths)
     for track in range(4):
         slope, offset = np.polyfit(sketched[:, track], exact[:, track], 1)
         assert found.slope[track] == pytest.approx(slope) and found.offset[track] == pytest.approx(offset)
-    assert found.slope[4] == 0 and found(sketched[:1], lengths[:1])[0, 4] == pytest.approx(exact[:, 4].mean())
-    longer = Estimator.fit(3 * exact, 3 * sketched, 3 * lengths)  # a louder gradient changes nothing but the scale
-    assert np.allclose(longer(3 * sketched, 3 * lengths), 3 * found(sketched, lengths))
+    new = np.zeros((1, 20))
+    assert found.slope[4] == 0 and found(sketched[:1], new, lengths[:1])[0, 4] == pytest.approx(exact[:, 4].mean())
+    longer = Estimator.fit(3 * exact, 3 * sketched, 3 * clips, 3 * lengths)  # a louder gradient changes the scale alone
+    assert np.allclose(longer(3 * sketched, 3 * clips, 3 * lengths), 3 * found(sketched, clips, lengths))
+
+
+def test_what_the_sketch_misses_of_the_cohort_is_put_right() -> None:
+    """Clips that are combinations of the cohort's: their scores are nearly exact, though the sketch is narrow."""
+    rng = np.random.default_rng(5)
+    tracks, cohort = rng.standard_normal((50, 4096)), rng.standard_normal((12, 4096))
+    rows, clips = fold(tracks * 1.0, 256), fold(cohort * 1.0, 256)
+    exact, lengths = cohort @ tracks.T, np.linalg.norm(cohort, axis=1)
+    found = Estimator.fit(exact, clips @ rows.T, clips, lengths)
+    new = 0.6 * cohort[:1] + 0.8 * cohort[1:2]
+    corrected = found.corrected(fold(new, 256) @ rows.T, fold(new, 256))
+    before = np.abs(fold(new, 256) @ rows.T - new @ tracks.T).mean()
+    assert np.abs(corrected - new @ tracks.T).mean() < before
+    by_hand = []
+    for k in range(12):  # a clip from the others, the long way
+        rest = np.delete(np.arange(12), k)
+        twin = Estimator.fit(exact[rest], (clips @ rows.T)[rest], clips[rest], lengths[rest])
+        by_hand.append(np.abs(twin.corrected((clips @ rows.T)[[k]], clips[[k]]) - exact[[k]]).mean())
+    assert np.mean(by_hand) < 1.1 * np.abs(clips @ rows.T - exact).mean() and (found.residual > 0).all()
 
 
 def test_rows_hold_exact_cohort_scores_and_sketches_near_them(finished, made) -> None:
@@ -99,7 +119,7 @@ def test_with_a_perfect_sketch_judging_is_what_a_run_does(finished, made) -> Non
     rng = np.random.default_rng(2)
     judge = Judge.of(index)
     one = np.ones(len(index.rows))
-    judge = replace(judge, estimator=Estimator(one, 0 * one, 0 * one))
+    judge = replace(judge, estimator=replace(judge.estimator, slope=one, offset=0 * one, residual=0 * one))
     cells = index.rows.cohort.T[:2, :, None, None, None] + rng.standard_normal((2, 32, 4, 4, 2)) * 1e-12
     places = np.arange(32)
     found = judge.judged(cells.mean((2, 3)).transpose(0, 2, 1), np.ones(2), places, cells)
