@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from explorer.settings import (
+    DEFAULT_CONFIG,
     PASSWORD_VARIABLE,
     Settings,
     SettingsError,
@@ -43,6 +44,15 @@ def parse(arguments: Sequence[str] | None) -> Settings:
         dest="allow_remote",
         help="listen beyond this machine although no password is set",
     )
+    parser.add_argument(
+        "--attribute",
+        type=Path,
+        nargs="?",
+        const=DEFAULT_CONFIG,
+        metavar="CONFIG",
+        help="let listeners bring clips of their own; the config that made the store and its index "
+        "(default: precompute/configs/demo.toml)",
+    )
     options = parser.parse_args(arguments)
     password = read_password(options.password_file, os.environ)
     if options.password_file and readable_by_others(options.password_file):
@@ -51,7 +61,7 @@ def parse(arguments: Sequence[str] | None) -> Settings:
             file=sys.stderr,
         )
     store = options.store or default_store()
-    return Settings(store, options.host, options.port, options.allow_remote, password)
+    return Settings(store, options.host, options.port, options.allow_remote, password, attribute=options.attribute)
 
 
 def notes(settings: Settings) -> list[str]:

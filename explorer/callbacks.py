@@ -37,6 +37,17 @@ class Callbacks:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.version = 0  # counts the versions of the store that were opened after the first
+        self._read()
+
+    def reopen(self) -> None:
+        """Go on with the store that lies at the same path now."""
+        self.store.reopen()
+        self._read()
+        self.version += 1
+
+    def _read(self) -> None:
+        store = self.store
         self.methods = store.methods()
         self.clips = store.clips()
         if not self.methods or not self.clips:

@@ -48,6 +48,10 @@ class Page:
         self.store = callbacks.store
         self._overview = lru_cache(None)(self._overview_of)  # one a method, 0.5 kB a clip
 
+    def choices(self) -> list[tuple[str, int]]:
+        """The list of clips: what is shown, and the id."""
+        return [(clip_label(clip), clip.clip_id) for clip in self.callbacks.clips]
+
     def verdict(self, view: View) -> list[str]:
         """What to know before anything is heard: most telling first."""
         clip, summary = self.callbacks.clip_by_id[view.clip_id], self.callbacks.summary(view)
@@ -101,9 +105,10 @@ class Page:
         )
 
     def overview(self, view: View) -> dict[str, Any]:
-        return self._overview(view.method.method_id) | {"selected": view.clip_id}
+        return self._overview(view.method.method_id, self.callbacks.version) | {"selected": view.clip_id}
 
-    def _overview_of(self, method_id: int) -> dict[str, Any]:
+    def _overview_of(self, method_id: int, version: int) -> dict[str, Any]:
+        """`version`: of the store, so that a new one is not shown an old overview."""
         return overview.overview(self.callbacks.clips, self.callbacks.summaries[method_id], None)
 
     def player(self, view: View) -> dict[str, Any]:

@@ -49,12 +49,14 @@ class NewClip:
 
 def told_apart(inputs: Sequence[str], prompts: Sequence[str], files: Sequence[Path], **options: object) -> list[Wanted]:
     """`inputs` are files where such a file is there, else prompts. Raises UserError; nothing heavy is loaded."""
-    paths, texts = list(files), list(prompts)
+    paths: list[Path] = []
+    texts: list[str] = []
     for text in inputs:
         if Path(text).suffix.lower() in SUFFIXES or Path(text).is_file():
             paths.append(Path(text))
         else:
             texts.append(text)
+    paths, texts = [*paths, *files], [*texts, *prompts]
     need(bool(paths or texts), "attribute: name an audio file or a prompt")
     caption, title = str(options.get("caption") or ""), str(options.get("title") or "")
     found = []
