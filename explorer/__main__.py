@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from explorer.settings import (
+    DEFAULT_CONFIG,
     PASSWORD_VARIABLE,
     Password,
     Settings,
@@ -64,6 +65,15 @@ def parse(arguments: Sequence[str] | None, new_key: str = "") -> Settings:
         metavar="PATH",
         help="the key of the sessions' host stands on the first line of this file; else a new one is printed",
     )
+    parser.add_argument(
+        "--attribute",
+        type=Path,
+        nargs="?",
+        const=DEFAULT_CONFIG,
+        metavar="CONFIG",
+        help="let listeners bring clips of their own; the config that made the store and its index "
+        "(default: precompute/configs/demo.toml)",
+    )
     options = parser.parse_args(arguments)
     if options.host_key_file and not options.sessions:
         raise SettingsError("--host-key-file is for listening sessions: name their file with --sessions PATH")
@@ -83,6 +93,7 @@ def parse(arguments: Sequence[str] | None, new_key: str = "") -> Settings:
         password,
         sessions=options.sessions,
         host_key=key,
+        attribute=options.attribute,
     )
 
 

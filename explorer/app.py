@@ -12,6 +12,7 @@ import orjson
 
 from explorer.callbacks import Callbacks
 from explorer.components.curve import ScoreCurve
+from explorer.components.form import ClipForm
 from explorer.components.holders import Holders
 from explorer.components.overview import ClipOverview
 from explorer.components.player import Player
@@ -19,7 +20,7 @@ from explorer.components.study import Behind, Cases, Comparison, Methods, Notes,
 from explorer.components.table import TrackTable
 from explorer.components.text import Downloads, Text, ThemeSwitch, ViewLink
 from explorer.holders_page import HoldersPage, downloads
-from explorer.page import CAVEAT, Page, clip_label
+from explorer.page import CAVEAT, Page
 from explorer.ranking import NORMALISED, RAW
 from explorer.study import Study
 from explorer.view import TABS, BadEventError, View
@@ -60,8 +61,8 @@ def theme() -> gr.themes.Base:
     )
 
 
-def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
-    """The page over one store; with a password it offers to sign out."""
+def build_app(callbacks: Callbacks, can_sign_out: bool = False, own_clips: bool = False) -> gr.Blocks:
+    """The page over one store; with a password it offers to sign out. `own_clips`: listeners may bring some."""
     page, study, info = Page(callbacks), Study(callbacks), callbacks.store.info
     holders_page = HoldersPage(callbacks)
     with gr.Blocks(title="Whence", fill_width=True, analytics_enabled=False) as blocks:
@@ -77,7 +78,7 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
             with gr.Tab("Listen", id="listen"):
                 with gr.Row(elem_id="choice"):
                     clip = gr.Dropdown(
-                        [(clip_label(item), item.clip_id) for item in callbacks.clips],
+                        page.choices(),
                         label="Clip",
                         elem_id="clip",
                         scale=3,
@@ -114,6 +115,9 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
                     table = TrackTable(elem_id="table")
                     Text([CAVEAT], elem_id="caveat")
                     report = Downloads(elem_id="report")
+                if own_clips:
+                    with gr.Accordion("A clip of your own", open=False, elem_id="own"):
+                        ClipForm(elem_id="form")
                 with gr.Accordion("What this run found about itself", open=False, elem_id="about"):
                     about = Text(elem_id="findings")
             with gr.Tab("All clips", id="clips"), gr.Column(elem_classes="card"):
@@ -175,6 +179,8 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
             holders: lambda view: holders_page.value(view) if view.tab == "holders" else None,
         }
         everything = list(render)
+        if own_clips:  # the list may have grown since the page was built; Gradio checks a choice against it
+            render[clip] = lambda view: gr.Dropdown(choices=page.choices(), value=view.clip_id)
         ranked = [link, order, verdict, player, summary, curve, table, why]
         studied = [comparison, heat_text, heat, methods, cases, behind, notes]  # of tabs that work when opened
         options: dict[str, Any] = {
@@ -207,6 +213,7 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
             listener(handle, [link], parts, trigger_mode="always_last", **options)
 
         def load(request: gr.Request) -> list[Any]:
+            clip.choices = [*page.choices()]
             return show(callbacks.view_of(dict(request.query_params)), everything)
 
         def on_tab(query: Any, event: gr.SelectData) -> list[Any]:

@@ -43,6 +43,24 @@ class Callbacks:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._keepers: list[object] = []  # what keeps results of the store at hand
+        self._read()
+
+    def reopen(self) -> None:
+        """Go on with the store that lies at the same path now."""
+        self.store.reopen()
+        self._read()
+        for keeper in self._keepers:
+            for kept in vars(keeper).values():
+                if hasattr(kept, "cache_clear"):
+                    kept.cache_clear()
+
+    def forgets(self, keeper: object) -> None:
+        """Results that `keeper` has at hand (its attributes that are caches) go when the store is opened anew."""
+        self._keepers.append(keeper)
+
+    def _read(self) -> None:
+        store = self.store
         self.methods = store.methods()
         self.clips = store.clips()
         if not self.methods or not self.clips:

@@ -11,7 +11,7 @@ import numpy as np
 
 from explorer import audio, questions, sentences, table
 from explorer.callbacks import Callbacks
-from explorer.catalogue import ANY_ROLE, COLLECTION, Passage
+from explorer.catalogue import ANY_ROLE, COLLECTION, Catalogue, Passage
 from explorer.holder_query import GROUPS_SHOWN, ROWS_SHOWN, HolderQuery
 from explorer.holders import Groups, standing
 from explorer.overview import clip_name
@@ -56,8 +56,14 @@ class HoldersPage:
 
     def __init__(self, callbacks: Callbacks) -> None:
         self.callbacks = callbacks
-        self.store, self.catalogue = callbacks.store, callbacks.store.catalogue
+        self.store = callbacks.store
         self._folded = lru_cache(8)(self._fold)
+        callbacks.forgets(self)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Of the version of the store that is open."""
+        return self.store.catalogue
 
     def value(self, view: View) -> dict[str, Any]:
         """Everything that the page of rights holders shows for a view."""

@@ -52,6 +52,11 @@ class Page:
         self._works = lru_cache(1)(self.store.works)
         self._heard = lru_cache(1)(self._heard_of)
         self._overview = lru_cache(None)(self._overview_of)  # one a method, 0.5 kB a clip
+        callbacks.forgets(self)
+
+    def choices(self) -> list[tuple[str, int]]:
+        """The list of clips: what is shown, and the id."""
+        return [(clip_label(clip), clip.clip_id) for clip in self.callbacks.clips]
 
     def verdict(self, view: View) -> list[str]:
         """What to know before anything is heard: most telling first."""

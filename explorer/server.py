@@ -20,9 +20,11 @@ from explorer import media, reporting
 from explorer.app import PAGE_CSS, build_app, theme
 from explorer.callbacks import Callbacks
 from explorer.guard import Guard, read_body
+from explorer.jobs import Jobs, command
 from explorer.sessions.serve import add_sessions
 from explorer.settings import Settings
 from explorer.store import Store
+from explorer.uploads import add_uploads
 
 EVENT_BYTES = 1_000_000  # of one event; the page's own stay under 10 kB
 
@@ -74,7 +76,10 @@ def create_server(settings: Settings) -> Guard:
     callbacks = Callbacks(store)
     add_sessions(app, callbacks, settings)
     reporting.add_reports(app, callbacks)
-    blocks = build_app(callbacks, can_sign_out=settings.password is not None)
+    if settings.attribute is not None:
+        app.state.jobs = Jobs(command(settings.attribute, store.path), callbacks.reopen)
+        add_uploads(app, app.state.jobs)
+    blocks = build_app(callbacks, settings.password is not None, settings.attribute is not None)
     blocks.has_launched = True  # else Gradio skips its check of file paths: it makes it for launch() only
     gr.mount_gradio_app(
         app,

@@ -7,6 +7,8 @@ DuckDB connection shared by threads returns wrong rows without an error. An unkn
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -105,6 +107,7 @@ class Store(Research):
 
     def __init__(self, path: Path, threads: int = 2, memory_limit: str = "1GB") -> None:
         self.path = path.resolve()
+        self._threads, self._memory_limit = threads, memory_limit
         self._con = _open(self.path, threads, memory_limit)
         try:
             _check(self._con, self.path)
@@ -124,6 +127,34 @@ class Store(Research):
 
     def close(self) -> None:
         self._con.close()
+
+    def reopen(self) -> None:
+        """Read the version of the store that lies at the same path now; queries under way end with the old one.
+
+        Raises the StoreError family, or OSError where the folder takes no link; then all is as before.
+        """
+        # Within one process DuckDB gives a path that is open to whoever asks for it again, replaced or not: the new
+        # version is opened under another name, which nobody needs once it is open.
+        name = self.path.with_name(f".{self.path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.view")
+        try:
+            os.link(self.path, name)
+            fresh = _open(name, self._threads, self._memory_limit)
+        finally:
+            name.unlink(missing_ok=True)
+        try:
+            _check(fresh, self.path)
+        except BaseException:
+            fresh.close()
+            raise
+        self._con, self._search, self.catalogue = (
+            fresh,
+            Search(fresh),
+            Catalogue(fresh),
+        )  # the old connection closes with the last query that uses it
+        self.info = StoreInfo(*self._rows("SELECT version, track_root, clip_root, note FROM store_info")[0])
+        self._tracks.clear()
+        for kept in (self.track_sound, self.moments, self.score_columns):
+            kept.cache_clear()
 
     def _rows(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
         return self._con.cursor().execute(sql, args).fetchall()

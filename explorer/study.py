@@ -42,6 +42,7 @@ class Study:
         self._facts = lru_cache(1)(store.method_facts)
         self._holds = lru_cache(None)(store.holds)
         self._settings = lru_cache(None)(self._run_settings)
+        callbacks.forgets(self)
         self.key = self._store_key()
 
     # --- beside the player

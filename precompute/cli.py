@@ -128,6 +128,23 @@ def _parser() -> argparse.ArgumentParser:
     take_out.add_argument("--manifest", type=Path, help="CSV with a column track_id: its rows go too")
     take_out.set_defaults(run=_remove)
 
+    index = verbs.add_parser("index", help="make or update the index by which `attribute` finds a new clip's tracks")
+    index.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo.toml")
+    index.add_argument("--curve", type=Path, metavar="JSON", help="also keep the measured recall in this file")
+    index.set_defaults(run=_index)
+
+    attribute = verbs.add_parser("attribute", help="attribute new clips by the index, and add them to the store")
+    attribute.add_argument("inputs", nargs="*", metavar="AUDIO|PROMPT", help="an audio file, or words to generate from")
+    attribute.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo.toml")
+    attribute.add_argument("--store", type=Path, help="the store to add to (default: [output] store)")
+    attribute.add_argument("--audio", type=Path, action="append", default=[], help="an audio file, and nothing else")
+    attribute.add_argument("--prompt", action="append", default=[], help="words to generate from, and nothing else")
+    attribute.add_argument("--caption", help="words that a file is heard under (default: its CLAP embedding, or none)")
+    attribute.add_argument("--title", help="name that a file is shown under (default: the file's)")
+    attribute.add_argument("--seconds", type=float, help="of a generated clip (default: the model's longest)")
+    attribute.add_argument("--seed", type=int, default=0, help="of a generated clip (default: %(default)s)")
+    attribute.set_defaults(run=_attribute)
+
     methods = verbs.add_parser("methods", help="list the attribution methods")
     methods.set_defaults(run=_methods)
     return parser
@@ -155,6 +172,28 @@ def _check(options: argparse.Namespace) -> None:
     from precompute.config import RunConfig
 
     check(RunConfig.load(options.config))
+
+
+def _index(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+
+    config = RunConfig.load(options.config)
+    from precompute.index.build import build
+
+    build(config, options.curve)
+
+
+def _attribute(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+
+    config = RunConfig.load(options.config)
+    from precompute.index.clips import told_apart
+
+    rest = {name: getattr(options, name) for name in ("caption", "title", "seconds", "seed")}
+    wanted = told_apart(options.inputs, options.prompt, options.audio, **rest)
+    from precompute.index.attribute import attribute
+
+    attribute(config, wanted, options.store)
 
 
 def _train_demo(options: argparse.Namespace) -> None:

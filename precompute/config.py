@@ -189,6 +189,27 @@ class OutputSection:
 
 
 @dataclass(frozen=True)
+class IndexSection:
+    """The index of sketches, by which `attribute` finds a new clip's tracks without a pass over all."""
+
+    folder: str = ""  # "" = beside the store, with the ending .index
+    width: int = 0  # k; 0 = the least at which the measured recall is reached
+    widest: int = 65_536  # of the measured widths, which are its halves
+    seed: int = 404
+    shortlist: int = 32  # tracks and decoys of a new clip that get exact scores
+    recall: float = 0.95  # of the ten strongest training tracks, wanted
+    sample: int = 1024  # tracks and decoys on which recall is measured, spread evenly; 0 = all
+
+    def __post_init__(self) -> None:
+        _need(self.widest >= 8, f"[index] widest = {self.widest}: must be at least 8")
+        fits = self.width >= 0 and (self.width == 0 or self.widest % self.width == 0)
+        _need(fits, f"[index] width = {self.width}: must be 0 or divide widest = {self.widest}")
+        _need(self.shortlist >= 1, f"[index] shortlist = {self.shortlist}: must be at least 1")
+        _need(0 < self.recall <= 1, f"[index] recall = {self.recall}: must be above 0 and at most 1")
+        _need(self.sample >= 0, f"[index] sample = {self.sample}: must be 0 (all) or more")
+
+
+@dataclass(frozen=True)
 class DiagnosticsSection:
     """Checkpoints along training, scored like theta_0 (with fewer draws) and reported beside it."""
 
@@ -228,6 +249,7 @@ class RunConfig:
     methods: MethodsSection = field(default_factory=MethodsSection)
     moments: MomentsSection = field(default_factory=MomentsSection)
     diagnostics: DiagnosticsSection = field(default_factory=DiagnosticsSection)
+    index: IndexSection = field(default_factory=IndexSection)
     text: str = field(default="", repr=False)  # the TOML as read, kept with the store
 
     @classmethod
@@ -244,6 +266,7 @@ class RunConfig:
             "unlearning": UnlearningSection,
             "moments": MomentsSection,
             "diagnostics": DiagnosticsSection,
+            "index": IndexSection,
         }
         for name in table:
             known = ", ".join([*types, "methods"])

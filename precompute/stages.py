@@ -67,7 +67,7 @@ def audio_digest(tracks: list[Track]) -> str:
 
 def load_latents(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) -> tuple[Items, str]:
     """Latents of all tracks (from audio, or shipped where there is none), and the key that names them by content."""
-    shipped = _shipped_latents(config)
+    shipped = shipped_latents(config)
     shipped_digest = hashlib.sha256(Path(config.corpus.latents).read_bytes()).hexdigest() if shipped else ""
     key = fingerprint(model.inputs_sha256, audio_digest(corpus.tracks), shipped_digest)
 
@@ -95,7 +95,8 @@ def load_latents(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) 
     return items, key
 
 
-def _shipped_latents(config: RunConfig) -> dict[str, np.ndarray]:
+def shipped_latents(config: RunConfig) -> dict[str, np.ndarray]:
+    """Latents by track_id, of tracks that ship without audio."""
     if not config.corpus.latents:
         return {}
     path = Path(config.corpus.latents)
