@@ -31,7 +31,7 @@ from precompute.methods.base import Queries
 from precompute.methods.taps import by_replicate
 from precompute.methods.unlearning import Unlearning
 from precompute.model import Items, Model, NoiseBank
-from precompute.pipeline import commit_hash
+from precompute.record import commit_hash
 from precompute.sketch import Sketch
 from precompute.stages import Corpus, load_cohort, load_corpus, load_latents, load_model, shipped_latents
 
