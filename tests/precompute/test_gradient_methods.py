@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from precompute.evaluate import audit
 from precompute.gradients import Kind, of_clip, of_track
 from precompute.methods import unlearning
 from precompute.methods.base import Context
@@ -33,7 +34,7 @@ def test_one_pass_gives_every_kind_of_gradient(context: Context, naive) -> None:
 def test_the_pass_knows_the_losses(context: Context) -> None:
     item, model = context.items[[4]], context.model
     found = of_track(model, item, [Kind(layers=LAYERS)], context.bank).losses
-    wanted = unlearning.bank_loss(model, item, context.config.unlearning, context.bank)
+    wanted = audit.bank_loss(model, item, context.config.unlearning, context.bank)
     assert float(found.mean()) == pytest.approx(wanted, rel=1e-6) and found.shape == (4,)
 
 
@@ -127,9 +128,7 @@ def test_das_is_that_times_residual_and_leverage(context: Context, naive) -> Non
     damping = 0.2 * np.square(a).sum(1).mean()
     cells, cohort = linear(tracks, dense(a, damping, clips))
     bank = context.bank
-    losses = [
-        unlearning.bank_loss(context.model, context.items[[i]], context.config.unlearning, bank) for i in range(20)
-    ]
+    losses = [audit.bank_loss(context.model, context.items[[i]], context.config.unlearning, bank) for i in range(20)]
     factor = np.sqrt(losses)
     factor[:16] /= 1 - (dense(a, damping, a) * a).sum(1)
     found = scores(context, "das", damping=0.2, width=WIDE)
