@@ -1,10 +1,10 @@
 """How fast the index is searched at the size of a real corpus: `python assets/benchmarks/bench_index.py`.
 
-115,000 made-up tracks of random int8 sketches in a file of 0.9 GB, memory-mapped as `attribute` maps them; half a
-minute, no torch. What takes the time does not depend on the numbers. Cases: "search", a new clip's scores (two halves
-and eight windows, as `attribute` asks for); "judge", what is fitted on 48 cohort clips before the first search. The file
-has just been written, so it is read from memory: the first reading after a start adds what the disk takes. `memory_mb`:
-the process' largest, that of the mapped file included; `computed_mb`: the file, the columns and the scores.
+115,000 made-up tracks of random int8 sketches in a file of 0.9 GB, memory-mapped as `attribute` maps them; ten seconds,
+no torch. What takes the time does not depend on the numbers. Cases: "search", a new clip's scores (two halves and eight
+windows, as `attribute` asks for); "judge", what is fitted on 48 cohort clips before the first search. The file has just
+been written, so it is read from memory: the first reading after a start adds what the disk takes. `memory_mb`: the
+process' largest, that of the mapped file included; `computed_mb`: the file, the columns and the scores.
 """
 
 from __future__ import annotations
