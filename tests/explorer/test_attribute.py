@@ -198,6 +198,9 @@ def test_a_second_listener_has_to_wait(client, shop: Path) -> None:
         client.post("/attribute/audio", content=wav()),
     ):
         assert answer.status_code == 409 and "try again" in answer.json()["detail"]
+    limit = time.monotonic() + 30
+    while client.get("/attribute/state").json()["text"] == "Starting" and time.monotonic() < limit:
+        time.sleep(0.05)
     client.app.app.state.jobs.stop()
     assert finished(client)["name"] == "failed"
 
@@ -222,7 +225,7 @@ def test_without_the_option_there_is_no_such_route(store_path) -> None:
     with TestClient(create_server(Settings(store_path)), base_url="http://127.0.0.1") as plain:
         assert plain.get("/attribute/state").status_code == 404
         assert plain.post("/attribute/audio", content=wav()).status_code in (404, 405)
-        assert "A clip of your own" not in plain.get("/").text
+        assert "Make it and find its tracks" not in plain.get("/").text
 
 
 def test_the_option_is_refused_in_one_line(tmp_path: Path, monkeypatch) -> None:
