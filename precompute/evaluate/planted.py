@@ -106,7 +106,7 @@ def evaluate_planted(
         "python -m precompute evaluate planted",
         str(model.device),
         found,
-        settings={**judge.method.settings(), "bank": vars(config.bank), "cohort": len(judge.cohort), "seeds": seeds},
+        settings={**judge.method.record(), "bank": vars(config.bank), "cohort": len(judge.cohort), "seeds": seeds},
         model_sha256=model.sha256,
         cases=cases,
     )

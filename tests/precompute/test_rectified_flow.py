@@ -11,6 +11,7 @@ import torch
 import tiny
 from precompute import quiet
 from precompute.config import BankSection, UnlearningSection
+from precompute.directions import dot
 from precompute.engine import noise_bank
 from precompute.evaluate import audit
 from precompute.methods import unlearning
@@ -79,7 +80,7 @@ def test_scores_are_the_rise_of_the_flow_loss(flow: Model, items: Items) -> None
     direction = unlearning.clip_gradients(flow, items[[0]], section, with_windows=False).mean(0)[0]
     tracks = items[[0, 5, 20]]
     dots = [
-        float(unlearning.dot(unlearning.track_gradients(flow, tracks[[i]], section, bank), direction[None]).mean())
+        float(dot(unlearning.track_gradients(flow, tracks[[i]], section, bank), direction[None]).mean())
         for i in range(3)
     ]
     naive = audit.finite_difference(flow, tracks, direction, section, bank, relative_step=1e-4)

@@ -87,7 +87,7 @@ def kill_when(
 
 
 def test_killed_anywhere_it_goes_on_to_the_same_store(finished, tmp_path: Path, environment: dict[str, str]) -> None:
-    out = finished.root / "killed"
+    out = finished.root / "killed-anywhere"  # a name of its own: what shares the root goes on elsewhere
     config = tiny.write_run(finished.root, out)
     command = [sys.executable, "-m", "precompute", "run", "--config", str(config)]
     for pattern, count in (("latents-*.npz", 1), ("direction-*.npz", 5), ("unlearning-moments-*.npz", 2)):
