@@ -34,6 +34,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with duckdb.connect(str(path)) as con:
         con.execute("DELETE FROM aspects")
         con.execute("DELETE FROM passages")
+        con.execute("DELETE FROM score_parts")
         con.execute(
             "INSERT INTO passages VALUES (1, 17, 1, 0, 1, 0, 1, 0, 0.9, 0.01), (1, 2, 1, 0, 1, 0, 1, 0, 0.9, 0.01)"
         )
