@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from precompute.errors import UserError
+from precompute.scale.verbs import add_verbs
 
 ROOT = Path(__file__).resolve().parents[1]  # the repository, whose configs and demo data the defaults name
 EXEMPLARS = ROOT / "assets/demo/exemplars"
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 
     methods = verbs.add_parser("methods", help="list the attribution methods")
     methods.set_defaults(run=_methods)
+    add_verbs(verbs, _add_config)
     return parser
 
 

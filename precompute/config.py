@@ -24,6 +24,8 @@ RESULTS = 2  # count up when a stage computes or keeps its result otherwise: old
 LAYERS = ("to_kv", "cross_attn", "self_attn", "all")
 MASKS = ("none", "mixed", "dual")
 SAMPLERS = ("ddim", "dpmpp-2m")
+PRECISIONS = ("fp32", "bf16")
+ATTENTIONS = ("auto", "fused", "plain")
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,23 @@ class UnlearningSection:
 
 
 @dataclass(frozen=True)
+class PassSection:
+    """How the tracks' gradients are computed, and in what pieces. Only `precision` may change a score."""
+
+    precision: str = "fp32"  # bf16: forward passes of tracks under autocast; clips' gradients stay fp32
+    memory_gb: float = 2.0  # of one process, beside the model: gradients of tracks and directions of clips
+    shard_tracks: int = 16  # tracks a file in `precompute pass`
+    attention: str = "auto"  # what torch chooses; fused: never the plain one (GPU); plain: never a fused one
+    compile: bool = False  # torch.compile the network: pays on a GPU, after a minute or two at the start
+
+    def __post_init__(self) -> None:
+        for name, known in (("precision", PRECISIONS), ("attention", ATTENTIONS)):
+            _need(getattr(self, name) in known, f"[pass] {name} = {getattr(self, name)!r}: choose {' or '.join(known)}")
+        _need(self.memory_gb > 0, f"[pass] memory_gb = {self.memory_gb}: must be above 0")
+        _need(self.shard_tracks >= 1, f"[pass] shard_tracks = {self.shard_tracks}: must be at least 1")
+
+
+@dataclass(frozen=True)
 class MethodsSection:
     """Which methods run, and the settings of each that has a section `[methods.NAME]`."""
 
@@ -209,6 +228,7 @@ class RunConfig:
     fisher: FisherSection = field(default_factory=FisherSection)
     unlearning: UnlearningSection = field(default_factory=UnlearningSection)
     methods: MethodsSection = field(default_factory=MethodsSection)
+    pass_: PassSection = field(default_factory=PassSection)  # section [pass]
     moments: MomentsSection = field(default_factory=MomentsSection)
     diagnostics: DiagnosticsSection = field(default_factory=DiagnosticsSection)
     text: str = field(default="", repr=False)  # the TOML as read, kept with the store
@@ -225,6 +245,7 @@ class RunConfig:
             "bank": BankSection,
             "fisher": FisherSection,
             "unlearning": UnlearningSection,
+            "pass": PassSection,
             "moments": MomentsSection,
             "diagnostics": DiagnosticsSection,
         }
@@ -236,6 +257,7 @@ class RunConfig:
         try:
             sections: dict[str, Any] = {name: _section(name, types[name], table.get(name, {})) for name in types}
             sections["methods"] = MethodsSection.read(table.get("methods", {}))
+            sections["pass_"] = sections.pop("pass")
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         same = sections["bank"].seed == sections["unlearning"].seed

@@ -24,6 +24,7 @@ from torch.func import functional_call
 
 from precompute import quiet
 from precompute.clap import Clap
+from precompute.config import PassSection
 from precompute.errors import UserError
 
 LAYER_GROUPS = {  # which of the transformer layers' parameters an unlearning step may change
@@ -114,6 +115,8 @@ class Model:
         self.latent_channels = int(network.io_channels)  # C
         self.frame_rate = self.sample_rate / self.ratio  # hertz
         self.device = next(network.parameters()).device
+        self.arithmetic = PassSection()  # how `gradients.of_track` runs the network
+        self.compiled: nn.Module | None = None  # the network as `arithmetic` has compiled it
         if network.diffusion_objective != "v":
             raise UserError(
                 f"model config: diffusion_objective {network.diffusion_objective!r} is not supported; use v"
@@ -232,7 +235,7 @@ class Model:
         one = {key: None if v is None else v.expand(len(t), *v.shape[1:]) for key, v in condition.items()}
         options = {"use_checkpointing": False, **one}
         if weights is None:
-            return self.network.model(noised, t, **options), target
+            return (self.compiled or self.network.model)(noised, t, **options), target
         return functional_call(self.network.model, weights, (noised, t), options), target
 
     def frame_loss(

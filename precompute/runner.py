@@ -130,7 +130,9 @@ class _Run:
             if isinstance(method, GradientMethod) or others:
                 result, cost = method.scores(context, others), 0.0
                 if isinstance(method, GradientMethod):
-                    cost = seconds_of(list(method.taps(context).values()), len(context.items), context.cache)
+                    cost = seconds_of(
+                        list(method.taps(context).values()), context.model, len(context.items), context.cache
+                    )
                 cost += time.monotonic() - began
             else:
                 result, cost = _kept(method, context)

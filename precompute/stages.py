@@ -34,7 +34,9 @@ def load_model(config: RunConfig, checkpoint: Path | None = None) -> Model:
     """theta_0, or another checkpoint of the same config."""
     section = config.model
     clap = Path(section.clap) if section.clap else None
-    return Model.load(Path(section.config), checkpoint or Path(section.checkpoint), clap, section.device)
+    model = Model.load(Path(section.config), checkpoint or Path(section.checkpoint), clap, section.device)
+    model.arithmetic = config.pass_
+    return model
 
 
 def load_corpus(config: RunConfig) -> Corpus:
@@ -83,7 +85,8 @@ def load_latents(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) 
                 raise UserError(f"track {track.track_id}: its latents are of another model; see [corpus] latents")
         return {"latents": np.stack(rows)}
 
-    latents = torch.from_numpy(cache.get("latents", key, compute)["latents"])
+    cache.ensure("latents", key, compute)
+    latents = torch.from_numpy(cache.mapped("latents", key)["latents"])  # tens of gigabytes where tracks are many
     items = model.items([t.caption for t in corpus.tracks], [t.duration_s for t in corpus.tracks], latents)
     return items, key
 

@@ -286,7 +286,9 @@ class Unlearning(GradientMethod):
 
         key = fingerprint(key, self.section, config.fisher)
         parameters = count(model.parameters(self.section.layers))
-        return Directions(queries, compute, model.device, parameters, cache, key)
+        directions = Directions(queries, compute, model.device, parameters, cache, key)
+        directions.memory_gb = config.pass_.memory_gb
+        return directions
 
     def step_tap(
         self,
