@@ -188,6 +188,7 @@ class OutputSection:
     clips: str  # folder for the generated clips' audio
     work: str = "data/work/run"  # caches; may be deleted at any time
     note: str = ""  # shown on the page beside the scores
+    evaluations: str = "assets/benchmarks"  # folder of what `evaluate` kept; results on this model go into the store
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ class Directions:
         self.cohort = len(queries.cohort)
         self.memory_gb = float("inf")  # above it, directions stay on disk
         self._loaded: tuple[Any, Any] | None = None
+        self._stack: torch.Tensor | None = None
         self._whole: tuple[int, torch.Tensor] | None = None
 
     def kept(self, number: int) -> Arrays:
@@ -120,9 +121,16 @@ class Directions:
             self._loaded = halves, torch.cat([torch.from_numpy(part["windows"]) for part in arrays])
         return self._loaded
 
+    def stack(self) -> torch.Tensor:
+        """All stored clips over both halves, [shown + targets, P]; held until released."""
+        if self._stack is None:
+            count = len(self.jobs) - self.cohort
+            self._stack = torch.stack([torch.from_numpy(self.kept(n)["halves"]).mean(0) for n in range(count)])
+        return self._stack
+
     def release(self) -> None:
         """Give the memory back."""
-        self._loaded = None
+        self._loaded = self._stack = None
 
     def whole(self, number: int) -> torch.Tensor:
         """One stored clip's direction over both halves, [P]; the last one is held."""

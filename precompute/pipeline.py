@@ -92,6 +92,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
         clip_moments=merged([t["clip_moments"] for t in tables]),
         diagnostics=merged(diagnostics),
         agreement=_agreement(outcome.done, context, generated),
+        evaluations=kept_evaluations(Path(config.output.evaluations), model.sha256),
     )
     publish(contents, store)
     print(f"published {store} in {duration(time.monotonic() - began)}", flush=True)
@@ -249,6 +250,20 @@ def commit_hash() -> str | None:
     except FileNotFoundError:  # no git on this machine
         return None
     return done.stdout.strip() or None
+
+
+def kept_evaluations(folder: Path, model_sha256: str) -> Columns:
+    """Table `evaluations`: what `evaluate` kept in a folder, of this model alone."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        ours = isinstance(kept, dict) and kept.get("model_sha256") == model_sha256
+        if ours and " evaluate " in kept.get("command", ""):
+            found[kept["command"].split()[-1]] = json.dumps(kept)
+    return {"name": list(found), "result_json": list(found.values())}
 
 
 def _method_columns(done: Done, config: RunConfig) -> Columns:

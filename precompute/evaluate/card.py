@@ -59,6 +59,7 @@ def autoencoder_table(kept: Any) -> str:
     """What the autoencoder keeps, on decoys."""
     texts = (
         ("si_sdr_db", "SI-SDR, dB"),
+        ("low_pass_db", "SI-SDR of a low-pass that needs as many numbers, dB"),
         ("snr_db", "SNR, dB"),
         ("stft_distance", "multi-resolution STFT distance"),
         ("band_error_db", "error of the spectrum's level, dB"),

@@ -252,7 +252,7 @@ def _collection_lines(table: list[dict[str, Any]], rows: list[Row]) -> list[str]
 
 
 def _codec_lines(rows: list[Row]) -> list[str]:
-    names = ("si_sdr_db", "snr_db", "stft_distance", "onset_blur_db", "nudge_db", "band_error_db")
+    names = ("si_sdr_db", "low_pass_db", "snr_db", "stft_distance", "onset_blur_db", "nudge_db", "band_error_db")
     names += ("silence_db", "latent_mean", "latent_deviation_least", "latent_deviation_most")
     body = [
         (f"{row.measure} {'' if row.of == 'decoys' else row.of}".strip(), _shown(rows, row.measure, row.of))

@@ -15,7 +15,7 @@ from torch import nn
 CROP_FRAMES = 32  # about one second at 31.25 frames a second
 WAVEFORM_WEIGHT = 6.0
 UNIT_WEIGHT = 0.2
-LATENT_NOISE = 0.1  # standard deviation, of latents near unit variance
+LATENT_NOISE = 0.1  # largest standard deviation, of latents near unit variance; each crop draws its own
 SHIFTS = ((17, 18), (18, 17), (8, 9), (9, 8))  # ratios near one and two semitones
 WINDOWS = (2048, 1024, 512, 256, 128)  # samples
 
@@ -70,8 +70,9 @@ class AutoencoderLoss:
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         target = self.batch(generator).to(next(self.autoencoder.parameters()).device)
         latents = self.autoencoder.encode(target)
-        noise = torch.randn(latents.shape, generator=generator).to(latents.device)
-        estimate = self.autoencoder.decode(latents + LATENT_NOISE * noise)
+        noise = torch.randn(latents.shape, generator=generator)
+        noise = LATENT_NOISE * torch.rand(len(noise), 1, 1, generator=generator) * noise
+        estimate = self.autoencoder.decode(latents + noise.to(latents.device))
         with torch.autocast(target.device.type, enabled=False):
             wave, truth = estimate.float().flatten(0, 1), target.flatten(0, 1)
             spectral = stft_distance(wave, truth)

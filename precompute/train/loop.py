@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from precompute.files import write_whole
+from precompute.train.optimiser import MuonAndAdamW
 
 LossFunction = Callable[[int, torch.Generator], dict[str, torch.Tensor]]
 
@@ -31,7 +32,8 @@ class LoopSettings:
     """How long and how fast to train."""
 
     steps: int
-    learning_rate: float  # peak; linear warm-up, then cosine to a twentieth
+    learning_rate: float  # AdamW's peak; linear warm-up, then cosine to a twentieth
+    muon_rate: float = 0.0  # Muon's peak, for matrices; 0: AdamW for all
     batch: int = 16  # items a step
     warmup_steps: int = 200
     ema_decay: float = 0.998
@@ -42,12 +44,12 @@ class LoopSettings:
     bf16: bool = True  # autocast; the weights stay fp32
     seed: int = 0
 
-    def rate(self, step: int, fresh_since: int = 0) -> float:
-        """Learning rate of a step; `fresh_since`: the step at which the optimiser began anew."""
+    def factor(self, step: int, fresh_since: int = 0) -> float:
+        """Share of the peak rates at a step; `fresh_since`: the step at which the optimiser began anew."""
         warm = min(1.0, (step - fresh_since + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         progress = max(0, step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
         cosine = 0.5 * (1 + math.cos(progress * math.pi))
-        return self.learning_rate * warm * (0.05 + 0.95 * cosine)
+        return warm * (0.05 + 0.95 * cosine)
 
 
 def save_state(payload: object, path: Path) -> None:
@@ -75,25 +77,21 @@ def fit(
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     parameters = list(named.values())
     device = parameters[0].device
-    optimiser = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
-    )
+    optimiser = MuonAndAdamW(parameters, settings.learning_rate, settings.muon_rate, settings.weight_decay)
     average = {name: p.detach().clone() for name, p in named.items()}
     start, fresh_since = _resume(folder / name, model, named, average, optimiser)
     log = (folder / f"{name}.log.jsonl").open("a")
     sums: dict[str, float] = {}
     began = time.monotonic()
     for step in range(start, settings.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = settings.rate(step, fresh_since)
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
         torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout, where the model has any, draws from here
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
             losses = losses_of(step, generator)
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         losses["loss"].backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        optimiser.step(settings.factor(step, fresh_since))
         _average_into(average, named, min(settings.ema_decay, (step + 1) / (step + 10)))
         for key, value in losses.items():
             sums[key] = sums.get(key, 0.0) + value.item()
@@ -150,7 +148,7 @@ def _resume(
     model: nn.Module,
     named: dict[str, nn.Parameter],
     average: dict[str, torch.Tensor],
-    optimiser: torch.optim.Optimizer,
+    optimiser: MuonAndAdamW,
 ) -> tuple[int, int]:
     """Load a checkpoint where there is one; the step to go on from, and the step at which the optimiser began."""
     path, small = stem.with_name(f"{stem.name}.pt"), stem.with_name(f"{stem.name}.ema.safetensors")

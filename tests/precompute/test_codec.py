@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tiny
-from precompute.evaluate.codec import BANDS_HZ, attack_error, band_error, codec_rows, si_sdr
+from precompute.evaluate.codec import BANDS_HZ, attack_error, band_error, codec_rows, low_pass, si_sdr
 from precompute.model import Model
 
 RATE = 16_000
@@ -29,6 +29,12 @@ def test_band_error_is_of_its_band_alone() -> None:
     assert band_error(truth, quieter, RATE, 2000, 4000) == pytest.approx(6.02, abs=0.2)
     assert band_error(truth, quieter, RATE, 0, 1000) < 0.2
     assert np.isnan(band_error(sine(500, 0.5), quieter, RATE, 6000, 8000))
+
+
+def test_a_low_pass_keeps_what_is_below_and_nothing_above() -> None:
+    low, high = sine(500, 0.5), sine(3000, 0.25)
+    assert np.abs(low_pass(low + high, RATE, 1000) - low).max() < 1e-6
+    assert si_sdr(low + high, low_pass(low + high, RATE, 1000)) == pytest.approx(10 * np.log10(4), abs=0.01)
 
 
 def test_attack_error_is_of_the_attack() -> None:
