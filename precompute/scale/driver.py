@@ -8,13 +8,15 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from precompute.cache import duration
 from precompute.config import RunConfig
 from precompute.scale.manifest import alone
 from precompute.scale.scheduler import Limits, Pool, Report, schedule
-from precompute.scale.work import Work
+from precompute.scale.work import Work, worker
 
 
 def run_pass(config: RunConfig, options: argparse.Namespace) -> None:
@@ -63,10 +65,15 @@ def finish(work: Work, seconds: float) -> None:
 
 
 def _pool(config: RunConfig, folder: Path, workers: int, options: argparse.Namespace) -> Pool:
+    import torch
+
+    threads = max(1, torch.get_num_threads() // workers)
+    make = partial(worker, replace(config, text=""), folder.resolve(), threads)
+    cards = torch.cuda.device_count() if config.model.device.startswith("cuda") else 0
     if options.launcher == "ray":
         from precompute.scale.raying import RayPool
 
-        return RayPool(config, folder, workers, options.ray_address)
+        return RayPool(make, workers, cards, options.ray_address)
     from precompute.scale.local import LocalPool
 
-    return LocalPool(config, folder, workers)
+    return LocalPool(make)

@@ -1,6 +1,6 @@
 """Workers as processes of this machine: spawned, one pipe each, each loads the model once.
 
-A worker whose driver is gone reads the end of its pipe and ends. CPU threads are shared out evenly.
+A worker whose driver is gone reads the end of its pipe and ends. This module knows nothing of what is computed.
 """
 
 from __future__ import annotations
@@ -8,21 +8,21 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
-from precompute.config import RunConfig
-from precompute.scale.scheduler import DONE, FAILED, LOST, READY, Event
+from precompute.scale.scheduler import DONE, FAILED, LOST, READY, Event, Worker, told
 from precompute.scale.shards import Shard
 
 
 class LocalPool:
     """A `scheduler.Pool`."""
 
-    def __init__(self, config: RunConfig, folder: Path, workers: int) -> None:
-        self.config, self.folder = config, folder
-        self.threads = max(1, _threads() // workers)
+    def __init__(self, make: Callable[[int], Worker]) -> None:
+        """`make`: a worker from its number, in its own process; can be pickled."""
+        self.make = make
         self.context = multiprocessing.get_context("spawn")
         self.processes: dict[int, Any] = {}
         self.pipes: dict[int, Connection] = {}
@@ -30,17 +30,14 @@ class LocalPool:
     def start(self, worker: int) -> None:
         self.stop(worker)
         ours, theirs = self.context.Pipe()
-        arguments = (theirs, self.config, self.folder, worker, self.threads)
-        process = self.context.Process(target=serve, args=arguments, daemon=True)
+        process = self.context.Process(target=serve, args=(theirs, self.make, worker), daemon=True)
         process.start()
         theirs.close()
         self.processes[worker], self.pipes[worker] = process, ours
 
     def give(self, worker: int, shard: Shard) -> None:
-        try:
+        with suppress(OSError):  # it has ended: `wait` tells so
             self.pipes[worker].send(shard)
-        except OSError:
-            pass  # it has ended: `wait` tells so
 
     def wait(self, seconds: float) -> list[Event]:
         events = []
@@ -73,22 +70,11 @@ class LocalPool:
             self.stop(worker)
 
 
-def _threads() -> int:
-    import torch
-
-    return torch.get_num_threads()
-
-
-def serve(pipe: Connection, config: RunConfig, folder: Path, worker: int, threads: int) -> None:
+def serve(pipe: Connection, make: Callable[[int], Worker], number: int) -> None:
     """A worker's whole life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
-    import torch
-
-    from precompute.scale.work import Work, on_device, told
-
-    torch.set_num_threads(threads)
     try:
-        work = Work.attach(on_device(config, worker), folder)
+        work = make(number)
         pipe.send((READY, f"process {os.getpid()}"))
         while True:
             shard = pipe.recv()

@@ -71,11 +71,9 @@ def _told(message: tuple[str, list[str] | None] | None) -> tuple[str, list[str]]
 
 
 def _share(work: Work, missing: set[str], rank: int, world: int, report: Report | None) -> None:
-    mine = [
-        s for number, s in enumerate(s for s in work.manifest.shards if s.name in missing) if number % world == rank
-    ]
-    for shard in mine:
+    wanted = [shard for shard in work.manifest.shards if shard.name in missing]
+    for shard in wanted[rank::world]:
         work.compute(shard)
         if report is not None:
-            there = [s for s in work.manifest.shards if s.name in missing and shards.path_of(work.folder, s).exists()]
+            there = [s for s in wanted if shards.path_of(work.folder, s).exists()]
             report.add(sum(len(s.track_ids) for s in there) - report.done)

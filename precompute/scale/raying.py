@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from precompute.config import RunConfig
 from precompute.errors import UserError
-from precompute.scale.scheduler import DONE, FAILED, LOST, READY, Event
+from precompute.scale.scheduler import DONE, FAILED, LOST, READY, Event, Worker, told
 from precompute.scale.shards import Shard
 
 CONNECT_S = 60.0
@@ -28,19 +27,14 @@ def require() -> None:
 class RayWorker:
     """The actor."""
 
-    def __init__(self, config: RunConfig, folder: Path, threads: int) -> None:
-        self.config, self.folder, self.threads = config, folder, threads
+    def __init__(self, make: Callable[[int], Worker], number: int) -> None:
+        self.make, self.number = make, number
         self.work: Any = None
 
     def load(self) -> tuple[str, str, str]:
         """READY, or what went wrong; as `scheduler.Event` has it."""
-        import torch
-
-        from precompute.scale.work import Work, told
-
-        torch.set_num_threads(self.threads)
         try:
-            self.work = Work.attach(self.config, self.folder)  # Ray shows an actor its own card alone
+            self.work = self.make(self.number)
         except BaseException as error:
             cause, text = told(error)
             return FAILED, text, cause
@@ -48,8 +42,6 @@ class RayWorker:
 
     def compute(self, shard: Shard) -> tuple[str, str, str]:
         """DONE, or what went wrong."""
-        from precompute.scale.work import told
-
         try:
             self.work.compute(shard)
         except BaseException as error:
@@ -61,16 +53,14 @@ class RayWorker:
 class RayPool:
     """A `scheduler.Pool`."""
 
-    def __init__(self, config: RunConfig, folder: Path, workers: int, address: str = "") -> None:
+    def __init__(self, make: Callable[[int], Worker], workers: int, cards: int = 0, address: str = "") -> None:
+        """`make`: a worker from its number, in the actor; `cards`: GPUs of this machine, an actor holding one."""
         require()
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
-        import torch
 
-        self.ray, self.config, self.folder = ray, config, folder.resolve()
-        gpu = config.model.device.startswith("cuda")
-        cards = torch.cuda.device_count() if gpu else 0
+        self.ray, self.make = ray, make
         options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
         try:
             if address:
@@ -79,15 +69,13 @@ class RayPool:
                 ray.init(num_cpus=workers, num_gpus=cards, _node_ip_address="127.0.0.1", **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(f"ray: cannot be started or reached ({str(error).splitlines()[0]})") from error
-        threads = max(1, torch.get_num_threads() // workers)
-        self.actor = ray.remote(RayWorker).options(num_cpus=1, num_gpus=int(gpu), max_restarts=0)
-        self.arguments = (config, self.folder, threads)
+        self.actor = ray.remote(RayWorker).options(num_cpus=1, num_gpus=int(cards > 0), max_restarts=0)
         self.actors: dict[int, Any] = {}
         self.pending: dict[Any, int] = {}
 
     def start(self, worker: int) -> None:
         self.stop(worker)
-        self.actors[worker] = self.actor.remote(*self.arguments)
+        self.actors[worker] = self.actor.remote(self.make, worker)
         self.pending[self.actors[worker].load.remote()] = worker
 
     def give(self, worker: int, shard: Shard) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import errno
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from precompute.cache import duration
@@ -28,6 +30,22 @@ class Event:
     kind: str  # READY, DONE, FAILED (told an error), LOST (ended without a word)
     text: str = ""  # READY: which process; FAILED: the error; LOST: how
     cause: str = ""  # FAILED: "user", "disk" or "other"
+
+
+def told(error: BaseException) -> tuple[str, str]:
+    """(cause, text) of an error in a worker, for an `Event`."""
+    if isinstance(error, UserError):
+        return "user", str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "disk", str(error.filename or "")
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return "other", f"failed ({type(error).__name__}: {error}; {Path(last.filename).name}, line {last.lineno})"
+
+
+class Worker(Protocol):
+    """What computes, in a process of its own."""
+
+    def compute(self, shard: Shard) -> None: ...
 
 
 class Pool(Protocol):

@@ -14,15 +14,9 @@ def add_verbs(verbs: Any, add_config: Callable[[argparse.ArgumentParser], None])
     add_config(passing)
     passing.add_argument("--workers", type=int, default=1, help="processes, or actors of ray (default: %(default)s)")
     passing.add_argument("--launcher", choices=("local", "ray"), default="local", help="where workers come from")
-    passing.add_argument(
-        "--ray-address", default="", help="of a running cluster; empty = one on this machine's loopback"
-    )
-    passing.add_argument(
-        "--timeout", type=float, default=3600.0, help="seconds a shard may take (default: %(default)s)"
-    )
-    passing.add_argument(
-        "--retries", type=int, default=2, help="of a shard whose worker was lost (default: %(default)s)"
-    )
+    passing.add_argument("--ray-address", default="", help="of a running cluster; empty = on this machine's loopback")
+    passing.add_argument("--timeout", type=float, default=3600.0, help="seconds for a shard (default: %(default)s)")
+    passing.add_argument("--retries", type=int, default=2, help="of a shard that was lost (default: %(default)s)")
     passing.add_argument("--cost-per-hour", type=float, default=0.0, help="of all machines together, any currency")
     passing.set_defaults(run=_pass)
 
@@ -36,9 +30,7 @@ def add_verbs(verbs: Any, add_config: Callable[[argparse.ArgumentParser], None])
     plan.add_argument("--cells", type=int, default=16, help="cells of the noise bank (default: %(default)s)")
     plan.add_argument("--memory-gb", type=float, default=0.0, help="[pass] memory_gb; 0 = 85 %% of the card's, or 2 GB")
     plan.add_argument("--cost-per-hour", type=float, default=0.0, help="of one worker, any currency")
-    plan.add_argument(
-        "--measure", action="store_true", help="measure the embedded model here first, and keep the rates"
-    )
+    plan.add_argument("--measure", action="store_true", help="first measure the embedded model here, and keep it")
     plan.set_defaults(run=_plan)
 
 

@@ -7,9 +7,7 @@ finished shards to the run's own cache, where `precompute run` finds everything 
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -102,9 +100,7 @@ class Work:
         order = [i for shard in self.manifest.shards for i in shard.track_ids]
         wanted = [track.track_id for track in self.context.tracks]
         if order != wanted:
-            raise UserError(
-                f"{self.folder}: its shards do not hold every track exactly once; remove it and start again"
-            )
+            raise UserError(f"{self.folder}: its shards do not hold every track once; remove it and start again")
         for name, tap in self.taps.items():
             parts: list[TapResult] = []
             for shard in self.manifest.shards:
@@ -127,14 +123,10 @@ class Work:
             torch.cuda.empty_cache()
 
 
-def told(error: BaseException) -> tuple[str, str]:
-    """(cause, text) of an error in a worker, for `scheduler.Event`."""
-    if isinstance(error, UserError):
-        return "user", str(error)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "disk", str(error.filename or "")
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return "other", f"failed ({type(error).__name__}: {error}; {Path(last.filename).name}, line {last.lineno})"
+def worker(config: RunConfig, folder: Path, threads: int, number: int) -> Work:
+    """What a launcher calls in a worker of its own, once."""
+    torch.set_num_threads(threads)
+    return Work.attach(on_device(config, number), folder)
 
 
 def on_device(config: RunConfig, number: int) -> RunConfig:
