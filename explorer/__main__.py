@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from explorer.settings import (
+    DEFAULT_CONFIG,
     PASSWORD_VARIABLE,
+    Password,
     Settings,
     SettingsError,
     default_store,
@@ -25,9 +28,16 @@ PORTS_TRIED = 50
 _TAKEN = (errno.EADDRINUSE,)
 
 
-def parse(arguments: Sequence[str] | None) -> Settings:
-    """Raises SettingsError; argparse itself exits on an unknown option."""
-    parser = argparse.ArgumentParser(prog="python -m explorer", description="Hear whose music is in a generated clip.")
+def parse(arguments: Sequence[str] | None, new_key: str = "") -> Settings:
+    """`new_key`: the host's key of listening sessions where no file holds one.
+
+    Raises SettingsError; argparse itself exits on an unknown option.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m explorer",
+        description="Hear whose music is in a generated clip.",
+        epilog="`python -m explorer report --help`: evidence reports as files.",
+    )
     parser.add_argument("--store", type=Path, help="DuckDB file (default: data/whence.duckdb, else the shipped demo)")
     parser.add_argument("--host", default=Settings.host, help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=Settings.port, help="first port to try (default: %(default)s)")
@@ -43,15 +53,48 @@ def parse(arguments: Sequence[str] | None) -> Settings:
         dest="allow_remote",
         help="listen beyond this machine although no password is set",
     )
+    parser.add_argument(
+        "--sessions",
+        type=Path,
+        metavar="PATH",
+        help="hold listening sessions, kept in this file (made where none is); off without it",
+    )
+    parser.add_argument(
+        "--host-key-file",
+        type=Path,
+        metavar="PATH",
+        help="the key of the sessions' host stands on the first line of this file; else a new one is printed",
+    )
+    parser.add_argument(
+        "--attribute",
+        type=Path,
+        nargs="?",
+        const=DEFAULT_CONFIG,
+        metavar="CONFIG",
+        help="let listeners bring clips of their own; the config that made the store and its index "
+        "(default: precompute/configs/demo.toml)",
+    )
     options = parser.parse_args(arguments)
+    if options.host_key_file and not options.sessions:
+        raise SettingsError("--host-key-file is for listening sessions: name their file with --sessions PATH")
     password = read_password(options.password_file, os.environ)
-    if options.password_file and readable_by_others(options.password_file):
-        print(
-            f"explorer: others can read the password file: chmod 600 {options.password_file}",
-            file=sys.stderr,
-        )
+    key = read_password(options.host_key_file, {}) if options.host_key_file else None
+    for what, file in (("password", options.password_file), ("host's key", options.host_key_file)):
+        if file and readable_by_others(file):
+            print(f"explorer: others can read the {what} file: chmod 600 {file}", file=sys.stderr)
+    if options.sessions and key is None:
+        key = Password.of(new_key)
     store = options.store or default_store()
-    return Settings(store, options.host, options.port, options.allow_remote, password)
+    return Settings(
+        store,
+        options.host,
+        options.port,
+        options.allow_remote,
+        password,
+        sessions=options.sessions,
+        host_key=key,
+        attribute=options.attribute,
+    )
 
 
 def notes(settings: Settings) -> list[str]:
@@ -91,8 +134,14 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["report"]:
+        from explorer.reporting import main as report  # late: it brings the web framework
+
+        return report(given[1:])
+    new_key = secrets.token_urlsafe(12)
     try:
-        settings = parse(arguments)
+        settings = parse(arguments, new_key)
         from explorer.server import create_server  # late: gradio takes two seconds, `--help` should not
 
         server = create_server(settings)
@@ -108,6 +157,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     for note in notes(settings):
         print(f"explorer: {note}")
+    if settings.host_key:
+        printed = f"#{new_key}" if settings.host_key.check(new_key) else ""
+        print(f"explorer: listening sessions are kept in {settings.sessions}; their host's page, for you alone:")
+        print(f"explorer:   http://{shown}:{port}/host{printed}")
     print(f"explorer: {settings.store} at http://{shown}:{port}  (Ctrl+C stops)", flush=True)
     uvicorn.Server(uvicorn.Config(server, log_level="warning", server_header=False)).run(sockets=[listener])
     return 0

@@ -12,12 +12,17 @@ import orjson
 
 from explorer.callbacks import Callbacks
 from explorer.components.curve import ScoreCurve
+from explorer.components.form import ClipForm
+from explorer.components.holders import Holders
 from explorer.components.overview import ClipOverview
 from explorer.components.player import Player
+from explorer.components.study import Behind, Cases, Comparison, Methods, Notes, Why
 from explorer.components.table import TrackTable
-from explorer.components.text import Text, ThemeSwitch, ViewLink
-from explorer.page import CAVEAT, Page, clip_label
+from explorer.components.text import Downloads, Text, ThemeSwitch, ViewLink
+from explorer.holders_page import HoldersPage, downloads
+from explorer.page import CAVEAT, Page
 from explorer.ranking import NORMALISED, RAW
+from explorer.study import Study
 from explorer.view import TABS, BadEventError, View
 
 # After every event Gradio's queue would sum up its last 10,000 for a dashboard that is closed here: 20 ms and more.
@@ -56,9 +61,10 @@ def theme() -> gr.themes.Base:
     )
 
 
-def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
-    """The page over one store; with a password it offers to sign out."""
-    page, info = Page(callbacks), callbacks.store.info
+def build_app(callbacks: Callbacks, can_sign_out: bool = False, own_clips: bool = False) -> gr.Blocks:
+    """The page over one store; with a password it offers to sign out. `own_clips`: listeners may bring some."""
+    page, study, info = Page(callbacks), Study(callbacks), callbacks.store.info
+    holders_page = HoldersPage(callbacks)
     with gr.Blocks(title="Whence", fill_width=True, analytics_enabled=False) as blocks:
         with gr.Row(elem_id="top"):
             gr.Markdown("# Whence\nWhose music is in this generated clip?", elem_id="name")
@@ -72,7 +78,7 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
             with gr.Tab("Listen", id="listen"):
                 with gr.Row(elem_id="choice"):
                     clip = gr.Dropdown(
-                        [(clip_label(item), item.clip_id) for item in callbacks.clips],
+                        page.choices(),
                         label="Clip",
                         elem_id="clip",
                         scale=3,
@@ -90,6 +96,9 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
                 with gr.Column(elem_classes="card"):
                     player = Player(elem_id="player")
                 with gr.Column(elem_classes="card"):
+                    gr.Markdown("## Why this track? Resemblance, apart from influence")
+                    why = Why(elem_id="why")
+                with gr.Column(elem_classes="card"):
                     gr.Markdown("## How the score is spread")
                     order = gr.Radio(
                         [("normalised scores", NORMALISED), ("raw scores", RAW)],
@@ -105,10 +114,40 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
                     gr.Markdown("## Tracks")
                     table = TrackTable(elem_id="table")
                     Text([CAVEAT], elem_id="caveat")
+                    report = Downloads(elem_id="report")
+                if own_clips:
+                    with gr.Accordion("A clip of your own", open=False, elem_id="own"):
+                        ClipForm(elem_id="form")
                 with gr.Accordion("What this run found about itself", open=False, elem_id="about"):
                     about = Text(elem_id="findings")
             with gr.Tab("All clips", id="clips"), gr.Column(elem_classes="card"):
                 gallery = ClipOverview(elem_id="overview")
+            with gr.Tab("Holders", id="holders"), gr.Column(elem_classes="card"):
+                gr.Markdown("## What of ours, and how sure?")
+                holders = Holders(elem_id="holders")
+            with gr.Tab("Compare", id="compare"):
+                with gr.Column(elem_classes="card"):
+                    gr.Markdown("## Two methods on one clip")
+                    comparison = Comparison(elem_id="comparison")
+                with gr.Column(elem_classes="card"):
+                    gr.Markdown("## How far methods agree")
+                    heat_text = Text(elem_id="heat-text")
+                    heat = gr.Plot(
+                        show_label=False, container=False, elem_id="heat", visible=len(callbacks.methods) > 1
+                    )
+                with gr.Column(elem_classes="card"):
+                    gr.Markdown("## The methods: what they are, cost, and how they did")
+                    methods = Methods(elem_id="methods")
+            with gr.Tab("Where is it wrong", id="wrong"):
+                with gr.Column(elem_classes="card"):
+                    gr.Markdown("## Hard cases")
+                    cases = Cases(elem_id="cases")
+                with gr.Column(elem_classes="card"):
+                    gr.Markdown("## Behind the scores")
+                    behind = Behind(elem_id="behind")
+                with gr.Column(elem_classes="card"):
+                    gr.Markdown("## Notes")
+                    notes = Notes(elem_id="notes")
             with gr.Tab("How to read this", id="guide"), gr.Row(elem_id="guide"):
                 for text in (GUIDE, GLOSSARY):
                     with gr.Column(elem_classes="card"):
@@ -128,9 +167,22 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
             table: page.table,
             gallery: page.overview,
             about: page.about,
+            why: study.why,
+            comparison: study.compare,
+            heat_text: study.heat_text,
+            heat: study.heat,
+            methods: study.methods,
+            cases: study.cases,
+            behind: study.behind,
+            notes: study.notes,
+            report: lambda view: downloads("clip", {"clip": view.clip_id, "method": view.method.name}),
+            holders: lambda view: holders_page.value(view) if view.tab == "holders" else None,
         }
         everything = list(render)
-        ranked = [link, order, verdict, player, summary, curve, table]
+        if own_clips:  # the list may have grown since the page was built; Gradio checks a choice against it
+            render[clip] = lambda view: gr.Dropdown(choices=page.choices(), value=view.clip_id)
+        ranked = [link, order, verdict, player, summary, curve, table, why]
+        studied = [comparison, heat_text, heat, methods, cases, behind, notes]  # of tabs that work when opened
         options: dict[str, Any] = {
             "show_progress": "hidden",
             "api_visibility": "private",
@@ -161,24 +213,32 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False) -> gr.Blocks:
             listener(handle, [link], parts, trigger_mode="always_last", **options)
 
         def load(request: gr.Request) -> list[Any]:
+            clip.choices = [*page.choices()]
             return show(callbacks.view_of(dict(request.query_params)), everything)
 
-        def on_tab(query: Any, event: gr.SelectData) -> str:
+        def on_tab(query: Any, event: gr.SelectData) -> list[Any]:
             tab = TABS[event.index] if event.index in range(len(TABS)) else TABS[0]
-            return _checked(callbacks, query, callbacks.choose_tab, tab).query()
+            return show(_checked(callbacks, query, callbacks.choose_tab, tab), [link, holders, *studied])
 
         blocks.load(load, None, everything, **options)
         on_event(link.visit, callbacks.visit, everything)
-        tabs.select(on_tab, [link], [link], **options)
-        on(clip.input, callbacks.choose_clip, clip, [*ranked, gallery])
+        tabs.select(on_tab, [link], [link, holders, *studied], **options)
+        on(clip.input, callbacks.choose_clip, clip, [*ranked, gallery, report])
         on(method.input, callbacks.choose_method, method, everything)
         on(order.input, callbacks.choose_order, order, ranked)
         on_event(gallery.open, callbacks.open_clip, everything)
         on_event(player.span, callbacks.choose_span, ranked)
-        on_event(player.drop, callbacks.drop_track, [link, player])
-        on_event(curve.pick, callbacks.choose_place, [link, player])
-        on_event(table.choose, callbacks.choose_track, [link, player, curve])
+        on_event(player.drop, callbacks.drop_track, [link, player, why])
+        on_event(curve.pick, callbacks.choose_place, [link, player, why])
+        on_event(table.choose, callbacks.choose_track, [link, player, curve, why])
+        on_event(comparison.choose, callbacks.choose_pair, everything)
+        on_event(cases.ask, callbacks.ask_cases, everything)
+        for part in (comparison, cases, behind, notes):
+            on_event(part.open, callbacks.open_case, everything)
         on_event(table.ask, callbacks.ask, [link, table])
+        on_event(holders.ask, callbacks.ask_holders, [link, holders])
+        on_event(holders.switch, callbacks.switch_method, everything)
+        on_event(holders.hear, callbacks.hear_pair, everything)
     blocks.queue()
     return blocks
 

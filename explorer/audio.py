@@ -16,12 +16,13 @@ import soundfile
 from starlette.responses import FileResponse, Response
 
 from explorer.errors import UnknownIdError
-from explorer.records import Sound
+from explorer.records import Sound, Track
 from explorer.spectrogram import picture
 from explorer.store import Store
 
 EXCERPT_S = 15.0
 MEDIA_TYPES = {".mp3": "audio/mpeg", ".flac": "audio/flac", ".ogg": "audio/ogg", ".wav": "audio/wav"}
+_MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 # "no-cache" = ask again: another store may give the same id to other music.
 _HEADERS = {"Cache-Control": "private, no-cache", "Content-Disposition": "inline"}
 
@@ -43,8 +44,8 @@ class Audio:
     excerpt: bool  # serve the first EXCERPT_S seconds only
 
 
-def heard_s(sound: Sound) -> float:
-    """Seconds of this sound that a listener gets."""
+def heard_s(sound: Sound | Track) -> float:
+    """Seconds of this sound that a listener gets, where it may be heard."""
     return min(sound.duration_s, EXCERPT_S) if sound.audition == "excerpt" else sound.duration_s
 
 
@@ -122,6 +123,30 @@ def _sound(store: Store, kind: str, item_id: int) -> Sound:
         return store.track_sound(item_id) if kind == "track" else store.clip_sound(item_id)
     except UnknownIdError as error:
         raise AudioError(404, str(error)) from error
+
+
+def embedded(store: Store, kind: str, item_id: int, from_s: float = 0.0) -> tuple[str, bytes, float, float]:
+    """(media type, bytes, from, to in seconds) of at most EXCERPT_S seconds from `from_s` on, to put into a report.
+
+    `audition` holds here as everywhere: an excerpt begins at the beginning and ends with its first EXCERPT_S seconds.
+    Raises AudioError, as `respond`.
+    """
+    sound = _sound(store, kind, item_id)
+    audio = locate(store, sound)
+    last = EXCERPT_S if audio.excerpt else sound.duration_s
+    from_s = max(0.0, min(from_s, last - EXCERPT_S))
+    try:
+        with soundfile.SoundFile(audio.path) as source:
+            source.seek(min(int(from_s * source.samplerate), source.frames))
+            samples = source.read(int(min(EXCERPT_S, last - from_s) * source.samplerate), always_2d=True)
+            rate = source.samplerate
+        if samples.shape[1] > 2:
+            samples = samples.mean(1, keepdims=True)
+        name = "MP3" if rate in _MP3_RATES else "FLAC"
+        soundfile.write(buffer := io.BytesIO(), samples, rate, format=name)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise AudioError(404, "the audio file cannot be decoded") from error
+    return MEDIA_TYPES[f".{name.lower()}"], buffer.getvalue(), from_s, from_s + len(samples) / rate
 
 
 @lru_cache(maxsize=8)  # about 2.6 MB each (15 s of 44.1 kHz stereo, 16 bit): a browser asks for one several times

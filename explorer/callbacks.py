@@ -7,22 +7,28 @@ from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
+from explorer.cases import CaseQuery
 from explorer.charts import titled
 from explorer.errors import StoreEmptyError
+from explorer.holder_query import HolderQuery
 from explorer.ranking import NORMALISED, RAW, Ranking, Span, rank_clip, rank_span
-from explorer.records import Summary
+from explorer.records import Method, Summary
 from explorer.store import Store
 from explorer.table import LIMIT, Query
 from explorer.view import (
     LANES,
+    MEASURES,
     MOST_LANES,
     NO_LANES,
     STARTS,
     TABS,
     BadEventError,
+    Loop,
     View,
+    parse_cases,
     parse_id,
     parse_loop,
+    parse_passage,
     parse_query,
     parse_seconds,
     span_of,
@@ -37,6 +43,24 @@ class Callbacks:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._keepers: list[object] = []  # what keeps results of the store at hand
+        self._read()
+
+    def reopen(self) -> None:
+        """Go on with the store that lies at the same path now."""
+        self.store.reopen()
+        self._read()
+        for keeper in self._keepers:
+            for kept in vars(keeper).values():
+                if hasattr(kept, "cache_clear"):
+                    kept.cache_clear()
+
+    def forgets(self, keeper: object) -> None:
+        """Results that `keeper` has at hand (its attributes that are caches) go when the store is opened anew."""
+        self._keepers.append(keeper)
+
+    def _read(self) -> None:
+        store = self.store
         self.methods = store.methods()
         self.clips = store.clips()
         if not self.methods or not self.clips:
@@ -52,10 +76,13 @@ class Callbacks:
     def view_of(self, query: Mapping[str, str]) -> View:
         """The view that an address names; what is missing or not of this store gets a default."""
         method = self._method_by_name.get(query.get("method", ""), self.methods[0])
-        view = View(self.clips[0].clip_id, method, asked=parse_query(dict(query)))
+        view = View(self.clips[0].clip_id, method, asked=parse_query(dict(query)), holders=HolderQuery.read(query))
         view = replace(view, order=RAW if query.get("scores") == RAW else NORMALISED)
         if query.get("view") in TABS:
             view = replace(view, tab=query["view"])
+        view = replace(view, versus=self._other(method, query.get("with")), cases=parse_cases(dict(query)))
+        if query.get("measure") in MEASURES:
+            view = replace(view, measure=query["measure"])
         try:
             view = replace(view, clip_id=self._clip(query.get("clip", view.clip_id)))
         except BadEventError:  # then the rest was about another store
@@ -66,7 +93,7 @@ class Callbacks:
             view = replace(view, span=self._span(view, loop.from_s, loop.to_s))
         if query.get("start") in STARTS:
             view = replace(view, start=query["start"])
-        view = replace(view, loop=parse_loop(query.get("loop", "")))
+        view = replace(view, loop=parse_loop(query.get("loop", "")), passage=parse_passage(query.get("passage", "")))
         if "lanes" in query:
             view = replace(view, lanes=self._known(view, query["lanes"].split(",")))
         try:
@@ -88,8 +115,8 @@ class Callbacks:
         """Another clip, with its strongest tracks. Raises BadEventError, as all of the following."""
         clip_id = self._clip(clip)
         asked = replace(view.asked, offset=0)
-        kept = View(clip_id, view.method, view.order, start=view.start, asked=asked)
-        return self._focused(kept)
+        view = replace(view, clip_id=clip_id, asked=asked, span=None, lanes=None, track_id=None, loop=None)
+        return self._focused(replace(view, passage=None, tab="listen", unknown=None))
 
     def open_clip(self, view: View, data: Mapping[str, object]) -> View:
         """{clip_id}: from the overview."""
@@ -108,7 +135,8 @@ class Callbacks:
         view = replace(view, method=self._method_by_name[method])
         if view.span is not None:
             view = replace(view, span=self._span(view, view.span.from_s, view.span.to_s))
-        return self._focused(replace(view, lanes=None, track_id=None, loop=None))
+        versus = self._other(view.method, view.versus.name if view.versus else None)
+        return self._focused(replace(view, lanes=None, track_id=None, loop=None, passage=None, versus=versus))
 
     def choose_order(self, view: View, order: object) -> View:
         if order not in (NORMALISED, RAW):
@@ -152,6 +180,76 @@ class Callbacks:
             return replace(view, asked=Query.of(data))
         except ValueError as error:
             raise BadEventError(str(error)) from error
+
+    def choose_pair(self, view: View, data: Mapping[str, object]) -> View:
+        """{clip_id, method, versus, measure}, each if it changes: what two methods are compared on."""
+        tab = view.tab
+        if "clip_id" in data:
+            view = replace(self.choose_clip(view, data["clip_id"]), tab=tab)
+        if "method" in data:
+            view = self.choose_method(view, data["method"])
+        if "versus" in data:
+            versus = data["versus"]
+            if not isinstance(versus, str) or self._other(view.method, versus) is None:
+                raise BadEventError("this store has no such second method")
+            view = replace(view, versus=self._other(view.method, versus))
+        if "measure" in data:
+            if data["measure"] not in MEASURES:
+                raise BadEventError("agreement is not measured so")
+            view = replace(view, measure=str(data["measure"]))
+        return view
+
+    def ask_cases(self, view: View, data: object) -> View:
+        """{method} and the fields of `CaseQuery`: another list of hard cases."""
+        asked = dict(data) if isinstance(data, Mapping) else {}
+        method = asked.pop("method", view.method.name)
+        if method != view.method.name:
+            view = self.choose_method(view, method)
+        try:
+            return replace(view, cases=CaseQuery.of(asked))
+        except ValueError as error:
+            raise BadEventError(str(error)) from error
+
+    def open_case(self, view: View, data: Mapping[str, object]) -> View:
+        """{clip_id, track_id, method, tab}: that clip, that track in the player; all but clip_id may be missing."""
+        if data.get("tab") == "compare":
+            return self.choose_pair(replace(view, tab="compare"), {"clip_id": data.get("clip_id")})
+        if data.get("method") not in (None, view.method.name):
+            view = self.choose_method(view, data.get("method"))
+        view = self.choose_clip(view, data.get("clip_id"))
+        return view if data.get("track_id") is None else self.choose_track(view, data)
+
+    def versus(self, view: View) -> Method | None:
+        """The second method: the chosen one, else the first other one; None where there is only one."""
+        return view.versus or next((one for one in self.methods if one != view.method), None)
+
+    def _other(self, method: Method, name: str | None) -> Method | None:
+        """The method of that name, if it is another one than `method`."""
+        found = self._method_by_name.get(name or "")
+        return None if found == method else found
+
+    def switch_method(self, view: View, data: Mapping[str, object]) -> View:
+        """{method}: chosen on the page of rights holders."""
+        return self.choose_method(view, data.get("method"))
+
+    def ask_holders(self, view: View, data: Mapping[str, object]) -> View:
+        """The fields of HolderQuery: what the page of rights holders shows."""
+        try:
+            return replace(view, holders=HolderQuery.of(dict(data)))
+        except ValueError as error:
+            raise BadEventError(str(error)) from error
+
+    def hear_pair(self, view: View, data: Mapping[str, object]) -> View:
+        """{clip_id, track_id}, and where: {from_s, to_s} of the track, {clip_from_s, clip_to_s} of the clip."""
+        opened = replace(self.choose_clip(view, data.get("clip_id")), tab="listen", start="moment")
+        if "clip_from_s" in data:  # before the track: a span has other strongest tracks, and this one is to be a lane
+            span = self._span(opened, parse_seconds(data["clip_from_s"]), parse_seconds(data.get("clip_to_s")))
+            opened = self._focused(replace(opened, span=span))
+        opened = self.choose_track(opened, data)
+        if "from_s" in data:
+            from_s, to_s = parse_seconds(data["from_s"]), parse_seconds(data.get("to_s"))
+            opened = replace(opened, loop=Loop(opened.track_id, from_s, to_s) if to_s > from_s else None)
+        return opened
 
     def _clip(self, clip: object) -> int:
         clip_id = parse_id(clip)

@@ -1,4 +1,4 @@
-"""What can be wrong with a store. Every message is one line for the user."""
+"""What can be wrong with a store or a file of sessions. Every message is one line for the user."""
 
 from __future__ import annotations
 
@@ -33,3 +33,7 @@ class StoreEmptyError(StoreError):
 
 class UnknownIdError(StoreError, LookupError):
     """No row has this id."""
+
+
+class SessionFileError(StoreError):
+    """The file of listening sessions cannot be used."""

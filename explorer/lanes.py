@@ -39,6 +39,11 @@ def matched_gains(sounds: Sequence[Sound]) -> list[float]:
     return gains
 
 
+def gain_alone(loudness_lufs: float | None) -> float:
+    """Gain in dB, at most 0, of a sound heard by itself: no louder than TARGET_LUFS; 0 if loudness is unknown."""
+    return 0.0 if loudness_lufs is None else min(0.0, round(TARGET_LUFS - loudness_lufs, 2))
+
+
 def binned(values: Sequence[float], bins: int) -> list[float]:
     """At most `bins` values, each the largest of its stretch: a short peak stays visible."""
     if len(values) <= bins:

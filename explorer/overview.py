@@ -13,14 +13,21 @@ NAME_CHARS = 300  # of a prompt
 _KINDS = {"generated": "generated", "user": "your clip", "track": "control"}
 
 
-def overview(clips: Sequence[Clip], summaries: Mapping[int, Summary], selected: int | None) -> dict[str, Any]:
+def overview(
+    clips: Sequence[Clip],
+    summaries: Mapping[int, Summary],
+    selected: int | None,
+    heard: Mapping[int, dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """What overview.js shows: a card a clip, controls apart, each in the order of `clips`.
+
+    `heard`: by clip, the gain_db of its sound and why it cannot be played (None: it can).
 
     `scale`: the least and the largest score of all spark lines and 0, so that the lines compare. A clip without a
     summary was not scored by this method.
     """
     values = [value for summary in summaries.values() for value in summary.spark]
-    cards = [_card(clip, summaries.get(clip.clip_id)) for clip in clips]
+    cards = [_card(clip, summaries.get(clip.clip_id)) | (heard or {}).get(clip.clip_id, {}) for clip in clips]
     return {
         "scale": [round(min([0.0, *values]), 3), round(max([0.0, *values]), 3)],
         "clips": [card for card, clip in zip(cards, clips, strict=True) if clip.kind != "track"],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from explorer import audio, charts, lanes, overview, sentences, table
 from explorer.callbacks import Callbacks
-from explorer.ranking import NORMALISED, RAW
+from explorer.ranking import NORMALISED, RAW, Ranking
 from explorer.records import Clip, Summary, Track
 from explorer.view import View
 
@@ -46,7 +49,14 @@ class Page:
     def __init__(self, callbacks: Callbacks) -> None:
         self.callbacks = callbacks
         self.store = callbacks.store
+        self._works = lru_cache(1)(self.store.works)
+        self._heard = lru_cache(1)(self._heard_of)
         self._overview = lru_cache(None)(self._overview_of)  # one a method, 0.5 kB a clip
+        callbacks.forgets(self)
+
+    def choices(self) -> list[tuple[str, int]]:
+        """The list of clips: what is shown, and the id."""
+        return [(clip_label(clip), clip.clip_id) for clip in self.callbacks.clips]
 
     def verdict(self, view: View) -> list[str]:
         """What to know before anything is heard: most telling first."""
@@ -81,14 +91,21 @@ class Page:
     def table(self, view: View) -> dict[str, Any]:
         ranking, query = self.callbacks.ranking(view), view.asked
         found = self.store.find_tracks(query.text, query.collection, query.by) if query.finds else None
-        indices = table.matching(ranking, query, found)
+        columns, work = self.store.score_columns(view.method.method_id, view.clip_id), self._work(ranking)
+        indices = table.matching(ranking, query, found, self._key(view, query.sort), work)
         query = query.within(len(indices))
-        ids = [int(i) for i in ranking.track_id[table.page(indices, query)]]
+        rows = table.page(indices, query)
+        ids = [int(i) for i in ranking.track_id[rows]]
+        scores = self.store.scores_of(view.method.method_id, view.clip_id, ids)
+        norm, raw = (
+            table.places_of(scores[name].to_numpy(), columns[name], columns["is_decoy"])
+            for name in ("score_norm", "score")
+        )
         tracks = self.store.tracks(ids)
         summary = self.callbacks.summary(view)
         silent = {i: audio.refusal(track.audition, track.has_audio) for i, track in tracks.items()}
         return table.table(
-            self.store.scores_of(view.method.method_id, view.clip_id, ids),
+            scores,
             tracks,
             ranking,
             query,
@@ -98,13 +115,41 @@ class Page:
             view.track_id,
             {i: why for i, why in silent.items() if why},
             summary.largest_raw if summary else None,
+            (norm, raw),
+            table.renderings(ranking, work, rows, query.decoys),
         )
+
+    def _work(self, ranking: Ranking) -> np.ndarray:
+        """The number of each track's work, in the ranking's order."""
+        ids, works = self._works()
+        if len(ids) and ids[-1] - ids[0] == len(ids) - 1:  # as they usually are: no search needed
+            return works[ranking.track_id - ids[0]]
+        return works[np.searchsorted(ids, ranking.track_id)]
+
+    def _key(self, view: View, sort: str) -> np.ndarray | None:
+        """What the table sorts by, least first, in the ranking's order; None where that is no number."""
+        ranking = self.callbacks.ranking(view)
+        if sort == "q":
+            return ranking.q_value
+        if sort not in ("raw", "error"):
+            return None
+        columns = self.store.score_columns(view.method.method_id, view.clip_id)
+        at = np.searchsorted(columns["track_id"], ranking.track_id)
+        return -columns["score"][at] if sort == "raw" else columns["std_error_norm"][at]
 
     def overview(self, view: View) -> dict[str, Any]:
         return self._overview(view.method.method_id) | {"selected": view.clip_id}
 
     def _overview_of(self, method_id: int) -> dict[str, Any]:
-        return overview.overview(self.callbacks.clips, self.callbacks.summaries[method_id], None)
+        return overview.overview(self.callbacks.clips, self.callbacks.summaries[method_id], None, self._heard())
+
+    def _heard_of(self) -> dict[int, dict[str, Any]]:
+        """By clip: how loud it is heard by itself, and why not at all."""
+        sounds = {clip.clip_id: self.store.clip_sound(clip.clip_id) for clip in self.callbacks.clips}
+        return {
+            i: {"gain_db": lanes.gain_alone(sound.loudness_lufs), "why": audio.missing(self.store, sound)}
+            for i, sound in sounds.items()
+        }
 
     def player(self, view: View) -> dict[str, Any]:
         """The clip and its tracks as lanes, the first of them in focus where none was chosen."""
@@ -136,7 +181,24 @@ class Page:
             "start": view.start,
             "span": span and {"from_s": span.from_s, "to_s": min(span.to_s, clip.duration_s)},
             "loop": loop and {"track_id": loop.track_id, "from_s": loop.from_s, "to_s": loop.to_s},
+            "passage": self._passage(view, track_ids),
             "window_s": windows.window_s if windows else 0.0,
+        }
+
+    def _passage(self, view: View, track_ids: Sequence[int]) -> dict[str, Any] | None:
+        """The passage that the address names, if its track is in the player."""
+        track_id, number = view.passage or (-1, 0)
+        if track_id not in track_ids:
+            return None
+        found = self.store.passages(view.clip_id, [track_id]).get(track_id, [])
+        one = next((one for one in found if one.number == number), None)
+        if one is None:
+            return None
+        return {
+            "track_id": track_id,
+            "number": number,
+            "clip": [one.clip_start_s, one.clip_end_s],
+            "track": [one.track_start_s, one.track_end_s],
         }
 
     def _standing(self, view: View, track: Track) -> dict[str, str]:

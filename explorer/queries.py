@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CLIP = (
-    "SELECT c.clip_id, c.kind, c.target_track_id, c.prompt, c.seed, c.duration_s, t.title"
+    "SELECT c.clip_id, c.kind, c.target_track_id, coalesce(c.prompt, c.title), c.seed, c.duration_s, t.title"
     " FROM clips c LEFT JOIN tracks t ON t.track_id = c.target_track_id"
 )
 LICENCE = (
@@ -49,4 +49,8 @@ TRACK_SOUND = (
 CLIP_SOUND = (
     "SELECT target_track_id, duration_s, audio_path, true, 'full', loudness_lufs, peak_dbfs, peaks"
     " FROM clips WHERE clip_id = ?"
+)
+LISTENABLE = (
+    "SELECT track_id, is_decoy, planted, work_id, if(audition = 'excerpt', least(duration_s, ?), duration_s) AS heard_s"
+    " FROM tracks WHERE audition <> 'none' AND audio_path IS NOT NULL ORDER BY track_id"
 )

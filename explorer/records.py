@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class StoreInfo:
@@ -111,3 +113,77 @@ class Diagnostic:
     name: str
     value: float
     meaning: str
+
+
+@dataclass(frozen=True)
+class MethodFacts:
+    method_id: int
+    name: str
+    label: str
+    description: str
+    settings_json: str
+    cost_s: float | None  # seconds of the run's device, all clips together; None: not measured
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A method that was asked for and could not run."""
+
+    name: str
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of two methods: means over generated clips, training tracks alone."""
+
+    method_a: int
+    method_b: int
+    pearson: float  # -1..1
+    spearman: float  # -1..1
+    top10: float  # 0..1: share of the first ten that both have
+    top100: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Normalised scores of one method for the same training tracks in all clips."""
+
+    clip_id: np.ndarray  # int32 [Q], ascending
+    track_id: np.ndarray  # int32 [N], ascending
+    value: np.ndarray  # float64 [Q, N]; NaN: not scored
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A passage of a clip and one of a track that come close: copying, not influence."""
+
+    number: int  # 1 = the closest of this pair
+    clip_start_s: float
+    clip_end_s: float
+    track_start_s: float
+    track_end_s: float
+    semitones: int  # how far the track must be moved to fit the clip
+    similarity: float  # higher = closer
+    p_value: float  # how often a decoy comes as close to this clip
+
+
+@dataclass(frozen=True)
+class Part:
+    """The score over one stratum of the noise level t, 0 (clean) to 1 (noise)."""
+
+    t_low: float
+    t_high: float
+    score: float
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    config_toml: str
+    versions_json: str
+    commit_hash: str | None
+    model_sha256: str
+    device: str
+    started_at: datetime  # UTC
+    duration_s: float

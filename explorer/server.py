@@ -16,12 +16,15 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from explorer import media
+from explorer import media, reporting
 from explorer.app import PAGE_CSS, build_app, theme
 from explorer.callbacks import Callbacks
 from explorer.guard import Guard, read_body
+from explorer.jobs import Jobs, command
+from explorer.sessions.serve import add_sessions
 from explorer.settings import Settings
 from explorer.store import Store
+from explorer.uploads import add_uploads
 
 EVENT_BYTES = 1_000_000  # of one event; the page's own stay under 10 kB
 
@@ -70,7 +73,13 @@ def create_server(settings: Settings) -> Guard:
     app.add_middleware(NoFiles)
     media.add_sounds(app, store)
     media.add_static(app)
-    blocks = build_app(Callbacks(store), can_sign_out=settings.password is not None)
+    callbacks = Callbacks(store)
+    add_sessions(app, callbacks, settings)
+    reporting.add_reports(app, callbacks)
+    if settings.attribute is not None:
+        app.state.jobs = Jobs(command(settings.attribute, store.path), callbacks.reopen)
+        add_uploads(app, app.state.jobs)
+    blocks = build_app(callbacks, settings.password is not None, settings.attribute is not None)
     blocks.has_launched = True  # else Gradio skips its check of file paths: it makes it for launch() only
     gr.mount_gradio_app(
         app,

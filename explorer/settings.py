@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import importlib.util
 import ipaddress
 import secrets
 import stat
@@ -14,6 +15,8 @@ from pathlib import Path
 # In this order: a user's own results come before the shipped demo.
 DEFAULT_STORES = (Path("data/whence.duckdb"), Path("assets/demo/store.duckdb"))
 PASSWORD_VARIABLE = "WHENCE_PASSWORD"
+OFFLINE = ("torch", "stable_audio_tools", "precompute")  # looked for, never imported
+DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "precompute/configs/demo.toml"
 PASSWORD_CHARS = 8  # at least
 PASSWORD_BYTES = 1000  # at most, in UTF-8: a sign-in form is read up to 4 kB
 
@@ -103,14 +106,38 @@ class Settings:
     password: Password | None = None  # asked for before anything is shown; None: nothing is asked
     threads: int = 2  # DuckDB worker threads
     memory_limit: str = "1GB"  # DuckDB memory, in its own notation
+    sessions: Path | None = None  # SQLite file of listening sessions, made where none is; None: no sessions
+    host_key: Password | None = None  # opens the host's page; sessions need one
+    attribute: Path | None = (
+        None  # --attribute: the config by which listeners' own clips are attributed; None: not at all
+    )
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65535:
             raise SettingsError(f"port must lie between 1 and 65535, got {self.port}")
         if self.threads < 1:
             raise SettingsError(f"threads must be at least 1, got {self.threads}")
+        if (self.sessions is None) != (self.host_key is None):
+            raise SettingsError("listening sessions need both: --sessions PATH and a host's key")
         if self.password is None and not self.allow_remote and not is_loopback(self.host):
             raise SettingsError(
                 f"host {self.host} can be reached by other machines: set a password "
                 f"(--password-file PATH, or {PASSWORD_VARIABLE}), or add --i-know to go without one"
             )
+        if self.attribute is not None:
+            self._check_attribute(self.attribute)
+
+    def _check_attribute(self, config: Path) -> None:
+        if self.password is None:
+            raise SettingsError(
+                "--attribute lets listeners start work on this machine: set a password "
+                f"(--password-file PATH, or {PASSWORD_VARIABLE})"
+            )
+        missing = [name for name in OFFLINE if importlib.util.find_spec(name) is None]
+        if missing:
+            raise SettingsError(
+                f"--attribute needs the offline stage, and {missing[0]} is not installed: run `make install`, or "
+                "pip install 'whence[precompute]'"
+            )
+        if not config.is_file():
+            raise SettingsError(f"no config at {config}: name the one that made the store with --attribute CONFIG")

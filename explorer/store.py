@@ -7,6 +7,8 @@ DuckDB connection shared by threads returns wrong rows without an error. An unkn
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -17,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from explorer import queries
+from explorer.catalogue import Catalogue
 from explorer.errors import (
     StoreBusyError,
     StoreFormatError,
@@ -27,6 +30,7 @@ from explorer.errors import (
 )
 from explorer.errors import StoreError as StoreError  # the family, for those who open a store
 from explorer.records import Clip, ClipMoments, Diagnostic, Method, Moments, Run, Sound, StoreInfo, Summary, Track
+from explorer.research import Research
 from explorer.search import SORTABLE as SORTABLE
 from explorer.search import Search
 
@@ -94,11 +98,16 @@ def _check(con: duckdb.DuckDBPyConnection, path: Path) -> None:
             raise StoreTableError(f"{path}: table {table} lacks {names}: publish the store again with this release")
 
 
-class Store:
-    """A read-only store. Safe to share between threads. Raises the StoreError family on opening."""
+class Store(Research):
+    """A read-only store. Safe to share between threads. Raises the StoreError family on opening.
+
+    In a script: `store = Store(Path("assets/demo/store.duckdb"))`, then `store.methods()`, `store.scores(1, clip_id)`
+    and what research.py adds. `explorer/examples/error_analysis.py` shows it, and cases.py lists what looks wrong.
+    """
 
     def __init__(self, path: Path, threads: int = 2, memory_limit: str = "1GB") -> None:
         self.path = path.resolve()
+        self._threads, self._memory_limit = threads, memory_limit
         self._con = _open(self.path, threads, memory_limit)
         try:
             _check(self._con, self.path)
@@ -110,6 +119,7 @@ class Store:
             self._con.close()
             raise
         self._search = Search(self._con)
+        self.catalogue = Catalogue(self._con)  # questions about groups of tracks
         self._tracks: dict[int, Track] = {}
         self.track_sound = lru_cache(_SOUNDS_KEPT)(self._track_sound)
         self.moments = lru_cache(_MOMENTS_KEPT)(self._moments)
@@ -117,6 +127,34 @@ class Store:
 
     def close(self) -> None:
         self._con.close()
+
+    def reopen(self) -> None:
+        """Read the version of the store that lies at the same path now; queries under way end with the old one.
+
+        Raises the StoreError family, or OSError where the folder takes no link; then all is as before.
+        """
+        # Within one process DuckDB gives a path that is open to whoever asks for it again, replaced or not: the new
+        # version is opened under another name, which nobody needs once it is open.
+        name = self.path.with_name(f".{self.path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.view")
+        try:
+            os.link(self.path, name)
+            fresh = _open(name, self._threads, self._memory_limit)
+        finally:
+            name.unlink(missing_ok=True)
+        try:
+            _check(fresh, self.path)
+        except BaseException:
+            fresh.close()
+            raise
+        self._con, self._search, self.catalogue = (
+            fresh,
+            Search(fresh),
+            Catalogue(fresh),
+        )  # the old connection closes with the last query that uses it
+        self.info = StoreInfo(*self._rows("SELECT version, track_root, clip_root, note FROM store_info")[0])
+        self._tracks.clear()
+        for kept in (self.track_sound, self.moments, self.score_columns):
+            kept.cache_clear()
 
     def _rows(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
         return self._con.cursor().execute(sql, args).fetchall()
@@ -193,6 +231,13 @@ class Store:
     def planted(self) -> np.ndarray:
         """Ids of the planted cases, int32; they stay outside the statistics of decoys."""
         return self._columns("SELECT track_id FROM tracks WHERE planted IS NOT NULL")["track_id"]
+
+    def listenable(self, excerpt_s: float) -> pd.DataFrame:
+        """Tracks that may be heard and have audio, by id: track_id, is_decoy, planted, work_id, heard_s.
+
+        `excerpt_s`: how much is heard of a track whose `audition` is 'excerpt'.
+        """
+        return self._con.cursor().execute(queries.LISTENABLE, (excerpt_s,)).df()
 
     def scores(self, method_id: int, clip_id: int) -> pd.DataFrame:
         """Every track of one clip, by `rank`: track_id, is_decoy, score, std_error, score_norm, std_error_norm,

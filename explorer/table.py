@@ -20,10 +20,12 @@ from explorer.records import Track
 from explorer.sentences import span_name
 
 LIMIT = 100  # rows of a page
-SORTS = ("place", "title", "composer", "collection", "source")
+TEXT_SORTS = ("title", "composer", "collection", "source")
+SORTS = ("place", *TEXT_SORTS, "q", "error", "raw")  # error: of the normalised score
 ABOVE_TEXT, NOISE_TEXT, DECOY_TEXT = "above noise", "not distinguishable from noise", "decoy, never heard"
 TEXT_CHARS, MAX_OFFSET = 200, 10_000_000
 _NBSP = "\N{NO-BREAK SPACE}"  # headings break into two lines, not between these
+RENDERINGS = 6  # places of a work's renderings that are named
 CELL_CHARS, LICENCE_CHARS = 240, 400  # of a title and the like: a page of 100 rows stays small
 
 
@@ -36,8 +38,9 @@ class Query:
     above: bool = False  # only above noise
     decoys: bool = False  # list decoys too
     sort: str = "place"  # one of SORTS
-    descending: bool = False  # from the last place, or from Z
+    descending: bool = False  # from the last place, from Z, from the largest q or error, from the least raw score
     offset: int = 0  # rows before this page; a multiple of LIMIT
+    works: bool = False  # one row a work: its first rendering
 
     @classmethod
     def of(cls, asked: object) -> Query:
@@ -47,11 +50,11 @@ class Query:
         if not set(asked) <= {field.name for field in fields(cls)}:
             raise ValueError("the table was asked for something that it does not know")
         query = cls(**asked)
-        if not _is_text(query.text) or len(query.text) > TEXT_CHARS:
+        if not is_text(query.text) or len(query.text) > TEXT_CHARS:
             raise ValueError(f"a filter is a text of at most {TEXT_CHARS} characters")
-        if query.collection is not None and not _is_text(query.collection):
+        if query.collection is not None and not is_text(query.collection):
             raise ValueError("a collection is named by a text")
-        if not all(isinstance(flag, bool) for flag in (query.above, query.decoys, query.descending)):
+        if not all(isinstance(flag, bool) for flag in (query.above, query.decoys, query.descending, query.works)):
             raise ValueError("a choice of the table is either on or off")
         if query.sort not in SORTS:
             raise ValueError(f"the table sorts by {', '.join(SORTS[:-1])} or {SORTS[-1]}")
@@ -62,8 +65,8 @@ class Query:
 
     @property
     def by(self) -> str | None:
-        """The column that `Store.find_tracks` sorts by; None where the ranking gives the order."""
-        return None if self.sort == "place" else self.sort
+        """The column that `Store.find_tracks` sorts by; None where the ranking or a number gives the order."""
+        return self.sort if self.sort in TEXT_SORTS else None
 
     @property
     def finds(self) -> bool:
@@ -75,16 +78,19 @@ class Query:
         return replace(self, offset=min(self.offset, max(0, total - 1) // LIMIT * LIMIT))
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     """A string that the store can be asked for: half a surrogate pair has no UTF-8."""
     return isinstance(value, str) and value.encode("utf-8", "ignore").decode("utf-8") == value
 
 
-def matching(ranking: Ranking, query: Query, found_ids: np.ndarray | None) -> np.ndarray:
+def matching(
+    ranking: Ranking, query: Query, found_ids: np.ndarray | None, key: np.ndarray | None = None, work: Any = None
+) -> np.ndarray:
     """Indices into the ranking of all rows that match, in the table's order, int64 [rows].
 
     `found_ids`: of `Store.find_tracks`, ordered by `query.by`; None where `query.finds` is False. A found track that
-    was not scored has no row.
+    was not scored has no row. `key` [N]: what `query.sort` sorts by, least first, where that is a number. `work` [N]:
+    the number of each track's work; where `query.works`, the best-placed matching rendering alone stands for it.
     """
     wanted = np.ones(len(ranking.track_id), bool) if query.decoys else ~ranking.is_decoy
     if query.above:
@@ -101,7 +107,36 @@ def matching(ranking: Ranking, query: Query, found_ids: np.ndarray | None) -> np
         scored[scored] = sorted_ids[at[scored]] == found_ids[scored]
         rows = by_id[at[scored]]
         rows = rows[wanted[rows]]
+    if query.works and work is not None:
+        _, first = np.unique(work[np.sort(rows)], return_index=True)
+        rows = rows[np.isin(rows, np.sort(rows)[first])]
+    if key is not None:
+        rows = rows[np.argsort(key[rows], kind="stable")]
     return rows[::-1] if query.descending else rows
+
+
+def renderings(ranking: Ranking, work: np.ndarray, rows: np.ndarray, decoys: bool) -> dict[int, list[int]]:
+    """By track of `rows` (indices into the ranking): the places of all renderings of its work, where there are several.
+
+    `work` [N]: the number of each track's work. Decoys are told of only where the table lists them.
+    """
+    wanted = np.zeros(int(work.max(initial=0)) + 1, bool)
+    wanted[work[rows]] = True
+    here = np.flatnonzero(wanted[work] & (decoys | ~ranking.is_decoy))
+    found: dict[int, list[int]] = {}
+    for row in rows:
+        same = here[work[here] == work[row]]
+        if len(same) > 1:
+            found[int(ranking.track_id[row])] = ranking.place[same].tolist()
+    return found
+
+
+def places_of(values: np.ndarray, all_values: np.ndarray, is_decoy: np.ndarray) -> np.ndarray:
+    """Place that each of `values` takes among the training tracks of all [N], by value, from 1."""
+    asked, back = np.unique(values, return_inverse=True)  # few: faster than to sort them all
+    below = np.searchsorted(asked, all_values[~is_decoy], side="left")  # how many of `asked` a score is above
+    above = np.bincount(below, minlength=len(asked) + 1)[::-1].cumsum()[::-1]
+    return 1 + above[1:][back]
 
 
 def page(indices: np.ndarray, query: Query) -> np.ndarray:
@@ -150,12 +185,15 @@ def table(
     selected: int | None = None,
     unplayable: Mapping[int, str] | None = None,
     largest_raw: float | None = None,
+    places: tuple[np.ndarray, np.ndarray] | None = None,
+    works: Mapping[int, list[int]] | None = None,
 ) -> dict[str, Any]:
     """What table.js shows: one page of `total` matching rows, texts ready to read.
 
     `rows`: of `Store.scores_of`, in the table's order; one that is not in `tracks` or `ranking` is left out.
     `ranking`: the one on show; gives place, q and, in a span, the value. `unplayable`: why, by track id.
-    `largest_raw`: of all tracks of the clip, so that every page has one unit; None: of these rows.
+    `largest_raw`: of all tracks of the clip, so that every page has one unit; None: of these rows. `places`: of each
+    row by normalised and by raw score. `works`: places of all renderings of a row's work, by track id.
     """
     scores = rows["score"].to_numpy(dtype=float)
     exponent = power_of_ten(scores if largest_raw is None else np.array([largest_raw]))
@@ -163,16 +201,15 @@ def table(
     digits, norm_digits = decimals(rows["std_error"] / unit), decimals(rows["std_error_norm"])
     silent = unplayable or {}
     listed = []
-    for row in rows.itertuples():
+    for number, row in enumerate(rows.itertuples()):
         track_id = int(row.track_id)
         at, track = ranking.index(track_id), tracks.get(track_id)
         if at is None or track is None:
             continue
-        place = f"{ranking.place[at]:,}"
         shown = {
             **_texts(track),
             "track_id": track_id,
-            "place": f"({place})" if row.is_decoy else place,
+            "place": _place(ranking.place[at], bool(row.is_decoy)),
             "norm": plus_minus(float(row.score_norm), float(row.std_error_norm), norm_digits),
             "raw": plus_minus(float(row.score) / unit, float(row.std_error) / unit, digits),
             "q": q_text(float(ranking.q_value[at])),
@@ -180,6 +217,10 @@ def table(
             "badge": badge(bool(row.is_decoy), bool(row.above_noise)),
             "playable": track_id not in silent,
         }
+        if places is not None:
+            shown["norm_place"], shown["raw_place"] = (_place(p[number], bool(row.is_decoy)) for p in places)
+        if works and (same := works.get(track_id)):
+            shown["work"] = _same_work(same)
         if track_id in silent:
             shown["why"] = silent[track_id]
         if span is not None:
@@ -202,6 +243,16 @@ def table(
         "span": None if span is None else span_name(span),
         "selected": selected,
     }
+
+
+def _place(place: int, is_decoy: bool) -> str:
+    return f"({place:,})" if is_decoy else f"{place:,}"
+
+
+def _same_work(places: Sequence[int]) -> str:
+    """'3 renderings of this work: places 1, 7, 19'."""
+    listed = ", ".join(f"{place:,}" for place in places[:RENDERINGS])
+    return f"{len(places)} renderings of this work: places {listed}" + (" …" if len(places) > RENDERINGS else "")
 
 
 def _texts(track: Track) -> dict[str, Any]:

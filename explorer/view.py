@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
+from explorer.cases import CaseQuery
+from explorer.holder_query import HolderQuery
 from explorer.ranking import NORMALISED, RAW, Span
 from explorer.records import Method
 from explorer.store import MAX_ID
@@ -17,7 +19,9 @@ LANES = 4  # strongest tracks that the player holds unasked
 MOST_LANES = 8
 NO_LANES = "none"
 STARTS = ("clock", "moment")
-TABS = ("listen", "clips", "guide")
+TABS = ("listen", "clips", "holders", "compare", "wrong", "guide")
+MEASURES = ("spearman", "pearson", "top10", "top100")  # of the agreement of two methods
+_PASSAGE = re.compile(r"(\d{1,10}):(\d{1,4})", re.ASCII)
 _LOOP = re.compile(r"(?:(\d{1,10}):)?(\d{1,6}(?:\.\d{1,3})?)-(\d{1,6}(?:\.\d{1,3})?)", re.ASCII)
 
 
@@ -46,6 +50,11 @@ class View:
     loop: Loop | None = None
     asked: Query = field(default_factory=Query)  # of the table
     tab: str = "listen"
+    passage: tuple[int, int] | None = None  # (track, number of its passage) that is heard against the clip's
+    versus: Method | None = None  # the second method; None: the first other one
+    measure: str = MEASURES[0]
+    cases: CaseQuery = field(default_factory=CaseQuery)
+    holders: HolderQuery = field(default_factory=HolderQuery)  # of the page of rights holders
     unknown: str | None = field(default=None, compare=False)  # what an address named and this store has not
 
     def query(self) -> str:
@@ -64,13 +73,33 @@ class View:
         if self.loop is not None:
             of_track = "" if self.loop.track_id is None else f"{self.loop.track_id}:"
             parts["loop"] = f"{of_track}{self.loop.from_s:.2f}-{self.loop.to_s:.2f}"
+        if self.passage is not None:
+            parts["passage"] = f"{self.passage[0]}:{self.passage[1]}"
         sort = self.asked.sort if self.asked.sort != Query().sort else None
         table = {"find": self.asked.text, "in": self.asked.collection, "sort": sort, "from": self.asked.offset}
         parts.update({key: value for key, value in table.items() if value})
-        flags = {"above": self.asked.above, "decoys": self.asked.decoys, "down": self.asked.descending}
+        flags = {
+            "above": self.asked.above,
+            "decoys": self.asked.decoys,
+            "down": self.asked.descending,
+            "works": self.asked.works,
+        }
         parts.update({key: 1 for key, value in flags.items() if value})
+        parts.update(self.holders.parts())
         if self.tab != "listen":
             parts["view"] = self.tab
+        if self.versus is not None:
+            parts["with"] = self.versus.name
+        if self.measure != MEASURES[0]:
+            parts["measure"] = self.measure
+        asked = {
+            "cases": self.cases.kind,
+            "first": self.cases.first,
+            "holds": self.cases.text,
+            "case": self.cases.offset,
+        }
+        usual = asdict(CaseQuery())
+        parts.update({key: v for (key, v), u in zip(asked.items(), usual.values(), strict=True) if v != u})
         return urlencode(parts, safe=":,")
 
     def with_lane(self, track_id: int, lanes: tuple[int, ...]) -> View:
@@ -107,6 +136,24 @@ def parse_loop(text: str) -> Loop | None:
     return Loop(None if match[1] is None else int(match[1]), float(match[2]), float(match[3]))
 
 
+def parse_passage(text: str) -> tuple[int, int] | None:
+    """'17:2' -> (17, 2): track and number; None for anything else."""
+    match = _PASSAGE.fullmatch(text)
+    return None if match is None else (int(match[1]), int(match[2]))
+
+
+def parse_cases(parts: dict[str, str]) -> CaseQuery:
+    """Which hard cases are asked for, as far as that makes sense."""
+    asked: dict[str, Any] = {"kind": parts.get("cases", CaseQuery.kind), "text": parts.get("holds", "")}
+    for key, name in (("first", "first"), ("offset", "case")):
+        if parts.get(name, "").isdigit() and len(parts[name]) < 9:
+            asked[key] = int(parts[name])
+    try:
+        return CaseQuery.of(asked)
+    except ValueError:
+        return CaseQuery()
+
+
 def parse_query(parts: dict[str, str]) -> Query:
     """What the table was asked, as far as it makes sense."""
     asked = {
@@ -116,6 +163,7 @@ def parse_query(parts: dict[str, str]) -> Query:
         "decoys": parts.get("decoys") == "1",
         "sort": parts.get("sort", Query().sort),
         "descending": parts.get("down") == "1",
+        "works": parts.get("works") == "1",
         "offset": int(parts["from"]) if parts.get("from", "").isdigit() and len(parts["from"]) < 9 else 0,
     }
     try:

@@ -27,17 +27,29 @@ class Clap:
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Clap:
         """From a folder as `save_pretrained` writes it. Raises UserError where it is missing or incomplete."""
+        if not (folder / "config.json").is_file():
+            raise UserError(f"{folder}: no CLAP here (config.json is missing); set [model] clap to a ClapModel folder")
+        return cls._read(str(folder), True, device)
+
+    @classmethod
+    def from_hub(cls, name: str, kept: bool, device: str = "cpu") -> Clap:
+        """By hub id; `kept`: take it from the cache and do not go online. Raises UserError."""
+        return cls._read(name, kept, device)
+
+    @classmethod
+    def _read(cls, source: str, offline: bool, device: str) -> Clap:
         from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
         quiet.silence_progress_bars()
-        if not (folder / "config.json").is_file():
-            raise UserError(f"{folder}: no CLAP here (config.json is missing); set [model] clap to a ClapModel folder")
         try:
-            model = ClapModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            extractor = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
+            model = ClapModel.from_pretrained(source, local_files_only=offline, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=offline)
+            extractor = ClapFeatureExtractor.from_pretrained(source, local_files_only=offline)
         except (OSError, ValueError) as error:
-            raise UserError(f"{folder}: this CLAP cannot be loaded ({error})") from error
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{source}: this CLAP cannot be loaded ({reason})") from error
+        if model.config.audio_config.enable_fusion:
+            raise UserError(f"{source}: a CLAP with fusion, whose crops are random; take one without")
         return cls(model.to(device), tokenizer, extractor)
 
     @property
@@ -56,11 +68,15 @@ class Clap:
         window = int(self.extractor.nb_max_samples)
         rows = []
         for wave in waves:
-            starts = range(0, max(1, len(wave) - window // 2), window)
-            mel = mel_features(self.extractor, [wave[s : s + window] for s in starts])
+            mel = mel_features(self.extractor, crops(wave, window))
             features = audio_features(self.model, mel.to(self.model.device))
             rows.append(F.normalize(F.normalize(features, dim=-1).mean(0), dim=-1).cpu())
         return torch.stack(rows)
+
+
+def crops(wave: np.ndarray, length: int) -> list[np.ndarray]:
+    """[T] cut every `length` samples from its start; a rest shorter than half of that is left out, if not all."""
+    return [wave[start : start + length] for start in range(0, max(1, len(wave) - length // 2), length)]
 
 
 def text_features(model: torch.nn.Module, tokenizer: object, prompts: list[str]) -> torch.Tensor:

@@ -10,11 +10,11 @@ import errno
 import sys
 from pathlib import Path
 
+from precompute.cli_evaluate import EXEMPLARS, add_config, add_evaluate
 from precompute.errors import UserError
 from precompute.scale.verbs import add_verbs
 
 ROOT = Path(__file__).resolve().parents[1]  # the repository, whose configs and demo data the defaults name
-EXEMPLARS = ROOT / "assets/demo/exemplars"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,12 +60,40 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(run=_run)
 
+    begin = verbs.add_parser("init", help="write a commented config for a folder of music")
+    begin.add_argument("folder", type=Path, metavar="FOLDER", help="the music that the model was trained on")
+    begin.add_argument("--out", type=Path, default=Path("whence.toml"), help="the config (default: %(default)s)")
+    begin.add_argument("--results", type=Path, default=Path("data"), help="where results go (default: %(default)s)")
+    for option, meaning in (
+        ("--name", "a published model, such as stable-audio-open-1.0"),
+        ("--model-config", "a JSON config of stable-audio-tools"),
+        ("--checkpoint", "its weights"),
+        ("--clap", "folder of a ClapModel, where the model needs one"),
+        ("--prompts", "CSV of clips to generate"),
+        ("--audio", "clips of your own: a file or a folder"),
+    ):
+        begin.add_argument(option, default="", help=meaning)
+    begin.set_defaults(run=_begin)
+
+    check = verbs.add_parser("check", help="what a config will run, what is missing, how long it takes")
+    check.add_argument("--config", type=Path, required=True, help="TOML file")
+    check.set_defaults(run=_check)
+
     train = verbs.add_parser("train-demo", help="train the embedded models from the embedded corpus")
     train.add_argument("--preset", choices=("cpu", "gpu"), default="cpu", help="how long and how large (default: cpu)")
     train.add_argument("--config", type=Path, help="a TOML file in place of a preset")
     train.add_argument("--device", help="torch device (default: cpu, or cuda with --preset gpu)")
     train.add_argument("--resume", action="store_true", help="go on with the run that the work folder holds")
     train.set_defaults(run=_train_demo)
+
+    clews = verbs.add_parser("train-clews", help="train a small matcher of musical versions for the method clews")
+    clews.add_argument("--config", type=Path, default=ROOT / "precompute/configs/train-clews.toml")
+    clews.add_argument(
+        "--out", type=Path, default=ROOT / "assets/benchmarks/demo-clews.json", help="JSON of the result"
+    )
+    clews.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    clews.add_argument("--resume", action="store_true", help="go on with the run that the work folder holds")
+    clews.set_defaults(run=_train_clews)
 
     verify = verbs.add_parser("verify", help="recompute a few scores of a store with the naive twin")
     verify.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo-full.toml")
@@ -85,72 +113,43 @@ def _parser() -> argparse.ArgumentParser:
     look.set_defaults(run=_look)
 
     exemplars = verbs.add_parser("train-exemplars", help="fine-tune the model on single decoys, for `evaluate planted`")
-    _add_config(exemplars)
+    add_config(exemplars)
     exemplars.add_argument("--folder", type=Path, default=EXEMPLARS, help="where they go (default: %(default)s)")
     exemplars.add_argument("--track", type=int, action="append", default=[], help="a decoy's id, instead of a choice")
     exemplars.set_defaults(run=_train_exemplars)
 
-    _add_evaluate(
-        verbs.add_parser("evaluate", help="judge the model's clips, or a method by known truths and controls")
-    )
+    add_evaluate(verbs.add_parser("evaluate", help="judge the model's clips, or a method by known truths and controls"))
+
+    take_out = verbs.add_parser("remove", help="publish a store again without some tracks; the model keeps them")
+    take_out.add_argument("tracks", nargs="*", type=int, metavar="TRACK", help="track ids")
+    take_out.add_argument("--by", metavar="GROUPING", help="with --of: 'composer', 'collection', a role of its holders")
+    take_out.add_argument("--of", metavar="NAME", help="all training tracks of this composer, holder, collection, ...")
+    take_out.add_argument("--store", type=Path, required=True, help="DuckDB file; a new version takes its place")
+    take_out.add_argument("--audio", action="store_true", help="also delete their sound files")
+    take_out.add_argument("--manifest", type=Path, help="CSV with a column track_id: its rows go too")
+    take_out.set_defaults(run=_remove)
+
+    index = verbs.add_parser("index", help="make or update the index by which `attribute` finds a new clip's tracks")
+    index.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo.toml")
+    index.add_argument("--curve", type=Path, metavar="JSON", help="also keep the measured recall in this file")
+    index.set_defaults(run=_index)
+
+    attribute = verbs.add_parser("attribute", help="attribute new clips by the index, and add them to the store")
+    attribute.add_argument("inputs", nargs="*", metavar="AUDIO|PROMPT", help="an audio file, or words to generate from")
+    attribute.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo.toml")
+    attribute.add_argument("--store", type=Path, help="the store to add to (default: [output] store)")
+    attribute.add_argument("--audio", type=Path, action="append", default=[], help="an audio file, and nothing else")
+    attribute.add_argument("--prompt", action="append", default=[], help="words to generate from, and nothing else")
+    attribute.add_argument("--caption", help="words that a file is heard under (default: its CLAP embedding, or none)")
+    attribute.add_argument("--title", help="name that a file is shown under (default: the file's)")
+    attribute.add_argument("--seconds", type=float, help="of a generated clip (default: the model's longest)")
+    attribute.add_argument("--seed", type=int, default=0, help="of a generated clip (default: %(default)s)")
+    attribute.set_defaults(run=_attribute)
 
     methods = verbs.add_parser("methods", help="list the attribution methods")
     methods.set_defaults(run=_methods)
     add_verbs(verbs, _add_config)
     return parser
-
-
-def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    kinds = parser.add_subparsers(required=True, metavar="WHAT")
-    quality = kinds.add_parser("quality", help="do the clips sound like the corpus? beside decoys")
-    quality.add_argument("--count", type=int, default=160, help="clips, decoys and tracks (default: %(default)s)")
-    sweep = kinds.add_parser("sweep", help="quality over guidance and steps of the sampler")
-    sweep.add_argument("--count", type=int, default=48, help="clips a setting (default: %(default)s)")
-    planted = kinds.add_parser(
-        "planted", help="weighted tracks, a rare style and exemplars: does the method find them?"
-    )
-    planted.add_argument("--seeds", type=int, default=4, help="clips a caption (default: %(default)s)")
-    planted.add_argument("--exemplars", type=Path, default=EXEMPLARS, help="their folder (default: %(default)s)")
-    null = kinds.add_parser("null", help="controls in which there is nothing to find")
-    null.add_argument("--swap-steps", type=int, default=800, help="of the two short trainings; 0 = leave them out")
-    null.add_argument("--captions", type=int, default=2, help="clips under whose caption all tracks are scored")
-    own = kinds.add_parser(
-        "self-influence", help="does a training track that is unlearned find itself? by layers and mask"
-    )
-    own.add_argument("--targets", type=int, default=40, help="training tracks (default: %(default)s)")
-    own.add_argument("--layers", nargs="+", default=None, help="layer groups (default: all four)")
-    own.add_argument("--masks", nargs="+", default=None, help="masks (default: all three)")
-    own.add_argument("--steps", type=int, nargs="+", default=[1, 4], help="of the weights (default: 1 4)")
-    own.add_argument("--draws", type=int, default=8, help="of a target's gradient (default: %(default)s)")
-    own.add_argument("--top", type=int, default=10, help="k of CLAP_topk (default: %(default)s)")
-    own.add_argument("--fd", type=int, default=0, help="clips for the Fréchet distance before and after; 0 = none")
-    agreement = kinds.add_parser("agreement", help="all methods on clips of full length, beside each other")
-    agreement.add_argument("--clips", type=int, default=16, help="of full length (default: %(default)s)")
-    agreement.add_argument("--method", action="append", default=[], help="instead of those of the config")
-    agreement.add_argument("--picture", type=Path, default=ROOT / "assets/pictures/agreement.png")
-    calibration = kinds.add_parser("calibration", help="is the test of above noise fair?")
-    card = kinds.add_parser("card", help="write the model card's tables from the results of the others")
-    card.add_argument("--card", type=Path, default=ROOT / "assets/demo/MODEL_CARD.md")
-    card.set_defaults(run=_card)
-    for kind, name, run in (
-        (calibration, "calibration", _calibration),
-        (quality, "quality", _quality),
-        (sweep, "sweep", _sweep),
-        (planted, "planted", _planted),
-        (own, "self-influence", _self_influence),
-        (agreement, "agreement", _agreement),
-        (null, "null", _null),
-    ):
-        _add_config(kind)
-        out = ROOT / f"assets/benchmarks/demo-{name}.json"
-        kind.add_argument("--out", type=Path, default=out, help="JSON to keep (default: %(default)s)")
-        kind.set_defaults(run=run)
-        if name in ("planted", "null"):
-            kind.add_argument("--method", default="unlearning", help="one of `methods` (default: %(default)s)")
-
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo-full.toml")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -162,12 +161,56 @@ def _run(options: argparse.Namespace) -> None:
     run(config, audit=options.audit)
 
 
+def _begin(options: argparse.Namespace) -> None:
+    from precompute.begin import begin
+
+    names = ("name", "model_config", "checkpoint", "clap", "prompts", "audio")
+    chosen = {name: getattr(options, name) for name in names}
+    begin(options.folder, options.out, options.results, **chosen)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from precompute.check import check
+    from precompute.config import RunConfig
+
+    check(RunConfig.load(options.config))
+
+
+def _index(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+
+    config = RunConfig.load(options.config)
+    from precompute.index.build import build
+
+    build(config, options.curve)
+
+
+def _attribute(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+
+    config = RunConfig.load(options.config)
+    from precompute.index.clips import told_apart
+
+    rest = {name: getattr(options, name) for name in ("caption", "title", "seconds", "seed")}
+    wanted = told_apart(options.inputs, options.prompt, options.audio, **rest)
+    from precompute.index.attribute import attribute
+
+    attribute(config, wanted, options.store)
+
+
 def _train_demo(options: argparse.Namespace) -> None:
     from precompute.train.demo import TrainDemoSettings, train_demo
 
     config = options.config or ROOT / f"precompute/configs/train-demo-{options.preset}.toml"
     device = options.device or ("cuda" if options.preset == "gpu" else "cpu")
     train_demo(TrainDemoSettings.load(config, ROOT), device, options.resume)
+
+
+def _train_clews(options: argparse.Namespace) -> None:
+    from precompute.train.clews import TrainClewsSettings, train_clews
+
+    settings = TrainClewsSettings.load(options.config, ROOT)
+    train_clews(settings, ROOT / "data/demo/versions.py", options.out, options.device, options.resume)
 
 
 def _verify(options: argparse.Namespace) -> None:
@@ -197,73 +240,14 @@ def _train_exemplars(options: argparse.Namespace) -> None:
     make_exemplars(RunConfig.load(options.config), options.folder, options.track)
 
 
-def _quality(options: argparse.Namespace) -> None:
-    from precompute.config import RunConfig
-    from precompute.evaluate.quality import quality
+def _remove(options: argparse.Namespace) -> None:
+    from precompute.remove import members, remove, told
 
-    quality(RunConfig.load(options.config), options.out, options.count)
-
-
-def _sweep(options: argparse.Namespace) -> None:
-    from precompute.config import RunConfig
-    from precompute.evaluate.quality import sweep
-
-    sweep(RunConfig.load(options.config), options.out, options.count)
-
-
-def _planted(options: argparse.Namespace) -> None:
-    from precompute.config import RunConfig
-    from precompute.evaluate.planted import evaluate_planted
-
-    config = RunConfig.load(options.config)
-    exemplars = options.exemplars if options.exemplars.is_dir() else None
-    if exemplars is None:
-        print(f"{options.exemplars}: no exemplars here, they are left out (train-exemplars makes them)", flush=True)
-    evaluate_planted(config, options.out, options.method, options.seeds, exemplars)
-
-
-def _null(options: argparse.Namespace) -> None:
-    from precompute.config import RunConfig
-    from precompute.evaluate.null import evaluate_null
-
-    evaluate_null(RunConfig.load(options.config), options.out, options.method, options.swap_steps, options.captions)
-
-
-def _self_influence(options: argparse.Namespace) -> None:
-    from precompute.config import LAYERS, MASKS, RunConfig
-    from precompute.evaluate.self_influence import Options, evaluate_self_influence
-
-    chosen = Options(
-        targets=options.targets,
-        layers=tuple(options.layers or LAYERS),
-        masks=tuple(options.masks or MASKS),
-        steps=tuple(options.steps),
-        draws=options.draws,
-        top=options.top,
-        fd=options.fd,
-    )
-    evaluate_self_influence(RunConfig.load(options.config), options.out, chosen)
-
-
-def _agreement(options: argparse.Namespace) -> None:
-    from precompute.config import RunConfig
-    from precompute.evaluate.agreement import evaluate_agreement
-
-    config = RunConfig.load(options.config)
-    evaluate_agreement(config, options.out, options.clips, options.method, options.picture)
-
-
-def _calibration(options: argparse.Namespace) -> None:
-    from precompute.config import RunConfig
-    from precompute.evaluate.calibration import evaluate_calibration
-
-    evaluate_calibration(RunConfig.load(options.config), options.out)
-
-
-def _card(options: argparse.Namespace) -> None:
-    from precompute.evaluate.card import write_card
-
-    write_card(options.card, ROOT / "assets/benchmarks", options.card.with_name("model-card.json"))
+    if (options.by is None) != (options.of is None):
+        raise UserError("remove: --by and --of go together: --by composer --of 'Clara Schumann'")
+    ids = [*options.tracks, *(members(options.store, options.by, options.of) if options.of is not None else [])]
+    for line in told(remove(options.store, ids, options.audio, options.manifest), options.store):
+        print(line)
 
 
 def _methods(options: argparse.Namespace) -> None:

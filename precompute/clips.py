@@ -7,16 +7,21 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from precompute.audio import converted, read_span
 from precompute.cache import progress
+from precompute.checkpoint import sha256_of
 from precompute.config import ClipsSection
 from precompute.corpus import Track
 from precompute.errors import UserError
 from precompute.files import write_whole
+from precompute.intake import own_clips
 from precompute.model import Items, Model
+from precompute.windows import SLACK, clock
 
 BATCH = 16  # clips a sampler call
 COHORT_SEED = 1_000_000  # cohort clips count their seeds up from here, apart from any prompt's
@@ -25,12 +30,25 @@ PEAK = 0.8  # full scale; clips are turned down to it, never up
 
 @dataclass(frozen=True)
 class Prompt:
-    """One clip to generate."""
+    """One clip: to generate from text and seed, or (with `path`) a sound that the user brought."""
 
     clip_id: int
-    text: str
+    text: str  # empty for a sound
     seconds: float
-    seed: int
+    seed: int | None
+    path: Path | None = None
+    title: str | None = None  # of a sound: its file's name, and the seconds of it that are heard
+    conditioning: str = "prompt"  # what it is scored under: prompt | clap_audio | empty
+    digest: str = ""  # of a sound's bytes
+
+    @property
+    def kind(self) -> str:
+        return "user" if self.path else "generated"
+
+    @property
+    def key(self) -> tuple[str, float, int | None, str]:
+        """What its latents depend on, beside the model."""
+        return self.text, self.seconds, self.seed, self.digest
 
 
 def read_prompts(path: Path) -> list[Prompt]:
@@ -94,20 +112,84 @@ def generate(model: Model, prompts: Sequence[Prompt], settings: ClipsSection, wh
     return torch.cat(parts)
 
 
-def write_audio(model: Model, items: Items, prompts: Sequence[Prompt], folder: Path) -> list[Path]:
-    """Decode, cut to the stated length, fade the last 20 ms, and write FLAC files named by clip_id and seed."""
+FORMATS: dict[str, dict[str, Any]] = {
+    "flac": {"format": "FLAC", "subtype": "PCM_16"},
+    "mp3": {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": 0.2, "bitrate_mode": "VARIABLE"},
+}
+
+
+def write_audio(
+    model: Model, items: Items, prompts: Sequence[Prompt], folder: Path, audio_format: str = "flac"
+) -> list[Path]:
+    """Decode, cut to the stated length, fade the last 20 ms, and write files named by clip_id and seed."""
     import soundfile
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for row, prompt in enumerate(prompts):
+        if prompt.path is not None:
+            paths.append(copy_sound(prompt, folder))
+            continue
         wave = model.decode(items.latents[row])[:, : round(float(items.seconds[row]) * model.sample_rate)]
         fade = min(wave.shape[1], int(0.02 * model.sample_rate))
         wave[:, wave.shape[1] - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
         wave *= min(1.0, PEAK / max(float(np.abs(wave).max()), 1e-9))
-        path = folder / f"clip-{prompt.clip_id:03d}-seed-{prompt.seed}.flac"
+        path = folder / f"clip-{prompt.clip_id:03d}-seed-{prompt.seed}.{audio_format}"
         encoded = io.BytesIO()  # in memory first: a full disk is then an OSError like any other
-        soundfile.write(encoded, wave.T, model.sample_rate, format="FLAC", subtype="PCM_16")
+        soundfile.write(encoded, wave.T, model.sample_rate, **FORMATS[audio_format])
         write_whole(path, encoded.getvalue())
         paths.append(path)
     return paths
+
+
+def copy_sound(prompt: Prompt, folder: Path) -> Path:
+    """The part of a user's sound that the model hears, at its own rate, as FLAC."""
+    import soundfile
+
+    wave, rate = read_span(prompt.path, 0.0, prompt.seconds)  # type: ignore[arg-type]
+    path = folder / f"clip-{prompt.clip_id:03d}-own-{prompt.digest[:8]}.flac"
+    encoded = io.BytesIO()
+    soundfile.write(encoded, wave.T, rate, format="FLAC", subtype="PCM_24")
+    write_whole(path, encoded.getvalue())
+    return path
+
+
+def own_prompts(model: Model, audio: str, first_id: int) -> list[Prompt]:
+    """The user's sounds as clips, numbered from `first_id`: each as far as the model hears it, from its beginning.
+
+    Scored under the CLAP embedding of its sound where the model takes one, else under the empty prompt.
+    """
+    longest_s = model.frames * model.ratio / model.sample_rate
+    good, bad = own_clips(audio)
+    for name, reason in bad.items():
+        print(f"  left out: {name}: {reason}", flush=True)
+    found = []
+    for number, clip in enumerate(good):
+        seconds = min(clip.seconds, longest_s)
+        cut = f" (0:00–{clock(seconds)})" if clip.seconds > SLACK * longest_s else ""
+        if cut:
+            print(f"  {clip.path}: its first {seconds:.1f} s of {clip.seconds:.1f} are used", flush=True)
+        found.append(
+            Prompt(
+                clip_id=first_id + number,
+                text="",
+                seconds=seconds,
+                seed=None,
+                path=clip.path,
+                title=clip.path.name + cut,
+                conditioning="clap_audio" if model.is_clap_conditioned else "empty",
+                digest=sha256_of(clip.path),
+            )
+        )
+    return found
+
+
+def sound_items(model: Model, prompts: Sequence[Prompt]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Latents [Q, C, F] of the user's sounds and, where the model is CLAP-conditioned, their embeddings [Q, E]."""
+    latents, heard = [], []
+    for prompt in prompts:
+        wave, rate = read_span(prompt.path, 0.0, prompt.seconds)  # type: ignore[arg-type]
+        latents.append(model.encode(converted(wave, rate, model.sample_rate, model.channels)))
+        if model.is_clap_conditioned:
+            heard.append(converted(wave, rate, model.require_clap().sample_rate, 1)[0])
+    return torch.stack(latents), model.require_clap().audio(heard) if heard else None

@@ -26,6 +26,7 @@ MASKS = ("none", "mixed", "dual")
 SAMPLERS = ("ddim", "dpmpp-2m")
 PRECISIONS = ("fp32", "bf16")
 ATTENTIONS = ("auto", "fused", "plain")
+CLIP_FORMATS = ("flac", "mp3")
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ class CorpusSection:
     folder: str = ""
     latents: str = ""  # .npz of fp16 latents by track_id, for tracks that ship without audio
     decoys: int = 0  # how many decoys to score, spread evenly; 0 = all
+    windows: int = 4  # of a file that is longer than the model hears at once: at most so many, spread evenly
 
     def __post_init__(self) -> None:
+        _need(self.windows >= 1, f"[corpus] windows = {self.windows}: must be at least 1")
         _need(bool(self.manifest) != bool(self.folder), "[corpus] needs either manifest or folder, and not both")
         _need(self.decoys >= 0, f"[corpus] decoys = {self.decoys}: must be 0 (all) or more")
 
@@ -46,17 +49,24 @@ class CorpusSection:
 class ModelSection:
     """A stable-audio-tools model and, where its prompt is a CLAP embedding, the CLAP's folder."""
 
-    config: str
-    checkpoint: str
+    config: str = ""
+    checkpoint: str = ""  # .safetensors, or .ckpt (read without running code from it)
+    name: str = ""  # in place of both: a published model, "stable-audio-open-1.0" or any "owner/name" of the hub
     clap: str = ""
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        local = bool(self.config) and bool(self.checkpoint)
+        either = local != bool(self.name) and not (self.name and (self.config or self.checkpoint))
+        _need(either, "[model] needs either config and checkpoint, or name, and not both")
 
 
 @dataclass(frozen=True)
 class ClipsSection:
     """What is generated, and what is unlearned besides: self-influence targets and the normalisation cohort."""
 
-    prompts: str  # CSV with columns clip_id, prompt, seconds, seed
+    prompts: str = ""  # CSV with columns clip_id, prompt, seconds, seed
+    audio: str = ""  # a file or a folder: clips of your own, beside the generated ones or in place of them
     steps: int = 50  # of the sampler
     guidance: float = 4.0
     sampler: str = "ddim"
@@ -64,6 +74,7 @@ class ClipsSection:
     cohort: int = 48  # further clips, not shown, that say what is usual for a track
 
     def __post_init__(self) -> None:
+        _need(bool(self.prompts or self.audio), "[clips] needs prompts, audio, or both")
         _need(self.sampler in SAMPLERS, f"[clips] sampler = {self.sampler!r}: choose one of {', '.join(SAMPLERS)}")
         _need(self.steps >= 1, f"[clips] steps = {self.steps}: must be at least 1")
         _need(self.targets >= 0, f"[clips] targets = {self.targets}: must be 0 or more")
@@ -188,7 +199,33 @@ class OutputSection:
     clips: str  # folder for the generated clips' audio
     work: str = "data/work/run"  # caches; may be deleted at any time
     note: str = ""  # shown on the page beside the scores
+    clip_format: str = "flac"  # of the generated clips' audio: "flac", or "mp3" at an eighth of the bytes
     evaluations: str = "assets/benchmarks"  # folder of what `evaluate` kept; results on this model go into the store
+
+    def __post_init__(self) -> None:
+        known = ", ".join(CLIP_FORMATS)
+        _need(self.clip_format in CLIP_FORMATS, f"[output] clip_format = {self.clip_format!r}: choose one of {known}")
+
+
+@dataclass(frozen=True)
+class IndexSection:
+    """The index of sketches, by which `attribute` finds a new clip's tracks without a pass over all."""
+
+    folder: str = ""  # "" = beside the store, with the ending .index
+    width: int = 0  # k; 0 = the least at which the measured recall is reached
+    widest: int = 65_536  # of the measured widths, which are its halves
+    seed: int = 404
+    shortlist: int = 32  # tracks and decoys of a new clip that get exact scores
+    recall: float = 0.95  # of the ten strongest training tracks, wanted
+    sample: int = 1024  # tracks and decoys on which recall is measured, spread evenly; 0 = all
+
+    def __post_init__(self) -> None:
+        _need(self.widest >= 8, f"[index] widest = {self.widest}: must be at least 8")
+        fits = self.width >= 0 and (self.width == 0 or self.widest % self.width == 0)
+        _need(fits, f"[index] width = {self.width}: must be 0 or divide widest = {self.widest}")
+        _need(self.shortlist >= 1, f"[index] shortlist = {self.shortlist}: must be at least 1")
+        _need(0 < self.recall <= 1, f"[index] recall = {self.recall}: must be above 0 and at most 1")
+        _need(self.sample >= 0, f"[index] sample = {self.sample}: must be 0 (all) or more")
 
 
 @dataclass(frozen=True)
@@ -232,6 +269,7 @@ class RunConfig:
     pass_: PassSection = field(default_factory=PassSection)  # section [pass]
     moments: MomentsSection = field(default_factory=MomentsSection)
     diagnostics: DiagnosticsSection = field(default_factory=DiagnosticsSection)
+    index: IndexSection = field(default_factory=IndexSection)
     text: str = field(default="", repr=False)  # the TOML as read, kept with the store
 
     @classmethod
@@ -249,6 +287,7 @@ class RunConfig:
             "pass": PassSection,
             "moments": MomentsSection,
             "diagnostics": DiagnosticsSection,
+            "index": IndexSection,
         }
         for name in table:
             known = ", ".join([*types, "methods"])

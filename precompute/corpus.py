@@ -1,4 +1,4 @@
-"""A manifest or a folder of audio -> tracks; a file -> samples, loudness, peaks.
+"""A manifest or a folder of audio -> tracks; a file -> loudness, peaks.
 
 Conventions: samples are float32 in [-1, 1], shape [channels, T]; loudness in LUFS (ITU-R BS.1770), levels in dBFS. What
 cannot be read is quarantined with a reason, never dropped in silence. No torch here.
@@ -10,21 +10,23 @@ import csv
 import hashlib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
 
+from precompute.audio import SUFFIXES, Shape, read_span, scan
+from precompute.audio import AudioError as AudioError
+from precompute.audio import read_audio as read_audio
 from precompute.errors import UserError
+from precompute.tags import ISRC, ISWC, Tags, code, read_tags
 
-SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff"}
 PEAK_BINS = 400  # of the waveform drawn on the page
 AUDITIONS = ("full", "excerpt", "none")
 SPLITS = ("train", "decoy")
-
-
-class AudioError(Exception):
-    """Why one file cannot be used; the file is named by whoever catches this."""
+OPTIONAL = {"path", "planted", "matched_to", "training_weight", "holders", "isrc", "iswc"}  # columns of a manifest
+UNLISTED = {"original", "start_s", "whole_s"}  # fields that no manifest has
+UNKNOWN = "not stated"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,13 @@ class Track:
     planted: str = ""  # planted case, outside the decoy statistics
     matched_to: int | None = None  # of a decoy: the training track that it matches; of a twin: its weighted track
     training_weight: float = 1.0  # how often it was drawn in training, in terms of an ordinary track
+    holders: tuple[tuple[str, str], ...] = ()  # further holders: (name, role)
+    isrc: str = ""
+    iswc: str = ""
+    # of a track that is a part of a file, or had to be written in another format:
+    original: Path | None = None  # the file as it was brought; `path` is what is heard and scored
+    start_s: float = 0.0  # of the window in that file
+    whole_s: float = 0.0  # length of that file; 0 = the track is all of it
 
     @property
     def is_decoy(self) -> bool:
@@ -68,18 +77,38 @@ class Analysis:
     peaks: np.ndarray = field(repr=False)  # [PEAK_BINS] uint8, largest magnitude a bin
 
 
-def read_manifest(path: Path) -> list[Track]:
-    """Tracks of a manifest CSV, sorted by track_id. Raises UserError naming the line and column at fault."""
+def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows, as text. In Parquet, absent values are empty and `holders` may be a list of structs."""
     if not path.is_file():
-        raise UserError(f"{path}: no manifest here; [corpus] manifest must name a CSV file")
-    with path.open(newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        optional = {"path", "planted", "matched_to", "training_weight"}
-        needed = {f.name for f in fields(Track)} - optional
-        missing = sorted(needed - set(reader.fieldnames or []))
-        if missing:
-            raise UserError(f"{path}: column {missing[0]!r} is missing from the header")
-        tracks = [_track(path, line, row) for line, row in enumerate(reader, start=2)]
+        raise UserError(f"{path}: no manifest here; [corpus] manifest must name a CSV file or a Parquet file")
+    if path.suffix.lower() not in (".parquet", ".pq"):
+        with path.open(newline="", encoding="utf-8") as handle:
+            reader = csv.DictReader(handle)
+            return list(reader.fieldnames or []), list(reader)
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path}: is not a Parquet file ({str(error).splitlines()[0]})") from error
+    return table.column_names, [{k: _text(v) for k, v in row.items()} for row in table.to_pylist()]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return "; ".join(f"{one.get('role', '')}: {one.get('holder', '')}" for one in value if isinstance(one, dict))
+    return "" if value is None else str(value)
+
+
+def read_manifest(path: Path) -> list[Track]:
+    """Tracks of a manifest, CSV or Parquet, by track_id. Raises UserError naming the line and column at fault."""
+    columns, rows = _table(path)
+    needed = {f.name for f in fields(Track)} - OPTIONAL - UNLISTED
+    missing = sorted(needed - set(columns))
+    if missing:
+        raise UserError(f"{path}: column {missing[0]!r} is missing from the header")
+    tracks = [_track(path, line, row) for line, row in enumerate(rows, start=2)]
     if not tracks:
         raise UserError(f"{path}: the manifest has no rows")
     seen: set[int] = set()
@@ -110,7 +139,7 @@ def _track(path: Path, line: int, row: dict[str, str]) -> Track:
     for name in ("licence_composition", "licence_encoding", "licence_rendering", "licence_evidence", "caption"):
         if not (row[name] or "").strip():
             raise UserError(f"{path}, line {line}: {name} is empty")
-    text: dict[str, object] = {f.name: row[f.name] for f in fields(Track) if f.name in row}
+    text: dict[str, object] = {f.name: row[f.name] for f in fields(Track) if f.name in row and f.name not in UNLISTED}
     text["track_id"] = int(number("track_id", int))
     text["duration_s"] = seconds = number("duration_s", float)
     if seconds <= 0:
@@ -121,7 +150,23 @@ def _track(path: Path, line: int, row: dict[str, str]) -> Track:
     text["training_weight"] = weight = number("training_weight", float) if row.get("training_weight") else 1.0
     if weight < 0:
         raise UserError(f"{path}, line {line}: training_weight = {row['training_weight']!r} must not be below 0")
+    text["holders"] = _holders(path, line, row.get("holders") or "")
+    for name, form in (("isrc", ISRC), ("iswc", ISWC)):
+        text[name] = code(row.get(name) or "", form)
+        if row.get(name) and not text[name]:
+            raise UserError(f"{path}, line {line}: {name} = {row[name]!r} is not an {name.upper()}")
     return Track(**text)  # type: ignore[arg-type]
+
+
+def _holders(path: Path, line: int, text: str) -> tuple[tuple[str, str], ...]:
+    """'composer: A. Name; label: B' -> ((name, role), ...)."""
+    found = []
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        role, colon, name = (p.strip() for p in part.partition(":"))
+        if not (role and colon and name):
+            raise UserError(f"{path}, line {line}: holders = {part!r} must read 'role: name; role: name'")
+        found.append((name, role))
+    return tuple(dict.fromkeys(found))
 
 
 def read_folder(folder: Path) -> list[Track]:
@@ -131,69 +176,39 @@ def read_folder(folder: Path) -> list[Track]:
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not paths:
         raise UserError(f"{folder}: no audio in it ({', '.join(sorted(SUFFIXES))})")
-    unknown = "not stated"
-    return [
-        Track(
-            track_id=number,
-            work_id=str(path.relative_to(folder).with_suffix("")),
-            title=path.stem,
-            composer=unknown,
-            collection=path.parent.name,
-            rights_holder=unknown,
-            licence_composition=unknown,
-            licence_encoding=unknown,
-            licence_rendering=unknown,
-            licence_evidence=unknown,
-            source=str(path.relative_to(folder)),
-            instrument=unknown,
-            caption=path.stem.replace("_", " ").replace("-", " "),
-            split="train",
-            duration_s=_duration(path),
-            audition="full",
-            path=path,
-        )
-        for number, path in enumerate(paths, start=1)
-    ]
+    return [_of_file(number, path, folder, read_tags(path)) for number, path in enumerate(paths, start=1)]
 
 
-def _duration(path: Path) -> float:
-    import soundfile
-
-    try:
-        return float(soundfile.info(str(path)).duration)
-    except soundfile.LibsndfileError:
-        return 0.0  # quarantined when it is read
-
-
-def read_audio(path: Path, sample_rate: int, channels: int) -> np.ndarray:
-    """Samples [channels, T] at `sample_rate`. Raises AudioError: missing, unreadable, empty, or not finite."""
-    import soundfile
-
-    try:
-        wave, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError("missing" if not path.exists() else f"unreadable ({error})") from error
-    wave = wave.T
-    if wave.shape[1] == 0:
-        raise AudioError("empty: it holds no samples")
-    if not np.isfinite(wave).all():
-        raise AudioError("holds samples that are not finite (NaN or infinity)")
-    if wave.shape[0] != channels:
-        wave = np.repeat(wave.mean(0, keepdims=True), channels, axis=0)
-    if rate != sample_rate:
-        import soxr
-
-        wave = soxr.resample(wave.T, rate, sample_rate, quality="HQ").T
-    return np.ascontiguousarray(wave, dtype=np.float32)
+def _of_file(number: int, path: Path, folder: Path, tags: Tags) -> Track:
+    holder = tags.named("rights holder") or tags.named("label") or tags.named("publisher")
+    return Track(
+        track_id=number,
+        work_id=str(path.relative_to(folder).with_suffix("")),
+        title=tags.title or path.stem,
+        composer=tags.composer or UNKNOWN,
+        collection=tags.album or path.parent.name,
+        rights_holder=holder or UNKNOWN,
+        licence_composition=UNKNOWN,
+        licence_encoding=UNKNOWN,
+        licence_rendering=UNKNOWN,
+        licence_evidence=UNKNOWN,
+        source=str(path.relative_to(folder)),
+        instrument=UNKNOWN,
+        caption=path.stem.replace("_", " ").replace("-", " "),
+        split="train",
+        duration_s=0.0,  # counted when the file is decoded
+        audition="full",
+        path=path,
+        holders=tags.holders,
+        isrc=tags.isrc,
+        iswc=tags.iswc,
+    )
 
 
 def analyse(path: Path) -> Analysis:
     """Hash, length, loudness and waveform peaks of a file as it is played. Raises AudioError."""
-    import soundfile
-
-    info = soundfile.info(str(path))
-    wave = read_audio(path, info.samplerate, info.channels)
-    return analyse_wave(wave, info.samplerate, hashlib.sha256(path.read_bytes()).hexdigest())
+    wave, rate = read_span(path)
+    return analyse_wave(wave, rate, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def analyse_wave(wave: np.ndarray, sample_rate: int, sha256: str) -> Analysis:
@@ -219,20 +234,21 @@ def analyse_wave(wave: np.ndarray, sample_rate: int, sha256: str) -> Analysis:
 
 def quarantine(tracks: Iterable[Track]) -> tuple[list[Track], dict[int, str]]:
     """Split tracks into readable ones and {track_id: reason}. Tracks without audio (latents only) pass."""
-    import soundfile
+    good, bad, shapes = examine(tracks)
+    return [t if t.duration_s else replace(t, duration_s=shapes[t.track_id].seconds) for t in good], bad
 
-    good, bad = [], {}
+
+def examine(tracks: Iterable[Track]) -> tuple[list[Track], dict[int, str], dict[int, Shape]]:
+    """Readable tracks, why others are not, and what the readable files hold, both by track_id."""
+    good: list[Track] = []
+    bad: dict[int, str] = {}
+    shapes: dict[int, Shape] = {}
     for track in tracks:
-        if track.path is None:
-            good.append(track)
-            continue
-        try:
-            info = soundfile.info(str(track.path))
-            read_audio(track.path, info.samplerate, info.channels)
-        except soundfile.LibsndfileError as error:
-            bad[track.track_id] = "missing" if not track.path.exists() else f"unreadable ({error})"
-        except AudioError as error:
-            bad[track.track_id] = str(error)
-        else:
-            good.append(track)
-    return good, bad
+        if track.path is not None:
+            try:
+                shapes[track.track_id] = scan(track.path)
+            except AudioError as error:
+                bad[track.track_id] = str(error)
+                continue
+        good.append(track)
+    return good, bad, shapes

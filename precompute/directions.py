@@ -69,8 +69,13 @@ class Directions:
         parameters: int,
         cache: Cache,
         key: str,
+        prepare: Callable[[], object] | None = None,
     ) -> None:
-        """`compute`: a clip and whether to cut it into windows -> [HALVES, W, P]; `queries`: of the kind in `base`."""
+        """`compute`: a clip and whether to cut it into windows -> [HALVES, W, P]; `queries`: of the kind in `base`.
+
+        `prepare` makes what all clips share, before workers are forked: else each of them would make its own.
+        """
+        self.prepare = prepare
         self.compute, self.device, self.parameters, self.cache, self.key = compute, device, parameters, cache, key
         self.jobs: list[tuple[str, Items]] = []
         for kind in ("shown", "targets", "cohort"):
@@ -98,6 +103,8 @@ class Directions:
     def ensure(self) -> None:
         """Compute those that are missing, by forked workers where that pays."""
         missing = [n for n in range(len(self.jobs)) if not self.cache.has(f"direction-{n:04d}", self.key)]
+        if missing and self.prepare is not None:
+            self.prepare()
         run_jobs("directions", missing, self.kept, count_for(self.device, self.parameters))
 
     def map(self) -> tuple[Mapped, Mapped]:

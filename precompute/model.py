@@ -1,8 +1,9 @@
 """The one door to stable-audio-tools: latents, conditioning, and the loss under a given noise bank.
 
 Tensor letters, used everywhere: B batch, C latent channels, F latent frames, D draws, N tracks, Q clips, P parameters.
-Sign: a loss is to be minimised; a score is higher for a stronger influence. v-objective (arXiv 2202.00512):
-alpha = cos(pi t / 2), sigma = sin(pi t / 2); the network sees alpha z + sigma eps and predicts alpha eps - sigma z.
+Sign: a loss is to be minimised; a score is higher for a stronger influence. The network sees alpha z + sigma eps at
+time t. v-objective (arXiv 2202.00512): alpha = cos(pi t / 2), sigma = sin(pi t / 2); it predicts alpha eps - sigma z.
+Rectified flow (arXiv 2209.03003), and a denoiser distilled from one: alpha = 1 - t, sigma = t; it predicts eps - z.
 All weights are fp32, in eval mode; nothing here uses guidance or dropout except `generate`, which uses guidance.
 """
 
@@ -12,8 +13,8 @@ import hashlib
 import itertools
 import json
 import math
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,16 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from precompute import quiet
+from precompute import hub, quiet
+from precompute.checkpoint import read_state, sha256_of
 from precompute.clap import Clap
 from precompute.config import PassSection
 from precompute.errors import UserError
+from precompute.items import OBJECTIVES, schedule
+from precompute.items import Items as Items
+from precompute.items import NoiseBank as NoiseBank
+from precompute.items import rectified_flow as rectified_flow
+from precompute.items import v_objective as v_objective
 
 LAYER_GROUPS = {  # which of the transformer layers' parameters an unlearning step may change
     "to_kv": lambda name: ".cross_attn.to_kv." in name,
@@ -33,61 +40,6 @@ LAYER_GROUPS = {  # which of the transformer layers' parameters an unlearning st
     "self_attn": lambda name: ".self_attn." in name,
     "all": lambda name: True,
 }
-
-
-@dataclass(frozen=True)
-class Items:
-    """What can be scored or unlearned, tracks and clips alike."""
-
-    latents: torch.Tensor  # [N, C, F] float32, of the zero-padded audio
-    valid_frames: torch.Tensor  # [N] int64: ceil(true samples / ratio), at least 1
-    seconds: torch.Tensor  # [N] float32: true length, the timing condition
-    prompts: tuple[str, ...]  # N texts
-    embeddings: torch.Tensor | None = None  # [N, E] float32: CLAP embeddings, where the model is CLAP-conditioned
-
-    def __len__(self) -> int:
-        return len(self.prompts)
-
-    def __getitem__(self, rows: slice | Sequence[int]) -> Items:
-        index = list(range(len(self)))[rows] if isinstance(rows, slice) else list(rows)
-        return Items(
-            self.latents[index],
-            self.valid_frames[index],
-            self.seconds[index],
-            tuple(self.prompts[i] for i in index),
-            None if self.embeddings is None else self.embeddings[index],
-        )
-
-
-@dataclass(frozen=True)
-class NoiseBank:
-    """The fixed draws (t, eps) that all models and tracks share: `replicates` x `strata` cells of `draws_per_cell`.
-
-    Stratum s holds t in [s, s + 1) / strata. A cell depends on (seed, replicate, stratum) alone, so a larger bank of
-    the same seed contains a smaller one.
-    """
-
-    replicates: int  # R
-    strata: int  # S
-    draws_per_cell: int
-    seed: int
-
-    def cell(self, replicate: int, stratum: int, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """t [D] and eps [D, C, F] of one cell; `shape` is (C, F)."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + replicate * 1009 + stratum)
-        u = torch.rand(self.draws_per_cell, generator=generator)
-        eps = torch.randn(self.draws_per_cell, *shape, generator=generator)
-        return (stratum + u) / self.strata, eps
-
-    def cells(self) -> list[tuple[int, int]]:
-        """All (replicate, stratum), in the order in which scores are stored."""
-        return [(r, s) for r in range(self.replicates) for s in range(self.strata)]
-
-
-def v_objective(z: torch.Tensor, t: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the network sees and what it should predict, [B, C, F] each, for latents z and noise eps at times t [B]."""
-    alpha, sigma = torch.cos(t * math.pi / 2)[:, None, None], torch.sin(t * math.pi / 2)[:, None, None]
-    return alpha * z + sigma * eps, alpha * eps - sigma * z
 
 
 def check_device(name: str) -> None:
@@ -105,6 +57,7 @@ class Model:
     def __init__(self, network: nn.Module, config: dict[str, Any], clap: Clap | None, sha256: str) -> None:
         self.network = network.float().eval().requires_grad_(False)
         self.clap = clap
+        self.config = config  # as stable-audio-tools reads it
         self.sha256 = sha256
         self.inputs_sha256 = sha256  # of all that a result depends on; `load` adds config and CLAP
         self.sample_rate = int(config["sample_rate"])  # hertz
@@ -117,33 +70,35 @@ class Model:
         self.device = next(network.parameters()).device
         self.arithmetic = PassSection()  # how `gradients.of_track` runs the network
         self.compiled: nn.Module | None = None  # the network as `arithmetic` has compiled it
-        if network.diffusion_objective != "v":
-            raise UserError(
-                f"model config: diffusion_objective {network.diffusion_objective!r} is not supported; use v"
-            )
+        self.objective = str(network.diffusion_objective)
+        if self.objective not in OBJECTIVES:
+            known = ", ".join(OBJECTIVES)
+            raise UserError(f"model config: diffusion_objective {self.objective!r} is not supported; known are {known}")
 
     @classmethod
     def load(cls, config_path: Path, checkpoint: Path, clap_folder: Path | None, device: str = "cpu") -> Model:
-        """From a stable-audio-tools JSON config and a safetensors checkpoint (fp16 is upcast). Raises UserError."""
+        """From a stable-audio-tools JSON config and a checkpoint (fp16 is upcast; see `checkpoint.py`).
+
+        Raises UserError.
+        """
         for path, field in ((config_path, "config"), (checkpoint, "checkpoint")):
             if not path.is_file():
                 raise UserError(f"{path}: not found; [model] {field} must name a file (see README, 'the demo model')")
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
 
         check_device(device)
         try:
             config = json.loads(config_path.read_text())
-            network = quiet.create_network(config)
-            state = {name: value.float() for name, value in load_file(str(checkpoint)).items()}
-            network.load_state_dict(state)
+            with hub.encoders_at_hand(config):
+                network = quiet.create_network(config)
+            network.load_state_dict(read_state(checkpoint))
         except (LookupError, AssertionError, TypeError, RuntimeError, ValueError, OSError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{checkpoint}: does not fit {config_path} ({reason})") from error
         clap = Clap.load(clap_folder, device) if clap_folder is not None else None
         torch.backends.cuda.matmul.allow_tf32 = False  # differences of losses need fp32
         torch.backends.cudnn.allow_tf32 = False
-        digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+        digest = sha256_of(checkpoint)
         model = cls(network.to(device), config, clap, digest)
         files = [config_path, *(sorted(p for p in clap_folder.iterdir() if p.is_file()) if clap_folder else [])]
         inputs = digest.encode() + b"".join(hashlib.sha256(p.read_bytes()).digest() for p in files)
@@ -186,12 +141,26 @@ class Model:
         """CLAP text embeddings [N, E], or None where the model has its own text conditioner."""
         if not self.is_clap_conditioned:
             return None
+        return self.require_clap().text(list(prompts))
+
+    def require_clap(self) -> Clap:
+        """The CLAP of a CLAP-conditioned model. Raises UserError where none was named."""
         if self.clap is None:
             raise UserError("[model] clap: this model takes its prompt as a CLAP embedding; name the CLAP's folder")
-        return self.clap.text(list(prompts))
+        return self.clap
 
-    def items(self, prompts: Sequence[str], seconds: Sequence[float], latents: torch.Tensor) -> Items:
-        """Tracks or clips with their latents [N, C, F], each under its own prompt and true length."""
+    def items(
+        self,
+        prompts: Sequence[str],
+        seconds: Sequence[float],
+        latents: torch.Tensor,
+        embeddings: torch.Tensor | None = None,
+        timing: torch.Tensor | None = None,
+    ) -> Items:
+        """Tracks or clips with their latents [N, C, F], each under its own prompt and true length.
+
+        `embeddings` [N, E] in place of those of the prompts; `timing` as in Items.
+        """
         longest = self.sample_size / self.sample_rate
         lengths = [min(s, longest) for s in seconds]
         return Items(
@@ -199,16 +168,19 @@ class Model:
             valid_frames=torch.tensor([self.valid_frames(round(s * self.sample_rate)) for s in lengths]),
             seconds=torch.tensor(lengths),
             prompts=tuple(prompts),
-            embeddings=self.embed_prompts(prompts),
+            embeddings=self.embed_prompts(prompts) if embeddings is None else embeddings,
+            timing=timing,
         )
 
     def condition(self, items: Items) -> dict[str, Any]:
         """Conditioning tensors of all items, batch size N."""
         rows = [
-            {"prompt": prompt, "seconds_start": 0.0, "seconds_total": float(seconds)}
-            for prompt, seconds in zip(items.prompts, items.seconds, strict=True)
+            {"prompt": prompt, "seconds_start": start, "seconds_total": total}
+            for prompt, (start, total) in zip(items.prompts, items.times().tolist(), strict=True)
         ]
-        tensors = self.network.conditioner(rows, self.device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # T5's conditioner asks for CUDA's autocast, whatever the device
+            tensors = self.network.conditioner(rows, self.device)
         if self.is_clap_conditioned:
             embeddings = items.embeddings if items.embeddings is not None else self.embed_prompts(items.prompts)
             prompt = embeddings[:, None].to(self.device) * math.sqrt(embeddings.shape[-1])  # near unit variance
@@ -231,7 +203,7 @@ class Model:
         """
         z = latents.to(self.device).expand(len(t), -1, -1)
         t, eps = t.to(self.device), eps.to(self.device)
-        noised, target = v_objective(z, t, eps)
+        noised, target = OBJECTIVES[self.objective](z, t, eps)
         one = {key: None if v is None else v.expand(len(t), *v.shape[1:]) for key, v in condition.items()}
         options = {"use_checkpointing": False, **one}
         if weights is None:
@@ -285,8 +257,8 @@ class Model:
     ) -> torch.Tensor:
         """Latents [N, C, F], deterministic; starting noise from each item's own seed.
 
-        `sampler`: "ddim" (eta 0), or "dpmpp-2m", the second-order multistep solver of DPM-Solver++ (arXiv 2211.01095,
-        algorithm 2, in data prediction). Times are spread evenly over [0, 1] for both.
+        `sampler`: "ddim" (eta 0; for rectified flow that is Euler's method), or "dpmpp-2m", the second-order multistep
+        solver of DPM-Solver++ (arXiv 2211.01095, algorithm 2, in data prediction). Times are spread evenly over [0, 1].
         """
         noise = torch.stack(
             [
@@ -300,9 +272,12 @@ class Model:
         for now, then in itertools.pairwise(torch.linspace(1, 0, steps + 1, dtype=torch.float64).tolist()):
             t = torch.full((len(x),), now, device=self.device)
             v = self.network.model(x, t, cfg_scale=guidance, use_checkpointing=False, **condition)
-            alpha, sigma = math.cos(now * math.pi / 2), math.sin(now * math.pi / 2)
-            next_alpha, next_sigma = math.cos(then * math.pi / 2), math.sin(then * math.pi / 2)
-            clean = alpha * x - sigma * v
+            alpha, sigma = schedule(self.objective, now)
+            next_alpha, next_sigma = schedule(self.objective, then)
+            if self.objective == "v":
+                clean, noise = alpha * x - sigma * v, sigma * x + alpha * v
+            else:  # x + alpha v is the noise, x - sigma v what it covers
+                clean, noise = x - sigma * v, x + alpha * v
             if sampler == "dpmpp-2m" and 0 < then < now < 1:
                 step = math.log(next_alpha / next_sigma) - math.log(alpha / sigma)
                 ahead = clean
@@ -311,5 +286,5 @@ class Model:
                 x = next_sigma / sigma * x + (next_alpha - next_sigma * alpha / sigma) * ahead
                 earlier = clean, step
             else:  # the first and last step are of first order in either
-                x = next_alpha * clean + next_sigma * (sigma * x + alpha * v)
+                x = next_alpha * clean + next_sigma * noise
         return x.cpu()

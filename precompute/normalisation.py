@@ -62,6 +62,13 @@ class Normalisation:
         z = self._reduced(cells.mean((0, 1)) - self.mean)
         return standard_error(self._reduced(cells)) / self._width(z)
 
+    def alone(self, errors: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Standard errors [Q, N] of normalised scores from those of the raw ones [Q, N], where these alone are at hand.
+
+        As for `error`, but modes count as fixed, too.
+        """
+        return errors / (self.spread * self.residual) / self._width(self._reduced(scores - self.mean))
+
     def _reduced(self, scores: np.ndarray) -> np.ndarray:
         """In units of a track's spread, without the modes, in units of what is then left; linear, of any [..., N]."""
         z = scores / self.spread

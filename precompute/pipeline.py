@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import platform
-import subprocess
 import time
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from explorer.store import SCHEMA_VERSION
-from precompute import rows
+from precompute import record, rows
 from precompute.agreement import agreement_columns
 from precompute.cache import Cache, duration, progress
 from precompute.clips import Prompt, choose_targets, write_audio
@@ -26,12 +21,12 @@ from precompute.methods.base import Context
 from precompute.methods.unlearning import Unlearning
 from precompute.model import Items, Model
 from precompute.publish import Columns, StoreContents, merged, publish, relative_path, relative_root
+from precompute.resemblance.stage import pairs_of, resemblance
 from precompute.runner import Done, moments_of, run_methods
 from precompute.stages import Corpus, load_clips, load_cohort, load_corpus, load_latents, load_model
 
 TARGET_CLIP_ID = 1000  # clips of kind 'track' count up from here
 NO_DECOYS = "No decoys were scored, so no score can be told from noise."
-PACKAGES = ("torch", "stable-audio-tools", "transformers", "numpy", "duckdb", "soundfile")
 
 
 def run(config: RunConfig, audit: bool = False) -> Path:
@@ -60,8 +55,13 @@ def run(config: RunConfig, audit: bool = False) -> Path:
 
     store = Path(config.output.store)
     clip_folder = Path(config.output.clips)
-    clip_paths = write_audio(model, context.queries.shown, prompts, clip_folder)
+    clip_paths = write_audio(model, context.queries.shown, prompts, clip_folder, config.output.clip_format)
     analyses = _analyses(corpus)
+    own_paths = [p.path for p in prompts] + [corpus.tracks[row].path for row in context.target_rows]
+    sounds = [context.queries.shown, context.queries.targets]
+    found = [rows.calibrated(one.result.cells, one.result.cohort, corpus.tracks) for one in outcome.done]
+    near = pairs_of([one.train_rank for one in found])
+    aspects, passages = resemblance(model, corpus, context.items, sounds, clip_ids, own_paths, near, cache)
     contents = StoreContents(
         store_info={
             "version": [SCHEMA_VERSION],
@@ -69,10 +69,10 @@ def run(config: RunConfig, audit: bool = False) -> Path:
             "clip_root": [relative_root(clip_folder, store)],
             "note": [note or None],
         },
-        runs=_run_columns(config, model, started, time.monotonic() - began),
+        runs=record.run_columns(config, model, started, time.monotonic() - began),
         tracks=rows.track_columns(corpus.tracks, analyses, _audio_paths(corpus)),
         holders=rows.holder_columns(corpus.tracks),
-        clips=_clip_columns(
+        clips=record.clip_columns(
             prompts,
             context.queries.shown,
             clip_paths,
@@ -82,7 +82,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
             analyses,
             clip_folder,
         ),
-        methods=merged([_method_columns(done, config) for done in outcome.done]),
+        methods=merged([record.method_columns(done, config) for done in outcome.done]),
         skipped_methods={
             name: [row[place] for row in outcome.skipped] for place, name in enumerate(("name", "label", "reason"))
         },
@@ -92,7 +92,9 @@ def run(config: RunConfig, audit: bool = False) -> Path:
         clip_moments=merged([t["clip_moments"] for t in tables]),
         diagnostics=merged(diagnostics),
         agreement=_agreement(outcome.done, context, generated),
-        evaluations=kept_evaluations(Path(config.output.evaluations), model.sha256),
+        aspects=aspects,
+        passages=passages,
+        evaluations=record.kept_evaluations(Path(config.output.evaluations), model.sha256),
     )
     publish(contents, store)
     print(f"published {store} in {duration(time.monotonic() - began)}", flush=True)
@@ -119,7 +121,7 @@ def make_context(
         bank=noise_bank(config.bank),
         config=config,
         cache=cache,
-        key=fingerprint(key, [(p.text, p.seconds, p.seed) for p in prompts], config.clips),
+        key=fingerprint(key, [p.key for p in prompts], config.clips),
         track_key=key,
     )
     return context, prompts
@@ -154,7 +156,7 @@ def _tables_of(done: Done, context: Context, clip_ids: list[int], generated: int
         "score_parts": rows.part_columns(result.cells, found, clip_ids, tracks, done.method_id),
         "moments": rows.moment_columns(rises, clip_ids, tracks, valid, frame_rate, least, done.method_id),
         "clip_moments": windows,
-        "diagnostics": _diagnostic_columns(done.method_id, config.diagnostics.final_step, report),
+        "diagnostics": record.diagnostic_columns(done.method_id, config.diagnostics.final_step, report),
     }
 
 
@@ -204,7 +206,7 @@ def _earlier(done: list[Done], corpus: Corpus, generated: int, config: RunConfig
             scored = score_run(load_model(config, path), corpus, reduced, cache, method)
             early = rows.calibrated(scored[4].cells, scored[4].cohort, corpus.tracks)
             report = rows.diagnostics(early, scored[5], corpus.tracks, generated)
-            found.append(_diagnostic_columns(one.method_id, step, report))
+            found.append(record.diagnostic_columns(one.method_id, step, report))
     return found
 
 
@@ -226,96 +228,3 @@ def _analyses(corpus: Corpus) -> dict[int, Analysis]:
 
 def _audio_paths(corpus: Corpus) -> dict[int, str]:
     return {t.track_id: relative_path(t.path, corpus.root) for t in corpus.tracks if t.path}
-
-
-def _run_columns(config: RunConfig, model: Model, started: datetime, seconds: float) -> Columns:
-    versions = {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
-    return {
-        "run_id": [1],
-        "config_toml": [config.text],
-        "versions_json": [json.dumps(versions)],
-        "commit_hash": [commit_hash()],
-        "model_sha256": [model.sha256],
-        "device": [f"{model.device} ({platform.machine()}, {torch.get_num_threads()} threads)"],
-        "started_at": [started.replace(tzinfo=None)],
-        "duration_s": [seconds],
-    }
-
-
-def commit_hash() -> str | None:
-    """Hash of the code's commit, with '-dirty' where files differ from it; None outside a git checkout."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except FileNotFoundError:  # no git on this machine
-        return None
-    return done.stdout.strip() or None
-
-
-def kept_evaluations(folder: Path, model_sha256: str) -> Columns:
-    """Table `evaluations`: what `evaluate` kept in a folder, of this model alone."""
-    found = {}
-    for path in sorted(folder.glob("*.json")):
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        ours = isinstance(kept, dict) and kept.get("model_sha256") == model_sha256
-        if ours and " evaluate " in kept.get("command", ""):
-            found[kept["command"].split()[-1]] = json.dumps(kept)
-    return {"name": list(found), "result_json": list(found.values())}
-
-
-def _method_columns(done: Done, config: RunConfig) -> Columns:
-    method = done.method
-    settings = {
-        **method.record(),
-        "bank": vars(config.bank),
-        "fisher": vars(config.fisher),
-        "clips": vars(config.clips),
-    }
-    return {
-        "method_id": [done.method_id],
-        "run_id": [1],
-        "name": [method.name],
-        "label": [method.label],
-        "description": [method.description],
-        "settings_json": [json.dumps(settings)],
-        "has_moments": [method.has_moments],
-        "cost_s": [done.cost_s],
-    }
-
-
-def _clip_columns(
-    prompts: list[Prompt],
-    clips: Items,
-    paths: list[Path],
-    clip_ids: list[int],
-    target_rows: np.ndarray,
-    corpus: Corpus,
-    analyses: dict[int, Analysis],
-    folder: Path,
-) -> Columns:
-    targets = [corpus.tracks[row] for row in target_rows]
-    columns: Columns = {
-        "clip_id": clip_ids,
-        "kind": ["generated"] * len(prompts) + ["track"] * len(targets),
-        "target_track_id": [None] * len(prompts) + [t.track_id for t in targets],
-        "prompt": [p.text for p in prompts] + [t.caption for t in targets],
-        "conditioning": ["prompt"] * len(clip_ids),
-        "seed": [p.seed for p in prompts] + [None] * len(targets),
-        "duration_s": [float(s) for s in clips.seconds] + [t.duration_s for t in targets],
-        "audio_path": [relative_path(p, folder) for p in paths] + [None] * len(targets),
-    }
-    columns.update(rows.analysis_columns([analyse(p) for p in paths] + [analyses.get(t.track_id) for t in targets]))
-    return columns
-
-
-def _diagnostic_columns(method_id: int, step: int, report: list[tuple[str, float, str]]) -> Columns:
-    return {
-        "method_id": [method_id] * len(report),
-        "checkpoint_step": [step] * len(report),
-        "name": [row[0] for row in report],
-        "value": [row[1] for row in report],
-        "meaning": [row[2] for row in report],
-    }

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ Columns = dict[str, Any]  # column name -> list or array, all of one length
 EXPLORER = Path(__file__).resolve().parents[1] / "explorer"
 SCHEMA, DERIVED = EXPLORER / "schema.sql", EXPLORER / "derived.sql"
 SMALL_ROWS = 1_000_000  # a store with fewer scores takes small blocks: half the bytes
+DERIVED_TABLES = ("summaries", "window_sums")
 LISTS = {"moments": "influence", "clip_moments": "influence"}  # finite numbers inside lists, which no CHECK can see
 
 
@@ -47,24 +51,61 @@ class StoreContents:
 
 def publish(contents: StoreContents, path: Path) -> None:
     """Write the store. On any failure nothing is left behind and a store that was there stays as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small = len(contents.scores["score"]) < SMALL_ROWS
+    with (
+        _beside(path) as beside,
+        _connected(beside, {"default_block_size": 16_384 if small else 262_144}) as connection,
+    ):
+        connection.execute(SCHEMA.read_text(encoding="utf-8"))
+        for name, columns in contents.tables().items():
+            _insert(connection, name, columns)
+        _finish(connection)
+
+
+def extend(path: Path, tables: dict[str, Columns], note: str | None) -> None:
+    """Publish a new version of the store: the old one with further rows, named by table, and another note.
+
+    As with `publish`, a failure leaves the store as it was.
+    """
+    with _beside(path) as beside:
+        shutil.copyfile(path, beside)
+        with _connected(beside, {}) as connection:
+            for name, columns in tables.items():
+                _insert(connection, name, columns)
+            connection.execute("UPDATE store_info SET note = ?", [note])
+            for derived in DERIVED_TABLES:
+                connection.execute(f"DELETE FROM {derived}")
+            _finish(connection)
+
+
+@contextmanager
+def _connected(beside: Path, options: dict[str, int]) -> Iterator[Any]:
     import duckdb
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    _remove_abandoned(path)
+    connection = duckdb.connect(str(beside), config={"threads": 2, **options})
     try:
-        small = len(contents.scores["score"]) < SMALL_ROWS
-        options = {"threads": 2, "default_block_size": 16_384 if small else 262_144}
-        connection = duckdb.connect(str(beside), config=options)
-        try:
-            connection.execute(SCHEMA.read_text(encoding="utf-8"))
-            for name, columns in contents.tables().items():
-                _insert(connection, name, columns)
-            _check(connection)
-            connection.execute(DERIVED.read_text(encoding="utf-8"))
-            connection.execute("CHECKPOINT")
-        finally:
-            connection.close()
+        yield connection
+    finally:
+        connection.close()
+
+
+def _finish(connection: Any) -> None:
+    """Check, fill the derived tables, and leave nothing for a log."""
+    _check(connection)
+    connection.execute(DERIVED.read_text(encoding="utf-8"))
+    connection.execute("CHECKPOINT")
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write the store under; renamed into place when all went well."""
+    import duckdb
+
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    remove_abandoned(path)
+    try:
+        yield beside
         os.replace(beside, path)
     except (duckdb.IOException, duckdb.FatalException) as error:  # fatal: a checkpoint that finds no room
         raise UserError(f"{path}: the store could not be written ({str(error).splitlines()[0]})") from error
@@ -88,7 +129,7 @@ def merged(parts: list[Columns]) -> Columns:
     }
 
 
-def _remove_abandoned(path: Path) -> None:
+def remove_abandoned(path: Path) -> None:
     """Delete what publishing processes that no longer run have left beside the store."""
     for left in path.parent.glob(f".{path.name}.*.part*"):
         pid = left.name.removeprefix(f".{path.name}.").split(".")[0]

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from precompute import calibrate
-from precompute.corpus import Analysis, Track
+from precompute.corpus import UNKNOWN, Analysis, Track
 from precompute.normalisation import Normalisation
 from precompute.publish import Columns
 
 PARTS = 100  # best-ranked tracks of a clip whose strata are kept
+DECIMALS = 5  # of what is in units of a deviation, as stored: far below its error, and half the bytes
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ def score_columns(found: Calibrated, clip_ids: Sequence[int], tracks: Sequence[T
         "track_id": np.tile(ids, count),
         "score": found.score.ravel(),
         "std_error": found.std_error.ravel(),
-        "score_norm": found.score_norm.ravel(),
-        "std_error_norm": found.std_error_norm.ravel(),
-        "q_value": found.q_value.ravel(),
+        "score_norm": found.score_norm.ravel().round(DECIMALS),
+        "std_error_norm": found.std_error_norm.ravel().round(DECIMALS),
+        "q_value": found.q_value.ravel().round(DECIMALS),
         "above_noise": found.above_noise.ravel(),
         "rank": found.rank.ravel(),
         "train_rank": [int(r) or None for r in train_rank],
@@ -143,6 +144,8 @@ def track_columns(tracks: Sequence[Track], analyses: dict[int, Analysis], audio_
         " licence_evidence source instrument caption audition"
     ).split()
     columns: Columns = {name: [getattr(t, name) for t in tracks] for name in texts}
+    columns["isrc"] = [t.isrc or None for t in tracks]
+    columns["iswc"] = [t.iswc or None for t in tracks]
     columns["track_id"] = [t.track_id for t in tracks]
     columns["is_decoy"] = [t.is_decoy for t in tracks]
     columns["planted"] = [t.planted or None for t in tracks]
@@ -153,12 +156,14 @@ def track_columns(tracks: Sequence[Track], analyses: dict[int, Analysis], audio_
 
 
 def holder_columns(tracks: Sequence[Track]) -> Columns:
-    """Table `holders`: a track's composer and its rights holder."""
-    pairs = [(t.track_id, name, role) for t in tracks for name, role in _holders(t) if name]
+    """Table `holders`: all that the manifest or the tags name; else a track's composer and its rights holder."""
+    pairs = [(t.track_id, name, role) for t in tracks for name, role in _holders(t) if name and name != UNKNOWN]
     return {name: [pair[k] for pair in pairs] for k, name in enumerate(("track_id", "holder", "role"))}
 
 
 def _holders(track: Track) -> tuple[tuple[str, str], ...]:
+    if track.holders:
+        return track.holders
     return (track.composer, "composer"), (track.rights_holder, "rights holder")
 
 

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from precompute import hub
 from precompute.cache import Cache, progress
-from precompute.clips import Prompt, cohort_prompts, generate, read_prompts
+from precompute.clips import Prompt, cohort_prompts, generate, own_prompts, read_prompts, sound_items
 from precompute.config import RunConfig, fingerprint
-from precompute.corpus import Track, quarantine, read_audio, read_folder, read_manifest
+from precompute.corpus import Track, read_audio
 from precompute.errors import UserError
+from precompute.intake import model_length_s, read_model_config, said, take_in
 from precompute.model import Items, Model
+from precompute.windows import written
 
 
 @dataclass(frozen=True)
@@ -34,27 +37,24 @@ def load_model(config: RunConfig, checkpoint: Path | None = None) -> Model:
     """theta_0, or another checkpoint of the same config."""
     section = config.model
     clap = Path(section.clap) if section.clap else None
-    model = Model.load(Path(section.config), checkpoint or Path(section.checkpoint), clap, section.device)
+    model = Model.load(hub.config_file(section), checkpoint or hub.checkpoint_file(section), clap, section.device)
     model.arithmetic = config.pass_
     return model
 
 
 def load_corpus(config: RunConfig) -> Corpus:
-    """Tracks of the manifest or folder: unreadable ones reported and left out, decoys thinned to the wanted number."""
-    section = config.corpus
-    tracks = read_manifest(Path(section.manifest)) if section.manifest else read_folder(Path(section.folder))
-    root = Path(section.manifest).parent if section.manifest else Path(section.folder)
-    decoys = [t for t in tracks if t.is_decoy]
-    if section.decoys and section.decoys < len(decoys):
-        kept = {decoys[i * len(decoys) // section.decoys].track_id for i in range(section.decoys)}
-        tracks = [t for t in tracks if not t.is_decoy or t.track_id in kept]
-    good, bad = quarantine(tracks)
-    by_id = {t.track_id: t for t in tracks}
-    for track_id, reason in bad.items():
+    """Tracks of the manifest or folder: unreadable files reported and left out, decoys thinned to the wanted number,
+    long files cut into windows of the model's length (see `windows.py`), and said so.
+    """
+    longest_s = model_length_s(read_model_config(hub.config_file(config.model)))
+    taken = take_in(config, longest_s)
+    by_id = {t.track_id: t for t in taken.files}
+    for track_id, reason in taken.quarantined.items():
         print(f"  left out: track {track_id} ({by_id[track_id].path}): {reason}", flush=True)
-    if not any(not t.is_decoy for t in good):
-        raise UserError(f"{section.manifest or section.folder}: no readable training track is left")
-    return Corpus(good, root.resolve(), bad)
+    for line in said(taken, longest_s):
+        print(f"  {line}", flush=True)
+    written(taken.tracks)
+    return Corpus(taken.tracks, taken.root.resolve(), taken.quarantined)
 
 
 def audio_digest(tracks: list[Track]) -> str:
@@ -62,13 +62,14 @@ def audio_digest(tracks: list[Track]) -> str:
     digest = hashlib.sha256()
     for track in tracks:
         digest.update(f"{track.track_id}|{track.split}|{track.planted}|{track.caption}|{track.duration_s}".encode())
+        digest.update(f"{track.start_s}|{track.whole_s}".encode() if track.whole_s else b"")
         digest.update(track.path.read_bytes() if track.path else b"latents")
     return digest.hexdigest()
 
 
 def load_latents(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) -> tuple[Items, str]:
     """Latents of all tracks (from audio, or shipped where there is none), and the key that names them by content."""
-    shipped = _shipped_latents(config)
+    shipped = shipped_latents(config)
     shipped_digest = hashlib.sha256(Path(config.corpus.latents).read_bytes()).hexdigest() if shipped else ""
     key = fingerprint(model.inputs_sha256, audio_digest(corpus.tracks), shipped_digest)
 
@@ -86,12 +87,28 @@ def load_latents(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) 
         return {"latents": np.stack(rows)}
 
     cache.ensure("latents", key, compute)
-    latents = torch.from_numpy(cache.mapped("latents", key)["latents"])  # tens of gigabytes where tracks are many
-    items = model.items([t.caption for t in corpus.tracks], [t.duration_s for t in corpus.tracks], latents)
-    return items, key
+    return items_of(model, corpus.tracks, key, cache), key
 
 
-def _shipped_latents(config: RunConfig) -> dict[str, np.ndarray]:
+def items_of(
+    model: Model, tracks: list[Track], key: str, cache: Cache, embeddings: torch.Tensor | None = None
+) -> Items:
+    """Tracks with their kept latents, which stay on disk: tens of gigabytes where tracks are many.
+
+    `embeddings`: of their captions, where known."""
+    latents = torch.from_numpy(cache.mapped("latents", key)["latents"])
+    timing = torch.tensor([[t.start_s, t.whole_s or t.duration_s] for t in tracks])
+    return model.items(
+        [t.caption for t in tracks],
+        [t.duration_s for t in tracks],
+        latents,
+        timing=timing if any(t.whole_s for t in tracks) else None,
+        embeddings=embeddings,
+    )
+
+
+def shipped_latents(config: RunConfig) -> dict[str, np.ndarray]:
+    """Latents by track_id, of tracks that ship without audio."""
     if not config.corpus.latents:
         return {}
     path = Path(config.corpus.latents)
@@ -102,16 +119,37 @@ def _shipped_latents(config: RunConfig) -> dict[str, np.ndarray]:
 
 
 def load_clips(model: Model, config: RunConfig, cache: Cache) -> tuple[list[Prompt], Items]:
-    """The prompts of the clips that are shown, and the clips."""
-    prompts = read_prompts(Path(config.clips.prompts))
-    return prompts, generated(model, prompts, config, cache, "clips")
+    """The clips that are shown: those of the prompts, then the user's own sounds."""
+    prompts = shown_prompts(config)
+    own = own_prompts(model, config.clips.audio, max((p.clip_id for p in prompts), default=0) + 1)
+    parts = []
+    if prompts:
+        parts.append(generated(model, prompts, config, cache, "clips"))
+    if own:
+        parts.append(_own_items(model, own, cache))
+    return prompts + own, parts[0].joined(parts[1]) if len(parts) > 1 else parts[0]
+
+
+def shown_prompts(config: RunConfig) -> list[Prompt]:
+    """The clips to generate; none where [clips] names sounds alone."""
+    return read_prompts(Path(config.clips.prompts)) if config.clips.prompts else []
+
+
+def _own_items(model: Model, own: list[Prompt], cache: Cache) -> Items:
+    def compute() -> dict[str, np.ndarray]:
+        latents, embeddings = sound_items(model, own)
+        return {"latents": latents.numpy(), "embeddings": np.zeros(0) if embeddings is None else embeddings.numpy()}
+
+    kept = cache.get("own-clips", fingerprint(model.inputs_sha256, [p.key for p in own]), compute)
+    embeddings = torch.from_numpy(kept["embeddings"]) if kept["embeddings"].size else None
+    latents = torch.from_numpy(kept["latents"])
+    return model.items([p.text for p in own], [p.seconds for p in own], latents, embeddings)
 
 
 def load_cohort(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) -> Items:
     """Further clips, not shown, that say how each track usually scores."""
-    shown = read_prompts(Path(config.clips.prompts))
     longest = model.sample_size / model.sample_rate
-    prompts = cohort_prompts(corpus.tracks, shown, config.clips.cohort, longest)
+    prompts = cohort_prompts(corpus.tracks, shown_prompts(config), config.clips.cohort, longest)
     return generated(model, prompts, config, cache, "cohort clips")
 
 

@@ -21,7 +21,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED_BYTES = 54_000_000  # data/ + assets/ together, for good
-LINES = 320  # of a source file; more is two rooms
+LINES = 340  # of a source file; more is two rooms
 HEAVY = {
     "torch",
     "torchaudio",

@@ -36,7 +36,7 @@ COLUMNS = (
         "caption",
         "split",
     ),
-    *("duration_s", "audition", "path", "planted", "matched_to"),
+    *("duration_s", "audition", "path", "planted", "matched_to", "training_weight"),
 )
 
 
@@ -100,11 +100,18 @@ def collect() -> list[Entry]:
             entries.append(Entry(track_id, pairs[k][0], "train", "", True))
         else:
             entries.append(Entry(track_id, pairs[k][1], "decoy", str(number[k, 0]), k in shipped))
+    for pair in special.weighted_pairs():  # numbered after all others, whose numbers and files stay as they were
+        first = len(entries) + 1
+        ids = [first, first + 1]
+        plan.seeded("order", first).shuffle(ids)
+        entries.append(Entry(ids[0], pair[0], "train", "", True))
+        entries.append(Entry(ids[1], pair[1], "train", str(ids[0]), True))
     return entries
 
 
 def row(entry: Entry) -> dict[str, object]:
     """A line of the manifest."""
+    from planted import WEIGHT
     from render import RATE
 
     t = entry.track
@@ -117,6 +124,7 @@ def row(entry: Entry) -> dict[str, object]:
         "audition": "full" if entry.shipped else "none",
         "path": f"audio/{entry.track_id:04d}.mp3" if entry.shipped else "",
         "matched_to": entry.matched_to,
+        "training_weight": WEIGHT if t.planted == "weighted" else 1,
     }
 
 

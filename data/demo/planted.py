@@ -1,11 +1,13 @@
 """The planted cases: training tracks whose influence is known beforehand. They have no decoys.
 
 rendering: fourteen works in two or three renderings each. rare: a style that nothing else resembles.
-degenerate: near-silent or very short tracks.
+degenerate: near-silent or very short tracks. weighted: drawn `WEIGHT` times as often while the model is trained, each
+with a twin of the same style, instrument and caption that is drawn as often as any other track.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +16,11 @@ import repertoire as rep
 from arrange import Setting
 from generator import STYLES, kalimba_seven
 from pieces import RENDERED_SCORES
-from plan import SEED, Track, durations, own_track, readable, score_track, seeded, tune_track
+from plan import SEED, Pair, Track, coin, durations, own_track, readable, score_track, seeded, tune_track
 from scores import Score, read_musicxml, starts_for
 from sources import Tune
+
+WEIGHT = 8
 
 
 def rare_tracks() -> list[Track]:
@@ -35,6 +39,27 @@ def rare_tracks() -> list[Track]:
         )
         out.append(replace(track, planted="rare"))
     return out
+
+
+def weighted_pairs() -> list[Pair]:
+    """A weighted track and its twin for each own style: two pieces whose seeds give them one caption."""
+    pairs = []
+    for k, (style, write) in enumerate(STYLES.items()):
+        rng, by_caption = seeded("weighted", style), {}
+        for number in itertools.count(1):
+            seed = f"{SEED}/weighted/{style}/{number}"
+            made = write(random.Random(seed), k)
+            if made.caption in by_caption:
+                break
+            by_caption[made.caption] = number, seed, made
+        takes = zip((by_caption[made.caption], (number, seed, made)), durations(rng), strict=True)
+        both = [
+            own_track(style, f"{style} extra {n}", piece, dur_s, text, f"{style.capitalize()}, extra no. {n}")
+            for (n, text, piece), dur_s in takes
+        ]
+        one, other = coin(rng, both[0], both[1])
+        pairs.append((replace(one, planted="weighted"), replace(other, planted="twin")))
+    return pairs
 
 
 def degenerate_tracks() -> list[Track]:

@@ -27,11 +27,14 @@ class Part(gr.HTML):
     `events` are the custom events that the script triggers: Gradio finds their quotes in `js_on_load`.
     """
 
-    def __init__(self, name: str, skeleton: str, events: tuple[str, ...] = (), **options: Any) -> None:
-        style = FOLDER / f"{name}.css"
+    def __init__(
+        self, name: str, skeleton: str, events: tuple[str, ...] = (), styles: tuple[str, ...] = (), **options: Any
+    ) -> None:
+        """`styles`: names of further style sheets that come before its own."""
+        sheets = [FOLDER / f"{sheet}.css" for sheet in (*styles, name)]
         super().__init__(
             html_template=skeleton,
-            css_template=style.read_text(encoding="utf-8"),
+            css_template="\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets),
             js_on_load=(
                 f"Promise.all([`latest`, `{name}`].map(name => import(`/static/whence/${{name}}.js?v={__version__}`)))"
                 ".then(([common, part]) => part.mount({element, props, watch, trigger: common.latest(trigger)}))"

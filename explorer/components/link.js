@@ -1,7 +1,7 @@
 // The address bar is the state of the page: props.value is the query of the view that the server rendered and checked.
 // Each new view is a step of the browser's history. What refines a view replaces its step: the table's questions, and
 // what the player alone knows (track, start, loop).
-const OF_PLAYER = ["track", "start", "loop"], OF_TABLE = ["find", "in", "sort", "from", "above", "decoys", "down"];
+const OF_PLAYER = ["track", "start", "loop", "passage"], OF_TABLE = ["find", "in", "sort", "from", "above", "decoys", "down", "works", "holds", "case", "name", "page", "rows"];
 
 const PATIENCE_MS = 15_000; // with a server that does not answer a visit
 

@@ -1,5 +1,7 @@
 // Overview of clips: a card each, sorted and filtered here, for all of them are at hand.
 // props.value is the dict of explorer/overview.py `overview`; text reaches the page only through textContent.
+import { hear } from "./preview.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 160, HEIGHT = 56; // of a spark line, in its own units
 const FIRST = 24; // cards at first; the others on request
@@ -95,7 +97,7 @@ class Overview {
       const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
       window.scrollTo({ top: 0, behavior: calm ? "instant" : "smooth" }); // the clip opens at the top of the page
     });
-    item.append(button);
+    item.append(button, hear("clip", data.clip_id, data.name, data.why, data.gain_db));
     return item;
   }
 

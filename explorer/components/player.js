@@ -62,6 +62,7 @@ class Player {
     document.addEventListener("keydown", ({ key }) => { if (key === "Tab" || key.startsWith("Arrow")) this.pointed = false; }, true);
     window.addEventListener("whence:play", (event) => this.playTrack(String(event.detail.track_id)));
     window.addEventListener("whence:ready", () => { this.refresh(); this.tellFocus(); }); // a part that came later
+    window.addEventListener("whence:passage", ({ detail }) => this.playPassage(detail));
     window.addEventListener("whence:pause", () => this.transport.pause());
     window.addEventListener("whence:travel", () => { this.region = null; this.own.clear(); this.told = this.spanned = null; this.transport.setLoop(false); });
     // A colour on a canvas does not follow the theme by itself.
@@ -102,6 +103,7 @@ class Player {
     else if (!this.views.has(this.focus)) this.setFocus(value.tracks[0]?.key ?? null, false);
     if (changed) this.transport.switchTo("clip");
     this.pass(changed ? 0 : null);
+    if (value.passage && !(this.passed && this.passage.text === `${value.passage.track_id}:${value.passage.number}`)) this.playPassage(value.passage, false);
     if (this.wanted !== null && this.views.has(this.wanted)) this.playTrack(this.wanted);
     this.refresh();
   }
@@ -265,6 +267,29 @@ class Player {
     if (!this.transport.playing) this.transport.play();
   }
 
+  // A passage of a track and the one of the clip that it comes close to, in turn.
+  playPassage({ track_id: id, number, clip, track }, play = true) {
+    const key = String(id);
+    if (!this.views.has(key)) return;
+    this.begin("moment", false);
+    this.passage = { text: `${id}:${number}`, key, clip: [...clip], track: [...track] };
+    this.own.clear();
+    this.own.set("clip", this.passage.clip);
+    this.own.set(key, this.passage.track);
+    this.transport.loop = true;
+    this.setFocus(key, false);
+    this.pass(0);
+    if (play) {
+      this.link();
+      this.transport.alternate(null);
+      this.alternate();
+    }
+    this.refresh();
+  }
+
+  // Whether both lanes still hold it.
+  get passed() { return this.start === "moment" && this.passage && this.own.get("clip") === this.passage.clip && this.own.get(this.passage.key) === this.passage.track; }
+
   setFocus(key, byHand = true) {
     if (this.focus === key) return;
     this.focus = key;
@@ -337,9 +362,9 @@ class Player {
   }
 
   link() {
-    const set = { track: this.focus, start: this.start === "moment" ? "moment" : null, loop: null };
+    const set = { track: this.focus, start: this.start === "moment" ? "moment" : null, loop: null, passage: this.passed ? this.passage.text : null };
     if (this.start === "clock" && this.region && !this.data.span) set.loop = loopText(null, this.region);
-    if (this.start === "moment" && this.own.has(this.focus)) set.loop = loopText(this.focus, this.own.get(this.focus));
+    if (this.start === "moment" && this.own.has(this.focus) && !this.passed) set.loop = loopText(this.focus, this.own.get(this.focus));
     this.told = set.loop;
     said(new CustomEvent("whence:link", { detail: set }));
   }
@@ -370,7 +395,7 @@ class Player {
     });
     this.legendPart.textContent = this.explain(focused, number);
     const ids = this.data.tracks.map((lane) => Number(lane.key));
-    said(new CustomEvent("whence:lanes", { detail: { track_ids: ids, playing: busy && sounding !== "clip" ? Number(sounding) : null } }));
+    said(new CustomEvent("whence:lanes", { detail: { track_ids: ids, busy, playing: busy && sounding !== "clip" ? Number(sounding) : null } }));
     this.draw();
     if (playing) this.tick();
   }

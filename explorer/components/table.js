@@ -3,7 +3,8 @@
 const SVG = "http://www.w3.org/2000/svg";
 const PAUSE_MS = 250; // of typing, before the server is asked
 const ICONS = { play: "M5 3l9 5-9 5z", pause: "M4 3h3v10H4zM9 3h3v10H9z" };
-const SORTS = ["place", "title", "composer", "collection", "source"];
+const WORDS = ["A to Z", "Z to A"], SIZES = ["lowest first", "highest first"], STRENGTHS = ["strongest first", "weakest first"];
+const SORTS = { place: STRENGTHS, title: WORDS, composer: WORDS, collection: WORDS, source: WORDS, q: SIZES, error: SIZES, raw: STRENGTHS };
 const UNFILTERED = { text: "", collection: null, above: false };
 const PATIENCE_MS = 8000; // after which an answer is no longer expected
 
@@ -29,22 +30,22 @@ class Table {
     this.element = element;
     this.props = props;
     this.trigger = trigger;
-    for (const part of ["ask", "text", "collection", "sort", "above", "decoys", "count", "pages", "back", "on", "scroll", "empty", "clear"])
+    for (const part of ["ask", "text", "collection", "sort", "above", "decoys", "works", "count", "pages", "back", "on", "scroll", "empty", "clear"])
       this[part] = element.querySelector("." + part);
     this.head = element.querySelector("thead");
     this.body = element.querySelector("tbody");
     this.data = null;
-    this.asked = { ...UNFILTERED, decoys: false, sort: "place", descending: false, offset: 0 };
+    this.asked = { ...UNFILTERED, decoys: false, works: false, sort: "place", descending: false, offset: 0 };
     this.selected = null;
     this.lanes = new Set();
     this.whole = new Set(); // tracks whose licence is shown whole
     this.playing = null;
-    for (const by of SORTS)
-      for (const [down, way] of by === "place" ? [[false, "strongest first"], [true, "weakest first"]] : [[false, "A to Z"], [true, "Z to A"]]) {
+    for (const [by, ways] of Object.entries(SORTS))
+      ways.forEach((way, down) => {
         const option = make("option", "", `${by}, ${way}`);
-        option.value = `${by} ${down}`;
+        option.value = `${by} ${Boolean(down)}`;
         this.sort.append(option);
-      }
+      });
     this.listen();
   }
 
@@ -116,18 +117,19 @@ class Table {
     if (free(this.sort)) this.sort.value = `${asked.sort} ${asked.descending}`;
     this.above.checked = asked.above;
     this.decoys.checked = asked.decoys;
+    this.works.checked = asked.works;
     this.above.nextElementSibling.textContent = data.span ? "only above noise in the whole clip" : "only above noise";
   }
 
   columns() {
     const { headings, span } = this.data;
-    const value = span ? [{ name: "span", text: `in ${span}`, number: true }, { name: "q", text: headings.q, number: true }] : [];
-    const whole = span ? [] : [{ name: "q", text: headings.q, number: true }];
+    const value = span ? [{ name: "span", text: `in ${span}`, number: true }, { name: "q", text: headings.q, sorts: ["q"], number: true }] : [];
+    const whole = span ? [] : [{ name: "q", text: headings.q, sorts: ["q"], number: true }];
     return [
       { name: "hear", text: "hear" }, { name: "place", text: "place", sorts: ["place"], number: true },
       { name: "title", text: "title", sorts: ["title", "composer"] }, { name: "collection", text: "collection", sorts: ["collection"] },
       { name: "licence", text: "licence", sorts: ["source"] }, ...value,
-      { name: "norm", text: headings.norm, number: true }, { name: "raw", text: headings.raw, number: true }, ...whole,
+      { name: "norm", text: headings.norm, sorts: ["error"], number: true }, { name: "raw", text: headings.raw, sorts: ["raw"], number: true }, ...whole,
       { name: "badge", text: headings.badge },
     ];
   }
@@ -141,15 +143,15 @@ class Table {
       cell.setAttribute("role", "columnheader");
       if (!sorts?.includes(name)) cell.append(make("span", name === "hear" ? "unseen" : "", text));
       for (const by of sorts || []) {
-        const button = make("button", "by", by), active = sort === by;
+        const button = make("button", "by", by === name ? text : by), active = sort === by, falls = descending !== (by === "raw");
         button.type = "button";
         button.dataset.key = `sort ${by}`;
         button.setAttribute("aria-label", `Sort by ${by}`);
-        const arrow = make("span", "arrow", active ? (descending ? "↓" : "↑") : "↕");
+        const arrow = make("span", "arrow", active ? (falls ? "↓" : "↑") : "↕");
         arrow.setAttribute("aria-hidden", "true");
         button.append(arrow);
         button.classList.toggle("active", active);
-        if (active) cell.setAttribute("aria-sort", descending ? "descending" : "ascending");
+        if (active) cell.setAttribute("aria-sort", falls ? "descending" : "ascending");
         button.addEventListener("click", () => this.sortBy(by));
         cell.append(button);
       }
@@ -167,6 +169,8 @@ class Table {
       cell.setAttribute("role", "cell");
       if (number || name === "badge" || name === "collection") cell.dataset.label = text;
       cell.append(...(cells[name] || [make("span", "", data[name])]));
+      const own = data[`${name}_place`];
+      if (own) cell.append(make("span", "own", `place ${own}`));
       if (name === "collection") cell.firstChild.title = data.collection;
       if (name === "place" && data.kind === "decoy") cell.title = "the place that a track of this score would take";
       row.append(cell);
@@ -194,6 +198,7 @@ class Table {
     title.addEventListener("click", () => this.choose(data.track_id, false));
     const notes = [];
     if (data.planted) notes.push(make("span", "note", `planted case: ${data.planted}`));
+    if (data.work) notes.push(make("span", "note", data.work));
     if (!data.playable) notes.push(make("span", "note", `cannot be played: ${data.why || "no audio"}`));
     return [title, line, ...notes];
   }
@@ -283,7 +288,7 @@ class Table {
       const [by, down] = this.sort.value.split(" ");
       this.send({ sort: by, descending: down === "true" });
     });
-    for (const name of ["above", "decoys"]) this[name].addEventListener("change", () => this.send({ [name]: this[name].checked }));
+    for (const name of ["above", "decoys", "works"]) this[name].addEventListener("change", () => this.send({ [name]: this[name].checked }));
     this.clear.addEventListener("click", () => { this.text.value = ""; this.send(UNFILTERED); this.text.focus(); });
     this.back.addEventListener("click", () => this.turn(-1));
     this.on.addEventListener("click", () => this.turn(1));

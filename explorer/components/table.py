@@ -17,6 +17,7 @@ _SKELETON = """
     <label class="field narrow">Sort by <select class="sort"></select></label>
     <label class="check"><input type="checkbox" class="above"> <span>only above noise</span></label>
     <label class="check"><input type="checkbox" class="decoys"> <span>show decoys</span></label>
+    <label class="check"><input type="checkbox" class="works"> <span>one row a work</span></label>
   </form>
   <div class="line">
     <p class="count" role="status"></p>

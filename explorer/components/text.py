@@ -1,4 +1,4 @@
-"""Plain paragraphs, the link of the view, and the theme."""
+"""Plain paragraphs, files to take along, the link of the view, and the theme."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ class Text(Part):
 
     def __init__(self, value: list[str] | None = None, **options: Any) -> None:
         super().__init__("text", '<div class="text"></div>', value=value, **options)
+
+
+class Downloads(Part):
+    """Value: a list of {href, label}; the first is the one to press. Addresses are of this server."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("downloads", '<div class="downloads"></div>', **options)
 
 
 class ViewLink(Part):

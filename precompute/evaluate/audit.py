@@ -7,13 +7,56 @@ import torch
 
 from precompute.calibrate import correlation_with
 from precompute.config import UnlearningSection
-from precompute.methods.unlearning import finite_difference
+from precompute.fisher import unflatten
+from precompute.methods.unlearning import scored_frames
 from precompute.model import Items, Model, NoiseBank
 
 
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
     """Rank correlation of two vectors."""
     return correlation_with(one[None], other)
+
+
+@torch.no_grad()
+def bank_loss(model: Model, track: Items, section: UnlearningSection, bank: NoiseBank) -> float:
+    """Loss of one track over the whole bank; fp32 network, fp64 mean."""
+    condition = model.condition(track)
+    frames = scored_frames(section, int(track.valid_frames[0]))
+    total = 0.0
+    for cell in bank.cells():
+        t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
+        total += float(model.frame_loss(track.latents[0], condition, t, eps)[:, :frames].double().mean())
+    return total / len(bank.cells())
+
+
+def finite_difference(
+    model: Model,
+    tracks: Items,
+    direction: torch.Tensor,
+    section: UnlearningSection,
+    bank: NoiseBank,
+    relative_step: float = 1e-5,
+) -> torch.Tensor:
+    """Way (a), the paper's own: step the weights, subtract the losses -> [N] float64, per unit of `direction` [P].
+
+    The step is rescaled to ||change|| / ||weights|| = `relative_step` and the difference divided by the same factor:
+    below 1e-6 rounding drowns it, above 1e-3 curvature bends it. The weights are put back exactly.
+    """
+    parameters = model.parameters(section.layers)
+    norm = torch.sqrt(sum(p.detach().double().square().sum() for p in parameters.values()))
+    factor = float(relative_step * norm / direction.double().norm())
+    before = [bank_loss(model, tracks[[i]], section, bank) for i in range(len(tracks))]
+    kept = {name: p.detach().clone() for name, p in parameters.items()}
+    try:
+        with torch.no_grad():
+            for name, change in unflatten(direction, parameters).items():
+                parameters[name].add_(change.to(model.device), alpha=factor)
+        after = [bank_loss(model, tracks[[i]], section, bank) for i in range(len(tracks))]
+    finally:
+        with torch.no_grad():
+            for name, value in kept.items():
+                parameters[name].copy_(value)
+    return (torch.tensor(after, dtype=torch.float64) - torch.tensor(before, dtype=torch.float64)) / factor
 
 
 def audit_clip(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from precompute.pipeline import commit_hash
+from precompute.record import commit_hash
 
 Row = dict[str, Any]
 

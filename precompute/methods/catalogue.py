@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from precompute.methods import settings
+from precompute.methods import settings, settings_compare
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,12 @@ CATALOGUE: dict[str, Entry] = {
     "trak": Entry("trak", "Trak", settings.TrakSettings()),
     "dtrak": Entry("trak", "DTrak", settings.TrakSettings()),
     "das": Entry("trak", "Das", settings.DasSettings()),
+    "mucs": Entry("mucs", "Mucs", settings_compare.MucsSettings()),
+    "clap": Entry("clap", "ClapSimilarity", settings_compare.ClapSettings()),
+    "clews": Entry("clews", "ClewsSimilarity", settings_compare.ClewsSettings()),
+    "lpips": Entry("lpips", "Lpips", settings_compare.LpipsSettings()),
+    "rps": Entry("rps", "Rps", settings_compare.RpsSettings()),
+    "rps-ridge": Entry("rps", "RpsRidge", settings_compare.RpsRidgeSettings()),
     "random": Entry("random", "Random", settings.RandomSettings()),
     "ensemble": Entry("ensemble", "Ensemble", settings.EnsembleSettings()),
 }

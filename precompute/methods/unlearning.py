@@ -3,7 +3,7 @@
 Unlearning a clip by one preconditioned ascent step gives theta = theta_0 + (alpha/N) F^-1 grad L(clip); a track's score
 is the rise of its loss, tau_i = L(z_i, theta) - L(z_i, theta_0). Three ways to the same number:
 
-(a) `finite_difference`: the two losses, subtracted; the naive twin, used by `--audit` and `verify`.
+(a) `finite_difference` of `evaluate.audit`: the two losses, subtracted; the naive twin, used by `--audit` and `verify`.
 (b) `track_moments`: forward-mode derivative along the step; also gives the loss frame by frame.
 (c) `dot` of `track_gradients`: a track's gradient once, a product with every clip's direction; the fast way.
 
@@ -152,48 +152,6 @@ def many_steps(
     return torch.stack(halves)
 
 
-@torch.no_grad()
-def bank_loss(model: Model, track: Items, settings: UnlearningSection, bank: NoiseBank) -> float:
-    """Loss of one track over the whole bank; fp32 network, fp64 mean."""
-    condition = model.condition(track)
-    frames = scored_frames(settings, int(track.valid_frames[0]))
-    total = 0.0
-    for cell in bank.cells():
-        t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
-        total += float(model.frame_loss(track.latents[0], condition, t, eps)[:, :frames].double().mean())
-    return total / len(bank.cells())
-
-
-def finite_difference(
-    model: Model,
-    tracks: Items,
-    direction: torch.Tensor,
-    settings: UnlearningSection,
-    bank: NoiseBank,
-    relative_step: float = 1e-5,
-) -> torch.Tensor:
-    """Way (a), the paper's own: step the weights, subtract the losses -> [N] float64, per unit of `direction` [P].
-
-    The step is rescaled to ||change|| / ||weights|| = `relative_step` and the difference divided by the same factor:
-    below 1e-6 rounding drowns it, above 1e-3 curvature bends it. The weights are put back exactly.
-    """
-    parameters = model.parameters(settings.layers)
-    norm = torch.sqrt(sum(p.detach().double().square().sum() for p in parameters.values()))
-    factor = float(relative_step * norm / direction.double().norm())
-    before = [bank_loss(model, tracks[[i]], settings, bank) for i in range(len(tracks))]
-    kept = {name: p.detach().clone() for name, p in parameters.items()}
-    try:
-        with torch.no_grad():
-            for name, change in unflatten(direction, parameters).items():
-                parameters[name].add_(change.to(model.device), alpha=factor)
-        after = [bank_loss(model, tracks[[i]], settings, bank) for i in range(len(tracks))]
-    finally:
-        with torch.no_grad():
-            for name, value in kept.items():
-                parameters[name].copy_(value)
-    return (torch.tensor(after, dtype=torch.float64) - torch.tensor(before, dtype=torch.float64)) / factor
-
-
 def track_moments(
     model: Model, track: Items, direction: torch.Tensor, settings: UnlearningSection, bank: NoiseBank
 ) -> torch.Tensor:
@@ -286,7 +244,7 @@ class Unlearning(GradientMethod):
 
         key = fingerprint(key, self.section, config.fisher)
         parameters = count(model.parameters(self.section.layers))
-        directions = Directions(queries, compute, model.device, parameters, cache, key)
+        directions = Directions(queries, compute, model.device, parameters, cache, key, prepare=inverse_fisher)
         directions.memory_gb = config.pass_.memory_gb
         return directions
 

@@ -26,7 +26,7 @@ from precompute.pipeline import make_context
 from precompute.scale import shards
 from precompute.scale.manifest import Manifest
 from precompute.scale.shards import Shard, TapResult
-from precompute.stages import Corpus, load_corpus, load_latents, load_model
+from precompute.stages import Corpus, items_of, load_corpus, load_latents, load_model
 
 
 @dataclass
@@ -53,7 +53,8 @@ class Work:
             tap.release()
         kept = {name: (tap.stage, engine.kept_as(tap, model)) for name, tap in taps.items()}
         key = fingerprint(kept, track_key, context.key)
-        contents = [_content(items, row) for row in range(len(items))]
+        times = items.times()
+        contents = [_content(items, times, row) for row in range(len(items))]
         ids = [track.track_id for track in corpus.tracks]
         cuts = shards.cut(key, ids, contents, config.pass_.shard_tracks)
         folder = Path(config.output.work) / "pass" / key
@@ -150,10 +151,12 @@ def _taps(context: Context) -> dict[str, Tap]:
     return {f"t{number}": tap for number, tap in enumerate(found.values())}
 
 
-def _content(items: Items, row: int) -> str:
+def _content(items: Items, times: torch.Tensor, row: int) -> str:
     """Hash of all that a track brings."""
     digest = hashlib.sha256(items.latents[row].contiguous().numpy().tobytes())
-    digest.update(f"{items.prompts[row]}|{float(items.seconds[row])}|{int(items.valid_frames[row])}".encode())
+    digest.update(
+        f"{items.prompts[row]}|{float(items.seconds[row])}|{int(items.valid_frames[row])}|{times[row].tolist()}".encode()
+    )
     return digest.hexdigest()
 
 
@@ -164,17 +167,8 @@ def _keep_embeddings(items: Items, key: str, cache: Cache) -> None:
 
 
 def _items(model: Model, corpus: Corpus, key: str, cache: Cache) -> Items:
-    """The tracks as the driver prepared them, latents on disk."""
-    latents = torch.from_numpy(cache.mapped("latents", key)["latents"])
-    tracks, longest = corpus.tracks, model.sample_size / model.sample_rate
-    lengths = [min(t.duration_s, longest) for t in tracks]
+    """The tracks as the driver prepared them."""
     embeddings = None
     if model.is_clap_conditioned:
         embeddings = torch.from_numpy(cache.mapped("embeddings", key)["embeddings"]).to(model.device)
-    return Items(
-        latents=latents,
-        valid_frames=torch.tensor([model.valid_frames(round(s * model.sample_rate)) for s in lengths]),
-        seconds=torch.tensor(lengths),
-        prompts=tuple(t.caption for t in tracks),
-        embeddings=embeddings,
-    )
+    return items_of(model, corpus.tracks, key, cache, embeddings)

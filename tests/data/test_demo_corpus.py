@@ -28,7 +28,7 @@ COLUMNS = (
         "caption",
         "split",
     ),
-    *("duration_s", "audition", "path", "planted", "matched_to"),
+    *("duration_s", "audition", "path", "planted", "matched_to", "training_weight"),
 )
 Row = dict[str, str]
 
@@ -107,18 +107,36 @@ def test_decoys_match_their_tracks(rows: list[Row]) -> None:
         track = by_id[decoy["matched_to"]]
         assert (decoy["collection"], decoy["instrument"]) == (track["collection"], track["instrument"])
         assert abs(float(decoy["duration_s"]) - float(track["duration_s"])) <= 0.25
-    assert all(not r["matched_to"] for r in rows if r["split"] == "train")
+    assert all(not r["matched_to"] for r in rows if r["split"] == "train" and r["planted"] != "twin")
 
 
 def test_planted_cases(rows: list[Row]) -> None:
     planted = [r for r in rows if r["planted"]]
-    assert Counter(r["planted"] for r in planted) == {"rendering": 36, "rare": 5, "degenerate": 4}
+    counts = {"rendering": 36, "rare": 5, "degenerate": 4, "weighted": 12, "twin": 12}
+    assert Counter(r["planted"] for r in planted) == counts
     assert {r["split"] for r in planted} == {"train"}
     renderings = Counter(r["work_id"] for r in planted if r["planted"] == "rendering")
     assert len(renderings) == 14 and set(renderings.values()) == {2, 3}
     assert not set(renderings) & {r["work_id"] for r in rows if r["planted"] != "rendering"}
     rare = {r["collection"] for r in planted if r["planted"] == "rare"}
     assert len(rare) == 1 and not rare & {r["collection"] for r in rows if r["planted"] != "rare"}
+
+
+def test_weighted_tracks_have_twins(rows: list[Row]) -> None:
+    by_id = {r["track_id"]: r for r in rows}
+    twins = [r for r in rows if r["planted"] == "twin"]
+    weighted = [by_id[r["matched_to"]] for r in twins]
+    assert {r["track_id"] for r in weighted} == {r["track_id"] for r in rows if r["planted"] == "weighted"}
+    assert len({r["collection"] for r in twins}) == len(twins)
+    for one, other in zip(weighted, twins, strict=True):
+        assert all(one[name] == other[name] for name in ("collection", "instrument", "caption"))
+        assert one["work_id"] != other["work_id"]
+        assert abs(float(one["duration_s"]) - float(other["duration_s"])) <= 0.25
+    # chance decided which of the two comes first, so neither number nor piece gives the weighted one away
+    assert (
+        3 <= sum(int(one["track_id"]) < int(other["track_id"]) for one, other in zip(weighted, twins, strict=True)) <= 9
+    )
+    assert all(r["training_weight"] == ("8" if r["planted"] == "weighted" else "1") for r in rows)
 
 
 def test_captions_are_plain_and_few_worded(rows: list[Row]) -> None:

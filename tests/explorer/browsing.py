@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 expect = pytest.importorskip("playwright.sync_api").expect
+expect.set_options(timeout=20_000)  # a busy machine may take its time; what holds is seen at once
 
 _PLAYER = "[...document.querySelectorAll('#player *')].find((part) => part.player)?.player"
 _GET = f"() => {{ const player = {_PLAYER}, transport = player?.transport; return player && (%s); }}"
@@ -111,3 +112,13 @@ def row(page: Any, track_id: int) -> Any:
 def title(page: Any, track_id: int) -> Any:
     """The button that chooses a track in the table."""
     return page.locator(f'#table [data-key="title {track_id}"]')
+
+
+def open_tab(page: Any, name: str) -> None:
+    """A tab of the page; on a narrow screen some lie behind the button "More tabs"."""
+    tab = page.get_by_role("tab", name=name)
+    if tab.count():
+        tab.click()
+        return
+    page.get_by_role("button", name="More tabs").click()
+    page.get_by_role("button", name=name, exact=True).click()

@@ -98,12 +98,56 @@ def serving(settings: Any) -> Iterator[str]:
     thread.join(10)
 
 
+@pytest.fixture
+def sessions_url(store_path: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of an explorer with listening sessions, whose host's key is that of listening.py."""
+    from listening import settings_of
+
+    with serving(settings_of(store_path, tmp_path / "sessions.sqlite")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """serve(path) is a context in which the store at `path` has an address."""
+    from explorer.settings import Settings
+
+    return lambda path: serving(Settings(path))
+
+
 @pytest.fixture(scope="session")
 def url(store_path: Path) -> Iterator[str]:
     """The address of the page of the session's store."""
     from explorer.settings import Settings
 
     with serving(Settings(store_path)) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def held_path(made: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A read-only store with labels, passages and what else a rights holder looks for: see held.py."""
+    from held import make_held
+
+    return make_held(made, tmp_path_factory.mktemp("held") / "shop")
+
+
+@pytest.fixture(scope="session")
+def held(held_path: Path) -> Iterator[Any]:
+    """Its callbacks."""
+    from explorer.callbacks import Callbacks
+    from explorer.store import Store
+
+    opened = Store(held_path)
+    yield Callbacks(opened)
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def held_url(held_path: Path) -> Iterator[str]:
+    from explorer.settings import Settings
+
+    with serving(Settings(held_path)) as address:
         yield address
 
 
@@ -182,7 +226,14 @@ def open_page(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
     assert not faults, faults
 
 
-READY = {"clips": "#overview .card-of", "guide": "#guide h2", "listen": "#table tbody tr, #table .empty:not([hidden])"}
+READY = {
+    "clips": "#overview .card-of",
+    "compare": "#comparison .lines p",
+    "wrong": "#cases tbody tr, #cases .nothing:not([hidden])",
+    "holders": "#holders .question",
+    "guide": "#guide h2",
+    "listen": "#table tbody tr, #table .empty:not([hidden])",
+}
 
 
 def ready(page: Any) -> None:

@@ -31,6 +31,7 @@ HOSTILE = (
     "</script><script>alert(3)</script>",
 )
 UNBROKEN = 11  # its title is one long word
+RENDERING = 17  # of the same work as track 1
 HOSTILE_COLLECTION = '"><svg onload=alert(4)> ${alert(5)}'  # of track 3
 _WORDS = ("Waltz", "Nocturne", "Étude", "Polonaise", "Prelude", "Ballade", "Mazurka", "Fugue")
 _COMPOSERS = ("Frédéric Chopin", "Clara Schumann", "Johann Sebastian Bach", "Scott Joplin", "Amy Beach")
@@ -75,7 +76,7 @@ def _track(track_id: int, audio: Path, outside: Path, rng: np.random.Generator) 
         "track_id": track_id,
         "is_decoy": decoy,
         "planted": None,
-        "work_id": f"w{track_id}",
+        "work_id": "w1" if track_id == RENDERING else f"w{track_id}",
         "title": HOSTILE[track_id - 1] if track_id <= len(HOSTILE) else title,
         "composer": _COMPOSERS[track_id % 5] if track_id != 2 else "<b>Bold</b> ${1+1}",
         "collection": HOSTILE_COLLECTION if track_id == 3 else ("Mutopia", "Open Goldberg", "Musopen")[track_id % 3],
@@ -141,6 +142,30 @@ def _insert(con: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any
         con.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
 
 
+# (clip, track) with aspects; passages of clip 1 and track 1: clip from, to, track from, to, semitones, similarity, p.
+ASPECTS = {(1, 1): (97.0, 88.5, 41.0, 12.0), (1, 17): (50.0, 50.0, 50.0, 50.0)}
+PASSAGES = ((0.4, 1.2, 1.0, 1.8, 2, 0.93, 0.01), (1.0, 1.8, 0.2, 1.0, 0, 0.6, 0.4))
+SKIPPED = "its checkpoint <b>clews.pt</b> is not there"
+
+
+def _insert_research(con: duckdb.DuckDBPyConnection) -> None:
+    """What the parts for researchers show: resemblance, parts of scores, agreement, a method that could not run."""
+    for (clip_id, track_id), percentiles in ASPECTS.items():
+        for aspect, percentile in zip(("melody", "harmony", "rhythm", "timbre"), percentiles, strict=True):
+            con.execute("INSERT INTO aspects VALUES (?, ?, ?, ?)", [clip_id, track_id, aspect, percentile])
+    for number, passage in enumerate(PASSAGES, start=1):
+        con.execute("INSERT INTO passages VALUES (1, 1, ?, ?, ?, ?, ?, ?, ?, ?)", [number, *passage])
+    for k, share in enumerate((2.0, 1.5, 0.7, -0.2)):
+        con.execute(
+            "INSERT INTO score_parts SELECT 1, clip_id, track_id, ?, ?, score * ? FROM scores"
+            " WHERE method_id = 1 AND train_rank <= 5",
+            [k / 4, (k + 1) / 4, share],
+        )
+    for a, b in ((1, 2), (2, 1)):
+        con.execute("INSERT INTO agreement VALUES (?, ?, 0.41, 0.32, 0.3, 0.55)", [a, b])
+    con.execute("INSERT INTO skipped_methods VALUES ('clews', 'Musical versions', ?)", [SKIPPED])
+
+
 def make_store(folder: Path, note: str | None = "demo run: 8 draws, 40 cohort clips") -> Path:
     """The path of the new store. Audio lies in folder/audio and folder/clips, a secret outside both."""
     rng = np.random.default_rng(7)
@@ -194,6 +219,7 @@ def make_store(folder: Path, note: str | None = "demo run: 8 draws, 40 cohort cl
         peaked = [1.0 if i == round(SPAN_MOMENT_S * 8) else 0.1 for i in range(24)]
         con.execute("INSERT INTO moments VALUES (1, 1, ?, 8.0, ?)", [SPAN_TRACK, peaked])
         con.execute(DERIVED.read_text(encoding="utf-8"))
+        _insert_research(con)
         for name, value, meaning in (
             ("decoys_top10_raw", 0.92, "share of decoys among the best 10 by raw score (0.5 by chance)"),
             (

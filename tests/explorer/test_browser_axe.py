@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from browsing import drag, expect, lane, press
+from browsing import drag, expect, expect_query, lane, open_tab, press
 
 Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
 pytestmark = pytest.mark.browser
@@ -57,11 +57,19 @@ def test_no_serious_finding(open_page, made, scheme, width):
     page.wait_for_function(STILL)
     found += findings(page, "span and list of clips")
     press(page, "Escape")
-    page.get_by_role("tab", name="All clips").click()
+    open_tab(page, "All clips")
     page.locator("#overview .controls summary").click()
     expect(page.locator("#overview .known .card-of").first).to_be_visible()
     found += findings(page, "clips")
-    page.get_by_role("tab", name="How to read this").click()
+    open_tab(page, "Compare")
+    expect(page.locator("#heat .xtick text").first).to_be_visible()
+    found += findings(page, "compare")
+    open_tab(page, "Where is it wrong")
+    expect_query(page, "view=wrong")
+    page.get_by_role("button", name="Write a note on").first.click()
+    expect(page.locator("#behind .parts rect").first).to_be_visible()
+    found += findings(page, "where it is wrong")
+    open_tab(page, "How to read this")
     expect(page.locator("#guide h2").first).to_be_visible()
     found += findings(page, "guide")
     assert not found, "\n".join(found)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from browsing import expect, get, hears, lane, press, until
+from browsing import expect, get, hears, lane, open_tab, press, until
 
 pytestmark = pytest.mark.browser
 
@@ -35,7 +35,7 @@ OUTSIDE = """() => {
   const box = (part) => part.getBoundingClientRect();
   const all = (names, within = document) => [...within.querySelectorAll(names)];
   const wide = all(".card, dialog[open], #top *, #verdict, #choice *").filter((part) => box(part).right > innerWidth);
-  for (const home of all(".card :is(.lane, .player, .tracks, .curve, .clips)")) {
+  for (const home of all(".card :is(.lane, .player, .tracks, .curve, .clips, .study)")) {
     const { left, right } = box(home);
     const cut = (part) => part !== home && (getComputedStyle(part).overflowX !== "visible" || cut(part.parentElement));
     const over = (part) => box(part).width && (box(part).right > right + 3 || box(part).left < left - 3);
@@ -53,9 +53,16 @@ def test_nothing_overflows_from_a_phone_to_a_wide_screen(open_page, made):
     )
     assert page.evaluate("document.fonts.check('16px Inter')")
     assert page.evaluate("[...document.fonts].some((font) => font.family === 'Inter' && font.status === 'loaded')")
-    for tab, part in ((None, "#player .lane"), ("All clips", "#overview .card-of"), ("How to read this", "#guide h2")):
+    parts = {
+        None: "#player .lane",
+        "All clips": "#overview .card-of",
+        "Compare": "#comparison .sides li",
+        "Where is it wrong": "#cases td",
+        "How to read this": "#guide h2",
+    }
+    for tab, part in parts.items():
         if tab:
-            page.get_by_role("tab", name=tab).click()
+            open_tab(page, tab)
         else:
             page.locator("#player .help").click()
         expect(page.locator(part).first).to_be_visible()

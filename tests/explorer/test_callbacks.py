@@ -59,7 +59,7 @@ def test_a_link_is_read_back(callbacks, query):
         {"loop": "1"},
         {"start": "never"},
         {"scores": "best"},
-        {"sort": "q"},
+        {"sort": "norm"},
         {"view": "admin"},
     ],
 )

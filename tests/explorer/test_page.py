@@ -121,3 +121,30 @@ def test_clip_labels_are_short(callbacks):
     labels = [clip_label(clip) for clip in callbacks.clips]
     assert labels[0].startswith("Generated clip 1 · slow piano waltz") and labels[3].startswith("Control 101 · ")
     assert max(map(len, labels)) < 120
+
+
+def test_the_table_by_number_and_both_places(page, callbacks, store):
+    scores = store.scores(1, 1)
+    training = scores[~scores["is_decoy"]]
+    for sort, column, up in (("raw", "score", False), ("error", "std_error_norm", True), ("q", "q_value", True)):
+        rows = page.table(callbacks.view_at(f"clip=1&sort={sort}"))["rows"]
+        values = training.set_index("track_id")[column][[row["track_id"] for row in rows]].tolist()
+        assert values == sorted(values, reverse=not up), sort
+    by_raw = training.sort_values("score", ascending=False)["track_id"].tolist()
+    for row in page.table(callbacks.view_at("clip=1&decoys=1&scores=raw"))["rows"]:
+        if row["kind"] != "decoy":
+            assert row["raw_place"] == str(by_raw.index(row["track_id"]) + 1) == row["place"]
+            assert row["norm_place"] == str(training["track_id"].tolist().index(row["track_id"]) + 1)
+
+
+def test_renderings_of_a_work_are_told_of_and_can_be_one_row(store_path, tmp_path):
+    path = tmp_path / "works.duckdb"
+    path.write_bytes(store_path.read_bytes())
+    with duckdb.connect(str(path)) as con:
+        con.execute("UPDATE tracks SET work_id = 'w1' WHERE track_id IN (1, 17, 60)")
+    store = Store(path)
+    page = Page(Callbacks(store))
+    rows = {row["track_id"]: row for row in page.table(page.callbacks.view_at("clip=1"))["rows"]}
+    assert rows[1]["work"] == rows[17]["work"] == "2 renderings of this work: places 1, 4" and "work" not in rows[2]
+    assert 17 not in {row["track_id"] for row in page.table(page.callbacks.view_at("clip=1&works=1"))["rows"]}
+    store.close()

@@ -231,3 +231,25 @@ def test_loopback():
     with pytest.raises(SettingsError, match="host"):
         Settings(Path("x"), host="0.0.0.0")
     assert Settings(Path("x"), host="0.0.0.0", allow_remote=True).host == "0.0.0.0"
+
+
+def test_sessions_need_a_hosts_key(tmp_path, capsys):
+    from explorer.__main__ import parse
+    from explorer.settings import Settings, SettingsError
+
+    file, key = tmp_path / "s.sqlite", tmp_path / "key"
+    made = parse(["--sessions", str(file)], "printed key")
+    assert made.sessions == file and made.host_key.check("printed key")
+    key.write_text("a key of mine\n")
+    key.chmod(0o600)
+    named = parse(["--sessions", str(file), "--host-key-file", str(key)], "printed key")
+    assert named.host_key.check("a key of mine") and not named.host_key.check("printed key")
+    assert "a key of mine" not in repr(named)
+    key.chmod(0o644)
+    parse(["--sessions", str(file), "--host-key-file", str(key)])
+    assert capsys.readouterr().err == f"explorer: others can read the host's key file: chmod 600 {key}\n"
+    with pytest.raises(SettingsError, match="--sessions PATH"):
+        parse(["--host-key-file", str(key)])
+    with pytest.raises(SettingsError, match="--sessions PATH and a host's key"):
+        Settings(tmp_path / "store.duckdb", sessions=file)
+    assert parse([]).sessions is None

@@ -226,3 +226,29 @@ def test_a_span_of_a_store(store, made):
     shown = table.table(store.scores_of(1, 1, ids), store.tracks(ids), ranking, Query(), 40, [], span)["rows"]
     assert shown[0]["track_id"] == made.SPAN_TRACK and shown[0]["place"] == "1"
     assert float(shown[0]["span"]) > float(shown[1]["span"])
+
+
+def test_sorted_by_a_number_least_first_and_back():
+    ranked = small()
+    key = np.arange(len(ranked.track_id), dtype=float)[::-1]
+    rows = table.matching(ranked, Query(decoys=True, sort="error"), None, key)
+    assert key[rows].tolist() == sorted(key.tolist())
+    back = table.matching(ranked, Query(decoys=True, sort="error", descending=True), None, key)
+    assert back.tolist() == rows[::-1].tolist()
+
+
+def test_places_by_another_score_count_training_tracks_above():
+    values = np.array([5.0, 4.0, 4.0, 1.0, 9.0])
+    decoy = np.array([False, False, True, False, True])
+    assert table.places_of(values, values, decoy).tolist() == [1, 2, 2, 3, 1]
+
+
+def test_one_row_a_work_is_its_first_rendering():
+    ranked = small()
+    work = np.arange(len(ranked.track_id)) // 2
+    rows = table.matching(ranked, Query(decoys=True, works=True), None, None, work)
+    assert rows.tolist() == list(range(0, len(work), 2))
+    told = table.renderings(ranked, work, rows, decoys=True)
+    assert told[int(ranked.track_id[0])] == ranked.place[:2].tolist()
+    alone = table.renderings(ranked, np.arange(len(work)), rows, decoys=True)
+    assert alone == {}

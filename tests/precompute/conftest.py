@@ -20,6 +20,7 @@ from precompute.model import Items, Model
 from precompute.stages import load_corpus, load_latents, load_model
 from precompute.train.diffusion import DiffusionLoss
 from precompute.train.loop import LoopSettings, fit
+from twins import context, fisher, naive, of_loss  # noqa: F401 (fixtures)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIMIT = 300_000  # parameters of autoencoder and transformer

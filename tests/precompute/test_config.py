@@ -62,15 +62,16 @@ BAD = [
     ("tracks = 3", "tracks = 3\nrate_hz = 0", r"\[moments\] rate_hz = 0: must be above 0"),
     ("[corpus]", "[corpus]\ndecoys = -1", r"\[corpus\] decoys = -1: must be 0 \(all\) or more"),
     ("[corpus]", '[corpus]\nfolder = "x"', r"\[corpus\] needs either manifest or folder, and not both"),
+    ("[output]", '[output]\nclip_format = "wav"', r"\[output\] clip_format = 'wav': choose one of flac, mp3"),
     # types and names
     ("steps = 4", 'steps = "4"', r"\[clips\] steps = '4': must be of type int"),
     ("steps = 4", "steps = 4.5", r"\[clips\] steps = 4.5: must be of type int"),
     ("steps = 4", "steps = true", r"\[clips\] steps = True: must be of type int"),
     ("steps = 4", "guidance = false", r"\[clips\] guidance = False: must be of type float"),
     ("prompts = ", "prompts = 1 #", r"\[clips\] prompts = 1: must be of type str"),
-    ("steps = 4", "step = 4", r"\[clips\] step: unknown field; known are prompts, steps"),
+    ("steps = 4", "step = 4", r"\[clips\] step: unknown field; known are prompts, audio, steps"),
     ("[fisher]", "[fischer]", r"section \[fischer\] is unknown; known are corpus, model"),
-    ("prompts = ", "# prompts = ", r"\[clips\]: missing 1 required positional argument: 'prompts'"),
+    ("prompts = ", "# prompts = ", r"\[clips\] needs prompts, audio, or both"),
 ]
 
 

@@ -189,7 +189,7 @@ def damage(folder: Path, what: str) -> None:
     elif what == "other depth":
         change_config(folder, {"config": {**tiny.MODEL["model"]["diffusion"]["config"], "depth": 1}})
     elif what == "other objective":
-        change_config(folder, {"diffusion_objective": "rectified_flow"})
+        change_config(folder, {"diffusion_objective": "eps"})
     elif what == "checkpoint cut short":
         path = folder / "model.safetensors"
         path.write_bytes(path.read_bytes()[:1000])
@@ -210,7 +210,7 @@ DAMAGES = {
     "config lacks the model": r"does not fit .*model_config.json",
     "config has an unknown option": r"does not fit .*model_config.json",
     "other depth": r"does not fit .*model_config.json",
-    "other objective": r"diffusion_objective 'rectified_flow' is not supported; use v",
+    "other objective": r"diffusion_objective 'eps' is not supported; known are v, rectified_flow",
     "checkpoint cut short": r"does not fit .*model_config.json",
     "a tensor is missing": r"does not fit .*model_config.json",
     "no CLAP": r"clap: no CLAP here \(config.json is missing\); set \[model\] clap",

@@ -127,7 +127,7 @@ def test_every_control_is_told_raw_and_normalised(told: dict) -> None:
 
 def test_the_two_trainings_differ_and_are_kept(told: dict, small: RunConfig) -> None:
     areas = {(r["case"], r["score"]): r["value"] for r in told["rows"] if r["name"] == "auc"}
-    assert areas["trained on tracks", "raw"] != areas["trained on decoys", "raw"]
+    assert any(areas["trained on tracks", kind] != areas["trained on decoys", kind] for kind in ("raw", "normalised"))
     kept = sorted(path.name for path in (Path(small.output.work) / "null").rglob("*.pt"))
     assert kept == ["decoys.pt", "tracks.pt"]
 

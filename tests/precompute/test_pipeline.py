@@ -16,7 +16,9 @@ from safetensors.torch import load_file, save_file
 import tiny
 from explorer.store import Store
 from precompute.cli import main
-from precompute.model import Items
+from precompute.clips import Prompt, write_audio
+from precompute.config import CLIP_FORMATS
+from precompute.model import Items, Model
 
 
 def rows(store: Path, sql: str) -> list[tuple]:
@@ -26,7 +28,8 @@ def rows(store: Path, sql: str) -> list[tuple]:
 
 def test_every_table_is_filled(finished) -> None:
     counts = {name: len(table) for name, table in tiny.tables(finished.store).items() if table}
-    diagnostics = counts.pop("diagnostics")
+    diagnostics, passages = counts.pop("diagnostics"), counts.pop("passages")
+    assert 0 < passages <= 7 * 16 * 3
     assert counts == {
         "store_info": 1,
         "tracks": 32,
@@ -39,6 +42,7 @@ def test_every_table_is_filled(finished) -> None:
         "summaries": 7,
         "window_sums": 32,
         "holders": 2 * 32,
+        "aspects": 7 * 16 * 4,
     }
     steps = rows(finished.store, "SELECT checkpoint_step, count(*) FROM diagnostics GROUP BY 1 ORDER BY 1")
     assert [step for step, _ in steps] == [10, 20] and sum(n for _, n in steps) == diagnostics > 20
@@ -203,3 +207,14 @@ def test_verify_refuses_another_model(finished, tmp_path: Path, capsys: pytest.C
 def test_verify_of_no_store_says_so(finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify(finished, tmp_path / "none.duckdb") == 1
     assert "no store at" in capsys.readouterr().err
+
+
+def test_clips_as_mp3_last_as_long_and_sound_the_same(model: Model, items: Items, tmp_path: Path) -> None:
+    prompts = [Prompt(clip_id=1, text="a", seconds=float(items.seconds[0]), seed=5)]
+    heard = []
+    for audio_format in CLIP_FORMATS:
+        (path,) = write_audio(model, items[:1], prompts, tmp_path, audio_format)
+        assert path.suffix == f".{audio_format}"
+        heard.append(soundfile.read(path)[0])
+    assert len(heard[0]) == len(heard[1])
+    assert np.corrcoef(*heard)[0, 1] > 0.9  # what the barely trained decoder makes is half noise

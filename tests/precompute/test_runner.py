@@ -20,9 +20,9 @@ from precompute.methods import ensemble, random
 from precompute.methods.base import KINDS, Context, MethodResult
 from precompute.methods.catalogue import CATALOGUE, method_class
 from precompute.methods.ensemble import averaged
-from precompute.pipeline import kept_evaluations
+from precompute.record import kept_evaluations
 from precompute.runner import run_methods
-from test_gradient_methods import make_context
+from twins import make_context
 
 RUN = ("random", "influence", "trak", "tracin", "ensemble")
 

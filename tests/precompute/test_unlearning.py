@@ -13,6 +13,7 @@ from precompute.config import BankSection, RunConfig, UnlearningSection
 from precompute.directions import CHUNK, dot
 from precompute.engine import noise_bank
 from precompute.errors import UserError
+from precompute.evaluate import audit
 from precompute.evaluate.audit import spearman
 from precompute.fisher import count, diagonal_fisher, flat_gradient, inverse
 from precompute.methods import unlearning
@@ -79,14 +80,14 @@ def test_both_ways_agree_under_every_mask(model: Model, items: Items, direction:
 def test_gradient_products_rank_as_plain_loss_differences_do(
     model: Model, items: Items, direction: torch.Tensor, fast: torch.Tensor
 ) -> None:
-    twin = unlearning.finite_difference(model, items, direction, SECTION, BANK, relative_step=1e-4)
+    twin = audit.finite_difference(model, items, direction, SECTION, BANK, relative_step=1e-4)
     assert spearman(fast.numpy(), twin.numpy()) >= 0.99
     assert float((twin - fast).abs().max()) <= 0.05 * float(fast.abs().max())
 
 
 def test_finite_difference_puts_the_weights_back_exactly(model: Model, items: Items, direction: torch.Tensor) -> None:
     before = {name: p.detach().clone() for name, p in model.network.named_parameters()}
-    unlearning.finite_difference(model, items[[0]], direction, SECTION, BANK, relative_step=1e-2)
+    audit.finite_difference(model, items[[0]], direction, SECTION, BANK, relative_step=1e-2)
     assert all(torch.equal(p, before[name]) for name, p in model.network.named_parameters())
 
 
@@ -95,9 +96,9 @@ def test_finite_difference_puts_the_weights_back_after_a_failure(
 ) -> None:
     before = {name: p.detach().clone() for name, p in model.network.named_parameters()}
     losses = iter([1.0])  # the second loss, at the changed weights, fails
-    monkeypatch.setattr(unlearning, "bank_loss", lambda *_: next(losses))
+    monkeypatch.setattr(audit, "bank_loss", lambda *_: next(losses))
     with pytest.raises(StopIteration):
-        unlearning.finite_difference(model, items[[0]], direction, SECTION, BANK, relative_step=1e-2)
+        audit.finite_difference(model, items[[0]], direction, SECTION, BANK, relative_step=1e-2)
     assert all(torch.equal(p, before[name]) for name, p in model.network.named_parameters())
 
 

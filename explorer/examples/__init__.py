@@ -1,0 +1,1 @@
+"""Scripts that show how a store is read in Python."""

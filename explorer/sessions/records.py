@@ -1,0 +1,147 @@
+"""What the sessions file holds, as frozen records. Times are UTC texts, ISO 8601."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+STATES = ("open", "closed", "revealed")  # ratings are taken while 'open'; a revealed session stays so
+ROLES = ("clip", "top", "random", "decoy", "duplicate", "match")
+SCALE = (1, 2, 3, 4, 5)
+_ALIKE = ("not at all", "very much")
+
+# Name -> (the question, what 1 means, what 5 means).
+QUESTIONS = {
+    "overall": ("Overall, how much of the track is in the clip?", *_ALIKE),
+    "melody": ("Melody: how alike?", *_ALIKE),
+    "harmony": ("Harmony: how alike?", *_ALIKE),
+    "rhythm": ("Rhythm: how alike?", *_ALIKE),
+    "timbre": ("Sound and timbre: how alike?", *_ALIKE),
+    "credit": ("If the track were mine, I would want credit.", "disagree", "agree"),
+}
+CONSENT = (
+    "Kept are your nickname, your answers and notes, and when you gave them; no address and nothing about your "
+    "browser. They are used to compare methods of attribution, and may be published without the nickname. You can "
+    "delete all of it at any time with the button at the foot of this page; the host can too."
+)
+
+
+class RefusedError(ValueError):
+    """What was asked cannot be done; `status` is the HTTP status, the message one line for the person who asked."""
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class LaneScore:
+    method: str
+    label: str
+    score: float
+    score_norm: float
+    q_value: float
+    above_noise: bool
+    place: int | None  # among training tracks, 1 = strongest; None for a decoy
+    chosen: bool  # among the k strongest of this method
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One excerpt of a trial."""
+
+    role: str  # one of ROLES
+    track_id: int | None  # None: the clip itself
+    title: str
+    composer: str
+    start_s: float
+    gain_db: float
+    scores: tuple[LaneScore, ...] = ()
+    lane_id: int = 0  # 0: not written yet, as for the token
+    token: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A clip and what it is compared with. All excerpts are equally long and have as many channels."""
+
+    clip_id: int
+    prompt: str
+    seconds: float
+    channels: int
+    lanes: tuple[Lane, ...]  # the clip first
+
+    @property
+    def clip(self) -> Lane:
+        return self.lanes[0]
+
+    @property
+    def pairs(self) -> tuple[Lane, ...]:
+        return self.lanes[1:]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A session before it is written."""
+
+    title: str
+    blind: bool
+    questions: tuple[str, ...]
+    consent: str
+    store_key: str
+    trials: tuple[Trial, ...]
+    settings: dict[str, Any] = field(default_factory=dict)  # how the pairs were chosen
+
+
+@dataclass(frozen=True)
+class Session:
+    session_id: int
+    code: str
+    title: str
+    state: str  # one of STATES
+    blind: bool
+    questions: tuple[str, ...]
+    consent: str
+    settings: dict[str, Any]
+    store_key: str
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Listener:
+    listener_id: int
+    session_id: int
+    nickname: str
+    pairs: tuple[int, ...]  # lane ids in this listener's order
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """What is needed to render one lane."""
+
+    session_id: int
+    store_key: str
+    clip_id: int
+    track_id: int | None  # None: the clip itself
+    start_s: float
+    seconds: float
+    gain_db: float
+    channels: int
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Everything that was rated in one session; rows by lane, listener, question.
+
+    lanes: lane_id, clip_id, prompt, role, track_id (nullable Int64), title, composer. scores: lane_id, method, label,
+    score, score_norm, q_value, above_noise, place (nullable Int64), chosen. ratings: listener_id, nickname, lane_id,
+    question, value 1..5, rated_at. notes: listener_id, nickname, lane_id, note.
+    """
+
+    session: Session
+    lanes: pd.DataFrame
+    scores: pd.DataFrame
+    ratings: pd.DataFrame
+    notes: pd.DataFrame

@@ -1,0 +1,250 @@
+"""CLEWS (arXiv 2502.16936): windows of a recording -> embeddings in which versions of one work are near each other.
+
+The published architecture in our words, with the parameter names of the published checkpoints, so that they load as
+they are: constant-Q magnitudes, two strided convolutions, residual blocks with half instance, half batch normalisation
+before each convolution (gain 0 at the start), generalised-mean pooling, a linear map. Sounds are mono at 16 kHz;
+a window shorter than the network's is repeated; the published noise of 1e-6 on the constant-Q input is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+LOWEST_HZ = 32.70  # the C of the lowest bin
+FLOOR = 1e-6  # keeps divisions and powers finite
+BATCH = 16  # windows a forward pass
+
+
+@dataclass(frozen=True)
+class ClewsShape:
+    """Everything that the weights do not say. The defaults are the published models' (zdim: 1024 DVI, 2048 SHS)."""
+
+    sample_rate: int = 16_000  # hertz
+    window_s: float = 20.0
+    hop_s: float = 5.0  # between windows when comparing (training used 20)
+    cqt_hop_s: float = 0.02
+    octaves: int = 7
+    bins: int = 12  # an octave
+    pool: int = 5  # constant-Q frames averaged into one
+    power: float = 0.5  # of the magnitudes
+    front: tuple[int, ...] = (128, 256)  # channels of the two convolutions
+    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    channels: tuple[int, ...] = (256, 512, 1024, 2048)
+    strides: tuple[int, ...] = (1, 2, 2, 1)
+    dimension: int = 1024
+
+
+class ConstantQ(nn.Module):
+    """Waveforms [B, T] -> constant-Q magnitudes [B, bins, T // hop + 1], reflected at both ends.
+
+    Bin k is a Hann-windowed complex tone of ceil(Q rate / f_k) samples with magnitudes summing to 1 (Brown 1991),
+    times the square root of that length. Bins of like length share one convolution.
+    """
+
+    def __init__(self, rate: int, hop: int, bins: int, per_octave: int) -> None:
+        super().__init__()
+        self.hop, self.per_octave = hop, per_octave
+        quality = 1 / (2 ** (1 / per_octave) - 1)
+        hertz = LOWEST_HZ * 2 ** (np.arange(bins) / per_octave)
+        lengths = np.ceil(quality * rate / hertz)
+        self.half = 2 ** math.ceil(math.log2(lengths[0])) // 2  # samples reflected at each end
+        for group, start in enumerate(range(0, bins, per_octave)):
+            rows = slice(start, start + per_octave)
+            kernels = _tones(hertz[rows], lengths[rows], rate)
+            self.register_buffer(f"tones{group}", torch.from_numpy(kernels), persistent=False)
+        self.groups = group + 1
+        self.register_buffer("root", torch.from_numpy(np.sqrt(lengths)).float(), persistent=False)
+
+    def forward(self, waves: torch.Tensor) -> torch.Tensor:
+        padded = F.pad(waves[:, None], (self.half, self.half), mode="reflect")
+        frames = waves.shape[-1] // self.hop + 1
+        parts = []
+        for group in range(self.groups):
+            tones = getattr(self, f"tones{group}")  # [2, bins, L]: real and imaginary
+            first = self.half - tones.shape[-1] // 2
+            span = padded[..., first : first + (frames - 1) * self.hop + tones.shape[-1]]
+            both = F.conv1d(span, tones.flatten(0, 1)[:, None], stride=self.hop).unflatten(1, tones.shape[:2])
+            parts.append(both.square().sum(1).sqrt())
+        return torch.cat(parts, 1) * self.root[:, None]
+
+
+def _tones(hertz: np.ndarray, lengths: np.ndarray, rate: int) -> np.ndarray:
+    """[2, bins, L] float32: centred in L samples (an even number), the middle one at time 0."""
+    size = 2 * math.ceil(lengths.max() / 2)
+    out = np.zeros((2, len(hertz), size), dtype=np.float32)
+    for row, (frequency, length) in enumerate(zip(hertz, lengths.astype(int), strict=True)):
+        time = np.arange(-((length + 1) // 2), length // 2)
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+        tone = window * np.exp(2j * np.pi * frequency / rate * time)
+        tone /= np.abs(tone).sum()
+        start = size // 2 - (length + 1) // 2
+        out[0, row, start : start + length] = tone.real
+        out[1, row, start : start + length] = tone.imag
+    return out
+
+
+class Prepare(nn.Module):
+    """Constant-Q magnitudes [B, 1, bins, frames] -> a power of them within [0, 1], with gain and bias."""
+
+    def __init__(self, power: float) -> None:
+        super().__init__()
+        self.power = power
+        self.gain = nn.Parameter(torch.ones(1))
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        h = h.clamp(min=0).pow(self.power)
+        h = h - h.amin((2, 3), keepdim=True)
+        return self.gain * h / (h.amax((2, 3), keepdim=True) + FLOOR) + self.bias
+
+
+class HalfNorm(nn.Module):
+    """Batch normalisation of the first half of the channels, instance normalisation of the second."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(channels // 2)
+        self.inst = nn.InstanceNorm2d(channels // 2, affine=True)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        first, second = h.chunk(2, 1)
+        return torch.cat([self.bn(first), self.inst(second)], 1)
+
+
+class Conv(nn.Module):
+    """3 x 3, padded."""
+
+    def __init__(self, inside: int, outside: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inside, outside, 3, stride=stride, padding=1, bias=False)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return self.conv(h)
+
+
+class Block(nn.Module):
+    """A residual block that normalises before each convolution."""
+
+    def __init__(self, inside: int, outside: int, stride: int = 1) -> None:
+        super().__init__()
+        middle = max(inside, outside) // 2
+        middle += middle % 2
+        self.convs = nn.Sequential(
+            HalfNorm(inside),
+            nn.ReLU(),
+            Conv(inside, middle, stride),
+            nn.BatchNorm2d(middle),
+            nn.ReLU(),
+            Conv(middle, outside),
+        )
+        self.skip: nn.Module = nn.Identity()
+        if inside != outside or stride != 1:
+            self.skip = nn.Sequential(nn.BatchNorm2d(inside), nn.ReLU(), Conv(inside, outside, stride))
+        self.gain = nn.Parameter(torch.zeros(1))
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return self.gain * self.convs(h) + self.skip(h)
+
+
+class MeanPool(nn.Module):
+    """Generalised mean over all positions; its exponent 1 + softplus(p) is learnt and begins at 3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.full((1, 1, 1), math.log(math.expm1(2))))
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        exponent = 1 + F.softplus(self.p)
+        return h.flatten(2).clamp(min=FLOOR).pow(exponent).mean(-1).pow(1 / exponent[..., 0])
+
+
+class Clews(nn.Module):
+    """The network: windows [B, T] at `shape.sample_rate` -> embeddings [B, dimension]."""
+
+    def __init__(self, shape: ClewsShape) -> None:
+        super().__init__()
+        self.shape = shape
+        rate, bins = shape.sample_rate, shape.octaves * shape.bins
+        self.constant_q = ConstantQ(rate, int(shape.cqt_hop_s * rate), bins, shape.bins)
+        first, second = shape.front
+        self.frontend = nn.Sequential(
+            Prepare(shape.power),
+            nn.Conv2d(1, first, (12, 3), stride=(1, 2), bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(),
+            nn.Conv2d(first, second, (12, 3), stride=2, bias=False),
+        )
+        blocks, inside = [], second
+        for count, outside, stride in zip(shape.blocks, shape.channels, shape.strides, strict=True):
+            blocks += [Block(inside, outside, stride), *(Block(outside, outside) for _ in range(count - 1))]
+            inside = outside
+        self.backbone = nn.Sequential(*blocks)
+        self.pool = MeanPool()
+        self.proj = nn.Sequential(nn.BatchNorm1d(inside), nn.Linear(inside, shape.dimension, bias=False))
+
+    def spectra(self, windows: torch.Tensor) -> torch.Tensor:
+        """[B, T] -> [B, bins, frames]: constant-Q magnitudes, averaged in time."""
+        return F.avg_pool1d(self.constant_q(windows), self.shape.pool)
+
+    def embed(self, spectra: torch.Tensor) -> torch.Tensor:
+        """[B, bins, frames] -> [B, dimension]."""
+        return self.proj(self.pool(self.backbone(self.frontend(spectra[:, None]))))
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        return self.embed(self.spectra(windows))
+
+    @torch.no_grad()
+    def recording(self, wave: np.ndarray, hop_s: float = 0.0) -> np.ndarray:
+        """A mono waveform [T] at `shape.sample_rate` -> its windows' embeddings [W, dimension] float32.
+
+        `hop_s`: between windows; 0 = the shape's own.
+        """
+        rate = self.shape.sample_rate
+        windows = cut_windows(wave, int(self.shape.window_s * rate), int((hop_s or self.shape.hop_s) * rate))
+        device = self.frontend[0].gain.device
+        rows = [
+            self(torch.from_numpy(windows[start : start + BATCH]).to(device)).cpu().numpy()
+            for start in range(0, len(windows), BATCH)
+        ]
+        return np.concatenate(rows)
+
+
+def cut_windows(wave: np.ndarray, length: int, hop: int) -> np.ndarray:
+    """[T] -> [W, length]: the recording is repeated until the last window, which holds its end, is full."""
+    steps = max(math.ceil((len(wave) - length) / hop), 0)
+    total = steps * hop + length
+    full = np.tile(wave, math.ceil(total / len(wave)))[:total]
+    return np.lib.stride_tricks.sliding_window_view(full, length)[::hop].astype(np.float32)  # a copy: torch wants it
+
+
+# -- distance of two recordings --------------------------------------------------------------------------------------
+
+
+def distances(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Squared Euclidean distances / dimension between windows: [..., W, d] x [..., V, d] -> [..., W, V]."""
+    dot = one @ other.transpose(-1, -2)
+    square = one.square().sum(-1)[..., :, None] - 2 * dot + other.square().sum(-1)[..., None, :]
+    return square.clamp(min=0) / one.shape[-1]
+
+
+def best_pairs(between: torch.Tensor, pairs: int) -> torch.Tensor:
+    """[..., W, V] -> [...]: mean of the smallest entries, taken one by one, no row or column twice.
+
+    As many as `pairs`, or the smaller of W and V where that is less. Ties go to the first.
+    """
+    count = max(1, min(pairs, *between.shape[-2:]))
+    left, picked = between, []
+    for _ in range(count):
+        place = left.detach().flatten(-2).argmin(-1)
+        row, column = place // between.shape[-1], place % between.shape[-1]
+        picked.append(between.flatten(-2).gather(-1, place[..., None])[..., 0])
+        rows = torch.arange(between.shape[-2], device=between.device) == row[..., None]
+        columns = torch.arange(between.shape[-1], device=between.device) == column[..., None]
+        left = left.masked_fill(rows[..., :, None] | columns[..., None, :], math.inf)
+    return torch.stack(picked).mean(0)

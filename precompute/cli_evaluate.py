@@ -1,0 +1,131 @@
+"""The verbs of `python -m precompute evaluate`. Heavy imports stay inside the verb that needs them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+EXEMPLARS = ROOT / "assets/demo/exemplars"
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo-full.toml")
+
+
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(required=True, metavar="WHAT")
+    quality = kinds.add_parser("quality", help="do the clips sound like the corpus? beside decoys")
+    quality.add_argument("--count", type=int, default=160, help="clips, decoys and tracks (default: %(default)s)")
+    sweep = kinds.add_parser("sweep", help="quality over guidance and steps of the sampler")
+    sweep.add_argument("--count", type=int, default=48, help="clips a setting (default: %(default)s)")
+    planted = kinds.add_parser(
+        "planted", help="weighted tracks, a rare style and exemplars: does the method find them?"
+    )
+    planted.add_argument("--seeds", type=int, default=4, help="clips a caption (default: %(default)s)")
+    planted.add_argument("--exemplars", type=Path, default=EXEMPLARS, help="their folder (default: %(default)s)")
+    null = kinds.add_parser("null", help="controls in which there is nothing to find")
+    null.add_argument("--swap-steps", type=int, default=800, help="of the two short trainings; 0 = leave them out")
+    null.add_argument("--captions", type=int, default=2, help="clips under whose caption all tracks are scored")
+    own = kinds.add_parser(
+        "self-influence", help="does a training track that is unlearned find itself? by layers and mask"
+    )
+    own.add_argument("--targets", type=int, default=40, help="training tracks (default: %(default)s)")
+    own.add_argument("--layers", nargs="+", default=None, help="layer groups (default: all four)")
+    own.add_argument("--masks", nargs="+", default=None, help="masks (default: all three)")
+    own.add_argument("--steps", type=int, nargs="+", default=[1, 4], help="of the weights (default: 1 4)")
+    own.add_argument("--draws", type=int, default=8, help="of a target's gradient (default: %(default)s)")
+    own.add_argument("--top", type=int, default=10, help="k of CLAP_topk (default: %(default)s)")
+    own.add_argument("--fd", type=int, default=0, help="clips for the Fréchet distance before and after; 0 = none")
+    agreement = kinds.add_parser("agreement", help="all methods on clips of full length, beside each other")
+    agreement.add_argument("--clips", type=int, default=16, help="of full length (default: %(default)s)")
+    agreement.add_argument("--method", action="append", default=[], help="instead of those of the config")
+    agreement.add_argument("--picture", type=Path, default=ROOT / "assets/pictures/agreement.png")
+    calibration = kinds.add_parser("calibration", help="is the test of above noise fair?")
+    card = kinds.add_parser("card", help="write the model card's tables from the results of the others")
+    card.add_argument("--card", type=Path, default=ROOT / "assets/demo/MODEL_CARD.md")
+    card.set_defaults(run=_card)
+    for kind, name, run in (
+        (calibration, "calibration", _calibration),
+        (quality, "quality", _quality),
+        (sweep, "sweep", _sweep),
+        (planted, "planted", _planted),
+        (own, "self-influence", _self_influence),
+        (agreement, "agreement", _agreement),
+        (null, "null", _null),
+    ):
+        add_config(kind)
+        out = ROOT / f"assets/benchmarks/demo-{name}.json"
+        kind.add_argument("--out", type=Path, default=out, help="JSON to keep (default: %(default)s)")
+        kind.set_defaults(run=run)
+        if name in ("planted", "null"):
+            kind.add_argument("--method", default="unlearning", help="one of `methods` (default: %(default)s)")
+
+
+def _quality(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+    from precompute.evaluate.quality import quality
+
+    quality(RunConfig.load(options.config), options.out, options.count)
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+    from precompute.evaluate.quality import sweep
+
+    sweep(RunConfig.load(options.config), options.out, options.count)
+
+
+def _planted(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+    from precompute.evaluate.planted import evaluate_planted
+
+    config = RunConfig.load(options.config)
+    exemplars = options.exemplars if options.exemplars.is_dir() else None
+    if exemplars is None:
+        print(f"{options.exemplars}: no exemplars here, they are left out (train-exemplars makes them)", flush=True)
+    evaluate_planted(config, options.out, options.method, options.seeds, exemplars)
+
+
+def _null(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+    from precompute.evaluate.null import evaluate_null
+
+    evaluate_null(RunConfig.load(options.config), options.out, options.method, options.swap_steps, options.captions)
+
+
+def _self_influence(options: argparse.Namespace) -> None:
+    from precompute.config import LAYERS, MASKS, RunConfig
+    from precompute.evaluate.self_influence import Options, evaluate_self_influence
+
+    chosen = Options(
+        targets=options.targets,
+        layers=tuple(options.layers or LAYERS),
+        masks=tuple(options.masks or MASKS),
+        steps=tuple(options.steps),
+        draws=options.draws,
+        top=options.top,
+        fd=options.fd,
+    )
+    evaluate_self_influence(RunConfig.load(options.config), options.out, chosen)
+
+
+def _agreement(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+    from precompute.evaluate.agreement import evaluate_agreement
+
+    config = RunConfig.load(options.config)
+    evaluate_agreement(config, options.out, options.clips, options.method, options.picture)
+
+
+def _calibration(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+    from precompute.evaluate.calibration import evaluate_calibration
+
+    evaluate_calibration(RunConfig.load(options.config), options.out)
+
+
+def _card(options: argparse.Namespace) -> None:
+    from precompute.evaluate.card import write_card
+
+    write_card(options.card, ROOT / "assets/benchmarks", options.card.with_name("model-card.json"))

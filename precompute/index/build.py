@@ -1,0 +1,292 @@
+"""`python -m precompute index`: makes the index, or brings it up to date with the corpus.
+
+A track's row is computed from that track alone, so tracks are appended and dropped without a look at the others. What
+all rows share (the Fisher information, the cohort and its steps, the width) is fixed when an index is first made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from precompute.cache import Arrays, Cache, duration
+from precompute.config import RunConfig, fingerprint
+from precompute.corpus import Track
+from precompute.curvature import kept_fisher
+from precompute.directions import Directions, Tap, dot
+from precompute.engine import gather, noise_bank
+from precompute.errors import UserError
+from precompute.files import write_whole
+from precompute.fisher import evenly, inverse
+from precompute.index import layout, recall
+from precompute.index.layout import Cohort, Rows
+from precompute.index.search import fold, quantised
+from precompute.methods.base import Queries
+from precompute.methods.taps import by_replicate
+from precompute.methods.unlearning import Unlearning
+from precompute.model import Items, Model, NoiseBank
+from precompute.record import commit_hash
+from precompute.sketch import Sketch
+from precompute.stages import Corpus, load_cohort, load_corpus, load_latents, load_model, shipped_latents
+
+GROUP = 4096  # tracks whose latents are in memory at once
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What all rows of an index share, ready to compute with."""
+
+    model: Model
+    method: Unlearning
+    bank: NoiseBank
+    inverse_fisher: torch.Tensor  # [P]
+    sketch: Sketch  # P -> the widest
+    width: int  # k; the widest while recall is measured
+    cache: Cache
+    directions: Directions  # of the cohort's clips
+
+    def weight(self) -> torch.Tensor:
+        """[P]: what turns a track's gradient into a."""
+        return self.inverse_fisher.sqrt()
+
+
+class RowTap(Tap):
+    """A track's sketch, its exact scores for the cohort, and how much its draws make them vary."""
+
+    def __init__(self, frame: Frame, whole: bool, key: str) -> None:
+        """`whole`: keep the widest sketch as it is; else fold it to the frame's width and turn it to int8."""
+        super().__init__("index-wide" if whole else "index", key, frame.method.kind, frame.directions.parameters)
+        self.frame, self.whole = frame, whole
+        self.weight: torch.Tensor | None = None
+        self.lengths: np.ndarray | None = None
+
+    def prepare(self) -> None:
+        self.weight = self.frame.weight()
+        self.lengths = lengths_of(self.frame)
+
+    def take(self, rows: torch.Tensor, losses: torch.Tensor) -> Arrays:
+        mean, steps = rows.mean(0, keepdim=True), self.frame.directions.load()[1]
+        parts = dot(by_replicate(rows, self.frame.bank.replicates), steps).numpy() / self.lengths  # [R, K]
+        variance = parts.var(0, ddof=1).mean() / len(parts)
+        found = {"cohort": dot(mean, steps)[0].numpy(), "noise": np.sqrt(variance)}
+        wide = self.frame.sketch(mean, self.weight).numpy()
+        return found | ({"wide": wide[0]} if self.whole else small(wide, self.frame.width))
+
+    def release(self) -> None:
+        self.weight = None
+        self.frame.directions.release()
+
+
+def small(wide: np.ndarray, width: int) -> Arrays:
+    """The widest sketch of one track [1, W] as it is kept."""
+    sketch, scale = quantised(fold(wide, width))
+    return {"sketches": sketch[0], "scale": scale[0]}
+
+
+def lengths_of(frame: Frame) -> np.ndarray:
+    """|b| of the cohort's clips, [K] float64."""
+    return np.array([float((step / frame.weight()).double().norm()) for step in frame.directions.load()[1]])
+
+
+def build(config: RunConfig, curve: Path | None = None) -> Path:
+    """Make the index or bring it up to date; its folder. `curve`: a JSON file that keeps the measured recall."""
+    began, folder = time.monotonic(), layout.folder_of(config)
+    exists = (folder / layout.MANIFEST).is_file()
+    if exists:
+        layout.check_settings(layout.read_manifest(folder), config, folder)
+    corpus = load_corpus(config)
+    model = load_model(config)
+    cache = Cache(Path(config.output.work) / "cache")
+    if exists:
+        index = layout.load(folder, whole=True)
+        layout.check_model(index.manifest, model.inputs_sha256, folder)
+        manifest, cohort, fisher, kept = index.manifest, index.cohort, index.fisher, index.rows
+    else:
+        manifest, cohort, fisher, kept = *_begun(model, corpus, config, cache), None
+    frame = _frame(model, config, cache, manifest, cohort, fisher)
+    digests = digests_of(corpus.tracks, config)
+    known = {} if kept is None else {digest: place for place, digest in enumerate(kept.digest.tolist())}
+    taken: dict[str, Arrays] = {}
+    if not manifest["width"]:
+        manifest, taken = _measured(frame, corpus, digests, config, manifest)
+    frame = replace(frame, width=manifest["width"])
+    if not exists:
+        cohort = replace(cohort, **_clip_sketches(frame))
+        frame.directions.release()
+    missing = [row for row, digest in enumerate(digests) if digest not in known and digest not in taken]
+    scratch = Path(config.output.work) / f"index-{time.time_ns()}.part"
+    try:
+        rows = _rows(frame, corpus, digests, config, (kept, known), taken, missing, scratch)
+        layout.save(folder, {**manifest, "code": commit_hash()}, rows, cohort, fisher)
+        del rows
+    finally:
+        scratch.unlink(missing_ok=True)
+    reused = len(digests) - len(missing) - len(taken)
+    dropped = len(set(known) - set(digests))
+    width, count = manifest["width"], len(digests)
+    print(
+        f"{folder}: {count} tracks and decoys ({reused} as they were, {dropped} dropped), k = {width}, "
+        f"{count * (width + 4) / 1e6:.1f} MB of sketches; {duration(time.monotonic() - began)}",
+        flush=True,
+    )
+    if curve is not None:
+        _keep_curve(curve, manifest)
+    return folder
+
+
+def digests_of(tracks: list[Track], config: RunConfig) -> list[str]:
+    """Names of the tracks by all of their content that a row depends on."""
+    shipped = shipped_latents(config)
+    return [digest_of(track, shipped) for track in tracks]
+
+
+def digest_of(track: Track, shipped: dict[str, np.ndarray]) -> str:
+    """Of one track: caption, length, and audio or shipped latents."""
+    digest = hashlib.sha256(f"{track.caption}|{track.duration_s}|".encode())
+    if track.path is None and str(track.track_id) not in shipped:
+        raise UserError(f"track {track.track_id}: no audio and no latents; see [corpus] latents")
+    digest.update(track.path.read_bytes() if track.path else shipped[str(track.track_id)].tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _begun(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) -> tuple[dict, Cohort, np.ndarray]:
+    """What a new index fixes: settings, cohort, Fisher. The width may still be open (0)."""
+    items, key = load_latents(model, corpus, config, cache)
+    trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
+    fisher = kept_fisher(model, items[trained], config, cache, key).numpy()
+    clips = load_cohort(model, corpus, config, cache)
+    nothing = np.zeros((len(clips), 0), np.float32)
+    seconds = [float(s) for s in clips.seconds]
+    cohort = Cohort(list(clips.prompts), seconds, clips.latents.numpy(), nothing, np.ones(len(clips)))
+    manifest = {
+        "model": model.inputs_sha256,
+        "settings": layout.settings_of(config),
+        "trained": len(trained),
+        "width": config.index.width,
+        "recall": None,
+    }
+    return manifest, cohort, fisher
+
+
+def _frame(model: Model, config: RunConfig, cache: Cache, manifest: dict, cohort: Cohort, fisher: np.ndarray) -> Frame:
+    method = Unlearning(config.unlearning, manifest["trained"])
+    damped = inverse(torch.from_numpy(fisher), config.fisher.damping)
+    latents = torch.from_numpy(cohort.latents)
+    clips = model.items(cohort.prompts, cohort.seconds, latents)
+    hashes = [hashlib.sha256(array.tobytes()).hexdigest() for array in (cohort.latents, fisher)]
+    key = fingerprint("index", model.inputs_sha256, cohort.prompts, cohort.seconds, hashes)
+    queries = Queries(shown=clips[[]], targets=clips[[]], cohort=clips)
+    directions = method.clip_directions(model, queries, lambda: damped, config, cache, key)
+    sketch = Sketch(len(fisher), config.index.widest, config.index.seed)
+    return Frame(model, method, noise_bank(config.bank), damped, sketch, config.index.widest, cache, directions)
+
+
+def _clip_sketches(frame: Frame) -> Arrays:
+    """Of the cohort's clips: sketches of b [K, k] at the frame's width, and |b|."""
+    steps, weight = frame.directions.load()[1], 1.0 / frame.weight()
+    rows = [fold(frame.sketch(step[None], weight).numpy(), frame.width)[0] for step in steps]
+    return {"sketches": np.stack(rows), "lengths": lengths_of(frame)}
+
+
+def _measured(
+    frame: Frame, corpus: Corpus, digests: list[str], config: RunConfig, manifest: dict
+) -> tuple[dict, dict[str, Arrays]]:
+    """Recall over widths on a sample of the corpus, the width that follows, and the sample's rows at that width."""
+    sample = list(evenly(len(corpus.tracks), config.index.sample))
+    tracks = [corpus.tracks[row] for row in sample]
+    found = _gathered(frame, corpus, sample, digests, config, True)
+    decoy, planted = np.array([t.is_decoy for t in tracks]), np.array([bool(t.planted) for t in tracks])
+    clips = _clip_sketches(frame)
+    measured = recall.Measured(
+        exact=found["cohort"].T,
+        rows=found["wide"],
+        clips=clips["sketches"],
+        lengths=clips["lengths"],
+        is_train=~decoy & ~planted,
+        is_control=decoy & ~planted,
+    )
+    shortlist = config.index.shortlist
+    points = recall.curve(measured, recall.widths_of(config.index.widest), shortlist)
+    width = recall.chosen(points, config.index.recall)
+    print(recall.told(points, width, len(sample), len(clips["lengths"]), shortlist), flush=True)
+    kept = {
+        "tracks": len(sample),
+        "clips": len(clips["lengths"]),
+        "shortlist": shortlist,
+        "points": [asdict(point) for point in points],
+    }
+    taken = {
+        digests[row]: {**small(found["wide"][[n]], width), "cohort": found["cohort"][n], "noise": found["noise"][n]}
+        for n, row in enumerate(sample)
+    }
+    return {**manifest, "width": width, "recall": kept}, taken
+
+
+def _gathered(
+    frame: Frame, corpus: Corpus, places: list[int], digests: list[str], config: RunConfig, whole: bool
+) -> Arrays:
+    """What a `RowTap` takes of some tracks, stacked; kept in the cache, so that a killed command goes on."""
+    tracks = [corpus.tracks[row] for row in places]
+    items: Items = load_latents(frame.model, replace(corpus, tracks=tracks), config, frame.cache)[0]
+    width = None if whole else frame.width
+    settings = (frame.sketch.width, config.index.seed, width, [digests[row] for row in places])
+    tap = RowTap(frame, whole, fingerprint(frame.directions.key, config.bank, settings))
+    return gather(frame.model, items, frame.bank, [tap], frame.cache)[tap.stage, tap.key]
+
+
+def _rows(
+    frame: Frame,
+    corpus: Corpus,
+    digests: list[str],
+    config: RunConfig,
+    kept: tuple[Rows | None, dict[str, int]],
+    taken: dict[str, Arrays],
+    missing: list[int],
+    scratch: Path,
+) -> Rows:
+    """All rows in the order of the corpus: those that are kept, those of the sample, and those computed now."""
+    count, clips = len(digests), len(frame.directions.jobs)
+    sketches = np.lib.format.open_memmap(scratch, "w+", np.int8, (count, frame.width))
+    scale, noise, cohort = np.empty(count, np.float32), np.empty(count), np.empty((count, clips))
+    into = {"sketches": sketches, "scale": scale, "noise": noise, "cohort": cohort}
+    old, known = kept
+    for row, digest in enumerate(digests):
+        for name, column in into.items():
+            if digest in known:
+                column[row] = getattr(old, name)[known[digest]]
+            elif digest in taken:
+                column[row] = taken[digest][name]
+    for start in range(0, len(missing), GROUP):
+        places = missing[start : start + GROUP]
+        for name, values in _gathered(frame, corpus, places, digests, config, False).items():
+            into[name][places] = values
+    return Rows(
+        track_id=np.array([t.track_id for t in corpus.tracks]),
+        digest=np.array(digests),
+        is_decoy=np.array([t.is_decoy for t in corpus.tracks]),
+        planted=np.array([bool(t.planted) for t in corpus.tracks]),
+        **into,
+    )
+
+
+def _keep_curve(path: Path, manifest: dict) -> None:
+    """The measured recall, as the benchmarks keep their results."""
+    import platform
+
+    kept = manifest["recall"] or {"points": []}
+    record = {
+        "what": "recall of the ten strongest training tracks by sketches and a shortlist, over widths",
+        "command": f"python -m precompute index --curve {path}",
+        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "commit": commit_hash(),
+        "repeats": kept.get("clips", 0),
+        "rows": [{**point, **{k: v for k, v in kept.items() if k != "points"}} for point in kept["points"]],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, (json.dumps(record, indent=1) + "\n").encode())

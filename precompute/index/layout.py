@@ -1,0 +1,227 @@
+"""The index on disk: what it holds, what it was made with, and how it is replaced.
+
+A folder with `manifest.json` and four files that it names. A file's name holds the beginning of its SHA-256, so that a
+new version never writes over what the old one names: files first, then the manifest by rename, then what no manifest
+names is removed. N tracks and decoys in the order of the corpus, K clips of the cohort, k numbers a sketch. No torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from precompute.config import RESULTS, RunConfig
+from precompute.errors import UserError
+from precompute.files import write_whole
+
+FORMAT = 1  # count up when the files change their meaning
+MANIFEST = "manifest.json"
+COLUMNS = ("track_id", "digest", "is_decoy", "planted", "scale", "noise", "cohort")
+BLOCK = 1 << 24  # bytes that are hashed or written at once
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the index knows of N tracks and decoys. A row depends on its track alone, not on which others there are."""
+
+    track_id: np.ndarray  # [N] int64
+    digest: np.ndarray  # [N] text: names caption, length and audio by content
+    is_decoy: np.ndarray  # [N] bool
+    planted: np.ndarray  # [N] bool: outside the statistics
+    scale: np.ndarray  # [N] float32: a sketch's numbers are its int8 times this
+    noise: np.ndarray  # [N] float64: standard error over the track's draws for a clip of length |b| = 1
+    cohort: np.ndarray  # [N, K] float64: exact scores for the cohort's clips
+    sketches: np.ndarray  # [N, k] int8, memory-mapped where read from disk
+
+    def __len__(self) -> int:
+        return len(self.track_id)
+
+    def taken(self, places: np.ndarray) -> Rows:
+        """Some of them."""
+        return Rows(**{name: value[places] for name, value in vars(self).items()})
+
+    @property
+    def is_train(self) -> np.ndarray:
+        """bool [N]: regular training tracks."""
+        return ~self.is_decoy & ~self.planted
+
+    @property
+    def is_control(self) -> np.ndarray:
+        """bool [N]: regular decoys."""
+        return self.is_decoy & ~self.planted
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The clips that say what is usual for a track."""
+
+    prompts: list[str]  # K
+    seconds: list[float]  # K
+    latents: np.ndarray  # [K, C, F] float32
+    sketches: np.ndarray  # [K, k] float32, of b
+    lengths: np.ndarray  # [K] float64: |b|
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index that is complete."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    rows: Rows
+    cohort: Cohort
+    fisher: np.ndarray  # [P] float32, before damping
+
+
+def folder_of(config: RunConfig) -> Path:
+    """Where the index of a run is."""
+    return Path(config.index.folder) if config.index.folder else Path(config.output.store).with_suffix(".index")
+
+
+def settings_of(config: RunConfig) -> dict[str, Any]:
+    """All of a config that a row depends on, by section."""
+    unlearning = {name: value for name, value in asdict(config.unlearning).items() if name != "window_s"}
+    clips = {name: getattr(config.clips, name) for name in ("steps", "guidance", "sampler", "cohort")}
+    index = {name: getattr(config.index, name) for name in ("widest", "seed")}
+    sections = {"bank": asdict(config.bank), "fisher": asdict(config.fisher), "unlearning": unlearning, "clips": clips}
+    return {**sections, "index": index}
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Raises UserError where there is no index, or it has another format."""
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{folder}: no index here; make one with `python -m precompute index --config ...`") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); delete {folder} and make the index again") from error
+    found = (manifest.get("format"), manifest.get("results")) if isinstance(manifest, dict) else None
+    if found != (FORMAT, RESULTS):
+        raise UserError(f"{folder}: made by another version of this program; delete it and make the index again")
+    return manifest
+
+
+def check_settings(manifest: dict[str, Any], config: RunConfig, folder: Path) -> None:
+    """Raises UserError naming the first field in which the index and the config differ."""
+    again = f"name another folder in [index] folder, or delete {folder} and make the index again"
+    for section, values in settings_of(config).items():
+        kept = manifest["settings"][section]
+        for name, value in values.items():
+            if kept.get(name) != value:
+                told = f"{kept.get(name)!r}, the config says {value!r}"
+                raise UserError(f"{folder}: made with [{section}] {name} = {told}; {again}")
+    if config.index.width not in (0, manifest["width"]):
+        told = f"{manifest['width']}, the config says {config.index.width}"
+        raise UserError(f"{folder}: made with [index] width = {told}; {again}")
+
+
+def check_model(manifest: dict[str, Any], inputs_sha256: str, folder: Path) -> None:
+    """Raises UserError where the index was made with other weights, model config or CLAP."""
+    if manifest["model"] != inputs_sha256:
+        kept, now = manifest["model"][:12], inputs_sha256[:12]
+        raise UserError(
+            f"{folder}: made with another model ({kept}, the config names {now}); name another folder in [index] "
+            f"folder, or delete {folder} and make the index again"
+        )
+
+
+def load(folder: Path, whole: bool = False) -> Index:
+    """The index, its sketches memory-mapped. Raises UserError where a file is not what the manifest says.
+
+    `whole`: read the sketches too, to compare their hash; else their size alone.
+    """
+    manifest = read_manifest(folder)
+    for what, entry in manifest["files"].items():
+        path = folder / entry["name"]
+        size = path.stat().st_size if path.is_file() else -1
+        if size != entry["bytes"] or ((whole or what != "sketches") and sha256_of(path) != entry["sha256"]):
+            fault = "missing" if size < 0 else "not what the manifest says"
+            raise UserError(f"{path}: {fault}; delete {folder} and make the index again")
+    paths = {what: folder / entry["name"] for what, entry in manifest["files"].items()}
+    with np.load(paths["tracks"], allow_pickle=False) as tracks, np.load(paths["cohort"], allow_pickle=False) as clips:
+        rows = Rows(**{name: tracks[name] for name in COLUMNS}, sketches=np.load(paths["sketches"], mmap_mode="r"))
+        arrays = {name: clips[name] for name in ("latents", "sketches", "lengths")}
+    cohort = Cohort(manifest["cohort"]["prompts"], manifest["cohort"]["seconds"], **arrays)
+    return Index(folder, manifest, rows, cohort, np.load(paths["fisher"]))
+
+
+def save(folder: Path, manifest: dict[str, Any], rows: Rows, cohort: Cohort, fisher: np.ndarray) -> None:
+    """Replace the index by this one. Killed at any moment, the folder holds the old one or the new one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        "tracks": _kept(folder, "tracks", ".npz", _npz({name: getattr(rows, name) for name in COLUMNS})),
+        "sketches": _kept(folder, "sketches", ".npy", lambda handle: _write_rows(handle, rows.sketches)),
+        "cohort": _kept(
+            folder,
+            "cohort",
+            ".npz",
+            _npz({name: getattr(cohort, name) for name in ("latents", "sketches", "lengths")}),
+        ),
+        "fisher": _kept(folder, "fisher", ".npy", lambda handle: np.save(handle, fisher)),
+    }
+    manifest = {
+        **manifest,
+        "format": FORMAT,
+        "results": RESULTS,
+        "tracks": len(rows),
+        "cohort": {"prompts": cohort.prompts, "seconds": cohort.seconds},
+        "files": files,
+    }
+    write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    named = {MANIFEST, *(entry["name"] for entry in files.values())}
+    for path in folder.iterdir():
+        if path.name not in named and path.name.split("-")[0] in files:
+            path.unlink()
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file, in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while block := handle.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _kept(folder: Path, what: str, ending: str, write: Callable[[Any], None]) -> dict[str, Any]:
+    """Write a file beside, name it by its content; its entry of the manifest."""
+    beside = folder / f"{what}-{os.getpid()}.part"
+    try:
+        with beside.open("wb") as handle:
+            write(handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+        digest = sha256_of(beside)
+        path = folder / f"{what}-{digest[:16]}{ending}"
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest}
+
+
+def _npz(arrays: dict[str, np.ndarray]) -> Callable[[Any], None]:
+    def write(handle: Any) -> None:
+        archive = io.BytesIO()
+        np.savez(archive, **arrays)
+        handle.write(archive.getvalue())
+
+    return write
+
+
+def _write_rows(handle: Any, sketches: np.ndarray) -> None:
+    """As np.save does, block by block: the rows may lie on disk."""
+    count, width = sketches.shape
+    header = {"descr": "|i1", "fortran_order": False, "shape": (count, width)}
+    np.lib.format.write_array_header_1_0(handle, header)
+    step = max(1, BLOCK // max(1, width))
+    for start in range(0, count, step):
+        handle.write(np.ascontiguousarray(sketches[start : start + step], dtype=np.int8).tobytes())

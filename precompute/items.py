@@ -1,0 +1,100 @@
+"""What is scored, under which noise, and what the network is asked to predict. Letters and objectives: `model.py`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Items:
+    """What can be scored or unlearned, tracks and clips alike."""
+
+    latents: torch.Tensor  # [N, C, F] float32, of the zero-padded audio
+    valid_frames: torch.Tensor  # [N] int64: ceil(true samples / ratio), at least 1
+    seconds: torch.Tensor  # [N] float32: true length, the timing condition
+    prompts: tuple[str, ...]  # N texts
+    embeddings: torch.Tensor | None = None  # [N, E] float32: CLAP embeddings, where the model is CLAP-conditioned
+    timing: torch.Tensor | None = None  # [N, 2] float32: seconds_start, seconds_total as conditions; None: 0, `seconds`
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def __getitem__(self, rows: slice | Sequence[int]) -> Items:
+        index = list(range(len(self)))[rows] if isinstance(rows, slice) else list(rows)
+        return Items(
+            self.latents[index],
+            self.valid_frames[index],
+            self.seconds[index],
+            tuple(self.prompts[i] for i in index),
+            None if self.embeddings is None else self.embeddings[index],
+            None if self.timing is None else self.timing[index],
+        )
+
+    def joined(self, other: Items) -> Items:
+        """These items, then the others of the same model."""
+
+        def both(one: torch.Tensor | None, two: torch.Tensor | None) -> torch.Tensor | None:
+            return None if one is None or two is None else torch.cat([one, two])
+
+        timing = None if self.timing is None and other.timing is None else both(self.times(), other.times())
+        return Items(
+            torch.cat([self.latents, other.latents]),
+            torch.cat([self.valid_frames, other.valid_frames]),
+            torch.cat([self.seconds, other.seconds]),
+            self.prompts + other.prompts,
+            both(self.embeddings, other.embeddings),
+            timing,
+        )
+
+    def times(self) -> torch.Tensor:
+        """[N, 2]: seconds_start and seconds_total of every item."""
+        return torch.stack([torch.zeros_like(self.seconds), self.seconds], 1) if self.timing is None else self.timing
+
+
+@dataclass(frozen=True)
+class NoiseBank:
+    """The fixed draws (t, eps) that all models and tracks share: `replicates` x `strata` cells of `draws_per_cell`.
+
+    Stratum s holds t in [s, s + 1) / strata. A cell depends on (seed, replicate, stratum) alone, so a larger bank of
+    the same seed contains a smaller one.
+    """
+
+    replicates: int  # R
+    strata: int  # S
+    draws_per_cell: int
+    seed: int
+
+    def cell(self, replicate: int, stratum: int, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """t [D] and eps [D, C, F] of one cell; `shape` is (C, F)."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + replicate * 1009 + stratum)
+        u = torch.rand(self.draws_per_cell, generator=generator)
+        eps = torch.randn(self.draws_per_cell, *shape, generator=generator)
+        return (stratum + u) / self.strata, eps
+
+    def cells(self) -> list[tuple[int, int]]:
+        """All (replicate, stratum), in the order in which scores are stored."""
+        return [(r, s) for r in range(self.replicates) for s in range(self.strata)]
+
+
+def v_objective(z: torch.Tensor, t: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the network sees and what it should predict, [B, C, F] each, for latents z and noise eps at times t [B]."""
+    alpha, sigma = torch.cos(t * math.pi / 2)[:, None, None], torch.sin(t * math.pi / 2)[:, None, None]
+    return alpha * z + sigma * eps, alpha * eps - sigma * z
+
+
+def schedule(objective: str, t: float) -> tuple[float, float]:
+    """alpha and sigma at time t."""
+    return (math.cos(t * math.pi / 2), math.sin(t * math.pi / 2)) if objective == "v" else (1 - t, t)
+
+
+def rectified_flow(z: torch.Tensor, t: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same for rectified flow."""
+    t = t[:, None, None]
+    return (1 - t) * z + t * eps, eps - z
+
+
+OBJECTIVES = {"v": v_objective, "rectified_flow": rectified_flow, "rf_denoiser": rectified_flow}

@@ -1,0 +1,94 @@
+"""CLAP: cosine of the audio embeddings of clip and track; a reading of the comparison in arXiv 2506.18312.
+
+Mono at the rate that the CLAP asks for (music CLAPs: 48 kHz), fixed crops of its window (10 s), embeddings averaged,
+length 1. It hears what sounds alike and knows nothing of the generating model: similarity, not influence.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from precompute.cache import Arrays
+from precompute.clap import Clap
+from precompute.errors import UserError
+from precompute.laion import LaionClap
+from precompute.methods import sounds
+from precompute.methods.base import Context, Method, MethodResult
+
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+WAIT_S = 3.0  # for an answer of the hub
+
+
+class AudioEmbedder(Protocol):
+    """What a CLAP must offer here."""
+
+    sample_rate: int  # hertz
+
+    def audio(self, waves: list[np.ndarray]) -> torch.Tensor:
+        """Mono waveforms [T] at `sample_rate` -> [N, E] float32, length 1."""
+
+
+def open_clap(name: str, device: str = "cpu") -> AudioEmbedder:
+    """A `ClapModel` folder, a laion_clap `.pt` file or a hub id. Raises UserError in one line, without a long wait."""
+    path = Path(name)
+    if path.suffix in (".pt", ".pth", ".ckpt"):
+        return LaionClap.load(path, device)
+    if path.exists() or not HUB_ID.fullmatch(name):
+        return Clap.load(path, device)
+    from huggingface_hub import try_to_load_from_cache
+
+    kept = isinstance(try_to_load_from_cache(name, "config.json"), str)
+    if not kept and not _hub_answers():
+        raise UserError(f"{name}: no such folder, not in the Hugging Face cache, and the hub does not answer")
+    return Clap.from_hub(name, kept, device)
+
+
+def _hub_answers() -> bool:
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=WAIT_S):
+            return True
+    except OSError:
+        return False
+
+
+class ClapSimilarity(Method):
+    """Cosine similarity in a CLAP's space."""
+
+    name = "clap"
+    label = "CLAP similarity"
+    description = "How alike clip and track sound to CLAP, a network that pairs music with words; it ignores the model."
+    cost = "one embedding a recording"
+    needs = "a CLAP ([methods.clap] model, else [model] clap)"
+
+    def requirements(self, context: Context) -> str | None:
+        name = self._source(context)
+        if not name:
+            return "no CLAP is named: set [methods.clap] model to a ClapModel folder, a hub id or a laion_clap .pt file"
+        if Path(name).suffix and not Path(name).exists() and not HUB_ID.fullmatch(name):
+            return f"[methods.clap] model: {name} is not there"
+        return None
+
+    def _source(self, context: Context) -> str:
+        return self.settings.model or context.config.model.clap
+
+    def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
+        source = self._source(context)
+        found = context.kept(f"embeddings-{sounds.digest(source)}", lambda: self._embeddings(context, source))
+        tracks = found["tracks"].astype(np.float64)
+        rows = np.stack([sounds.of(found, context, kind, row)[0] for kind, row in context.clips])
+        cosines = rows @ tracks.T
+        return MethodResult.deterministic(cosines[: len(context.stored)], cosines[len(context.stored) :])
+
+    def _embeddings(self, context: Context, source: str) -> Arrays:
+        clap = open_clap(source, str(context.model.device))
+        return sounds.embeddings(context, lambda wave: clap.audio([wave]).numpy(), clap.sample_rate, "CLAP")

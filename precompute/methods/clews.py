@@ -1,0 +1,59 @@
+"""CLEWS: how near clip and track are as versions of one work (arXiv 2502.16936).
+
+Mono at 16 kHz, overlapping windows, an embedding each (`precompute/clews.py`); distance of two windows: squared
+Euclidean / dimension; of two recordings: mean of the n best pairs, no window used twice; score = -distance. It hears
+melody and harmony whatever the sound, and knows nothing of the generating model: similarity, not influence.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from precompute.cache import Arrays
+from precompute.clews import best_pairs, distances
+from precompute.clews_files import load
+from precompute.methods import sounds
+from precompute.methods.base import Context, Method, MethodResult
+
+
+class ClewsSimilarity(Method):
+    """Minus the distance in a version matcher's space."""
+
+    name = "clews"
+    label = "CLEWS similarity"
+    description = "How alike clip and track are as versions of one work, whatever plays them; it ignores the model."
+    cost = "one embedding a window of sound"
+    needs = "a CLEWS checkpoint ([methods.clews] checkpoint)"
+
+    def requirements(self, context: Context) -> str | None:
+        path = Path(self.settings.checkpoint)
+        if not path.is_file():
+            return f"its checkpoint is not there: {path} ([methods.clews] checkpoint; `train-clews` makes a small one)"
+        return None
+
+    def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
+        digest = sounds.digest(self.settings.checkpoint)
+        found = context.kept(f"embeddings-{digest}", lambda: self._embeddings(context))
+        near = -np.stack([self._distances(sounds.of(found, context, *clip), found) for clip in context.clips])
+        return MethodResult.deterministic(near[: len(context.stored)], near[len(context.stored) :])
+
+    def _embeddings(self, context: Context) -> Arrays:
+        network = load(Path(self.settings.checkpoint), str(context.model.device))
+        rate, hop_s = network.shape.sample_rate, self.settings.hop_s
+        return sounds.embeddings(context, lambda wave: network.recording(wave, hop_s), rate, "CLEWS")
+
+    def _distances(self, clip: np.ndarray, found: Arrays) -> np.ndarray:
+        """Windows [W, E] of a clip -> its distance to each track, [N]; tracks with as many windows at once."""
+        counts = found["tracks_windows"]
+        starts = np.cumsum(counts) - counts
+        out = np.empty(len(counts))
+        one = torch.from_numpy(clip).double()
+        for windows in np.unique(counts):
+            rows = np.flatnonzero(counts == windows)
+            index = starts[rows][:, None] + np.arange(windows)
+            between = distances(one, torch.from_numpy(found["tracks"][index]).double())
+            out[rows] = best_pairs(between, self.settings.pairs).numpy()
+        return out

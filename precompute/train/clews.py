@@ -1,0 +1,312 @@
+"""`python -m precompute train-clews`: a small CLEWS for the demo, from works that the demo's corpus does not hold.
+
+Loss (arXiv 2502.16936, as in its code): mean distance of versions of one work, by the best pairs of windows, + log(1 +
+beta mean exp(b - gamma x distance of the nearest windows of different works)). Augmented on the constant-Q magnitudes:
+moved by semitones, stretched in time, a band and a stretch of time silenced. What is reported: mean average precision
+(mAP) of held-out works, each rendering a query among all the others.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from precompute.cache import progress
+from precompute.clews import Clews, ClewsShape, best_pairs, cut_windows, distances
+from precompute.clews_files import save
+from precompute.config import read_toml
+from precompute.corpus import read_audio
+from precompute.errors import UserError, need
+from precompute.model import check_device
+from precompute.train.loop import LoopSettings, fit
+
+NAME = "clews"  # of the checkpoints in the work folder
+GAMMA, EPSILON, SHIFT = 5.0, 1e-6, 10.0  # of the loss; beta = 1 / (EPSILON exp(SHIFT))
+PAIRS = 5  # when measuring, as the method does
+SEMITONES = 5  # at most, either way
+STRETCH = (0.75, 1.35)
+MASK = 0.15  # of the bins and of the frames
+CALIBRATION_STEPS = 30  # batches that the running statistics are taken from, once the weights stand
+
+
+@dataclass(frozen=True)
+class Material:
+    """How many works are rendered, and how often."""
+
+    works: int = 1000
+    held_out: int = 100
+    renderings: int = 3
+
+    def __post_init__(self) -> None:
+        need(self.renderings >= 2, f"[material] renderings = {self.renderings}: a work needs at least 2")
+        need(2 <= self.held_out <= self.works - 2, f"[material] held_out = {self.held_out}: leave 2 works on each side")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step sees."""
+
+    works: int = 16  # two renderings of each
+    windows: int = 4  # of a rendering
+    pairs: int = 3  # best pairs of windows that two versions are drawn together by: not all, since tempos differ
+
+    def __post_init__(self) -> None:
+        need(self.works >= 2, f"[batch] works = {self.works}: the loss needs different ones")
+        for name in ("windows", "pairs"):
+            need(getattr(self, name) >= 1, f"[batch] {name} = {getattr(self, name)}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class TrainClewsSettings:
+    """The whole of `configs/train-clews.toml`; paths are absolute."""
+
+    versions: Path
+    work: Path
+    out: Path
+    seed: int
+    material: Material
+    network: ClewsShape
+    batch: Batch
+    training: LoopSettings
+
+    @classmethod
+    def load(cls, path: Path, root: Path) -> TrainClewsSettings:
+        """Raises UserError naming the field at fault."""
+        _, table = read_toml(path)
+        try:
+            seed = int(table["seed"])
+            shape = {name: tuple(v) if isinstance(v, list) else v for name, v in table["network"].items()}
+            unknown = set(shape) - {f.name for f in fields(ClewsShape)}
+            need(not unknown, f"{path}: [network] {', '.join(sorted(unknown))}: unknown field")
+            return cls(
+                versions=root / table["versions"],
+                work=root / table["work"],
+                out=root / table["out"],
+                seed=seed,
+                material=Material(**table["material"]),
+                network=ClewsShape(**shape),
+                batch=Batch(**table["batch"]),
+                training=LoopSettings(seed=seed, **table["training"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{path}: {error} is missing or not a setting") from error
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Constant-Q magnitudes of all windows of one side of the split, [V, windows, bins, frames] float16."""
+
+    spectra: torch.Tensor
+    counts: list[int]  # true windows of each; what is beyond is a repetition of the first ones
+    works: torch.Tensor  # [V] int64
+
+
+def train_clews(
+    settings: TrainClewsSettings, builder: Path, result: Path, device: str = "cpu", resume: bool = False
+) -> dict[str, Any]:
+    """Render what is not there (with `builder`), train, measure, save; writes `result` and returns it.
+
+    Raises UserError where the work folder holds a run that `resume` does not ask to go on with.
+    """
+    if list(settings.work.glob(f"{NAME}.*")) and not resume:
+        raise UserError(f"{settings.work}: holds a run; add --resume to go on with it, or remove it")
+    check_device(device)
+    rows = _rows(settings, builder)
+    torch.manual_seed(settings.seed)
+    network = Clews(settings.network).to(device)
+    train, held_out = (_spectra(network, settings, rows, split) for split in ("train", "held-out"))
+    before = mean_average_precision(network, held_out)
+    print(
+        f"train-clews: {_millions(network)} million parameters; mAP of held-out works untrained {before:.3f}",
+        flush=True,
+    )
+    loss = ClewsLoss(network, train, settings.batch)
+    fit(NAME, network.train(), loss, settings.training, settings.work)
+    _calibrate(network, loss, settings)
+    save(network, settings.out)
+    return _report(settings, network, train, held_out, before, result)
+
+
+def _rows(settings: TrainClewsSettings, builder: Path) -> list[dict[str, str]]:
+    """versions.csv, made where it is not there. Raises UserError."""
+    table, material = settings.versions / "versions.csv", settings.material
+    if not table.is_file():
+        options = ("--works", material.works, "--held-out", material.held_out, "--renderings", material.renderings)
+        print(f"train-clews: rendering {material.works} works into {settings.versions}", flush=True)
+        command = [sys.executable, str(builder), "--out", str(settings.versions), *map(str, options)]
+        if subprocess.run(command, check=False).returncode:
+            raise UserError(
+                f"{settings.versions}: could not be made, see above; data/demo/versions.py says what it needs"
+            )
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    works = {split: {r["work_id"] for r in rows if r["split"] == split} for split in ("train", "held-out")}
+    if works["train"] & works["held-out"] or min(map(len, works.values())) < 2:
+        raise UserError(f"{table}: needs two works or more on each side of the split, and none on both")
+    return rows
+
+
+@torch.no_grad()
+def _spectra(network: Clews, settings: TrainClewsSettings, rows: list[dict[str, str]], split: str) -> Versions:
+    shape = settings.network
+    rate, device = shape.sample_rate, network.frontend[0].gain.device
+    own = [row for row in rows if row["split"] == split]
+    number = {name: k for k, name in enumerate(dict.fromkeys(row["work_id"] for row in own))}
+    parts = []
+    for row in progress(f"constant-Q, {split}", own):
+        wave = read_audio(settings.versions / row["path"], rate, 1)[0]
+        windows = cut_windows(wave, int(shape.window_s * rate), int(shape.hop_s * rate))
+        parts.append(network.spectra(torch.from_numpy(windows).to(device)).half().cpu())
+    counts = [len(part) for part in parts]
+    most = max(counts)
+    filled = torch.stack([part[torch.arange(most) % len(part)] for part in parts])
+    return Versions(filled, counts, torch.tensor([number[row["work_id"]] for row in own]))
+
+
+class ClewsLoss:
+    """Random works, two renderings of each -> named losses for `loop.fit`."""
+
+    def __init__(self, network: Clews, versions: Versions, batch: Batch) -> None:
+        self.network, self.versions, self.batch = network, versions, batch
+        self.members = [torch.nonzero(versions.works == k)[:, 0].tolist() for k in range(int(versions.works.max()) + 1)]
+
+    def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        spectra, works = self.draw(generator)
+        embedded = self.network.embed(spectra.flatten(0, 1).to(self.network.frontend[0].gain.device))
+        return version_loss(embedded.unflatten(0, spectra.shape[:2]), works, self.batch.pairs)
+
+    def draw(self, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Augmented windows [B, windows, bins, frames] and their works [B]."""
+        chosen = torch.randperm(len(self.members), generator=generator)[: self.batch.works].tolist()
+        rows = []
+        for work in chosen:
+            order = torch.randperm(len(self.members[work]), generator=generator)[:2].tolist()
+            rows += [self.members[work][k] for k in order]
+        spectra = []
+        for row in rows:
+            windows = torch.randperm(self.versions.counts[row], generator=generator)
+            picked = windows[torch.arange(self.batch.windows) % len(windows)]
+            spectra.append(augmented(self.versions.spectra[row][picked].float(), generator))
+        return torch.stack(spectra), self.versions.works[rows]
+
+
+def version_loss(embedded: torch.Tensor, works: torch.Tensor, pairs: int = PAIRS) -> dict[str, torch.Tensor]:
+    """Embeddings [B, windows, d] and works [B] -> loss, and its two parts."""
+    between = distances(embedded[:, None], embedded[None])  # [B, B, windows, windows]
+    same = works[:, None] == works[None]
+    versions = same & ~torch.eye(len(works), dtype=torch.bool)
+    align = best_pairs(between, pairs)[versions].mean()
+    nearest = between.amin((-1, -2))[~same]
+    uniform = torch.log1p((SHIFT - GAMMA * nearest).exp().mean() / (EPSILON * math.exp(SHIFT)))
+    return {"loss": align + uniform, "align": align.detach(), "uniform": uniform.detach()}
+
+
+def augmented(spectra: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Windows [S, bins, frames] of one rendering, all in the same way: other key and tempo, parts silenced."""
+
+    def within(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand(1, generator=generator))
+
+    bins, frames = spectra.shape[1:]
+    shift = int(torch.randint(-SEMITONES, SEMITONES + 1, (1,), generator=generator))
+    moved = torch.zeros_like(spectra)
+    moved[:, max(shift, 0) : bins + min(shift, 0)] = spectra[:, max(-shift, 0) : bins + min(-shift, 0)]
+    length = round(frames * within(*STRETCH))
+    stretched = F.interpolate(moved, size=length, mode="linear", align_corners=False)
+    moved = stretched[..., torch.arange(frames) % length]
+    for axis, size in ((1, bins), (2, frames)):
+        width = round(size * within(0, MASK))
+        start = round(within(0, size - width))
+        moved.narrow(axis, start, width).zero_()
+    return moved
+
+
+@torch.no_grad()
+def _calibrate(network: Clews, loss: ClewsLoss, settings: TrainClewsSettings) -> None:
+    """Running statistics of the averaged weights: `fit` ends with weights that never saw a batch themselves."""
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain average over all batches
+    network.train()
+    for step in range(CALIBRATION_STEPS):
+        loss(step, torch.Generator().manual_seed(settings.seed * 1_000_003 + settings.training.steps + step))
+    network.eval()
+
+
+@torch.no_grad()
+def mean_average_precision(network: Clews, versions: Versions) -> float:
+    """Each rendering a query among all the others, ranked by distance: mean over queries of the average precision."""
+    network.eval()
+    device = network.frontend[0].gain.device
+    embedded = [
+        network.embed(spectra[:count].float().to(device)).cpu()
+        for spectra, count in zip(versions.spectra, versions.counts, strict=True)
+    ]
+    precisions = []
+    for query in range(len(embedded)):
+        far = [float(best_pairs(distances(embedded[query], other), PAIRS)) for other in embedded]
+        order = [k for k in np.argsort(far, kind="stable") if k != query]
+        precisions.append(average_precision((versions.works[order] == versions.works[query]).numpy()))
+    return float(np.mean(precisions))
+
+
+def average_precision(relevant: np.ndarray) -> float:
+    """Of a ranking, bool [N], best first: mean over the relevant ones of the precision at their rank."""
+    ranks = np.flatnonzero(relevant) + 1
+    return float((np.arange(1, len(ranks) + 1) / ranks).mean())
+
+
+def _report(
+    settings: TrainClewsSettings, network: Clews, train: Versions, held_out: Versions, before: float, result: Path
+) -> dict[str, Any]:
+    from precompute.evaluate.result import write_result
+
+    after = mean_average_precision(network, held_out)
+    chance = np.random.default_rng(0)
+    shuffled = [average_precision(chance.permutation(_own(held_out))) for _ in range(200)]
+    row = {
+        "works": int(held_out.works.max()) + 1,
+        "renderings": len(held_out.works),
+        "map": after,
+        "map_untrained": before,
+        "map_chance": float(np.mean(shuffled)),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "size_mb": settings.out.stat().st_size / 1e6,
+    }
+    print(
+        f"train-clews: {settings.out}; mAP of {row['works']} held-out works {after:.3f}"
+        f" (untrained {before:.3f}, chance {row['map_chance']:.3f}); {row['size_mb']:.2f} MB",
+        flush=True,
+    )
+    settings_kept = json.loads(json.dumps({"network": asdict(settings.network), "training": asdict(settings.training)}))
+    device = str(network.frontend[0].gain.device)
+    what = "mean average precision of a version matcher over held-out works, each rendering a query among the others"
+    return write_result(
+        result,
+        what,
+        "python -m precompute train-clews",
+        device,
+        [row],
+        trained_works=int(train.works.max()) + 1,
+        settings=settings_kept,
+    )
+
+
+def _own(versions: Versions) -> np.ndarray:
+    """Relevance of the others to the first query, in no order."""
+    return (versions.works[1:] == versions.works[0]).numpy()
+
+
+def _millions(network: torch.nn.Module) -> str:
+    return f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}"

@@ -1,0 +1,271 @@
+"""Blind is blind: everything that a listener's browser gets, read byte by byte. And who may see what."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+import soundfile
+
+from explorer.errors import SessionFileError
+from listening import CLIPS_FROM, KEY, TRACKS_FROM, enter, far_store, join, make, rate, settings_of
+
+
+@pytest.fixture(scope="module")
+def far(store_path, tmp_path_factory):
+    return far_store(store_path, tmp_path_factory.mktemp("far") / "shop")
+
+
+@pytest.fixture(scope="module")
+def words(far):
+    """Read before the server has the file."""
+    return words_of(far)
+
+
+@pytest.fixture(scope="module")
+def sessions_server(far, words, tmp_path_factory):
+    from explorer.server import create_server
+
+    return create_server(settings_of(far, tmp_path_factory.mktemp("sessions") / "sessions.sqlite"))
+
+
+@pytest.fixture(scope="module")
+def visit(sessions_server):
+    """visit() -> a browser of its own. The first keeps the application running."""
+    from starlette.testclient import TestClient
+
+    with TestClient(sessions_server, base_url="http://127.0.0.1:7860"):
+        yield lambda: TestClient(sessions_server, base_url="http://127.0.0.1:7860", follow_redirects=False)
+
+
+@pytest.fixture(scope="module")
+def host(visit):
+    return enter(visit())
+
+
+CLIPS = [CLIPS_FROM + 1, CLIPS_FROM + 2]
+
+
+def words_of(far):
+    """Titles and the like of every track and clip, and numbers of every score, as they could stand in an answer."""
+    import duckdb
+
+    with duckdb.connect(str(far), read_only=True) as con:
+        rows = con.execute("SELECT title, composer, collection, work_id, audio_path, source FROM tracks").fetchall()
+        prompts = con.execute("SELECT prompt, audio_path FROM clips WHERE prompt IS NOT NULL").fetchall()
+        scores = con.execute("SELECT score, score_norm, std_error, q_value FROM scores WHERE rank <= 40").fetchall()
+    words = {str(cell) for row in (*rows, *prompts) for cell in row if cell and len(str(cell)) > 3}
+    numbers = {f"{abs(value):.4g}" for row in scores for value in row if abs(value) not in (0, 1)}
+    return words - {"test", "piano"}, {text for text in numbers if len(text.replace(".", "")) >= 4}
+
+
+def test_nothing_that_reaches_a_listener_tells_lanes_apart(visit, host, words):
+    session = make(host, clips=CLIPS)
+    code, listener = session["code"], visit()
+    seen = []
+
+    def get(address, **options):
+        answer = listener.request(options.pop("method", "GET"), address, **options)
+        assert answer.status_code == 200, (address, answer.text)
+        seen.append((address, answer))
+        return answer
+
+    page = get(f"/session/{code}").text
+    get(f"/session/{code}/state")
+    get(f"/session/{code}/join", method="POST", json={"nickname": "Clara", "agreed": True})
+    state = get(f"/session/{code}/state").json()
+    for address in re.findall(r'(?:src|href)="([^"]+)"', page):
+        script = get(address).text
+        for name in re.findall(r'from "([^"]+)"', script):
+            get(name if name.startswith("/") else f"/static/session/{name.removeprefix('./')}")
+    sizes, heads = set(), set()
+    for pair in state["pairs"]:
+        assert set(pair) == {"clip", "lane", "seconds", "answers", "note"}
+        for token in (pair["clip"], pair["lane"]):
+            sound = get(f"/session/{code}/audio/{token}")
+            sizes.add(len(sound.content))
+            heads.add((sound.content[:44], tuple(sorted(sound.headers.items()))))
+            kind = soundfile.info(io.BytesIO(sound.content))
+            assert (kind.samplerate, kind.frames, kind.subtype) == (44100, 66150, "PCM_16")
+        body = {"lane": pair["lane"], "answers": {"overall": 3}, "note": "hm"}
+        get(f"/session/{code}/rate", method="POST", json=body)
+    get(f"/session/{code}/state")
+    assert len(sizes) == 1 and len(heads) == 1  # of all lanes of all trials: same size, same header, same HTTP headers
+    sounds = [answer.content for address, answer in seen if "/audio/" in address]
+    assert len(set(sounds)) == len({pair[name] for pair in state["pairs"] for name in ("clip", "lane")})
+    assert {pair["seconds"] for pair in state["pairs"]} == {1.5}
+
+    texts, numbers = words
+    for address, answer in seen:
+        text = answer.content.decode("latin-1") + repr(answer.headers.raw) + address
+        unescaped = answer.text if "json" in answer.headers.get("content-type", "") else ""
+        assert not re.search(rf"{TRACKS_FROM // 10_000}\d{{4}}(?!\d)|{CLIPS_FROM // 10_000}\d{{4}}(?!\d)", unescaped)
+        if "/static/" in address or address == "/favicon.ico":
+            continue  # the same for everybody: it was read above for what it loads
+        assert not [word for word in texts if word in text or word in unescaped], address
+        assert not re.search(r"(?i)etag|last-modified|decoy|random|duplicate|\bmatch\b|score_|rank|track_id", unescaped)
+        if "json" in answer.headers.get("content-type", ""):
+            assert not [number for number in numbers if number in unescaped], address
+        assert not {"etag", "last-modified", "content-disposition"} & set(answer.headers) or address.endswith(code)
+
+
+def test_the_order_of_lanes_and_tokens_tells_no_role(host, visit):
+    """Over many listeners every role comes at every place about as often."""
+    session = make(host, clips=CLIPS[:1], methods=["unlearning"])
+    places = {}
+    for number in range(60):
+        listener = visit()
+        for place, pair in enumerate(join(listener, session["code"], f"n{number}")["pairs"]):
+            places.setdefault(pair["lane"], []).append(place)
+    means = [sum(of) / len(of) for of in places.values()]
+    assert len(means) == 8 and all(2.5 < one < 4.5 for one in means)  # 3.5 by chance; four standard errors
+
+
+def test_the_reveal_waits_for_the_host_and_ends_the_ratings(host, visit):
+    session = make(host, clips=CLIPS)
+    code, listener = session["code"], visit()
+    state = join(listener, code, "Clara")
+    lane = state["pairs"][0]["lane"]
+    assert rate(listener, code, lane, overall=4).json() == {"saved": True}
+    closed = listener.get(f"/session/{code}/reveal")
+    assert closed.status_code == 403 and closed.json()["detail"] == "the host has not opened the reveal yet"
+    assert host.post(f"/host/sessions/{session['session_id']}/state", json={"state": "revealed"}).status_code == 200
+    trials = listener.get(f"/session/{code}/reveal").json()["trials"]
+    pairs = [pair for trial in trials for pair in trial["pairs"]]
+    assert {pair["role"] for pair in pairs} == {"top", "random", "decoy", "duplicate", "match"}
+    own = next(pair for pair in pairs if pair["lane"] == lane)
+    assert own["mine"] == 4 and own["everybody"] == {"mean": 4.0, "count": 1}
+    assert all(pair["title"] and (pair["scores"] or pair["role"] == "match") for pair in pairs)
+    assert rate(listener, code, lane, overall=1).status_code == 409
+    assert visit().get(f"/session/{code}/reveal").status_code == 401
+
+
+def test_an_open_session_shows_what_is_heard(host, visit):
+    open_one = make(host, clips=CLIPS, blind=False, duplicate=False, match=False)
+    listener = visit()
+    state = join(listener, open_one["code"], "Clara")
+    assert all(pair["shown"]["title"] and pair["shown"]["scores"] for pair in state["pairs"])
+    assert listener.get(f"/session/{open_one['code']}/reveal").status_code == 200
+    assert listener.get("/").status_code == 200
+
+
+def test_the_explorer_is_held_off_while_a_blind_session_takes_ratings(host, visit):
+    session = make(host, clips=CLIPS)
+    listener = visit()
+    for path in ("/", f"/audio/track/{TRACKS_FROM + 12}", "/config"):
+        assert listener.get(path).status_code == 200
+    join(listener, session["code"], "Clara")
+    for path in ("/", f"/audio/track/{TRACKS_FROM + 12}", "/config", "/gradio_api/queue/data?session_hash=a"):
+        held = listener.get(path)
+        assert held.status_code == 403 and "blind listening session" in held.text
+    for path in (f"/session/{session['code']}", "/static/whence/lane.js", "/favicon.ico", "/host"):
+        assert listener.get(path).status_code == 200
+    assert host.get("/").status_code == visit().get("/").status_code == 200
+    host.post(f"/host/sessions/{session['session_id']}/state", json={"state": "closed"})
+    assert listener.get("/").status_code == 200
+
+
+def test_only_the_hosts_key_opens_the_hosts_pages(host, visit):
+    session = make(host, clips=CLIPS)
+    base = f"/host/sessions/{session['session_id']}"
+    listener = visit()
+    join(listener, session["code"], "Clara")
+    gets = ["/host/state", base, f"{base}/export.csv", f"{base}/export.parquet", f"{base}/pictures/means.svg"]
+    posts = ["/host/sessions", f"{base}/state", f"{base}/delete", f"{base}/listeners/1/delete"]
+    for browser in (listener, visit()):
+        for path in gets:
+            assert browser.get(path).status_code == 401, path
+        for path in posts:
+            assert browser.post(path, json={"state": "revealed"}).status_code == 401, path
+    assert host.get(base).json()["state"] == "open"
+    wrong = visit().post("/host/enter", json={"key": "not the key"})
+    assert wrong.status_code == 403 and "set-cookie" not in wrong.headers
+    assert visit().post("/host/enter", json={"key": KEY}, headers={"Origin": "http://evil.example"}).status_code == 403
+    other = enter(visit())
+    assert other.get(base).status_code == 200
+    assert other.post("/host/leave", json={}).status_code == 200 and other.get(base).status_code == 401
+    codes = [visit().post("/host/enter", json={"key": f"wrong key {i}"}).status_code for i in range(7)]
+    assert codes[-1] == 429  # as for wrong passwords
+
+
+def test_requests_that_make_no_sense_are_refused_in_one_sentence(host, visit):
+    session = make(host, clips=CLIPS)
+    code, listener = session["code"], visit()
+    lane = join(listener, code, "Clara")["pairs"][0]["lane"]
+    home = f"/session/{code}"
+    nobody = visit()
+    for browser, path, body, status in (
+        (nobody, f"{home}/join", {"nickname": "Bob"}, 400),
+        (nobody, f"{home}/join", {"nickname": "Bob", "agreed": "yes"}, 400),
+        (nobody, f"{home}/join", {"nickname": 7, "agreed": True}, 400),
+        (nobody, f"{home}/join", {"nickname": "clara", "agreed": True}, 409),
+        (nobody, f"{home}/join", {"nickname": "\ud800", "agreed": True}, 400),
+        (nobody, "/session/nowhere/join", {"nickname": "Bob", "agreed": True}, 404),
+        (nobody, f"{home}/rate", {"lane": lane, "answers": {"overall": 3}}, 401),
+        (nobody, f"{home}/leave", {}, 401),
+        (listener, f"{home}/rate", {"lane": lane, "answers": [3]}, 400),
+        (listener, f"{home}/rate", {"lane": lane, "answers": {"overall": "=1+1"}}, 400),
+        (listener, f"{home}/rate", {"lane": "x", "answers": {"overall": 3}}, 404),
+        (listener, f"{home}/rate", {"lane": lane, "note": "x" * 30_000}, 413),
+        (listener, f"{home}/rate", [1], 400),
+    ):
+        answer = browser.post(path, content=json.dumps(body))
+        assert answer.status_code == status, (path, body, answer.text)
+        assert "\n" not in answer.json()["detail"] and answer.headers["cache-control"] == "no-store"
+    assert listener.post(f"{home}/rate", content=b"{").status_code == 400
+    assert listener.get(f"{home}/audio/nothing").status_code == 404
+    assert nobody.get(f"{home}/audio/{lane}").status_code == 401
+    assert nobody.get("/session/nowhere/state").status_code == 404
+    second = make(host, clips=CLIPS[:1])
+    join(listener, second["code"], "Clara")
+    assert listener.get(f"/session/{second['code']}/audio/{lane}").status_code == 404  # tokens hold in their session
+    assert listener.get(f"{home}/audio/{lane}").status_code == 200  # and joining another session loses nothing
+
+
+def test_a_listener_deletes_their_own_data_and_the_host_anybodys(host, visit):
+    session = make(host, clips=CLIPS)
+    code, listener, other = session["code"], visit(), visit()
+    for browser, name in ((listener, "Clara"), (other, "Robert")):
+        rate(browser, code, join(browser, code, name)["pairs"][0]["lane"], "mine", overall=4)
+    assert listener.post(f"/session/{code}/leave").json() == {"deleted": True}
+    assert "nickname" not in listener.get(f"/session/{code}/state").json()
+    left = host.get(f"/host/sessions/{session['session_id']}").json()["listeners"]
+    assert [one["nickname"] for one in left] == ["Robert"]
+    path = f"/host/sessions/{session['session_id']}/listeners/{left[0]['listener_id']}/delete"
+    assert host.post(path).status_code == 200
+    assert "nickname" not in other.get(f"/session/{code}/state").json()
+    assert host.get(f"/host/sessions/{session['session_id']}").json()["listeners"] == []
+
+
+def test_the_password_stands_before_sessions_too(sessions_server, far):
+    from starlette.testclient import TestClient
+
+    from explorer.guard import HEADERS, Guard
+    from explorer.settings import Password, Settings
+
+    locked = Guard(sessions_server.app, Settings(far, password=Password.of("correct horse")))
+    stranger = TestClient(locked, base_url="http://127.0.0.1:7860", follow_redirects=False)
+    for path in ("/session/x", "/session/x/state", "/host", "/host/state", "/static/session/listen.js"):
+        answer = stranger.get(path)
+        assert answer.status_code == 401
+        assert all(answer.headers[name] == value for name, value in HEADERS.items())
+    assert (
+        stranger.get("/session/x", headers={"Accept": "text/html"}).headers["location"] == "/signin?next=%2Fsession%2Fx"
+    )
+
+
+def test_without_a_file_sessions_are_off_and_say_how_to_turn_them_on(client):
+    for path in ("/host", "/host/state", "/session/abc", "/session/abc/state"):
+        answer = client.get(path)
+        assert answer.status_code == 404 and "--sessions PATH" in answer.json()["detail"]
+    assert client.post("/session/abc/join", json={}).status_code == 404
+
+
+def test_a_second_server_on_the_same_file_is_told_so(sessions_server, visit, far):
+    from explorer.server import create_server
+
+    middleware = next(one for one in sessions_server.app.user_middleware if one.cls.__name__ == "HeldOff")
+    with pytest.raises(SessionFileError, match="in use by another explorer"):
+        create_server(settings_of(far, middleware.kwargs["file"].path))
