@@ -148,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
 
     methods = verbs.add_parser("methods", help="list the attribution methods")
     methods.set_defaults(run=_methods)
-    add_verbs(verbs, _add_config)
+    add_verbs(verbs, add_config)
     return parser
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from precompute.corpus import Track
 from precompute.errors import UserError
@@ -45,11 +46,17 @@ class Manifest:
             if data.pop("version") != VERSION:
                 raise UserError(f"{folder / NAME}: of another version; remove the folder and start the pass again")
             shards = [Shard(s["name"], s["start"], s["stop"], tuple(s["track_ids"])) for s in data.pop("shards")]
-            tracks = [Track(**{**t, "path": Path(t["path"]) if t["path"] else None}) for t in data.pop("tracks")]
+            tracks = [_track(t) for t in data.pop("tracks")]
             taps = {name: tuple(value) for name, value in data.pop("taps").items()}
             return cls(shards=shards, tracks=tracks, taps=taps, **data)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{folder / NAME}: cannot be read ({error}); start the pass again") from error
+
+
+def _track(read: dict[str, Any]) -> Track:
+    for name in ("path", "original"):
+        read[name] = Path(read[name]) if read[name] else None
+    return Track(**{**read, "holders": tuple((name, role) for name, role in read["holders"])})
 
 
 @contextmanager
