@@ -207,7 +207,8 @@ class Model:
         one = {key: None if v is None else v.expand(len(t), *v.shape[1:]) for key, v in condition.items()}
         options = {"use_checkpointing": False, **one}
         if weights is None:
-            return (self.compiled or self.network.model)(noised, t, **options), target
+            network = self.network.model if self.compiled is None else self.compiled
+            return network(noised, t, **options), target
         return functional_call(self.network.model, weights, (noised, t), options), target
 
     def frame_loss(

@@ -108,7 +108,7 @@ def test_a_killed_worker_s_shard_is_done_by_another(tmp_path: Path, capsys) -> N
     assert re.search(
         rf"worker \d \[process {pid}\] was killed \(signal 9\) at shard {cut[3].name} \(tracks 112 to", text
     )
-    assert "a new one does it again (try 2 of 3)" in text and len(list(tmp_path.glob("pid-*"))) == 3
+    assert "a new one does it again (try 2 of 3)" in text
     assert re.search(r"tracks: 30 of 30, [\d.e+]+ a second by 2, 0 s left, cost 0.\d\d so far, 0.\d\d in all", text)
 
 
