@@ -16,8 +16,8 @@ from precompute.directions import CHUNK, Mapped, StepTap, Tap
 from precompute.errors import UserError
 from precompute.gradients import TINY, of_cell
 from precompute.model import Items, Model, NoiseBank
+from precompute.scale.sizes import pieces
 
-HELD = 0.25  # of the memory: gradients
 DEVICE_CHUNK = 1 << 24  # parameters a partial sum on a GPU, where a launch costs more than a run of 2^18
 
 
@@ -32,14 +32,13 @@ def by_cell(
 ) -> tuple[list[Arrays], float, float]:
     """As `tap.take` for each of the tracks; then seconds of products, and of gradients."""
     low = model.arithmetic.precision == "bf16"
-    dtype, size = (torch.bfloat16, 2 * tap.parameters) if low else (torch.float32, 4 * tap.parameters)
+    dtype = torch.bfloat16 if low else torch.float32
     detailed, summed = tap.directions.map()
     rows = Mapped(detailed.parts + summed.parts)
     cells = bank.cells()
-    held = min(len(cells), max(1, int(HELD * memory / size)))
-    at_once = int((memory - held * size - 4 * tap.parameters) // size)
+    held, at_once = pieces(memory, tap.parameters, len(cells), low)
     if at_once < 1:
-        least = (2 * size + 4 * tap.parameters) / 1e9
+        least = tap.parameters * (8 if low else 12) / 1e9
         raise UserError(
             f"[pass] memory_gb = {memory / 1e9:g}: a gradient and a direction of {tap.parameters:,} parameters need"
             f" {least:.3g} GB; allow at least that"

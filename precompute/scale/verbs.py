@@ -26,6 +26,7 @@ def add_verbs(verbs: Any, add_config: Callable[[argparse.ArgumentParser], None])
     plan.add_argument("--gpu", default="cpu", help="cpu, h100 or h200 (default: %(default)s)")
     plan.add_argument("--workers", type=int, default=1, help="processes, or cards (default: %(default)s)")
     plan.add_argument("--model", choices=("embedded", "real"), help="default: embedded on cpu, real (1.06B) on a GPU")
+    plan.add_argument("--cohort", type=int, default=48, help="clips of the normalisation cohort (default: %(default)s)")
     plan.add_argument("--frames", type=int, default=1024, help="latent frames of the real model (default: %(default)s)")
     plan.add_argument("--cells", type=int, default=16, help="cells of the noise bank (default: %(default)s)")
     plan.add_argument("--memory-gb", type=float, default=0.0, help="[pass] memory_gb; 0 = 85 %% of the card's, or 2 GB")
@@ -54,5 +55,5 @@ def _plan(options: argparse.Namespace) -> None:
         from precompute.scale.measure import measure
 
         measure()
-    names = ("tracks", "clips", "gpu", "workers", "model", "frames", "cells", "memory_gb", "cost_per_hour")
+    names = ("tracks", "clips", "cohort", "gpu", "workers", "model", "frames", "cells", "memory_gb", "cost_per_hour")
     print(plan(Question(**{name: getattr(options, name) for name in names})))
