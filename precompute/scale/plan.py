@@ -72,9 +72,8 @@ def plan(question: Question, folder: Path = FOLDER) -> str:
     per_track = q.cells * (rounds * gradient_s + rows * product_s)
     whole = per_track * q.tracks / q.workers
     word = "measured rates" if rate else "projected"
-    lines.append(
-        f"{q.tracks:,} tracks x {q.clips} clips, {name} model of {size.parameters / 1e6:,.1f} M parameters, {frames} frames"
-    )
+    millions = f"{size.parameters / 1e6:,.1f} M"
+    lines.append(f"{q.tracks:,} tracks x {q.clips} clips, {name} model of {millions} parameters, {frames} frames")
     lines.append(f"time: {long(whole)} on {q.workers} x {q.gpu} ({word}): {per_track:.3g} s a track")
     hours = per_track * q.tracks / 3600
     lines.append(
@@ -115,14 +114,11 @@ def _rates(q: Question, rate: Rate | None, size: Size, frames: int, held: int) -
     card = CARDS[q.gpu]
     gradient = operations(size, frames) / (card.peak_tflops * 1e12 * SHARE)
     product = 2.0 * size.parameters / held / (card.bandwidth_tb * 1e12 * SHARE)
-    return (
-        gradient,
-        product,
-        [
-            f"{SHARE:.0%} of the card's peak of {card.peak_tflops:g} TFLOP/s (bf16, dense, data sheet) in forward and backward",
-            f"{SHARE:.0%} of its {card.bandwidth_tb:g} TB/s while directions are read, {held} gradients sharing a reading",
-        ],
-    )
+    grounds = [
+        f"{SHARE:.0%} of the card's peak of {card.peak_tflops:g} TFLOP/s (bf16, dense, data sheet) for gradients",
+        f"{SHARE:.0%} of its {card.bandwidth_tb:g} TB/s for reading directions, {held} gradients sharing a reading",
+    ]
+    return gradient, product, grounds
 
 
 def _memory(size: Size, memory: float, rows: int, at_once: int, rounds: int, by_cell: bool, low: bool) -> list[str]:

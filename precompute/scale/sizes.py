@@ -35,5 +35,5 @@ def rows_of(clips: int, cohort: int) -> int:
 
 
 def operations(size: Size, frames: int) -> float:
-    """Of one gradient by one draw: a forward pass (2 P F; in attention 4 F^2 width a layer), and twice that backward."""
+    """Of one gradient by one draw: forward 2 P F, and 4 F^2 width a layer in attention; backward twice that."""
     return 3 * (2.0 * size.parameters * frames + 4.0 * frames**2 * size.width * size.depth)

@@ -61,7 +61,7 @@ def test_mistakes_are_told(folder: Path, capsys) -> None:
     assert main(["plan", "--tracks", "0"]) == 1 and "--tracks 0: must be" in capsys.readouterr().err
     with pytest.raises(UserError, match="--memory-gb 5: too small"):
         plan(Question(gpu="h200", memory_gb=5.0), folder)
-    with pytest.raises(UserError, match="nothing is measured for this model on a CPU: run .*plan --measure"):
+    with pytest.raises(UserError, match=r"nothing is measured for this model on a CPU: run .*plan --measure"):
         plan(Question(), folder / "none")
 
 
