@@ -11,7 +11,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -50,7 +50,8 @@ class Cache:
                 version = np.lib.format.read_magic(handle)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 shape, fortran, dtype = read(handle)
-                order, name = "F" if fortran else "C", member.filename.removesuffix(".npy")
+                order: Any = "F" if fortran else "C"
+                name = member.filename.removesuffix(".npy")
                 if 0 in shape:
                     found[name] = np.empty(shape, dtype)
                 else:

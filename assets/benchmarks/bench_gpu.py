@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from precompute import quiet  # noqa: E402
 from precompute.products import product  # noqa: E402
 from precompute.scale.measure import hardware, matmul_tflops, timed  # noqa: E402
 from precompute.scale.plan import CARDS, MEMORY_SHARE, PAPER  # noqa: E402
@@ -36,8 +35,7 @@ TOKENS, CONDITION = 130, 768  # of the prompt and the two times
 
 def network(size: Size) -> nn.Module:
     """The transformer alone."""
-    with quiet.stdout() if hasattr(quiet, "stdout") else nullcontext():
-        from stable_audio_tools.models.dit import DiffusionTransformer
+    from stable_audio_tools.models.dit import DiffusionTransformer
 
     settings: dict[str, Any] = {"io_channels": size.channels, "embed_dim": size.width, "depth": size.depth}
     settings |= {"num_heads": max(1, size.width // 64), "cond_token_dim": CONDITION, "global_cond_dim": 2 * CONDITION}
@@ -84,7 +82,7 @@ def measure(case: Case, size: Size, frames: int, card: str, memory: float, repea
     block = torch.zeros(at_once, count, dtype=torch.bfloat16, device=case.device)
     for part in (*gradients, *block):
         part.normal_()
-    product_s = timed(lambda: product(gradients, block), repeats, case.device) / held / at_once
+    product_s = timed(partial(product, gradients, block), repeats, case.device) / held / at_once
     del gradients, block
     rounds = -(-rows // at_once)
     track_s = CELLS * (rounds * gradient_s + rows * product_s)
@@ -93,7 +91,7 @@ def measure(case: Case, size: Size, frames: int, card: str, memory: float, repea
     hours = track_s * TRACKS / 3600
     return {
         "device": card,
-        "model": "real",
+        "model": "real" if size.width == REAL.width else "small",
         "parameters": count,
         "frames": frames,
         "precision": "bf16",
@@ -150,10 +148,9 @@ def main() -> None:
             if device.type == "cuda":
                 row["peak_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 1)
             rows.append(row)
-            print(
-                f"{card}, {frames} frames, compiled {compiled}: {row['gradient_s'] * 1e3:.1f} ms a gradient,", end=" "
-            )
-            print(f"{row['share']:.0%} of matmul; projected {row['projected_hours_115k']} hours for 115,000 tracks")
+            print(f"{card}, {frames} frames, compiled {compiled}: {row['gradient_s'] * 1e3:.1f} ms a gradient,")
+            hours = row["projected_hours_115k"]
+            print(f"  {row['share']:.0%} of matmul; projected {hours} hours for 115,000 tracks x {CLIPS} clips")
     path = write(options.out, WHAT, "make bench-gpu", options.repeats, rows, f"{name}; {hardware()}")
     print(f"bench-gpu: {time.monotonic() - began:.0f} s; kept in {path}")
 

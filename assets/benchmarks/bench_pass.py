@@ -53,7 +53,8 @@ class Case:
     clip_s: float  # of one clip's direction, at 32 draws
 
 
-def make(tracks: int, clips: int, cells: int) -> Case:
+def make(tracks: int, clips: int, cells: int, bare: bool = False) -> Case:
+    """`bare`: directions of random numbers, which take no memory to make."""
     model = embedded()
     with np.load(DEMO / "decoy-latents.npz") as archive:
         latents = {int(name): archive[name].astype(np.float32) for name in archive.files[: tracks + clips]}
@@ -61,6 +62,10 @@ def make(tracks: int, clips: int, cells: int) -> Case:
     chosen = [by_id[i] for i in latents]
     stacked = torch.from_numpy(np.stack(list(latents.values())))
     items = model.items([t.caption for t in chosen], [t.duration_s for t in chosen], stacked)
+    bank = NoiseBank(2, cells // 2, 1, 303)
+    if bare:
+        steps = torch.randn(clips, count(model.parameters("all")))
+        return Case(model, items[:tracks], items[tracks:], bank, steps, 0.0)
     section = FisherSection(draws=2, tracks=min(16, tracks))
     inverse_fisher = inverse(diagonal_fisher(model, items[:tracks], "all", section), section.damping)
     method = Unlearning(SECTION, tracks=CORPUS)
@@ -68,9 +73,7 @@ def make(tracks: int, clips: int, cells: int) -> Case:
     steps = torch.stack([method.directions(model, row, inverse_fisher, False).sum(1).mean(0) for row in rows])
     began = time.perf_counter()
     Unlearning(replace(SECTION, ascent_draws=32), CORPUS).directions(model, rows[0], inverse_fisher, False)
-    clip_s = time.perf_counter() - began
-    bank = NoiseBank(2, cells // 2, 1, 303)
-    return Case(model, items[:tracks], items[tracks:], bank, steps, clip_s)
+    return Case(model, items[:tracks], items[tracks:], bank, steps, time.perf_counter() - began)
 
 
 def by_products(case: Case, row: int, clips: int) -> np.ndarray:
@@ -178,8 +181,8 @@ def main() -> None:
     parser.add_argument("--peak", choices=("a", "c"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
-        case = make(1, options.clips, options.cells)
-        (by_differences if options.peak == "a" else by_products)(case, 0, options.clips if options.peak == "c" else 1)
+        case = make(1, 1 if options.peak == "a" else options.clips, options.cells, bare=True)
+        (by_differences if options.peak == "a" else by_products)(case, 0, len(case.directions))
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
         return
     began, case = time.monotonic(), make(options.tracks, options.clips, options.cells)

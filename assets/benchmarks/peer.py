@@ -28,7 +28,7 @@ class Network(nn.Module):
         super().__init__()
         self.network = model.network.model.requires_grad_(True)
 
-    def forward(self, row: Row) -> torch.Tensor:
+    def forward(self, **row: torch.Tensor) -> torch.Tensor:
         """Predicted v [B, C, F] of rows [B, ...]."""
         condition = {name[2:]: value for name, value in row.items() if name.startswith("c-")}
         for name in condition:
@@ -38,7 +38,7 @@ class Network(nn.Module):
 
     def loss(self, row: Row) -> torch.Tensor:
         """Sum over rows of the mean squared error."""
-        return (self(row) - row["target"]).square().mean((1, 2)).sum()
+        return (self(**row) - row["target"]).square().mean((1, 2)).sum()
 
     def linear_modules(self) -> list[str]:
         """Names of the transformer layers' Linear modules."""
@@ -95,7 +95,7 @@ def dattri(network: Network, train: list[Row], queries: list[Row]) -> torch.Tens
 
     def loss(parameters: dict[str, torch.Tensor], data: tuple[torch.Tensor, ...]) -> torch.Tensor:
         row = {name: value[None] for name, value in zip(names, data, strict=True)}
-        predicted = torch.func.functional_call(network, parameters, (row,))
+        predicted = torch.func.functional_call(network, parameters, (), row)
         return (predicted - row["target"]).square().mean()
 
     task = AttributionTask(loss_func=loss, model=network, checkpoints=network.state_dict())
@@ -131,7 +131,7 @@ def kronfluence(network: Network, train: list[Row], queries: list[Row]) -> torch
 
     class Products(Task):
         def compute_train_loss(self, batch: Row, model: nn.Module, sample: bool = False) -> torch.Tensor:
-            return (model(batch) - batch["target"]).square().mean((1, 2)).sum()
+            return (model(**batch) - batch["target"]).square().mean((1, 2)).sum()
 
         def compute_measurement(self, batch: Row, model: nn.Module) -> torch.Tensor:
             return self.compute_train_loss(batch, model)
