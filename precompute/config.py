@@ -13,6 +13,7 @@ from typing import Any
 
 from precompute.errors import UserError
 from precompute.errors import need as _need
+from precompute.scale.section import PassSection as PassSection
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,8 +25,6 @@ RESULTS = 2  # count up when a stage computes or keeps its result otherwise: old
 LAYERS = ("to_kv", "cross_attn", "self_attn", "all")
 MASKS = ("none", "mixed", "dual")
 SAMPLERS = ("ddim", "dpmpp-2m")
-PRECISIONS = ("fp32", "bf16")
-ATTENTIONS = ("auto", "fused", "plain")
 CLIP_FORMATS = ("flac", "mp3")
 
 
@@ -134,23 +133,6 @@ class UnlearningSection:
         _need(self.window_s > 0, f"[unlearning] window_s = {self.window_s}: must be above 0")
         _need(self.steps >= 1, f"[unlearning] steps = {self.steps}: must be at least 1")
         _need(self.relative_step >= 0, f"[unlearning] relative_step = {self.relative_step}: must be 0 or more")
-
-
-@dataclass(frozen=True)
-class PassSection:
-    """How the tracks' gradients are computed, and in what pieces. Only `precision` may change a score."""
-
-    precision: str = "fp32"  # bf16: forward passes of tracks under autocast; clips' gradients stay fp32
-    memory_gb: float = 2.0  # of one process, beside the model: gradients of tracks and directions of clips
-    shard_tracks: int = 16  # tracks a file in `precompute pass`
-    attention: str = "auto"  # what torch chooses; fused: never the plain one (GPU); plain: never a fused one
-    compile: bool = False  # torch.compile the network: pays on a GPU, after a minute or two at the start
-
-    def __post_init__(self) -> None:
-        for name, known in (("precision", PRECISIONS), ("attention", ATTENTIONS)):
-            _need(getattr(self, name) in known, f"[pass] {name} = {getattr(self, name)!r}: choose {' or '.join(known)}")
-        _need(self.memory_gb > 0, f"[pass] memory_gb = {self.memory_gb}: must be above 0")
-        _need(self.shard_tracks >= 1, f"[pass] shard_tracks = {self.shard_tracks}: must be at least 1")
 
 
 @dataclass(frozen=True)

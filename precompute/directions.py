@@ -164,6 +164,11 @@ class Tap:
         """From a track's gradients [R x S, P] and losses [R x S]: arrays of one track."""
         raise NotImplementedError
 
+    @property
+    def shares_reading(self) -> bool:
+        """Whether several tracks at once cost less: directions are then read from disk for all of them."""
+        return False
+
     def take_all(self, seen: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> list[Arrays]:
         """`take` for several tracks whose gradients are in memory."""
         return [self.take(*track) for track in seen]
@@ -185,6 +190,10 @@ class StepTap(Tap):
 
     def prepare(self) -> None:
         self.directions.load()
+
+    @property
+    def shares_reading(self) -> bool:
+        return isinstance(self.directions.load()[0], Mapped)
 
     def take(self, rows: torch.Tensor, losses: torch.Tensor) -> Arrays:
         return self.take_all([(rows, losses)])[0]

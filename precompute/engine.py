@@ -104,7 +104,7 @@ def of_shard(
             taken[tap], own[tap], gradient[tap] = products.by_cell(model, tracks[list(rows)], tap, bank, memory)
     kinds = list(dict.fromkeys(tap.kind for tap in by_track))
     size = max((4 * len(bank.cells()) * tap.parameters * len(kinds) for tap in by_track), default=1)
-    group = min(len(rows), max(1, int(memory / 2 / size)))
+    group = min(len(rows), max(1, int(memory / 2 / size))) if any(tap.shares_reading for tap in by_track) else 1
     for start in range(0, len(rows) if by_track else 0, group):
         seen = [of_track(model, tracks[[row]], kinds, bank) for row in rows[start : start + group]]
         for tap in by_track:

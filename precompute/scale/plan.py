@@ -11,6 +11,7 @@ from pathlib import Path
 from precompute.cache import duration
 from precompute.errors import need
 from precompute.scale.rates import FOLDER, Rate, find, kept
+from precompute.scale.section import PassSection
 from precompute.scale.sizes import EMBEDDED, HALVES, REAL, Size, operations, pieces, rows_of
 
 PAPER = 40.0  # GPU-hours a clip over 115,000 tracks: arXiv 2506.18312
@@ -61,7 +62,7 @@ def plan(question: Question, folder: Path = FOLDER) -> str:
     rate = find(rates, q.gpu, name, None if name == "embedded" else q.frames)
     size, frames = _size(name, rates, q.frames)
     low = q.gpu != "cpu"
-    memory = (q.memory_gb or (CARDS[q.gpu].memory_gb * MEMORY_SHARE if low else 2.0)) * 1e9
+    memory = (q.memory_gb or (CARDS[q.gpu].memory_gb * MEMORY_SHARE if low else PassSection.memory_gb)) * 1e9
     rows = rows_of(q.clips, q.cohort)
     by_cell = low or 4 * q.cells * size.parameters > memory
     held, at_once = pieces(memory, size.parameters, q.cells, low)

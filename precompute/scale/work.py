@@ -17,7 +17,7 @@ import torch
 from precompute import engine
 from precompute.cache import Cache
 from precompute.config import RunConfig, fingerprint
-from precompute.directions import Tap
+from precompute.directions import StepTap, Tap
 from precompute.errors import UserError
 from precompute.methods.base import Context, GradientMethod
 from precompute.methods.catalogue import build
@@ -76,6 +76,8 @@ class Work:
         if fingerprint(kept, manifest.track_key, context.key) != manifest.key:
             raise UserError(f"{folder}: prepared with other settings than this worker's; start the pass again")
         for tap in taps.values():
+            if isinstance(tap, StepTap):
+                tap.directions.memory_gb = 0.0  # on disk: the workers of a machine share what the system holds of it
             tap.prepare()
         return cls(context, taps, folder, manifest)
 

@@ -127,7 +127,7 @@ def test_masks_against_losses_written_by_hand(
     kept = valid if scored_valid else model.frames
     cells = [BANK.cell(*cell, shape) for cell in BANK.cells()]
     losses = [by_hand(model, item, t[0], eps[0])[:kept].sum() / kept for t, eps in cells]
-    assert unlearning.bank_loss(model, item, section, BANK) == pytest.approx(float(sum(losses)) / len(losses), rel=1e-5)
+    assert audit.bank_loss(model, item, section, BANK) == pytest.approx(float(sum(losses)) / len(losses), rel=1e-5)
 
     kept = valid if unlearned_valid else model.frames
     parameters = model.parameters("to_kv")
