@@ -197,7 +197,7 @@ class IndexSection:
     width: int = 0  # k; 0 = the least at which the measured recall is reached
     widest: int = 65_536  # of the measured widths, which are its halves
     seed: int = 404
-    shortlist: int = 32  # tracks and decoys of a new clip that get exact scores
+    shortlist: int = 48  # tracks and decoys of a new clip that get exact scores
     recall: float = 0.95  # of the ten strongest training tracks, wanted
     sample: int = 1024  # tracks and decoys on which recall is measured, spread evenly; 0 = all
 

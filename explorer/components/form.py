@@ -14,14 +14,14 @@ _SKELETON = """
     <label class="field wide">Words for a new clip
       <input type="text" class="prompt" maxlength="500" autocomplete="off"
         placeholder="a slow waltz on solo piano"></label>
-    <button type="submit" class="primary">Make it and find its tracks</button>
+    <button type="submit" class="primary" disabled>Make it and find its tracks</button>
   </form>
   <form class="sound">
     <label class="field">Or an audio file, up to 20 MB
       <input type="file" class="file" accept=".wav,.flac,.mp3,.ogg,.aif,.aiff,audio/*"></label>
     <label class="field wide">What it is, in words (may stay empty)
       <input type="text" class="caption" maxlength="500" autocomplete="off"></label>
-    <button type="submit">Find its tracks</button>
+    <button type="submit" disabled>Find its tracks</button>
   </form>
   <p class="state" role="status"></p>
   <button type="button" class="open" hidden>Open the clip</button>

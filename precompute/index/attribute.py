@@ -1,7 +1,7 @@
 """`python -m precompute attribute`: new clips by the index, and a new version of the store that holds them.
 
-Exact: scores, windows of the clip and moments of the shortlist, computed as a run computes them. Estimated: all others,
-from sketches (`search.py`). Tracks and decoys are shortlisted by one rule, so that q-values keep their meaning.
+Exact: scores and moments of the shortlist (`exact.py`). Estimated: all others, from sketches (`search.py`). Tracks and
+decoys are shortlisted by one rule, so that q-values keep their meaning.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from precompute.cache import Cache, duration, progress
+from precompute.cache import Cache, duration
 from precompute.config import RunConfig, fingerprint
 from precompute.corpus import Track, read_audio, read_folder, read_manifest
-from precompute.directions import Directions, StepTap
-from precompute.engine import gather, noise_bank
+from precompute.directions import Directions
+from precompute.engine import noise_bank
 from precompute.errors import UserError
 from precompute.fisher import inverse
 from precompute.index import addition, layout
@@ -30,12 +30,12 @@ from precompute.index import clips as made
 from precompute.index.addition import Results
 from precompute.index.build import digest_of
 from precompute.index.clips import Wanted
+from precompute.index.exact import Shortlist
 from precompute.index.layout import Index
 from precompute.index.search import Judge, fold, products
 from precompute.methods.base import Queries
 from precompute.methods.unlearning import HALVES, Unlearning
 from precompute.model import Items, Model
-from precompute.rows import Calibrated
 from precompute.sketch import Sketch
 from precompute.stages import load_model, shipped_latents
 
@@ -77,13 +77,17 @@ def attribute(config: RunConfig, wanted: Sequence[Wanted], store: Path | None = 
         print(f"  {len(places)} of {len(index.rows)} tracks and decoys get exact scores", flush=True)
         near = [tracks[int(place)] for place in places]
         near_items = _items(model, near, index.rows.digest[places], config)
-        tap = StepTap(directions, method.kind, fingerprint(directions.key, config.bank, places.tolist()))
-        kept = gather(model, near_items, noise_bank(config.bank), [tap], cache)[tap.stage, tap.key]
-        exact = method.assembled(kept, model, queries, noise_bank(config.bank))
-        result = judge.judged(found.halves, found.lengths, places, exact.cells)
-        by_window = _windows(judge, found, places, exact.windows)
-        rises = _moments(model, method, directions, result, places, near_items, config)
-    ids = addition.publish(store, config, model, clips, Results(tracks, result, places, exact.cells, by_window, rises))
+        halves = judge.estimator.slope * found.halves
+        apart = (halves - halves.mean(1, keepdims=True))[:, :, places].transpose(0, 2, 1)
+        bank = noise_bank(config.bank)
+        shortlist = Shortlist(model, method, directions, queries, near_items, apart, bank, cache)
+        cells, windows = shortlist.scores()
+        result = judge.judged(found.halves, found.lengths, places, cells)
+        by_window = _windows(judge, found, places, cells, windows)
+        best = (result.train_rank[:, places] > 0) & (result.train_rank[:, places] <= config.moments.tracks)
+        rises = shortlist.moments([(int(q), int(n)) for q, n in zip(*np.nonzero(best), strict=True)])
+        rises = {(q, int(places[n])): rise for (q, n), rise in rises.items()}
+    ids = addition.publish(store, config, model, clips, Results(tracks, result, places, cells, by_window, rises))
     seconds = duration(time.monotonic() - began)
     print(f"published {store} with clip {', '.join(map(str, ids))} in {seconds}", flush=True)
     return ids
@@ -155,37 +159,20 @@ def _items(model: Model, tracks: Sequence[Track], digests: np.ndarray, config: R
     return model.items([t.caption for t in tracks], [t.duration_s for t in tracks], torch.stack(latents))
 
 
-def _windows(judge: Judge, found: Searched, places: np.ndarray, exact: np.ndarray | None) -> np.ndarray:
-    """[Q, N, W]: parts of the score by window of the clip, that sum to it; NaN past a clip's last window."""
+def _windows(
+    judge: Judge, found: Searched, places: np.ndarray, cells: np.ndarray, exact: np.ndarray | None
+) -> np.ndarray:
+    """[Q, N, W]: parts of the score by window of the clip, that sum to it; NaN past a clip's last window.
+
+    Where no exact ones are at hand, what an exact score [Q, n, ...] and its estimated parts differ by is spread evenly.
+    """
     counts = [len(part) for part in found.windows]
     by_window = np.full((len(counts), len(judge.rows), max(counts)), np.nan)
     for q, part in enumerate(found.windows):
-        estimates = judge.estimator.slope * part + judge.estimator.offset * (found.lengths[q] / counts[q])
-        by_window[q, :, : counts[q]] = estimates.T
+        estimates = (judge.estimator.slope * part + judge.estimator.offset * (found.lengths[q] / counts[q])).T
+        short = cells[q].mean((1, 2, 3)) - estimates[places].sum(1)
+        estimates[places] += short[:, None] / counts[q]
+        by_window[q, :, : counts[q]] = estimates
     if exact is not None:
         by_window[:, places] = exact
     return by_window
-
-
-def _moments(
-    model: Model,
-    method: Unlearning,
-    directions: Directions,
-    result: Calibrated,
-    places: np.ndarray,
-    near: Items,
-    config: RunConfig,
-) -> dict[tuple[int, int], np.ndarray]:
-    """Influence over time in the strongest training tracks of the shortlist, by (clip row, track row)."""
-    if not method.has_moments:
-        return {}
-    pairs = [
-        (q, n)
-        for q in range(len(result.score))
-        for n, place in enumerate(places)
-        if 0 < result.train_rank[q, place] <= config.moments.tracks
-    ]
-    bank, found = noise_bank(config.bank), {}
-    for q, n in progress("moments", pairs):
-        found[q, int(places[n])] = method.rise(model, near[[n]], directions.whole(q), bank).numpy()
-    return found

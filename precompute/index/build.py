@@ -282,7 +282,7 @@ def _keep_curve(path: Path, manifest: dict) -> None:
     kept = manifest["recall"] or {"points": []}
     record = {
         "what": "recall of the ten strongest training tracks by sketches and a shortlist, over widths",
-        "command": f"python -m precompute index --curve {path}",
+        "command": f"python -m precompute index --config CONFIG --curve {path}",
         "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "commit": commit_hash(),
         "repeats": kept.get("clips", 0),

@@ -23,7 +23,7 @@ from precompute.normalisation import Normalisation
 from precompute.rows import Calibrated
 
 RIDGES = (0.001, 0.01, 0.1, 1.0, 10.0)  # tried; in units of a clip's squared length
-BLOCK = 1 << 22  # int8 numbers that are turned to float32 at once: they stay in the cache
+BLOCK = 1 << 20  # int8 numbers that are turned to float32 at once: they stay in the cache
 
 
 def fold(sketches: np.ndarray, width: int) -> np.ndarray:

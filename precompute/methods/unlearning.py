@@ -155,7 +155,14 @@ def many_steps(
 def track_moments(
     model: Model, track: Items, direction: torch.Tensor, settings: UnlearningSection, bank: NoiseBank
 ) -> torch.Tensor:
-    """Way (b). Rise of the track's loss frame by frame along `direction` [P] -> [F] float64; its mean is the score.
+    """Way (b). Rise of the track's loss frame by frame along `direction` [P] -> [F] float64; its mean is the score."""
+    return track_rises(model, track, direction, settings, bank).mean(0)
+
+
+def track_rises(
+    model: Model, track: Items, direction: torch.Tensor, settings: UnlearningSection, bank: NoiseBank
+) -> torch.Tensor:
+    """The same for every draw of the bank, cell by cell -> [D, F] float64.
 
     Forward-mode derivative, so no difference of near-equal numbers; fused attention has none, the plain one is used.
     """
@@ -174,10 +181,10 @@ def track_moments(
     tangent = {name: part.to(model.device) for name, part in unflatten(direction, parameters).items()}
     with torch.nn.attention.sdpa_kernel(plain), torch.no_grad():
         _, rise = torch.func.jvp(frames_of, (primal,), (tangent,))
-    rise = rise.double().mean(0).cpu()
+    rise = rise.double().cpu()
     frames = scored_frames(settings, int(track.valid_frames[0]))
     if frames is not None:  # dual: only valid frames count, and they carry the whole score
-        rise[frames:] = 0.0
+        rise[:, frames:] = 0.0
         rise *= model.frames / frames
     return rise
 

@@ -112,7 +112,7 @@ def serve() -> Callable[..., Any]:
     """serve(path) is a context in which the store at `path` has an address."""
     from explorer.settings import Settings
 
-    return lambda path: serving(Settings(path))
+    return lambda path: serving(path if isinstance(path, Settings) else Settings(path))
 
 
 @pytest.fixture(scope="session")

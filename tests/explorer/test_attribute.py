@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -131,6 +132,7 @@ def too_long() -> bytes:
         (too_long(), 413, "15 minutes"),
         (b"RIFF" + b"x" * 700_000, 413, "too large"),
     ],
+    ids=("empty", "text", "no frames", "too long", "too large"),
 )
 def test_what_is_no_sound_or_too_much_of_it_is_refused(client, uploads, monkeypatch, content, status, reason) -> None:
     from explorer import uploads as module
@@ -161,6 +163,7 @@ def test_what_is_no_sound_or_too_much_of_it_is_refused(client, uploads, monkeypa
         (json.dumps({"prompt": "a" * 501}).encode(), 413),
         (json.dumps({"prompt": "a" * 9000}).encode(), 413),
     ],
+    ids=("none", "list", "number", "blank", "seed below 0", "seed no number", "deep", "long", "very long"),
 )
 def test_what_is_no_prompt_is_refused(client, body: bytes, status: int) -> None:
     assert client.post("/attribute/prompt", content=body).status_code == status
@@ -195,6 +198,9 @@ def test_a_second_listener_has_to_wait(client, shop: Path) -> None:
         client.post("/attribute/audio", content=wav()),
     ):
         assert answer.status_code == 409 and "try again" in answer.json()["detail"]
+    limit = time.monotonic() + 30
+    while client.get("/attribute/state").json()["text"] == "Starting" and time.monotonic() < limit:
+        time.sleep(0.05)
     client.app.app.state.jobs.stop()
     assert finished(client)["name"] == "failed"
 
@@ -219,7 +225,7 @@ def test_without_the_option_there_is_no_such_route(store_path) -> None:
     with TestClient(create_server(Settings(store_path)), base_url="http://127.0.0.1") as plain:
         assert plain.get("/attribute/state").status_code == 404
         assert plain.post("/attribute/audio", content=wav()).status_code in (404, 405)
-        assert "A clip of your own" not in plain.get("/").text
+        assert "Make it and find its tracks" not in plain.get("/").text
 
 
 def test_the_option_is_refused_in_one_line(tmp_path: Path, monkeypatch) -> None:
@@ -272,6 +278,36 @@ def test_a_store_is_opened_again_in_place(shop: Path) -> None:
         callbacks.reopen()
     assert 900 in callbacks.clip_by_id and page.table(view) == before
     assert not list(shop.parent.glob(".*"))
+
+
+@pytest.mark.browser
+def test_a_listener_asks_and_hears_the_new_clip(open_page, serve, shop: Path, uploads: Path, monkeypatch) -> None:
+    from browsing import expect
+    from explorer import server, settings
+
+    monkeypatch.setattr(settings, "OFFLINE", ())
+    folder = shop.parent.parent
+    fake = [sys.executable, "-u", str(folder / "fake.py"), "--store", str(shop)]
+    monkeypatch.setattr(server, "command", lambda config, store: fake)
+    options = settings.Settings(shop, password=settings.Password.of(WORD), attribute=folder / "run.toml")
+    with serve(options) as address:
+        page = open_page("?clip=2", at=address, may_fail=("/signin", "/attribute/audio"))
+        page.locator("input[type=password]").fill(WORD)
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="A clip of your own").click()
+        form = page.locator("#form")
+        form.get_by_label("Or an audio file").set_input_files({"name": "x.wav", "mimeType": "", "buffer": b"no audio"})
+        form.get_by_role("button", name="Find its tracks", exact=True).click()
+        expect(form.get_by_role("status")).to_contain_text("no audio file that can be read here")
+        form.get_by_label("Words for a new clip").fill("a waltz")
+        form.get_by_role("button", name="Make it and find its tracks").click()
+        expect(form.get_by_role("status")).to_have_text("Clip 900 is ready.")
+        form.get_by_role("button", name="Open the clip").click()
+        page.wait_for_url("**clip=900**")
+        expect(page.locator("#clip input")).to_have_value(re.compile("Your clip 900"))
+        page.locator("#clip input").click()  # and away from it again: the list holds old and new
+        page.get_by_role("option", name=re.compile("^Generated clip 2 ")).click()
+        page.wait_for_url("**clip=2**")
 
 
 def test_words_without_paths() -> None:

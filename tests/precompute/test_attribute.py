@@ -112,6 +112,25 @@ def test_exact_scores_are_those_of_the_method(added: Path, shop: Path) -> None:
     assert torch.get_num_threads() == 1
 
 
+def test_derivatives_and_gradients_give_the_same_scores(shop: Path, added: Path, monkeypatch) -> None:
+    """The way that is taken for one clip or two, and the one for more."""
+    from precompute.index import exact
+
+    store = copied(shop, "gradients")
+    monkeypatch.setattr(exact, "FEW", 0)
+    wanted = [Wanted(prompt="a high plucked chord, fast", seconds=1.2)]
+    assert verb.attribute(RunConfig.load(shop), wanted, store) == [4]
+    sql = "SELECT track_id, {} FROM {} WHERE clip_id = {} ORDER BY track_id"
+    near = [row[0] for row in rows(store, "SELECT DISTINCT track_id FROM score_parts WHERE clip_id = 4")]
+    for what, table in (("score", "scores"), ("std_error", "scores")):
+        one, other = (dict(rows(path, sql.format(what, table, clip))) for path, clip in ((store, 4), (added, 5)))
+        pairs = np.array([(one[i], other[i]) for i in near])
+        assert np.allclose(pairs[:, 0], pairs[:, 1], rtol=1e-3 if what == "score" else 0.2), what
+    moments = [dict(rows(p, sql.format("influence", "moments", c))) for p, c in ((store, 4), (added, 5))]
+    shared = set(moments[0]) & set(moments[1])
+    assert shared and all(np.allclose(moments[0][i], moments[1][i], rtol=1e-3, atol=1e-12) for i in shared)
+
+
 def test_all_that_was_there_stays(added: Path, shop: Path) -> None:
     before, after = tiny.tables(shop.parent / "store.duckdb"), tiny.tables(added)
     for table, old in before.items():
