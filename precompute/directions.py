@@ -30,7 +30,11 @@ class Mapped:
         return sum(len(part) for part in self.parts)
 
     def __getitem__(self, index: Any) -> Any:
-        """[:, a:b] -> a tensor; [a:b] -> fewer rows, still on disk."""
+        """[:, a:b] -> a tensor; [a:b] -> fewer rows, still on disk; [i] -> one row, a tensor."""
+        if isinstance(index, int):
+            if not 0 <= index < len(self):
+                raise IndexError(index)  # ends a loop over the rows
+            return self[index : index + 1][:, :][0]
         if isinstance(index, tuple):
             pieces = [torch.from_numpy(np.array(part[index])) for part in self.parts]
             return torch.cat(pieces) if pieces else torch.zeros(0, len(range(*index[1].indices(1 << 62))))

@@ -144,6 +144,14 @@ def test_directions_on_disk_change_no_bit(setting: Setting, plain: engine.Scores
     assert_close(whole, plain)
 
 
+def test_rows_on_disk_are_cut_and_looped_over_like_a_tensor() -> None:
+    parts = [np.random.default_rng(n).random((n, 7), dtype=np.float32) for n in (2, 0, 3)]
+    mapped, wanted = directions.Mapped(parts), torch.from_numpy(np.concatenate(parts))
+    assert len(mapped) == 5 and torch.equal(torch.stack(list(mapped)), wanted)
+    assert torch.equal(mapped[1:4][:, 2:6], wanted[1:4, 2:6]) and torch.equal(mapped[:, 5:], wanted[:, 5:])
+    assert directions.Mapped([parts[1]])[:, 2:6].shape == (0, 4)
+
+
 def test_cell_by_cell_with_few_directions_at_a_time(setting: Setting, plain: engine.Scores, monkeypatch) -> None:
     """Where one track's gradients do not fit: the clips' directions in pieces, gradients computed anew for each."""
     blocks, product = set(), products.product
