@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo explore test test-slow test-explorer verify bench-explorer lint clean
+.PHONY: help install demo explore test test-slow test-explorer verify bench bench-gpu bench-peers bench-explorer lint clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?=
@@ -95,6 +95,18 @@ test: lint ## lint, then the tests that take seconds; browser tests need Chromiu
 
 verify: install ## recompute a part of the shipped store the naive way, and compare
 	@$(VENV)/bin/python -m precompute verify
+
+bench: install ## time the pass on the embedded model against the naive way: under 20 minutes on two cores
+	@echo "bench: ms a track for 1, 16 and 64 clips by both ways, rank correlation to fp64, memory; nothing else should run meanwhile"
+	@$(VENV)/bin/python assets/benchmarks/bench_pass.py
+
+bench-gpu: install ## time the pass at the real size (1.06 billion parameters, random weights): needs a GPU of 80 GB
+	@echo "bench-gpu: a gradient and a product at 1,024 and 2,584 frames in bf16; results go where 'precompute plan' finds them"
+	@$(VENV)/bin/python assets/benchmarks/bench_gpu.py
+
+bench-peers: install ## time other libraries on the same rows, each in an environment of its own (data/work/peers)
+	@echo "bench-peers: whence, dattri-llm, dattri, kronfluence"
+	@$(VENV)/bin/python assets/benchmarks/bench_peers.py
 
 bench-explorer: $(INSTALLED_EXPLORER) ## time the page over a made-up store of 115,000 tracks: 8 min, 4 GB of disk
 	@echo "bench-explorer: store, start, one listener, 20 listeners without and with pauses; nothing else should run meanwhile"

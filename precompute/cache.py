@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,12 +29,34 @@ class Cache:
 
     def get(self, stage: str, key: str, compute: Callable[[], Arrays]) -> Arrays:
         """The arrays of a stage: read where they are kept, else computed and kept."""
-        path = self.path(stage, key)
-        if not path.exists():
+        self.ensure(stage, key, compute)
+        with np.load(self.path(stage, key), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+
+    def ensure(self, stage: str, key: str, compute: Callable[[], Arrays]) -> None:
+        """Compute and keep a stage that is not kept yet."""
+        if not self.has(stage, key):
             began = time.monotonic()
             self.put(stage, key, compute(), time.monotonic() - began)
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+
+    def mapped(self, stage: str, key: str) -> Arrays:
+        """The arrays of a kept stage as they lie on disk: read when looked at, and shared by all processes."""
+        path, found = self.path(stage, key), {}
+        with zipfile.ZipFile(path) as archive, path.open("rb") as handle:
+            for member in archive.infolist():  # stored without compression, so an array is one run of the file
+                handle.seek(member.header_offset)
+                lengths = handle.read(30)[26:30]  # of the name and of the extra field
+                handle.seek(int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little"), 1)
+                version = np.lib.format.read_magic(handle)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, fortran, dtype = read(handle)
+                order: Any = "F" if fortran else "C"
+                name = member.filename.removesuffix(".npy")
+                if 0 in shape:
+                    found[name] = np.empty(shape, dtype)
+                else:
+                    found[name] = np.memmap(path, dtype, "c", handle.tell(), shape, order)
+        return found
 
     def put(self, stage: str, key: str, arrays: Arrays, seconds: float) -> None:
         """Keep the arrays of a stage, and beside them how long they took."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from precompute.cli_evaluate import EXEMPLARS, add_config, add_evaluate
 from precompute.errors import UserError
+from precompute.scale.verbs import add_verbs
 
 ROOT = Path(__file__).resolve().parents[1]  # the repository, whose configs and demo data the defaults name
 
@@ -147,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
 
     methods = verbs.add_parser("methods", help="list the attribution methods")
     methods.set_defaults(run=_methods)
+    add_verbs(verbs, add_config)
     return parser
 
 

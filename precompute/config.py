@@ -13,6 +13,7 @@ from typing import Any
 
 from precompute.errors import UserError
 from precompute.errors import need as _need
+from precompute.scale.section import PassSection as PassSection
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -247,6 +248,7 @@ class RunConfig:
     fisher: FisherSection = field(default_factory=FisherSection)
     unlearning: UnlearningSection = field(default_factory=UnlearningSection)
     methods: MethodsSection = field(default_factory=MethodsSection)
+    pass_: PassSection = field(default_factory=PassSection)  # section [pass]
     moments: MomentsSection = field(default_factory=MomentsSection)
     diagnostics: DiagnosticsSection = field(default_factory=DiagnosticsSection)
     index: IndexSection = field(default_factory=IndexSection)
@@ -264,6 +266,7 @@ class RunConfig:
             "bank": BankSection,
             "fisher": FisherSection,
             "unlearning": UnlearningSection,
+            "pass": PassSection,
             "moments": MomentsSection,
             "diagnostics": DiagnosticsSection,
             "index": IndexSection,
@@ -276,6 +279,7 @@ class RunConfig:
         try:
             sections: dict[str, Any] = {name: _section(name, types[name], table.get(name, {})) for name in types}
             sections["methods"] = MethodsSection.read(table.get("methods", {}))
+            sections["pass_"] = sections.pop("pass")
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         same = sections["bank"].seed == sections["unlearning"].seed

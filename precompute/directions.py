@@ -6,9 +6,10 @@ holds each set once, whatever many methods look at it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from precompute.cache import Arrays, Cache
@@ -19,12 +20,46 @@ from precompute.workers import count_for, run_jobs
 CHUNK = 1 << 18  # parameters a partial sum: fp32 products, fp64 totals
 
 
-def dot(rows: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+class Mapped:
+    """Rows [Q, P] that lie on disk, read by runs of columns, so that they never need to be in memory together."""
+
+    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+        self.parts = [part for part in parts if len(part)]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def __getitem__(self, index: Any) -> Any:
+        """[:, a:b] -> a tensor; [a:b] -> fewer rows, still on disk; [i] -> one row, a tensor."""
+        if isinstance(index, int):
+            if not 0 <= index < len(self):
+                raise IndexError(index)  # ends a loop over the rows
+            return self[index : index + 1][:, :][0]
+        if isinstance(index, tuple):
+            pieces = [torch.from_numpy(np.array(part[index])) for part in self.parts]
+            return torch.cat(pieces) if pieces else torch.zeros(0, len(range(*index[1].indices(1 << 62))))
+        wanted, start = range(*index.indices(len(self))), 0
+        found = []
+        for part in self.parts:
+            found.append(part[max(0, wanted.start - start) : max(0, wanted.stop - start)])
+            start += len(part)
+        return Mapped(found)
+
+
+def dot(rows: torch.Tensor, directions: torch.Tensor | Mapped) -> torch.Tensor:
     """[R, P] x [Q, P] -> [R, Q] float64: fp32 products of short runs, fp64 totals."""
-    total = torch.zeros(len(rows), len(directions), dtype=torch.float64)
-    for start in range(0, rows.shape[1], CHUNK):
-        total += (rows[:, start : start + CHUNK] @ directions[:, start : start + CHUNK].T).double()
-    return total
+    return dots([rows], directions)[0]
+
+
+def dots(tracks: Sequence[torch.Tensor], directions: torch.Tensor | Mapped) -> list[torch.Tensor]:
+    """The same for the rows of several tracks, each run of the directions being read once for all."""
+    totals = [torch.zeros(len(rows), len(directions), dtype=torch.float64) for rows in tracks]
+    if len(directions):
+        for start in range(0, tracks[0].shape[1], CHUNK):
+            run = directions[:, start : start + CHUNK].T
+            for total, rows in zip(totals, tracks, strict=True):
+                total += (rows[:, start : start + CHUNK] @ run).double()
+    return totals
 
 
 class Directions:
@@ -51,7 +86,8 @@ class Directions:
             items: Items = getattr(queries, kind)
             self.jobs += [(kind, items[[row]]) for row in range(len(items))]
         self.cohort = len(queries.cohort)
-        self._loaded: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.memory_gb = float("inf")  # above it, directions stay on disk
+        self._loaded: tuple[Any, Any] | None = None
         self._stack: torch.Tensor | None = None
         self._whole: tuple[int, torch.Tensor] | None = None
 
@@ -75,11 +111,20 @@ class Directions:
             self.prepare()
         run_jobs("directions", missing, self.kept, count_for(self.device, self.parameters))
 
-    def load(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def map(self) -> tuple[Mapped, Mapped]:
+        """As `load`, on disk."""
+        self.ensure()
+        arrays = [self.cache.mapped(f"direction-{number:04d}", self.key) for number in range(len(self.jobs))]
+        return Mapped([part["halves"] for part in arrays]), Mapped([part["windows"] for part in arrays])
+
+    def load(self) -> tuple[Any, Any]:
         """Whole clips by half, [(shown + targets) x HALVES, P]; then shown clips by window and the cohort's clips, over
-        both halves, [all windows + K, P]."""
+        both halves, [all windows + K, P]. Tensors where they fit into `memory_gb`, else `Mapped`."""
         if self._loaded is None:
-            self.ensure()
+            mapped = self.map()
+            if 4e-9 * self.parameters * sum(len(part) for part in mapped) > self.memory_gb:
+                self._loaded = mapped
+                return mapped
             arrays = [self.kept(number) for number in range(len(self.jobs))]
             halves = torch.cat([torch.from_numpy(part["halves"]) for part in arrays])
             for part in arrays:
@@ -123,6 +168,15 @@ class Tap:
         """From a track's gradients [R x S, P] and losses [R x S]: arrays of one track."""
         raise NotImplementedError
 
+    @property
+    def shares_reading(self) -> bool:
+        """Whether several tracks at once cost less: directions are then read from disk for all of them."""
+        return False
+
+    def take_all(self, seen: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> list[Arrays]:
+        """`take` for several tracks whose gradients are in memory."""
+        return [self.take(*track) for track in seen]
+
     def release(self) -> None:
         """Give memory back."""
 
@@ -141,12 +195,18 @@ class StepTap(Tap):
     def prepare(self) -> None:
         self.directions.load()
 
+    @property
+    def shares_reading(self) -> bool:
+        return isinstance(self.directions.load()[0], Mapped)
+
     def take(self, rows: torch.Tensor, losses: torch.Tensor) -> Arrays:
+        return self.take_all([(rows, losses)])[0]
+
+    def take_all(self, seen: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> list[Arrays]:
         detailed, summed = self.directions.load()
-        return {
-            "cells": dot(rows, detailed).numpy(),
-            "sums": dot(rows.mean(0, keepdim=True), summed)[0].numpy(),
-        }
+        cells = dots([rows for rows, _ in seen], detailed)
+        sums = dots([rows.mean(0, keepdim=True) for rows, _ in seen], summed)
+        return [{"cells": c.numpy(), "sums": s[0].numpy()} for c, s in zip(cells, sums, strict=True)]
 
     def release(self) -> None:
         self.directions.release()

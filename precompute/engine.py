@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from precompute import products
 from precompute.cache import Arrays, Cache
 from precompute.config import BankSection, RunConfig
 from precompute.curvature import preconditioner
@@ -55,22 +56,11 @@ def gather(
     shards = [range(start, min(start + SHARD, len(tracks))) for start in range(0, len(tracks), SHARD)]
 
     def lacking(number: int) -> list[Tap]:
-        return [tap for tap in different if not cache.has(f"{tap.stage}-{number:05d}", tap.key)]
+        return [tap for tap in different if not cache.has(f"{tap.stage}-{number:05d}", kept_as(tap, model))]
 
     def compute(number: int) -> None:
-        wanted, parts = lacking(number), {}
-        own, gradient = dict.fromkeys(wanted, 0.0), dict.fromkeys(wanted, 0.0)
-        for row in shards[number]:
-            seen = of_track(model, tracks[[row]], list(dict.fromkeys(tap.kind for tap in wanted)), bank)
-            for tap in wanted:
-                began = time.monotonic()
-                parts.setdefault(tap, []).append(tap.take(seen.rows[tap.kind], seen.losses))
-                own[tap] += time.monotonic() - began
-                gradient[tap] += seen.seconds[tap.kind]
-        for tap, taken in parts.items():
-            arrays = {name: np.stack([part[name] for part in taken]) for name in taken[0]}
-            cache.note(f"{tap.stage}-{number:05d}-gradients", tap.key, gradient[tap])
-            cache.put(f"{tap.stage}-{number:05d}", tap.key, arrays, own[tap])
+        for tap, taken in of_shard(model, tracks, shards[number], lacking(number), bank).items():
+            keep(tap, model, number, taken, cache)
 
     missing = [number for number in range(len(shards)) if lacking(number)]
     needed = {tap for number in missing for tap in lacking(number)}
@@ -83,21 +73,69 @@ def gather(
     finally:
         for tap in needed:
             tap.release()
-    return {(tap.stage, tap.key): _stacked(tap, len(shards), cache) for tap in different}
+    return {(tap.stage, tap.key): _stacked(tap, kept_as(tap, model), len(shards), cache) for tap in different}
 
 
-def _stacked(tap: Tap, shards: int, cache: Cache) -> Arrays:
-    parts = [cache.get(f"{tap.stage}-{number:05d}", tap.key, dict) for number in range(shards)]
+@dataclass(frozen=True)
+class Taken:
+    """What a tap took of a shard."""
+
+    arrays: Arrays  # stacked over its tracks
+    own_s: float  # products
+    gradient_s: float  # the gradients that it looked at
+
+
+def kept_as(tap: Tap, model: Model) -> str:
+    """A tap's key in the cache: arithmetic that may change a result has names of its own."""
+    precision = model.arithmetic.precision
+    return tap.key if precision == "fp32" else f"{tap.key}-{precision}"
+
+
+def of_shard(
+    model: Model, tracks: Items, rows: Sequence[int], taps: Sequence[Tap], bank: NoiseBank
+) -> dict[Tap, Taken]:
+    """What the taps, prepared, take of some tracks, within `[pass] memory_gb`. Pieces change nothing in the result."""
+    memory = model.arithmetic.memory_gb * 1e9
+    taken: dict[Tap, list[Arrays]] = {tap: [] for tap in taps}
+    own, gradient = dict.fromkeys(taps, 0.0), dict.fromkeys(taps, 0.0)
+    by_track = [tap for tap in taps if not products.needed(model, tap, bank, memory)]
+    for tap in taps:
+        if tap not in by_track:
+            taken[tap], own[tap], gradient[tap] = products.by_cell(model, tracks[list(rows)], tap, bank, memory)
+    kinds = list(dict.fromkeys(tap.kind for tap in by_track))
+    size = max((4 * len(bank.cells()) * tap.parameters * len(kinds) for tap in by_track), default=1)
+    group = min(len(rows), max(1, int(memory / 2 / size))) if any(tap.shares_reading for tap in by_track) else 1
+    for start in range(0, len(rows) if by_track else 0, group):
+        seen = [of_track(model, tracks[[row]], kinds, bank) for row in rows[start : start + group]]
+        for tap in by_track:
+            began = time.monotonic()
+            taken[tap] += tap.take_all([(track.rows[tap.kind], track.losses) for track in seen])
+            own[tap] += time.monotonic() - began
+            gradient[tap] += sum(track.seconds[tap.kind] for track in seen)
+    return {
+        tap: Taken({n: np.stack([part[n] for part in parts]) for n in parts[0]}, own[tap], gradient[tap])
+        for tap, parts in taken.items()
+    }
+
+
+def keep(tap: Tap, model: Model, number: int, taken: Taken, cache: Cache) -> None:
+    """One shard of the run's own numbering into the cache."""
+    cache.note(f"{tap.stage}-{number:05d}-gradients", kept_as(tap, model), taken.gradient_s)
+    cache.put(f"{tap.stage}-{number:05d}", kept_as(tap, model), taken.arrays, taken.own_s)
+
+
+def _stacked(tap: Tap, key: str, shards: int, cache: Cache) -> Arrays:
+    parts = [cache.get(f"{tap.stage}-{number:05d}", key, dict) for number in range(shards)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def seconds_of(taps: Sequence[Tap], tracks: int, cache: Cache) -> float:
+def seconds_of(taps: Sequence[Tap], model: Model, tracks: int, cache: Cache) -> float:
     """What the taps of one method took, as if it had the pass to itself: gradients, products, and the clips' side."""
     stages = [f"-{number:05d}" for number in range(-(-tracks // SHARD))]
-    own = sum(cache.seconds(tap.stage + stage, tap.key) for tap in taps for stage in stages)
+    own = sum(cache.seconds(tap.stage + stage, kept_as(tap, model)) for tap in taps for stage in stages)
     gradients: dict[Kind, float] = {}
     for tap in taps:
-        spent = sum(cache.seconds(f"{tap.stage}{stage}-gradients", tap.key) for stage in stages)
+        spent = sum(cache.seconds(f"{tap.stage}{stage}-gradients", kept_as(tap, model)) for stage in stages)
         gradients[tap.kind] = max(spent, gradients.get(tap.kind, 0.0))
     return own + sum(gradients.values()) + max((tap.seconds(cache) for tap in taps), default=0.0)
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from precompute.arithmetic import predict
 from precompute.fisher import count
 from precompute.model import Items, Model, NoiseBank
 
@@ -67,7 +69,7 @@ def of_track(model: Model, track: Items, kinds: Sequence[Kind], bank: NoiseBank)
         for row, cell in enumerate(cells):
             began = time.monotonic()
             t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
-            predicted, target = model.predict(track.latents[0], condition, t, eps)
+            predicted, target = predict(model, track.latents[0], condition, t, eps)
             forward = time.monotonic() - began
             for place, objective in enumerate(objectives):
                 began = time.monotonic()
@@ -81,6 +83,16 @@ def of_track(model: Model, track: Items, kinds: Sequence[Kind], bank: NoiseBank)
                 found[kind] = unit_rows(rows[kind.objective]) if kind.normalised else rows[kind.objective]
                 seconds[kind] = spent[kind.objective]
     return Seen(found, losses, seconds)
+
+
+def of_cell(
+    model: Model, track: Items, condition: dict[str, Any], kind: Kind, bank: NoiseBank, cell: tuple[int, int]
+) -> torch.Tensor:
+    """One track's gradient in one cell, [P] float32 on the model's device, before any normalisation."""
+    frames = int(track.valid_frames[0]) if kind.masked else None
+    t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
+    predicted, target = predict(model, track.latents[0], condition, t, eps)
+    return _flat(value(kind.objective, predicted, target, frames), model.parameters(kind.layers))
 
 
 def of_clip(model: Model, clip: Items, kind: Kind, bank: NoiseBank) -> torch.Tensor:

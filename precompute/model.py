@@ -26,6 +26,7 @@ from torch.func import functional_call
 from precompute import hub, quiet
 from precompute.checkpoint import read_state, sha256_of
 from precompute.clap import Clap
+from precompute.config import PassSection
 from precompute.errors import UserError
 from precompute.items import OBJECTIVES, schedule
 from precompute.items import Items as Items
@@ -67,6 +68,8 @@ class Model:
         self.latent_channels = int(network.io_channels)  # C
         self.frame_rate = self.sample_rate / self.ratio  # hertz
         self.device = next(network.parameters()).device
+        self.arithmetic = PassSection()  # how `gradients.of_track` runs the network
+        self.compiled: nn.Module | None = None  # the network as `arithmetic` has compiled it
         self.objective = str(network.diffusion_objective)
         if self.objective not in OBJECTIVES:
             known = ", ".join(OBJECTIVES)
@@ -204,7 +207,8 @@ class Model:
         one = {key: None if v is None else v.expand(len(t), *v.shape[1:]) for key, v in condition.items()}
         options = {"use_checkpointing": False, **one}
         if weights is None:
-            return self.network.model(noised, t, **options), target
+            network = self.network.model if self.compiled is None else self.compiled
+            return network(noised, t, **options), target
         return functional_call(self.network.model, weights, (noised, t), options), target
 
     def frame_loss(

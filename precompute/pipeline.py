@@ -101,9 +101,13 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     return store
 
 
-def make_context(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) -> tuple[Context, list[Prompt]]:
-    """What the methods of a run look at, clips and cohort made; and the prompts of the clips that are shown."""
-    items, key = load_latents(model, corpus, config, cache)
+def make_context(
+    model: Model, corpus: Corpus, config: RunConfig, cache: Cache, loaded: tuple[Items, str] | None = None
+) -> tuple[Context, list[Prompt]]:
+    """What the methods of a run look at, clips and cohort made; and the prompts of the clips that are shown.
+
+    `loaded`: what `load_latents` gave, where that is known."""
+    items, key = loaded or load_latents(model, corpus, config, cache)
     prompts, clips = load_clips(model, config, cache)
     cohort = load_cohort(model, corpus, config, cache)
     row_of = {track.track_id: row for row, track in enumerate(corpus.tracks)}

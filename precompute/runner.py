@@ -130,7 +130,8 @@ class _Run:
             if isinstance(method, GradientMethod) or others:
                 result, cost = method.scores(context, others), 0.0
                 if isinstance(method, GradientMethod):
-                    cost = seconds_of(list(method.taps(context).values()), len(context.items), context.cache)
+                    taps = list(method.taps(context).values())
+                    cost = seconds_of(taps, context.model, len(context.items), context.cache)
                 cost += time.monotonic() - began
             else:
                 result, cost = _kept(method, context)

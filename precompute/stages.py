@@ -37,7 +37,9 @@ def load_model(config: RunConfig, checkpoint: Path | None = None) -> Model:
     """theta_0, or another checkpoint of the same config."""
     section = config.model
     clap = Path(section.clap) if section.clap else None
-    return Model.load(hub.config_file(section), checkpoint or hub.checkpoint_file(section), clap, section.device)
+    model = Model.load(hub.config_file(section), checkpoint or hub.checkpoint_file(section), clap, section.device)
+    model.arithmetic = config.pass_
+    return model
 
 
 def load_corpus(config: RunConfig) -> Corpus:
@@ -84,15 +86,25 @@ def load_latents(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) 
                 raise UserError(f"track {track.track_id}: its latents are of another model; see [corpus] latents")
         return {"latents": np.stack(rows)}
 
-    latents = torch.from_numpy(cache.get("latents", key, compute)["latents"])
-    timing = torch.tensor([[t.start_s, t.whole_s or t.duration_s] for t in corpus.tracks])
-    items = model.items(
-        [t.caption for t in corpus.tracks],
-        [t.duration_s for t in corpus.tracks],
+    cache.ensure("latents", key, compute)
+    return items_of(model, corpus.tracks, key, cache), key
+
+
+def items_of(
+    model: Model, tracks: list[Track], key: str, cache: Cache, embeddings: torch.Tensor | None = None
+) -> Items:
+    """Tracks with their kept latents, which stay on disk: tens of gigabytes where tracks are many.
+
+    `embeddings`: of their captions, where known."""
+    latents = torch.from_numpy(cache.mapped("latents", key)["latents"])
+    timing = torch.tensor([[t.start_s, t.whole_s or t.duration_s] for t in tracks])
+    return model.items(
+        [t.caption for t in tracks],
+        [t.duration_s for t in tracks],
         latents,
-        timing=timing if any(t.whole_s for t in corpus.tracks) else None,
+        timing=timing if any(t.whole_s for t in tracks) else None,
+        embeddings=embeddings,
     )
-    return items, key
 
 
 def shipped_latents(config: RunConfig) -> dict[str, np.ndarray]:

@@ -162,7 +162,7 @@ class Run:
             tap = taps[mask, steps]
             scores = found[tap.stage, tap.key]["scores"].T  # [T, n]
             rows.append({"layers": layers, "mask": mask, "steps": steps, **self.measures(scores)})
-            rows[-1]["seconds"] = seconds_of([tap], len(self.items), context.cache)
+            rows[-1]["seconds"] = seconds_of([tap], context.model, len(self.items), context.cache)
             if steps == 1 and (layers, mask) in PAPER:
                 rows[-1] |= dict(zip(("paper_R", "paper_top", "paper_bottom"), PAPER[layers, mask], strict=True))
         for tap in taps.values():

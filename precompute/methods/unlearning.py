@@ -251,7 +251,9 @@ class Unlearning(GradientMethod):
 
         key = fingerprint(key, self.section, config.fisher)
         parameters = count(model.parameters(self.section.layers))
-        return Directions(queries, compute, model.device, parameters, cache, key, prepare=inverse_fisher)
+        directions = Directions(queries, compute, model.device, parameters, cache, key, prepare=inverse_fisher)
+        directions.memory_gb = config.pass_.memory_gb
+        return directions
 
     def step_tap(
         self,

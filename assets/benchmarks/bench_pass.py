@@ -1,0 +1,206 @@
+"""How fast the pass is on the embedded model: `make bench`, or `python assets/benchmarks/bench_pass.py`.
+
+Ways to the same score of a track by Q clips: (a) the paper's two losses subtracted, a forward pass of the whole noise
+bank before and after every clip's step; (c) one gradient a cell, and a product with each clip's direction. Everything
+in one process, the ways by turns, medians over tracks and rounds. Peak memory: of a process for each. Units stand in
+the names. Tracks and clips are decoys' latents as they ship.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from precompute.config import FisherSection, PassSection, UnlearningSection  # noqa: E402
+from precompute.corpus import read_manifest  # noqa: E402
+from precompute.directions import dots  # noqa: E402
+from precompute.evaluate.audit import bank_loss, spearman  # noqa: E402
+from precompute.fisher import count, diagonal_fisher, inverse, unflatten  # noqa: E402
+from precompute.gradients import Kind, of_track  # noqa: E402
+from precompute.methods.unlearning import Unlearning  # noqa: E402
+from precompute.model import Items, Model, NoiseBank  # noqa: E402
+from precompute.scale.measure import DEMO, embedded, hardware, matmul_tflops  # noqa: E402
+from precompute.scale.rates import write  # noqa: E402
+
+WHAT = "The pass on the embedded model: ms a track for Q clips by ways (a) and (c), rank correlation to fp64, memory"
+CORPUS = 928  # tracks, for the latency of a new clip
+SECTION = UnlearningSection(ascent_draws=4)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured on."""
+
+    model: Model
+    tracks: Items
+    clips: Items
+    bank: NoiseBank
+    directions: torch.Tensor  # [Q, P]
+    clip_s: float  # of one clip's direction, at 32 draws
+
+
+def make(tracks: int, clips: int, cells: int, bare: bool = False) -> Case:
+    """`bare`: directions of random numbers, which take no memory to make."""
+    model = embedded()
+    with np.load(DEMO / "decoy-latents.npz") as archive:
+        latents = {int(name): archive[name].astype(np.float32) for name in archive.files[: tracks + clips]}
+    by_id = {t.track_id: t for t in read_manifest(ROOT / "data/demo/manifest.csv")}
+    chosen = [by_id[i] for i in latents]
+    stacked = torch.from_numpy(np.stack(list(latents.values())))
+    items = model.items([t.caption for t in chosen], [t.duration_s for t in chosen], stacked)
+    bank = NoiseBank(2, cells // 2, 1, 303)
+    if bare:
+        steps = torch.randn(clips, count(model.parameters("all")))
+        return Case(model, items[:tracks], items[tracks:], bank, steps, 0.0)
+    section = FisherSection(draws=2, tracks=min(16, tracks))
+    inverse_fisher = inverse(diagonal_fisher(model, items[:tracks], "all", section), section.damping)
+    method = Unlearning(SECTION, tracks=CORPUS)
+    rows = [items[[tracks + number % (len(items) - tracks)]] for number in range(clips)]
+    steps = torch.stack([method.directions(model, row, inverse_fisher, False).sum(1).mean(0) for row in rows])
+    began = time.perf_counter()
+    Unlearning(replace(SECTION, ascent_draws=32), CORPUS).directions(model, rows[0], inverse_fisher, False)
+    return Case(model, items[:tracks], items[tracks:], bank, steps, time.perf_counter() - began)
+
+
+def by_products(case: Case, row: int, clips: int) -> np.ndarray:
+    """Way (c): [Q] scores of a track."""
+    seen = of_track(case.model, case.tracks[[row]], [Kind()], case.bank)
+    return dots([seen.rows[Kind()]], case.directions[:clips])[0].mean(0).numpy()
+
+
+def by_differences(case: Case, row: int, clips: int) -> np.ndarray:
+    """Way (a), relative step 1e-5: the loss as trained once, then one for every clip."""
+    model, track = case.model, case.tracks[[row]]
+    parameters = model.parameters("all")
+    norm = torch.sqrt(sum(p.detach().double().square().sum() for p in parameters.values()))
+    kept = {name: p.detach().clone() for name, p in parameters.items()}
+    before, scores = bank_loss(model, track, SECTION, case.bank), []
+    for direction in case.directions[:clips]:
+        factor = float(1e-5 * norm / direction.double().norm())
+        with torch.no_grad():
+            for name, change in unflatten(direction, parameters).items():
+                parameters[name].add_(change, alpha=factor)
+            scores.append((bank_loss(model, track, SECTION, case.bank) - before) / factor)
+            for name, value in kept.items():
+                parameters[name].copy_(value)
+    return np.array(scores)
+
+
+def reference(case: Case, clips: int) -> np.ndarray:
+    """[N, Q] in fp64 throughout: gradients of the network in double precision, times the same directions."""
+    twin = embedded()
+    twin.network.double()
+    parameters, steps, rows = twin.parameters("all"), case.directions[:clips].double(), []
+    for row in range(len(case.tracks)):
+        item = case.tracks[[row]]
+        given = case.model.condition(item).items()
+        condition = {k: v.double() if v is not None and v.is_floating_point() else v for k, v in given}
+        total = torch.zeros(clips, dtype=torch.float64)
+        for cell in case.bank.cells():
+            t, eps = (part.double() for part in case.bank.cell(*cell, (twin.latent_channels, twin.frames)))
+            loss = twin.loss(item.latents[0].double(), condition, t, eps)
+            parts = torch.autograd.grad(loss, list(parameters.values()))
+            total += steps @ torch.cat([part.flatten() for part in parts])
+        rows.append((total / len(case.bank.cells())).numpy())
+    return np.stack(rows)
+
+
+def speed(case: Case, numbers: list[int], rounds: int, timed_tracks: int) -> list[dict]:
+    """Median ms a track by way and number of clips, the ways by turns."""
+    seconds = defaultdict(list)
+    for _ in range(rounds):
+        for row in range(timed_tracks):
+            for clips in numbers:
+                for way, run in (("a", by_differences), ("c", by_products)):
+                    began = time.perf_counter()
+                    run(case, row, clips)
+                    seconds[way, clips].append(time.perf_counter() - began)
+    found = []
+    for clips in numbers:
+        old, new = (statistics.median(seconds[way, clips]) for way in "ac")
+        found.append({"case": f"Q = {clips}", "clips": clips, "way_a_ms": round(old * 1e3, 1)})
+        found[-1] |= {"way_c_ms": round(new * 1e3, 1), f"speedup_q{clips}": round(old / new, 2)}
+    return found
+
+
+def precision(case: Case, clips: int) -> list[dict]:
+    """Least rank correlation over clips to fp64, of each way."""
+    wanted, found = reference(case, clips), []
+    ways = (("(c) fp32", by_products, "fp32"), ("(c) bf16", by_products, "bf16"), ("(a) fp32", by_differences, "fp32"))
+    for name, run, kind in ways:
+        case.model.arithmetic = PassSection(precision=kind)
+        scores = np.stack([run(case, row, clips) for row in range(len(case.tracks))])
+        rho = min(spearman(scores[:, q], wanted[:, q]) for q in range(clips))
+        found.append({"case": f"rank correlation, {name}", "rho_fp64": round(rho, 5), "tracks": len(case.tracks)})
+    case.model.arithmetic = PassSection()
+    return found
+
+
+def memory(clips: int, cells: int) -> list[dict]:
+    """Peak of a process that does one track, the model and the directions of Q clips included."""
+    found = []
+    for way in "ac":
+        command = [sys.executable, __file__, "--peak", way, "--clips", str(clips), "--cells", str(cells)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found.append({"case": f"peak memory, way ({way}), Q = {clips}", "peak_mb": json.loads(done.stdout.split()[-1])})
+    return found
+
+
+def latency(rows: list[dict], case: Case) -> list[dict]:
+    """A clip that comes later: its direction, then all tracks of the corpus; from the times above."""
+    one = next(row for row in rows if row.get("clips") == 1)
+    found = []
+    for way in "ac":
+        seconds = case.clip_s + CORPUS * one[f"way_{way}_ms"] / 1e3
+        found.append({"case": f"a new clip, way ({way}), computed", "tracks": CORPUS, "seconds": round(seconds, 1)})
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=64, help="the largest Q (default: %(default)s)")
+    parser.add_argument("--tracks", type=int, default=24, help="of the rank correlation (default: %(default)s)")
+    parser.add_argument("--timed", type=int, default=2, help="tracks that are timed (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cells", type=int, default=16, help="of the noise bank (default: %(default)s)")
+    parser.add_argument("--out", default="pass.json")
+    parser.add_argument("--peak", choices=("a", "c"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak:
+        case = make(1, 1 if options.peak == "a" else options.clips, options.cells, bare=True)
+        (by_differences if options.peak == "a" else by_products)(case, 0, len(case.directions))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        return
+    began, case = time.monotonic(), make(options.tracks, options.clips, options.cells)
+    numbers = sorted({n for n in (1, 16, 64) if n < options.clips} | {options.clips})
+    rows = speed(case, numbers, options.rounds, options.timed)
+    rows += latency(rows, case)
+    rows += precision(case, min(4, options.clips))
+    rows += memory(options.clips, options.cells)
+    parameters = count(case.model.parameters("all"))
+    tflops = matmul_tflops(case.model.device, torch.float32, 2048)
+    rate = 6.0 * parameters * case.model.frames * options.cells / (rows[0]["way_c_ms"] / 1e3) / 1e12
+    rows.append({"case": "share of the matmul rate, way (c)", "share": round(rate / tflops, 3)})
+    rows[-1] |= {"tflops": round(rate, 4), "matmul_tflops": round(tflops, 4)}
+    path = write(options.out, WHAT, "make bench", options.rounds, rows, hardware())
+    for row in rows:
+        print(row)
+    print(f"bench: {time.monotonic() - began:.0f} s; kept in {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One pass over the tracks by many processes: an engine-free core, and launchers over it."""

@@ -1,0 +1,45 @@
+"""The benchmarks' scripts run, at sizes that say nothing about speed, and keep what they promise."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "assets/benchmarks"
+
+
+def rows_of(script: str, out: Path, environment: dict[str, str], *options: str) -> list[dict]:
+    command = [sys.executable, str(BENCHMARKS / script), "--out", str(out), *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    data = json.loads(out.read_text())
+    assert {"what", "command", "hardware", "commit", "repeats", "rows"} == set(data) and data["repeats"] == 1
+    return data["rows"]
+
+
+@pytest.mark.slow
+def test_the_pass_s_benchmark(tmp_path: Path, environment: dict[str, str]) -> None:
+    small = ["--clips", "2", "--tracks", "3", "--timed", "1", "--rounds", "1", "--cells", "2"]
+    rows = {row["case"]: row for row in rows_of("bench_pass.py", tmp_path / "pass.json", environment, *small)}
+    last = rows["Q = 2"]
+    assert last["speedup_q2"] == pytest.approx(last["way_a_ms"] / last["way_c_ms"], abs=0.01)
+    assert all(rows[f"rank correlation, {way}"]["rho_fp64"] >= 0.5 for way in ("(c) fp32", "(c) bf16", "(a) fp32"))
+    assert rows["a new clip, way (a), computed"]["seconds"] > 0
+    assert rows["peak memory, way (c), Q = 2"]["peak_mb"] > 100
+
+
+@pytest.mark.slow
+def test_the_gpu_s_benchmark(tmp_path: Path, environment: dict[str, str]) -> None:
+    rows = rows_of("bench_gpu.py", tmp_path / "gpu.json", environment, "--small", "--frames", "32", "--repeats", "1")
+    assert rows[0]["model"] == "small" and rows[0]["gradient_s"] > 0 and len(rows[0]["profile"]) == 10
+
+
+@pytest.mark.slow
+def test_the_peers_benchmark_proves_our_own_rows(tmp_path: Path, environment: dict[str, str]) -> None:
+    small = ["--only", "whence", "--train", "4", "--queries", "2", "--rounds", "1"]
+    (row,) = rows_of("bench_peers.py", tmp_path / "peers.json", environment, *small)
+    assert row["proved"] and row["rho_fp64"] >= 0.999 and row["ms_a_row"] > 0
