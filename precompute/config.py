@@ -88,11 +88,13 @@ class BankSection:
     strata: int = 4
     draws_per_cell: int = 1
     seed: int = 303
+    t_low: float = 0.0  # least t of the tracks' draws: 0 = nearly clean, 1 = noise alone
 
     def __post_init__(self) -> None:
         _need(self.replicates >= 2, f"[bank] replicates = {self.replicates}: a standard error needs at least 2")
         _need(self.strata >= 1, f"[bank] strata = {self.strata}: must be at least 1")
         _need(self.draws_per_cell >= 1, f"[bank] draws_per_cell = {self.draws_per_cell}: must be at least 1")
+        _need(0 <= self.t_low < 1, f"[bank] t_low = {self.t_low}: must be from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class UnlearningSection:
     ascent_draws: int = 32  # draws of the clip's gradient, halved for the standard error
     window_s: float = 1.0  # of the clip, for influence over time in the clip
     seed: int = 202  # of the ascent draws: independent of the scoring bank
+    t_low: float = 0.0  # least t of the clip's draws, as [bank] t_low is of the tracks'
     steps: int = 1  # 1 ... k
     pull_back: bool = True  # towards the weights as trained, in further steps
     relative_step: float = 0.0  # length of the first step / the weights'; 0 = learning_rate says how far a step goes
@@ -130,6 +133,7 @@ class UnlearningSection:
         _need(self.learning_rate > 0, f"[unlearning] learning_rate = {self.learning_rate}: must be above 0")
         even = self.ascent_draws >= 2 and self.ascent_draws % 2 == 0
         _need(even, f"[unlearning] ascent_draws = {self.ascent_draws}: must be even and at least 2")
+        _need(0 <= self.t_low < 1, f"[unlearning] t_low = {self.t_low}: must be from 0 to below 1")
         _need(self.window_s > 0, f"[unlearning] window_s = {self.window_s}: must be above 0")
         _need(self.steps >= 1, f"[unlearning] steps = {self.steps}: must be at least 1")
         _need(self.relative_step >= 0, f"[unlearning] relative_step = {self.relative_step}: must be 0 or more")

@@ -45,7 +45,7 @@ class Scores:
 
 
 def noise_bank(section: BankSection) -> NoiseBank:
-    return NoiseBank(section.replicates, section.strata, section.draws_per_cell, section.seed)
+    return NoiseBank(section.replicates, section.strata, section.draws_per_cell, section.seed, section.t_low)
 
 
 def gather(

@@ -59,21 +59,22 @@ class Items:
 class NoiseBank:
     """The fixed draws (t, eps) that all models and tracks share: `replicates` x `strata` cells of `draws_per_cell`.
 
-    Stratum s holds t in [s, s + 1) / strata. A cell depends on (seed, replicate, stratum) alone, so a larger bank of
-    the same seed contains a smaller one.
+    Stratum s holds t in low + (1 - low) [s, s + 1) / strata. A cell depends on (seed, replicate, stratum) alone, so a
+    larger bank of the same seed contains a smaller one.
     """
 
     replicates: int  # R
     strata: int  # S
     draws_per_cell: int
     seed: int
+    low: float = 0.0  # least t: above 0, the cleaner part of the schedule is left out
 
     def cell(self, replicate: int, stratum: int, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         """t [D] and eps [D, C, F] of one cell; `shape` is (C, F)."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + replicate * 1009 + stratum)
         u = torch.rand(self.draws_per_cell, generator=generator)
         eps = torch.randn(self.draws_per_cell, *shape, generator=generator)
-        return (stratum + u) / self.strata, eps
+        return self.low + (1 - self.low) * (stratum + u) / self.strata, eps
 
     def cells(self) -> list[tuple[int, int]]:
         """All (replicate, stratum), in the order in which scores are stored."""

@@ -153,7 +153,7 @@ def _tables_of(done: Done, context: Context, clip_ids: list[int], generated: int
     report = rows.diagnostics(found, context.target_rows, tracks, generated) + list(result.remarks)
     return {
         "scores": rows.score_columns(found, clip_ids, tracks, done.method_id),
-        "score_parts": rows.part_columns(result.cells, found, clip_ids, tracks, done.method_id),
+        "score_parts": rows.part_columns(result.cells, found, clip_ids, tracks, done.method_id, config.bank.t_low),
         "moments": rows.moment_columns(rises, clip_ids, tracks, valid, frame_rate, least, done.method_id),
         "clip_moments": windows,
         "diagnostics": record.diagnostic_columns(done.method_id, config.diagnostics.final_step, report),

@@ -80,9 +80,17 @@ def score_columns(found: Calibrated, clip_ids: Sequence[int], tracks: Sequence[T
 
 
 def part_columns(
-    cells: np.ndarray, found: Calibrated, clip_ids: Sequence[int], tracks: Sequence[Track], method_id: int
+    cells: np.ndarray,
+    found: Calibrated,
+    clip_ids: Sequence[int],
+    tracks: Sequence[Track],
+    method_id: int,
+    t_low: float = 0.0,
 ) -> Columns:
-    """Table `score_parts`: the score by stratum of t, for the best-ranked tracks of each clip; none without strata."""
+    """Table `score_parts`: the score by stratum of t, for the best-ranked tracks of each clip; none without strata.
+
+    `t_low`: of the noise bank.
+    """
     strata = cells.shape[3]
     if strata == 1:
         return {}
@@ -93,8 +101,9 @@ def part_columns(
             columns["method_id"] += [method_id] * strata
             columns["clip_id"] += [clip_id] * strata
             columns["track_id"] += [tracks[i].track_id] * strata
-            columns["t_low"] += [s / strata for s in range(strata)]
-            columns["t_high"] += [(s + 1) / strata for s in range(strata)]
+            edges = np.linspace(t_low, 1, strata + 1).tolist()
+            columns["t_low"] += edges[:-1]
+            columns["t_high"] += edges[1:]
             columns["score"] += parts[q, i].tolist()
     return columns
 

@@ -106,7 +106,7 @@ def publish(store: Path, config: RunConfig, model: Model, clips: Sequence[NewCli
             tables = {
                 "clips": _clip_columns(clips, ids, written, folder),
                 "scores": columns.score_columns(found, ids, tracks, method_id),
-                "score_parts": columns.part_columns(results.cells, near, ids, close, method_id),
+                "score_parts": columns.part_columns(results.cells, near, ids, close, method_id, config.bank.t_low),
                 "moments": columns.moment_columns(results.rises, ids, tracks, valid, rate, least, method_id),
                 "clip_moments": columns.clip_moment_columns(results.windows, ids, tracks, window_s, method_id),
             }

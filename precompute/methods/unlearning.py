@@ -38,7 +38,7 @@ ASCENT_BATCH = 16  # draws a forward pass
 
 def ascent_bank(settings: UnlearningSection) -> NoiseBank:
     """The draws of the clip's gradient: one replicate a half."""
-    return NoiseBank(HALVES, settings.ascent_draws // HALVES, draws_per_cell=1, seed=settings.seed)
+    return NoiseBank(HALVES, settings.ascent_draws // HALVES, 1, settings.seed, settings.t_low)
 
 
 def scored_frames(settings: UnlearningSection, valid_frames: int) -> int | None:
