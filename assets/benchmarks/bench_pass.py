@@ -45,6 +45,7 @@ from precompute.scale.rates import write  # noqa: E402
 
 WHAT = "The pass on the embedded model: ms a track for Q clips by ways (a) and (c), rank correlation to fp64, memory"
 MANIFEST = ROOT / "data/demo/manifest.csv"
+CONFIG = ROOT / "precompute/configs/demo.toml"
 PROMPT = "a slow waltz on solo piano"
 SECTION = UnlearningSection(ascent_draws=4)
 
@@ -198,11 +199,11 @@ def latency(rows: list[dict], case: Case, rounds: int) -> list[dict]:
 def attributed(config: Path, rounds: int) -> dict:
     """`precompute attribute PROMPT` as a user waits for it: a process each time, into a copy of the store."""
     settings = RunConfig.load(config)
-    store, case = Path(settings.output.store), "a new clip, the index, measured"
-    if not store.is_file() or not folder_of(settings).is_dir():
+    store, case = ROOT / settings.output.store, "a new clip, the index, measured"
+    if not store.is_file() or not (ROOT / folder_of(settings)).is_dir():
         made = "`precompute run` and `precompute index` make them"
         return {"case": case, "result": f"not measured: no store or no index of {config.name} here; {made}"}
-    copy, clips = store.with_name(f"bench-{store.name}"), Path(settings.output.clips)
+    copy, clips = store.with_name(f"bench-{store.name}"), ROOT / settings.output.clips
     before, wall, busy, peak, stages = set(clips.iterdir()), [], [], [], []
     command = [sys.executable, "-m", "precompute", "attribute", "--prompt", PROMPT, "--config", str(config)]
     try:
@@ -216,9 +217,8 @@ def attributed(config: Path, rounds: int) -> dict:
             now = resource.getrusage(resource.RUSAGE_CHILDREN)
             busy.append(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime)
             peak.append(now.ru_maxrss // 1024)
-            stages.append(
-                {name: float(s) for name, s in re.findall(r"(\w[\w ]*) ([\d.]+) s", done.stdout.split(": ")[-1])}
-            )
+            told = done.stdout.split(": ")[-1]
+            stages.append({name: float(took) for name, took in re.findall(r"(\w[\w ]*) ([\d.]+) s", told)})
     finally:
         copy.unlink(missing_ok=True)
         for path in set(clips.iterdir()) - before:
@@ -228,6 +228,25 @@ def attributed(config: Path, rounds: int) -> dict:
     return row | {"stages_s": {name: statistics.median(one[name] for one in stages) for name in stages[0]}}
 
 
+def profile(case: Case) -> dict:
+    """What the time of one track's gradients goes to, by share of the processor's time."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+        of_track(case.model, case.tracks[[0]], [Kind()], case.bank)
+    spent = {event.key.split("::")[-1]: event.self_cpu_time_total for event in found.key_averages()}
+    whole, parts = sum(spent.values()) or 1.0, defaultdict(float)
+    for name, time_us in spent.items():
+        parts[_kind(name)] += time_us / whole
+    rest = sorted(((t / whole, name) for name, t in spent.items() if _kind(name) == "rest"), reverse=True)[:5]
+    row = {"case": "profile of a track's gradients", **{kind: round(part, 3) for kind, part in sorted(parts.items())}}
+    return row | {"most of the rest": {name: round(share, 3) for share, name in rest}}
+
+
+def _kind(name: str) -> str:
+    if name in ("mm", "addmm", "bmm", "_linear_pointwise"):
+        return "matrix products"
+    return "attention" if name.startswith("_scaled_dot_product") else "rest"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=64, help="the largest Q (default: %(default)s)")
@@ -235,9 +254,7 @@ def main() -> None:
     parser.add_argument("--timed", type=int, default=2, help="tracks that are timed (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cells", type=int, default=16, help="of the noise bank (default: %(default)s)")
-    parser.add_argument(
-        "--config", type=Path, default=ROOT / "precompute/configs/demo.toml", help="whose index is timed"
-    )
+    parser.add_argument("--config", type=Path, default=CONFIG, help="whose index is timed (default: %(default)s)")
     parser.add_argument("--out", default="pass.json")
     parser.add_argument("--peak", choices=("a", "c"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -251,13 +268,14 @@ def main() -> None:
     rows = speed(case, numbers, options.rounds, options.timed)
     rows += latency(rows, case, options.rounds)
     rows += precision(case, min(4, options.clips))
-    rows += memory(options.clips, options.cells)
     rows.append(attributed(options.config, options.rounds))
+    rows += memory(options.clips, options.cells)
     parameters = count(case.model.parameters("all"))
     tflops = matmul_tflops(case.model.device, torch.float32, 2048)
     rate = 6.0 * parameters * case.model.frames * options.cells / (rows[0]["way_c_ms"] / 1e3) / 1e12
     rows.append({"case": "share of the matmul rate, way (c)", "share": round(rate / tflops, 3)})
     rows[-1] |= {"tflops": round(rate, 4), "matmul_tflops": round(tflops, 4)}
+    rows.append(profile(case))
     path = write(options.out, WHAT, "make bench", options.rounds, rows, hardware())
     for row in rows:
         print(row)
