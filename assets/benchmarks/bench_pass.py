@@ -40,7 +40,7 @@ from precompute.index.layout import folder_of  # noqa: E402
 from precompute.index.search import products  # noqa: E402
 from precompute.methods.unlearning import Unlearning, track_rises  # noqa: E402
 from precompute.model import Items, Model, NoiseBank  # noqa: E402
-from precompute.scale.measure import DEMO, embedded, hardware, matmul_tflops  # noqa: E402
+from precompute.scale.measure import DEMO, embedded, hardware, matmul_tflops, peak_mb  # noqa: E402
 from precompute.scale.rates import write  # noqa: E402
 
 WHAT = "The pass on the embedded model: ms a track for Q clips by ways (a) and (c), rank correlation to fp64, memory"
@@ -204,7 +204,7 @@ def attributed(config: Path, rounds: int) -> dict:
         made = "`precompute run` and `precompute index` make them"
         return {"case": case, "result": f"not measured: no store or no index of {config.name} here; {made}"}
     copy, clips = store.with_name(f"bench-{store.name}"), ROOT / settings.output.clips
-    before, wall, busy, peak, stages = set(clips.iterdir()), [], [], [], []
+    before, wall, busy, stages = set(clips.iterdir()), [], [], []
     command = [sys.executable, "-m", "precompute", "attribute", "--prompt", PROMPT, "--config", str(config)]
     try:
         for _ in range(rounds):
@@ -216,7 +216,6 @@ def attributed(config: Path, rounds: int) -> dict:
                 return {"case": case, "result": f"failed: {done.stderr.strip().splitlines()[-1]}"}
             now = resource.getrusage(resource.RUSAGE_CHILDREN)
             busy.append(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime)
-            peak.append(now.ru_maxrss // 1024)
             told = done.stdout.split(": ")[-1]
             stages.append({name: float(took) for name, took in re.findall(r"(\w[\w ]*) ([\d.]+) s", told)})
     finally:
@@ -224,7 +223,7 @@ def attributed(config: Path, rounds: int) -> dict:
         for path in set(clips.iterdir()) - before:
             path.unlink()
     row = {"case": case, "config": config.name, "seconds": round(statistics.median(wall), 1)}
-    row |= {"cpu_seconds": round(statistics.median(busy), 1), "peak_mb": max(peak)}
+    row |= {"cpu_seconds": round(statistics.median(busy), 1)}
     return row | {"stages_s": {name: statistics.median(one[name] for one in stages) for name in stages[0]}}
 
 
@@ -261,7 +260,7 @@ def main() -> None:
     if options.peak:
         case = make(1, 1 if options.peak == "a" else options.clips, options.cells, bare=True)
         (by_differences if options.peak == "a" else by_products)(case, 0, len(case.directions))
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        print(peak_mb())
         return
     began, case = time.monotonic(), make(options.tracks, options.clips, options.cells)
     numbers = sorted({n for n in (1, 16, 64) if n < options.clips} | {options.clips})
