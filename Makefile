@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo explore test test-slow test-explorer verify bench bench-gpu bench-peers bench-explorer lint clean
+.PHONY: help install demo explore test test-slow test-explorer verify bench bench-gpu bench-peers bench-table bench-explorer lint clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?=
@@ -107,6 +107,9 @@ bench-gpu: install ## time the pass at the real size (1.06 billion parameters, r
 bench-peers: install ## time other libraries on the same rows, each in an environment of its own (data/work/peers)
 	@echo "bench-peers: whence, dattri-llm, dattri, kronfluence"
 	@$(VENV)/bin/python assets/benchmarks/bench_peers.py
+
+bench-table: install ## write the README's table of the pass from what the benchmarks kept
+	@$(VENV)/bin/python assets/benchmarks/table.py
 
 bench-explorer: $(INSTALLED_EXPLORER) ## time the page over a made-up store of 115,000 tracks: 8 min, 4 GB of disk
 	@echo "bench-explorer: store, start, one listener, 20 listeners without and with pauses; nothing else should run meanwhile"

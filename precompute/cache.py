@@ -80,6 +80,11 @@ class Cache:
         """The same, over all stages whose name and key fit a pattern of file names."""
         return sum(float(note.read_text() or 0) for note in (self.folder / ".seconds").glob(pattern))
 
+    def drop(self, stage: str, key: str) -> None:
+        """Forget a stage."""
+        self.path(stage, key).unlink(missing_ok=True)
+        (self.folder / ".seconds" / f"{stage}-{key}").unlink(missing_ok=True)
+
     def has(self, stage: str, key: str) -> bool:
         return self.path(stage, key).exists()
 

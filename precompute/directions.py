@@ -17,6 +17,7 @@ from precompute.gradients import Kind
 from precompute.model import Items
 from precompute.workers import count_for, run_jobs
 
+HALVES = 2  # independent halves of a clip's draws
 CHUNK = 1 << 18  # parameters a partial sum: fp32 products, fp64 totals
 
 
@@ -74,12 +75,14 @@ class Directions:
         cache: Cache,
         key: str,
         prepare: Callable[[], object] | None = None,
+        by_half: Callable[[Items, bool, int], torch.Tensor] | None = None,
     ) -> None:
         """`compute`: a clip and whether to cut it into windows -> [HALVES, W, P]; `queries`: of the kind in `base`.
 
         `prepare` makes what all clips share, before workers are forked: else each of them would make its own.
+        `by_half`: as `compute`, for one half of the clip's draws, the other being zero; None where it needs the other.
         """
-        self.prepare = prepare
+        self.prepare, self.by_half = prepare, by_half
         self.compute, self.device, self.parameters, self.cache, self.key = compute, device, parameters, cache, key
         self.jobs: list[tuple[str, Items]] = []
         for kind in ("shown", "targets", "cohort"):
@@ -96,7 +99,8 @@ class Directions:
 
         def compute() -> Arrays:
             kind, clip = self.jobs[number]
-            found = self.compute(clip, kind == "shown")  # [HALVES, W, P]
+            halves = self._halves(number)
+            found = self.compute(clip, kind == "shown") if halves is None else sum(halves)  # [HALVES, W, P]
             none = found[:0, 0]
             by_half = none if kind == "cohort" else found.sum(1)
             by_window = none if kind == "targets" else found.mean(0)
@@ -109,7 +113,38 @@ class Directions:
         missing = [n for n in range(len(self.jobs)) if not self.cache.has(f"direction-{n:04d}", self.key)]
         if missing and self.prepare is not None:
             self.prepare()
-        run_jobs("directions", missing, self.kept, count_for(self.device, self.parameters))
+        workers = count_for(self.device, self.parameters)
+        if self.by_half is not None and 0 < HALVES * len(missing) <= workers:  # one clip would keep one worker busy
+            pieces = [(number, half) for number in missing for half in range(HALVES)]
+            run_jobs("directions, halves", range(len(pieces)), lambda k: self._half(*pieces[k]), workers)
+            for number in missing:
+                stages = [self._piece(number, half) for half in range(HALVES)]
+                self.kept(number)
+                self.cache.note(
+                    f"direction-{number:04d}", self.key, sum(self.cache.seconds(s, self.key) for s in stages)
+                )
+                for stage in stages:
+                    self.cache.drop(stage, self.key)
+            return
+        run_jobs("directions", missing, self.kept, workers)
+
+    @staticmethod
+    def _piece(number: int, half: int) -> str:
+        return f"direction-{number:04d}-half-{half}"
+
+    def _half(self, number: int, half: int) -> None:
+        """One half of a clip's draws, kept until the other is there."""
+        assert self.by_half is not None
+        by_half, (kind, clip) = self.by_half, self.jobs[number]
+        compute = lambda: {"part": by_half(clip, kind == "shown", half).numpy()}  # noqa: E731
+        self.cache.ensure(self._piece(number, half), self.key, compute)
+
+    def _halves(self, number: int) -> list[torch.Tensor] | None:
+        """The halves that `_half` kept, if all are there."""
+        stages = [self._piece(number, half) for half in range(HALVES)]
+        if not all(self.cache.has(stage, self.key) for stage in stages):
+            return None
+        return [torch.from_numpy(self.cache.get(stage, self.key, dict)["part"]) for stage in stages]
 
     def map(self) -> tuple[Mapped, Mapped]:
         """As `load`, on disk."""

@@ -7,6 +7,7 @@ changes a bit of the result.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,6 +96,7 @@ def of_shard(
     model: Model, tracks: Items, rows: Sequence[int], taps: Sequence[Tap], bank: NoiseBank
 ) -> dict[Tap, Taken]:
     """What the taps, prepared, take of some tracks, within `[pass] memory_gb`. Pieces change nothing in the result."""
+    reading = read_ahead(tracks, rows)
     memory = model.arithmetic.memory_gb * 1e9
     taken: dict[Tap, list[Arrays]] = {tap: [] for tap in taps}
     own, gradient = dict.fromkeys(taps, 0.0), dict.fromkeys(taps, 0.0)
@@ -112,10 +114,23 @@ def of_shard(
             taken[tap] += tap.take_all([(track.rows[tap.kind], track.losses) for track in seen])
             own[tap] += time.monotonic() - began
             gradient[tap] += sum(track.seconds[tap.kind] for track in seen)
+    reading.join()
     return {
         tap: Taken({n: np.stack([part[n] for part in parts]) for n in parts[0]}, own[tap], gradient[tap])
         for tap, parts in taken.items()
     }
+
+
+def read_ahead(tracks: Items, rows: Sequence[int]) -> threading.Thread:
+    """Reads a shard's latents, which lie on disk, while its first track is worked on; the system then holds them."""
+
+    def read() -> None:
+        for row in rows:
+            tracks.latents[row].numpy().max()
+
+    thread = threading.Thread(target=read, name="latents", daemon=True)
+    thread.start()
+    return thread
 
 
 def keep(tap: Tap, model: Model, number: int, taken: Taken, cache: Cache) -> None:

@@ -74,7 +74,7 @@ def of_track(model: Model, track: Items, kinds: Sequence[Kind], bank: NoiseBank)
             for place, objective in enumerate(objectives):
                 began = time.monotonic()
                 scalar = value(objective, predicted, target, frames)
-                rows[objective][row] = _flat(scalar, parameters, keep=place + 1 < len(objectives)).cpu()
+                _flat(scalar, parameters, keep=place + 1 < len(objectives), into=rows[objective][row])
                 spent[objective] += forward + time.monotonic() - began
             if number == 0:
                 losses[row] = value("loss", predicted.detach(), target, frames).double().cpu()
@@ -118,8 +118,20 @@ def unit_rows(rows: torch.Tensor) -> torch.Tensor:
     return rows / rows.norm(dim=1, keepdim=True).clamp(min=TINY)
 
 
-def _flat(scalar: torch.Tensor, parameters: dict[str, torch.nn.Parameter], keep: bool = False) -> torch.Tensor:
-    """As `fisher.flat_gradient`, with zeros for parameters that the scalar does not depend on."""
-    parts = torch.autograd.grad(scalar, list(parameters.values()), retain_graph=keep, allow_unused=True)
-    pairs = zip(parts, parameters.values(), strict=True)
-    return torch.cat([torch.zeros(p.numel(), device=p.device) if g is None else g.flatten() for g, p in pairs])
+def _flat(
+    scalar: torch.Tensor,
+    parameters: dict[str, torch.nn.Parameter],
+    keep: bool = False,
+    into: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """As `fisher.flat_gradient`, with zeros for parameters that the scalar does not depend on.
+
+    `into`: a row [P] on the CPU, written in place: a copy less of the largest thing that a pass moves."""
+    found = torch.autograd.grad(scalar, list(parameters.values()), retain_graph=keep, allow_unused=True)
+    pairs = zip(found, parameters.values(), strict=True)
+    parts = [torch.zeros(p.numel(), device=p.device) if g is None else g.flatten() for g, p in pairs]
+    if into is None:
+        return torch.cat(parts)
+    if parts[0].device == into.device:
+        return torch.cat(parts, out=into)
+    return into.copy_(torch.cat(parts))

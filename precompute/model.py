@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from precompute import hub, quiet
+from precompute import hub, matmul, quiet
 from precompute.checkpoint import read_state, sha256_of
 from precompute.clap import Clap
 from precompute.config import PassSection
@@ -98,6 +98,7 @@ class Model:
         clap = Clap.load(clap_folder, device) if clap_folder is not None else None
         torch.backends.cuda.matmul.allow_tf32 = False  # differences of losses need fp32
         torch.backends.cudnn.allow_tf32 = False
+        matmul.install()
         digest = sha256_of(checkpoint)
         model = cls(network.to(device), config, clap, digest)
         files = [config_path, *(sorted(p for p in clap_folder.iterdir() if p.is_file()) if clap_folder else [])]

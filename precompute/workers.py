@@ -31,7 +31,8 @@ def count_for(device: torch.device, parameters: int) -> int:
 def run_jobs(what: str, jobs: Sequence[int], job: Callable[[int], None], workers: int) -> None:
     """Do `job` for each number, with progress under the name `what`; a job keeps its own result, in a file.
 
-    Raises what a job raises, and UserError where a worker was killed; the others are ended then.
+    Where jobs are fewer than workers, each gets the threads of several. Raises what a job raises, and UserError where a
+    worker was killed; the others are ended then.
     """
     if not jobs:
         return
@@ -39,12 +40,13 @@ def run_jobs(what: str, jobs: Sequence[int], job: Callable[[int], None], workers
         for number in progress(what, jobs):
             job(number)
         return
+    count = min(workers, len(jobs))
     context, parent = multiprocessing.get_context("fork"), os.getpid()
     outcomes = context.SimpleQueue()
 
     def work(share: Sequence[int]) -> None:
-        torch.set_num_threads(1)
-        cache.share = min(workers, len(jobs))
+        torch.set_num_threads(workers // count)
+        cache.share = count
         try:
             for number in share:
                 if os.getppid() != parent:
@@ -54,7 +56,7 @@ def run_jobs(what: str, jobs: Sequence[int], job: Callable[[int], None], workers
         except BaseException as error:
             outcomes.put(error)
 
-    processes = [context.Process(target=work, args=(jobs[k::workers],), daemon=True) for k in range(workers)]
+    processes = [context.Process(target=work, args=(jobs[k::count],), daemon=True) for k in range(count)]
     try:
         for process in processes:
             process.start()

@@ -2,15 +2,20 @@
 
 Ways to the same score of a track by Q clips: (a) the paper's two losses subtracted, a forward pass of the whole noise
 bank before and after every clip's step; (c) one gradient a cell, and a product with each clip's direction. Everything
-in one process, the ways by turns, medians over tracks and rounds. Peak memory: of a process for each. Units stand in
-the names. Tracks and clips are decoys' latents as they ship.
+in one process, the ways by turns, medians over tracks and rounds. Peak memory: of a process for each. A new clip: its
+direction and all tracks of the corpus by either way, from the times above; by the index, the direction and exact scores
+of a shortlist from the times above, and (where `make demo` and `precompute index` have left a store and an index)
+`precompute attribute` as it is, each time a new process. Units stand in the names. Tracks and clips are decoys' latents
+as they ship.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -25,19 +30,23 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from precompute.config import FisherSection, PassSection, UnlearningSection  # noqa: E402
+from precompute.config import FisherSection, IndexSection, PassSection, RunConfig, UnlearningSection  # noqa: E402
 from precompute.corpus import read_manifest  # noqa: E402
 from precompute.directions import dots  # noqa: E402
 from precompute.evaluate.audit import bank_loss, spearman  # noqa: E402
 from precompute.fisher import count, diagonal_fisher, inverse, unflatten  # noqa: E402
 from precompute.gradients import Kind, of_track  # noqa: E402
-from precompute.methods.unlearning import Unlearning  # noqa: E402
+from precompute.index.layout import folder_of  # noqa: E402
+from precompute.index.search import products  # noqa: E402
+from precompute.methods.unlearning import Unlearning, track_rises  # noqa: E402
 from precompute.model import Items, Model, NoiseBank  # noqa: E402
-from precompute.scale.measure import DEMO, embedded, hardware, matmul_tflops  # noqa: E402
+from precompute.scale.measure import DEMO, embedded, hardware, matmul_tflops, peak_mb  # noqa: E402
 from precompute.scale.rates import write  # noqa: E402
 
 WHAT = "The pass on the embedded model: ms a track for Q clips by ways (a) and (c), rank correlation to fp64, memory"
-CORPUS = 928  # tracks, for the latency of a new clip
+MANIFEST = ROOT / "data/demo/manifest.csv"
+CONFIG = ROOT / "precompute/configs/demo.toml"
+PROMPT = "a slow waltz on solo piano"
 SECTION = UnlearningSection(ascent_draws=4)
 
 
@@ -51,6 +60,7 @@ class Case:
     bank: NoiseBank
     directions: torch.Tensor  # [Q, P]
     clip_s: float  # of one clip's direction, at 32 draws
+    windows_s: float  # the same with the windows of the clip, which the index needs
 
 
 def make(tracks: int, clips: int, cells: int, bare: bool = False) -> Case:
@@ -58,22 +68,25 @@ def make(tracks: int, clips: int, cells: int, bare: bool = False) -> Case:
     model = embedded()
     with np.load(DEMO / "decoy-latents.npz") as archive:
         latents = {int(name): archive[name].astype(np.float32) for name in archive.files[: tracks + clips]}
-    by_id = {t.track_id: t for t in read_manifest(ROOT / "data/demo/manifest.csv")}
+    by_id = {t.track_id: t for t in read_manifest(MANIFEST)}
     chosen = [by_id[i] for i in latents]
     stacked = torch.from_numpy(np.stack(list(latents.values())))
     items = model.items([t.caption for t in chosen], [t.duration_s for t in chosen], stacked)
     bank = NoiseBank(2, cells // 2, 1, 303)
     if bare:
         steps = torch.randn(clips, count(model.parameters("all")))
-        return Case(model, items[:tracks], items[tracks:], bank, steps, 0.0)
+        return Case(model, items[:tracks], items[tracks:], bank, steps, 0.0, 0.0)
     section = FisherSection(draws=2, tracks=min(16, tracks))
     inverse_fisher = inverse(diagonal_fisher(model, items[:tracks], "all", section), section.damping)
-    method = Unlearning(SECTION, tracks=CORPUS)
+    method = Unlearning(SECTION, tracks=len(by_id))
     rows = [items[[tracks + number % (len(items) - tracks)]] for number in range(clips)]
     steps = torch.stack([method.directions(model, row, inverse_fisher, False).sum(1).mean(0) for row in rows])
-    began = time.perf_counter()
-    Unlearning(replace(SECTION, ascent_draws=32), CORPUS).directions(model, rows[0], inverse_fisher, False)
-    return Case(model, items[:tracks], items[tracks:], bank, steps, time.perf_counter() - began)
+    as_shipped, seconds = Unlearning(replace(SECTION, ascent_draws=32), len(by_id)), []
+    for windows in (False, True):
+        began = time.perf_counter()
+        as_shipped.directions(model, rows[0], inverse_fisher, windows)
+        seconds.append(time.perf_counter() - began)
+    return Case(model, items[:tracks], items[tracks:], bank, steps, *seconds)
 
 
 def by_products(case: Case, row: int, clips: int) -> np.ndarray:
@@ -160,14 +173,77 @@ def memory(clips: int, cells: int) -> list[dict]:
     return found
 
 
-def latency(rows: list[dict], case: Case) -> list[dict]:
-    """A clip that comes later: its direction, then all tracks of the corpus; from the times above."""
+def latency(rows: list[dict], case: Case, rounds: int) -> list[dict]:
+    """A clip that comes later: its direction, then all tracks of the corpus, or the index's shortlist; from times."""
     one = next(row for row in rows if row.get("clips") == 1)
-    found = []
+    found, tracks, index = [], len(read_manifest(MANIFEST)), IndexSection()
     for way in "ac":
-        seconds = case.clip_s + CORPUS * one[f"way_{way}_ms"] / 1e3
-        found.append({"case": f"a new clip, way ({way}), computed", "tracks": CORPUS, "seconds": round(seconds, 1)})
+        seconds = case.clip_s + tracks * one[f"way_{way}_ms"] / 1e3
+        found.append({"case": f"a new clip, way ({way}), computed", "tracks": tracks, "seconds": round(seconds, 1)})
+    rise_s, search_s = [], []
+    sketches = np.random.default_rng(0).integers(-127, 128, (tracks, index.widest), dtype=np.int8)
+    clip = np.random.default_rng(1).standard_normal((10, index.widest), dtype=np.float32)
+    for _ in range(rounds):
+        began = time.perf_counter()
+        track_rises(case.model, case.tracks[[0]], case.directions[0], SECTION, case.bank)
+        rise_s.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        products(sketches, np.ones(tracks, np.float32), clip)
+        search_s.append(time.perf_counter() - began)
+    seconds = case.windows_s + statistics.median(search_s) + index.shortlist * statistics.median(rise_s)
+    found.append({"case": "a new clip, the index, computed", "tracks": tracks, "seconds": round(seconds, 1)})
+    found[-1] |= {"shortlist": index.shortlist, "search_s": round(statistics.median(search_s), 3)}
     return found
+
+
+def attributed(config: Path, rounds: int) -> dict:
+    """`precompute attribute PROMPT` as a user waits for it: a process each time, into a copy of the store."""
+    settings = RunConfig.load(config)
+    store, case = ROOT / settings.output.store, "a new clip, the index, measured"
+    if not store.is_file() or not (ROOT / folder_of(settings)).is_dir():
+        made = "`precompute run` and `precompute index` make them"
+        return {"case": case, "result": f"not measured: no store or no index of {config.name} here; {made}"}
+    copy, clips = store.with_name(f"bench-{store.name}"), ROOT / settings.output.clips
+    before, wall, busy, stages = set(clips.iterdir()), [], [], []
+    command = [sys.executable, "-m", "precompute", "attribute", "--prompt", PROMPT, "--config", str(config)]
+    try:
+        for _ in range(rounds):
+            shutil.copyfile(store, copy)
+            began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            done = subprocess.run([*command, "--store", str(copy)], cwd=ROOT, capture_output=True, text=True)
+            wall.append(time.perf_counter() - began)
+            if done.returncode:
+                return {"case": case, "result": f"failed: {done.stderr.strip().splitlines()[-1]}"}
+            now = resource.getrusage(resource.RUSAGE_CHILDREN)
+            busy.append(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime)
+            told = done.stdout.split(": ")[-1]
+            stages.append({name: float(took) for name, took in re.findall(r"(\w[\w ]*) ([\d.]+) s", told)})
+    finally:
+        copy.unlink(missing_ok=True)
+        for path in set(clips.iterdir()) - before:
+            path.unlink()
+    row = {"case": case, "config": config.name, "seconds": round(statistics.median(wall), 1)}
+    row |= {"cpu_seconds": round(statistics.median(busy), 1)}
+    return row | {"stages_s": {name: statistics.median(one[name] for one in stages) for name in stages[0]}}
+
+
+def profile(case: Case) -> dict:
+    """What the time of one track's gradients goes to, by share of the processor's time."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+        of_track(case.model, case.tracks[[0]], [Kind()], case.bank)
+    spent = {event.key.split("::")[-1]: event.self_cpu_time_total for event in found.key_averages()}
+    whole, parts = sum(spent.values()) or 1.0, defaultdict(float)
+    for name, time_us in spent.items():
+        parts[_kind(name)] += time_us / whole
+    rest = sorted(((t / whole, name) for name, t in spent.items() if _kind(name) == "rest"), reverse=True)[:5]
+    row = {"case": "profile of a track's gradients", **{kind: round(part, 3) for kind, part in sorted(parts.items())}}
+    return row | {"most of the rest": {name: round(share, 3) for share, name in rest}}
+
+
+def _kind(name: str) -> str:
+    if name in ("mm", "addmm", "bmm", "_linear_pointwise"):
+        return "matrix products"
+    return "attention" if name.startswith("_scaled_dot_product") else "rest"
 
 
 def main() -> None:
@@ -177,25 +253,28 @@ def main() -> None:
     parser.add_argument("--timed", type=int, default=2, help="tracks that are timed (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cells", type=int, default=16, help="of the noise bank (default: %(default)s)")
+    parser.add_argument("--config", type=Path, default=CONFIG, help="whose index is timed (default: %(default)s)")
     parser.add_argument("--out", default="pass.json")
     parser.add_argument("--peak", choices=("a", "c"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
         case = make(1, 1 if options.peak == "a" else options.clips, options.cells, bare=True)
         (by_differences if options.peak == "a" else by_products)(case, 0, len(case.directions))
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        print(peak_mb())
         return
     began, case = time.monotonic(), make(options.tracks, options.clips, options.cells)
     numbers = sorted({n for n in (1, 16, 64) if n < options.clips} | {options.clips})
     rows = speed(case, numbers, options.rounds, options.timed)
-    rows += latency(rows, case)
+    rows += latency(rows, case, options.rounds)
     rows += precision(case, min(4, options.clips))
+    rows.append(attributed(options.config, options.rounds))
     rows += memory(options.clips, options.cells)
     parameters = count(case.model.parameters("all"))
     tflops = matmul_tflops(case.model.device, torch.float32, 2048)
     rate = 6.0 * parameters * case.model.frames * options.cells / (rows[0]["way_c_ms"] / 1e3) / 1e12
     rows.append({"case": "share of the matmul rate, way (c)", "share": round(rate / tflops, 3)})
     rows[-1] |= {"tflops": round(rate, 4), "matmul_tflops": round(tflops, 4)}
+    rows.append(profile(case))
     path = write(options.out, WHAT, "make bench", options.rounds, rows, hardware())
     for row in rows:
         print(row)

@@ -6,7 +6,6 @@ Prints a line of JSON: seconds for all products, and the process's peak memory. 
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -152,7 +151,7 @@ def kronfluence(network: Network, train: list[Row], queries: list[Row]) -> torch
 
 
 def main() -> None:
-    from precompute.scale.measure import embedded
+    from precompute.scale.measure import embedded, peak_mb
 
     name, rows, out = sys.argv[1:]
     torch.manual_seed(0)
@@ -165,8 +164,7 @@ def main() -> None:
     scores = globals()[name.replace("-", "_")](network, train, queries)
     seconds = time.perf_counter() - began
     np.savez(out, scores=scores.detach().double().numpy())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(json.dumps({"seconds": seconds, "peak_mb": peak}))
+    print(json.dumps({"seconds": seconds, "peak_mb": peak_mb()}))
 
 
 if __name__ == "__main__":

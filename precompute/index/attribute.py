@@ -40,6 +40,25 @@ from precompute.sketch import Sketch
 from precompute.stages import load_model, shipped_latents
 
 
+class Watch:
+    """What the stages of a command take, in seconds."""
+
+    def __init__(self) -> None:
+        self.began = self.last = time.monotonic()
+        self.spent: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        """The stage that ends now."""
+        now = time.monotonic()
+        self.spent[stage], self.last = now - self.last, now
+
+    def whole(self) -> float:
+        return self.last - self.began
+
+    def __str__(self) -> str:
+        return ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self.spent.items())
+
+
 @dataclass(frozen=True)
 class Searched:
     """What the index says of Q new clips: scores from sketches, corrected by what these are known to miss."""
@@ -51,17 +70,20 @@ class Searched:
 
 def attribute(config: RunConfig, wanted: Sequence[Wanted], store: Path | None = None) -> list[int]:
     """Publish a new version of the store with these clips; their ids. Raises UserError; the store is then as it was."""
-    began, folder = time.monotonic(), layout.folder_of(config)
+    watch, folder = Watch(), layout.folder_of(config)
     store = store or Path(config.output.store)
     layout.check_settings(layout.read_manifest(folder), config, folder)
     index = layout.load(folder)
     tracks = _tracks(config, index)
     standing = addition.check(store, index)
+    watch.lap("index")
     model = load_model(config)
     layout.check_model(index.manifest, model.inputs_sha256, folder)
     standing.check_model(model.sha256)
+    watch.lap("model")
     method = Unlearning(config.unlearning, index.manifest["trained"])
     clips = [made.make(model, one, config) for one in wanted]
+    watch.lap("clip")
     items = _joined([clip.items for clip in clips])
     queries = Queries(shown=items, targets=items[[]], cohort=items[[]])
     damped = inverse(torch.from_numpy(index.fisher), config.fisher.damping)
@@ -69,11 +91,13 @@ def attribute(config: RunConfig, wanted: Sequence[Wanted], store: Path | None = 
         key = fingerprint("attribute", hashlib.sha256(items.latents.numpy()).hexdigest())
         directions = method.clip_directions(model, queries, lambda: damped, config, cache, key)
         directions.ensure()
+        watch.lap("direction")
         print("search", flush=True)
         judge = Judge.of(index)
         found = _search(directions, index, judge, damped, config)
         estimates = judge.estimator.line(found.halves.mean(1), found.lengths)
         places = judge.shortlist(estimates, config.index.shortlist)
+        watch.lap("search")
         print(f"  {len(places)} of {len(index.rows)} tracks and decoys get exact scores", flush=True)
         near = [tracks[int(place)] for place in places]
         near_items = _items(model, near, index.rows.digest[places], config)
@@ -87,9 +111,10 @@ def attribute(config: RunConfig, wanted: Sequence[Wanted], store: Path | None = 
         best = (result.train_rank[:, places] > 0) & (result.train_rank[:, places] <= config.moments.tracks)
         rises = shortlist.moments([(int(q), int(n)) for q, n in zip(*np.nonzero(best), strict=True)])
         rises = {(q, int(places[n])): rise for (q, n), rise in rises.items()}
+        watch.lap("exact scores")
     ids = addition.publish(store, config, model, clips, Results(tracks, result, places, cells, by_window, rises))
-    seconds = duration(time.monotonic() - began)
-    print(f"published {store} with clip {', '.join(map(str, ids))} in {seconds}", flush=True)
+    watch.lap("store")
+    print(f"published {store} with clip {', '.join(map(str, ids))} in {duration(watch.whole())}: {watch}", flush=True)
     return ids
 
 

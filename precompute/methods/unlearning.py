@@ -25,14 +25,13 @@ import torch
 
 from precompute.cache import Arrays, Cache
 from precompute.config import RunConfig, UnlearningSection, fingerprint
-from precompute.directions import Directions, StepTap, Tap
+from precompute.directions import HALVES, Directions, StepTap, Tap
 from precompute.fisher import count, flat_gradient, unflatten
 from precompute.gradients import Kind, unit_rows
 from precompute.methods.base import Context, GradientMethod, MethodResult, Queries
 from precompute.model import Items, Model, NoiseBank
 
 MASKED = {"none": (False, False), "mixed": (True, False), "dual": (True, True)}  # (M_U, M_L)
-HALVES = 2  # independent halves of the ascent draws
 ASCENT_BATCH = 16  # draws a forward pass
 
 
@@ -218,7 +217,13 @@ class Unlearning(GradientMethod):
         """[HALVES, W, P]: preconditioned steps of one clip, whose dot products with a track's gradient are scores."""
         if self.section.steps > 1:
             return many_steps(model, clip, self.section, inverse_fisher, self.scale, windows)
-        gradients = clip_gradients(model, clip, self.section, windows)
+        return self.of_halves(model, clip, inverse_fisher, windows, tuple(range(HALVES)))
+
+    def of_halves(
+        self, model: Model, clip: Items, inverse_fisher: torch.Tensor, windows: bool, halves: tuple[int, ...]
+    ) -> torch.Tensor:
+        """The same by one step, of some halves of the draws; the others are zero."""
+        gradients = clip_gradients(model, clip, self.section, windows, halves)
         return gradients * (self.scale * inverse_fisher)
 
     def gradients(self, model: Model, track: Items, bank: NoiseBank) -> torch.Tensor:
@@ -249,9 +254,21 @@ class Unlearning(GradientMethod):
         def compute(clip: Items, windows: bool) -> torch.Tensor:
             return self.directions(model, clip, inverse_fisher(), windows)
 
+        def by_half(clip: Items, windows: bool, half: int) -> torch.Tensor:
+            return self.of_halves(model, clip, inverse_fisher(), windows, (half,))
+
         key = fingerprint(key, self.section, config.fisher)
         parameters = count(model.parameters(self.section.layers))
-        directions = Directions(queries, compute, model.device, parameters, cache, key, prepare=inverse_fisher)
+        directions = Directions(
+            queries,
+            compute,
+            model.device,
+            parameters,
+            cache,
+            key,
+            prepare=inverse_fisher,
+            by_half=by_half if self.section.steps == 1 else None,
+        )
         directions.memory_gb = config.pass_.memory_gb
         return directions
 

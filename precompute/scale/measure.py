@@ -58,6 +58,14 @@ def hardware() -> str:
     return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
+def peak_mb() -> int:
+    """The most memory that this process has held, MB of 2^20; Linux alone.
+
+    Not `ru_maxrss`: a process that was started by a larger one begins with that one's peak."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) // 1024
+
+
 def embedded(device: str = "cpu") -> Model:
     """The model that ships."""
     return Model.load(DEMO / "model_config.json", DEMO / "model.safetensors", DEMO / "clap", device)

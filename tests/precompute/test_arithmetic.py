@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -210,3 +211,22 @@ def test_compiled_scores_are_the_same(setting: Setting, plain: engine.Scores) ->
 def test_mistakes_in_the_section_are_told(field: str, value: object) -> None:
     with pytest.raises(UserError, match=rf"\[pass\] {field} = "):
         PassSection(**{field: value})
+
+
+def test_latents_of_a_shard_are_read_ahead(setting: Setting, monkeypatch) -> None:
+    """All of a shard's, by a thread of its own; the scores are those of a pass without it."""
+    read, ahead = [], engine.read_ahead
+
+    def watched(tracks: Items, rows):
+        thread = ahead(tracks, rows)
+        read.append((list(rows), thread.name))
+        return thread
+
+    monkeypatch.setattr(engine, "read_ahead", watched)
+    with_it = setting.scores()
+    assert [rows for rows, _ in read] == [list(range(16)), list(range(16, TRACKS))] and read[0][1] == "latents"
+    thread = ahead(setting.items, [3, 1])
+    thread.join(10)
+    assert not thread.is_alive()
+    monkeypatch.setattr(engine, "read_ahead", lambda *_: SimpleNamespace(join=lambda: None))
+    assert np.array_equal(setting.scores().cells, with_it.cells)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import signal
 import subprocess
@@ -246,3 +247,11 @@ def test_the_note_names_all_added_clips_once() -> None:
     again = _noted(note, [21, 22], 31, 600)
     assert again.startswith("A quick run. Clips added later (20, 21, 22):") and again.count("added") == 1
     assert "31 of 600" in again
+
+
+def test_stages_are_told_in_seconds() -> None:
+    watch = verb.Watch()
+    watch.lap("model")
+    watch.lap("exact scores")
+    assert re.fullmatch(r"model \d+\.\d s, exact scores \d+\.\d s", str(watch))
+    assert watch.whole() == pytest.approx(sum(watch.spent.values()))

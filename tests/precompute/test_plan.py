@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from precompute.cli import main
 from precompute.errors import UserError
+from precompute.scale.measure import peak_mb
 from precompute.scale.plan import Question, plan
 from precompute.scale.rates import FOLDER, kept
 from precompute.scale.sizes import REAL, operations, pieces, rows_of
@@ -63,6 +67,15 @@ def test_mistakes_are_told(folder: Path, capsys) -> None:
         plan(Question(gpu="h200", memory_gb=5.0), folder)
     with pytest.raises(UserError, match=r"nothing is measured for this model on a CPU: run .*plan --measure"):
         plan(Question(), folder / "none")
+
+
+def test_the_peak_is_the_process_s_own_not_its_parent_s() -> None:
+    held = np.ones(400_000_000 // 8)  # this process's own peak is then 400 MB more than that of a new one
+    code = "from precompute.scale.measure import peak_mb; print(peak_mb())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=FOLDER.parents[1], capture_output=True, text=True, check=True
+    )
+    assert 50 < int(done.stdout) < peak_mb() - 200 and held[0] == 1
 
 
 def test_the_kept_rates_can_be_read() -> None:

@@ -39,6 +39,15 @@ def test_every_job_is_done_once_and_gradients_can_be_taken(tmp_path, workers):
         }
 
 
+def test_few_jobs_get_the_threads_of_several_workers(tmp_path):
+    def job(number: int) -> None:
+        (tmp_path / f"{number}").write_text(f"{os.getpid()} {torch.get_num_threads()}")
+
+    run_jobs("jobs", [1, 2], job, 4)
+    told = [path.read_text().split() for path in tmp_path.iterdir()]
+    assert {threads for _, threads in told} == {"2"} and len({pid for pid, _ in told} - {str(os.getpid())}) == 2
+
+
 def test_what_a_job_raises_is_raised_here():
     def job(number: int) -> None:
         if number == 2:
