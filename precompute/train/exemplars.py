@@ -66,8 +66,8 @@ def make_exemplars(
 ) -> list[Path]:
     """Write folder/exemplar-NNNN.safetensors for each decoy; finished files are skipped. The files' paths.
 
-    Default: `count` of `choose`. Raises UserError where an id is no decoy of the run, the model has no CLAP, there are no decoys
-    to set the limit by, or a file in the folder belongs to other weights.
+    Default: `count` of `choose`. Raises UserError where an id is no decoy of the run, the model has no CLAP, there are
+    no decoys to set the limit by, or a file in the folder belongs to other weights.
     """
     settings = settings or ExemplarSettings()
     if count < 1:
