@@ -11,15 +11,17 @@ import pytest
 import torch
 
 import tiny
+from precompute.cache import Cache
 from precompute.calibrate import area_under_curve
 from precompute.cli import main
 from precompute.config import BankSection, RunConfig
 from precompute.corpus import Track
 from precompute.errors import UserError
-from precompute.evaluate import altered
+from precompute.evaluate import altered, null
 from precompute.evaluate.null import NullSettings, evaluate_null
 from precompute.evaluate.null_rows import Rows, nothing_above_noise, reverses
 from precompute.evaluate.ranking import mean_wins, two_way_interval
+from precompute.evaluate.scoring import settings_for
 from precompute.model import Items, Model
 
 METHODS = ("unlearning", "unlearning-gram", "clap")
@@ -150,10 +152,23 @@ def test_a_second_run_reads_what_is_kept(
     assert again["rows"] == told["rows"]
 
 
-def test_what_ignores_the_model_ignores_captions(told: dict) -> None:
+def test_captions_move_what_looks_at_the_model_and_nothing_else(
+    told: dict, small: RunConfig, model: Model, items: Items, tracks: list[Track], tmp_path: Path
+) -> None:
     kept = {(r["method"], r["score"]): r["value"] for r in told["rows"] if r["name"] == "correlation_with_ordinary"}
     assert kept["clap", "raw"] == kept["clap", "normalised"] == pytest.approx(1)
-    assert kept["unlearning", "normalised"] < 1
+    names, rows = ("unlearning", "clap"), [0, 1, 20, 21]
+    run = null._Run(
+        names, settings_for(small, names, 2), Cache(tmp_path), model, [tracks[r] for r in rows], items[rows], []
+    )
+    clips, usual = items[[2]], items[[3, 4, 5]]
+    own = run.scored(model, clips, usual).done
+    other = run.scored(model, clips, usual, altered.recaptioned(run.items, clips, 0)).done
+    assert np.array_equal(own["clap"].result.score, other["clap"].result.score)
+    same = np.array([item == clips.prompts[0] for item in run.items.prompts])
+    assert same.any() and not same.all()
+    moved = own["unlearning"].result.score != other["unlearning"].result.score
+    assert moved[0, ~same].all()
 
 
 def test_a_method_is_judged_alike_alone_and_beside_others(told: dict, small: RunConfig, tmp_path: Path) -> None:
