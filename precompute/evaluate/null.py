@@ -11,7 +11,7 @@ out. Scores are taken with the reduced settings of `[diagnostics]`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +158,7 @@ class _Run:
     tracks: Sequence[Track]  # as many decoys as training tracks
     items: Items  # [N], of `tracks`
     prompts: list[Prompt]  # of the shown clips
+    recordings: dict[Any, Any] = field(default_factory=dict)  # what methods that listen know already
 
     @property
     def trained(self) -> list[int]:
@@ -175,7 +176,8 @@ class _Run:
     ) -> Judged:
         """By all methods; without `items` or `tracks`: the run's own."""
         own = self.items if items is None else items
-        context = context_of(model, tracks or self.tracks, own, clips, cohort, self.config, self.cache, fisher)
+        played = tracks or self.tracks
+        context = context_of(model, played, own, clips, cohort, self.config, self.cache, fisher, self.recordings)
         return judge(context, self.names)
 
 

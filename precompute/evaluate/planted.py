@@ -44,7 +44,7 @@ from precompute.train.diffusion import mean_loss
 from precompute.train.lora import apply
 
 PLANTED_SEED, EXEMPLAR_SEED = 2_000_000, 2_500_000  # starting noise, apart from prompts, cohort and checks
-COHORT, REPLICATES = 16, 2  # clips, and replicates of the bank, for each exemplar's own pass
+COHORT, REPLICATES, STRATA = 16, 2, 2  # clips, and the bank, for each exemplar's own pass; half of the ascent draws
 COLUMNS = ("truth", "method", "score", "name", "value", "low", "high")
 REUSED = "the preconditioner is that of the untuned weights"
 
@@ -79,7 +79,7 @@ def evaluate_planted(
     weighted: share of (pair, seed) in which the weighted track is above its twin, for `seeds` clips of their caption.
     rare: how many rare tracks stand among the 10 best training tracks of a clip of their caption; success = at least 3
     in all seeds but one. exemplars (a folder of `make_exemplars`): rank of the exemplar among all training tracks and
-    itself, for clips of the tuned weights; scores are of the tuned weights too, with half-size bank and cohort, but
+    itself, for clips of the tuned weights; scores are of the tuned weights too, with a smaller bank and cohort, but
     under the preconditioner of the untuned ones: a Fisher pass costs minutes, and the weights hardly move. A method
     that cannot be judged by one of these is left out of it with its reason. Raises UserError for an unknown method, or
     none that can be judged; where the corpus has none of these cases; where an exemplar is of other weights.
@@ -146,6 +146,7 @@ def evaluate_planted(
         settings={
             "methods": {name: build(name, config, len(trained)).record() for name in names},
             "bank": vars(config.bank),
+            "bank_of_exemplars": vars(_small(config).bank),
             **vars(settings),
             "cohort": len(judges.cohort),
             "decoys": len(kept) - len(trained),
@@ -174,9 +175,14 @@ def _prompts(
 
 
 def _small(config: RunConfig) -> RunConfig:
-    """The settings of an exemplar's own pass."""
-    bank = replace(config.bank, replicates=min(REPLICATES, config.bank.replicates))
-    return replace(config, bank=bank, clips=replace(config.clips, cohort=min(COHORT, config.clips.cohort)))
+    """The settings of an exemplar's own pass: there is one for each."""
+    bank, steps = config.bank, config.unlearning
+    return replace(
+        config,
+        bank=replace(bank, replicates=min(REPLICATES, bank.replicates), strata=min(STRATA, bank.strata)),
+        clips=replace(config.clips, cohort=min(COHORT, config.clips.cohort)),
+        unlearning=replace(steps, ascent_draws=steps.ascent_draws // 4 * 2 or 2),
+    )
 
 
 def _tell_cost(
@@ -215,6 +221,7 @@ class _Judge:
     fisher: torch.Tensor  # [P], of the untuned weights
     cohort: Items  # [K]
     skipped: list[Row] = field(default_factory=list)  # method, truth, reason
+    recordings: dict[Any, Any] = field(default_factory=dict)  # what methods that listen know already
 
     def corpus(self, prompts: list[Prompt], items: Items, tracks: Sequence[Track]) -> truths.ByMethod:
         """Clips of the prompts, scored against all tracks and decoys in one pass."""
@@ -233,8 +240,9 @@ class _Judge:
         cohort = self.cohort[evenly(len(self.cohort), small.clips.cohort)]
         prompts = [Prompt(0, exemplar.caption, exemplar.seconds, EXEMPLAR_SEED + k) for k in range(count)]
         names = [name for name in self.names if not follows_training(name)]
-        for name in set(self.names) - set(names):
-            self._skip(name, "exemplars", OTHER_WEIGHTS)
+        for name in self.names:
+            if name not in names:
+                self._skip(name, "exemplars", OTHER_WEIGHTS)
         scores: truths.ByMethod = {}
         if names:
             print(f"exemplar {exemplar.track_id}: {exemplar.caption}", flush=True)
@@ -261,7 +269,7 @@ class _Judge:
         """[Q, N] by method and kind of score."""
         trained = len([track for track in tracks if not track.is_decoy])
         config = settings_for(config, names, trained, other_weights=truth == "exemplars")
-        context = context_of(self.model, tracks, items, clips, cohort, config, self.cache, self.fisher)
+        context = context_of(self.model, tracks, items, clips, cohort, config, self.cache, self.fisher, self.recordings)
         judged = judge(context, names)
         for name, reason in judged.skipped.items():
             self._skip(name, truth, reason)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,10 +74,12 @@ def context_of(
     config: RunConfig,
     cache: Cache,
     fisher: torch.Tensor | None = None,
+    recordings: dict[Any, Any] | None = None,
 ) -> Context:
     """What the methods look at, named by content: clips [Q >= 1], a cohort [K], `items` [N] of `tracks`.
 
     `config`: as `settings_for` gives it. `fisher` [P]: curvature that is known already; None = of the training tracks.
+    `recordings`: what methods that listen already know, shared by contexts of one autoencoder.
     """
     of_tracks = [(track.track_id, track.split, track.planted) for track in tracks]
     known = "" if fisher is None else digest({"fisher": fisher})
@@ -92,7 +95,7 @@ def context_of(
         cache=cache,
         key=fingerprint(track_key, contents(clips), contents(cohort)),
         track_key=track_key,
-        memo={} if fisher is None else {"fisher": fisher},
+        memo={"recordings": {} if recordings is None else recordings} | ({} if fisher is None else {"fisher": fisher}),
     )
 
 
