@@ -14,10 +14,9 @@ import torch
 from precompute.cache import duration
 from precompute.config import RunConfig
 from precompute.engine import noise_bank
+from precompute.evaluate.scoring import looks_at_gradients
 from precompute.fisher import count
 from precompute.gradients import Kind, of_cell
-from precompute.methods.base import GradientMethod
-from precompute.methods.catalogue import method_class
 from precompute.model import Items, Model
 from precompute.scale.measure import timed
 from precompute.workers import count_for
@@ -46,8 +45,7 @@ class Pace:
             one = timed(lambda: of_cell(model, item, condition, Kind("loss", layers), bank, (0, 0)), 3, model.device)
         finally:
             torch.set_num_threads(threads)
-        gradients = any(issubclass(method_class(name), GradientMethod) for name in config.methods.run)
-        return cls(one / bank.draws_per_cell, workers, gradients)
+        return cls(one / bank.draws_per_cell, workers, looks_at_gradients(config))
 
     def scoring(self, config: RunConfig, clips: int, tracks: int, fisher_tracks: int = 0) -> float:
         """Seconds to score so many clips and the cohort against tracks; `fisher_tracks`: of a curvature of its own."""

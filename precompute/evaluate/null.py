@@ -46,6 +46,7 @@ from precompute.evaluate.scoring import (
     follows_training,
     judge,
     known_methods,
+    looks_at_gradients,
     settings_for,
 )
 from precompute.fisher import evenly
@@ -125,9 +126,9 @@ def evaluate_null(
     cohort = usual[evenly(len(usual), run.config.clips.cohort)]
     rows, skipped = random_weights(run, clips, cohort, settings.seed)
     if settings.swap_steps:
-        rows += rolesswapped(run, settings.loop(), Path(config.output.work) / "null")
+        rows += roles_swapped(run, settings.loop(), Path(config.output.work) / "null")
     if settings.captions:
-        fisher = kept_fisher(model, items[trained], config, cache, key)
+        fisher = kept_fisher(model, items[trained], config, cache, key) if looks_at_gradients(run.config) else None
         rows += under_the_clips_caption(run, clips, cohort, settings.captions, fisher)
     print(table(rows, COLUMNS), flush=True)
     return write_result(
@@ -225,7 +226,7 @@ def random_weights(run: _Run, clips: Items, cohort: Items, seed: int) -> tuple[l
     return rows, judged.skipped
 
 
-def rolesswapped(run: _Run, settings: LoopSettings, folder: Path) -> list[Row]:
+def roles_swapped(run: _Run, settings: LoopSettings, folder: Path) -> list[Row]:
     """Two trainings alike but for the data: the training tracks, or the decoys in their place.
 
     Same fresh weights, steps, seeds and number of tracks. Each makes its own shown clips and cohort (captions of what
@@ -257,12 +258,15 @@ def rolesswapped(run: _Run, settings: LoopSettings, folder: Path) -> list[Row]:
     return rows
 
 
-def under_the_clips_caption(run: _Run, clips: Items, cohort: Items, count: int, fisher: torch.Tensor) -> list[Row]:
+def under_the_clips_caption(
+    run: _Run, clips: Items, cohort: Items, count: int, fisher: torch.Tensor | None
+) -> list[Row]:
     """All tracks under the caption of a clip, beside the ordinary ranking of the same draws; `count` clips, spread.
 
     Raw scores are the plain comparison. For the normalised ones a track's usual score is taken under the clip's
     caption too, so that both sides of the comparison are normalised alike. A pass over the tracks for each caption and
-    one for the ordinary ranking; `fisher` [P]: the trained model's, as in its run.
+    one for the ordinary ranking; `fisher` [P]: the trained model's, as in its run;
+    None where no method looks at gradients.
     """
     print("control: every track under the clip's caption", flush=True)
     chosen, (is_train, _, _) = clips[evenly(len(clips), count)], results.masks(run.tracks)

@@ -33,6 +33,7 @@ from precompute.evaluate.scoring import (
     follows_training,
     judge,
     known_methods,
+    looks_at_gradients,
     settings_for,
 )
 from precompute.fisher import evenly
@@ -114,7 +115,7 @@ def evaluate_planted(
         cache=cache,
         model=model,
         names=names,
-        fisher=kept_fisher(model, items[trained], config, cache, key),
+        fisher=kept_fisher(model, items[trained], config, cache, key) if looks_at_gradients(config) else None,
         cohort=load_cohort(model, corpus, config, cache),
     )
     found: list[Row] = []
@@ -218,7 +219,7 @@ class _Judge:
     cache: Cache
     model: Model
     names: tuple[str, ...]
-    fisher: torch.Tensor  # [P], of the untuned weights
+    fisher: torch.Tensor | None  # [P], of the untuned weights; None where no method looks at gradients
     cohort: Items  # [K]
     skipped: list[Row] = field(default_factory=list)  # method, truth, reason
     recordings: dict[Any, Any] = field(default_factory=dict)  # what methods that listen know already

@@ -19,8 +19,8 @@ from precompute.config import NO_WINDOWS_S, RunConfig, fingerprint
 from precompute.corpus import Track
 from precompute.engine import noise_bank
 from precompute.errors import UserError
-from precompute.methods.base import Context, MethodResult, Queries
-from precompute.methods.catalogue import CATALOGUE, build
+from precompute.methods.base import Context, GradientMethod, MethodResult, Queries
+from precompute.methods.catalogue import CATALOGUE, build, method_class
 from precompute.model import Items, Model
 from precompute.normalisation import Normalisation
 from precompute.runner import Done, run_methods
@@ -50,6 +50,11 @@ def known_methods(names: Sequence[str]) -> tuple[str, ...]:
 def follows_training(name: str) -> bool:
     """Whether a method looks at checkpoints of the training: it says nothing of weights that were made otherwise."""
     return hasattr(CATALOGUE[name].settings, "checkpoints")
+
+
+def looks_at_gradients(config: RunConfig) -> bool:
+    """Whether any of the methods that are to run does."""
+    return any(issubclass(method_class(name), GradientMethod) for name in config.methods.run)
 
 
 def settings_for(config: RunConfig, names: Sequence[str], tracks: int, other_weights: bool = False) -> RunConfig:

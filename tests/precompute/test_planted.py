@@ -195,6 +195,16 @@ def test_methods_share_one_pass_and_agree_with_one_alone(
     assert mine == {key: pytest.approx(theirs[key]) for key in mine}
 
 
+def test_methods_that_listen_alone_take_no_gradient(
+    small: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("precompute.fisher.flat_gradient", None)
+    monkeypatch.setattr("precompute.engine.of_track", None)
+    fresh = replace(small, output=replace(small.output, work=str(tmp_path / "work")))
+    told = evaluate_planted(fresh, tmp_path / "x.json", ["random"], None, FEW)
+    assert {row["method"] for row in told["rows"]} == {"random", "clap", "loss"}
+
+
 def test_decoys_are_thinned_and_the_bank_is_smaller(
     small: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
