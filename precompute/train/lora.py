@@ -28,7 +28,7 @@ class PairSettings:
     rank: int = 4
     scale: float = 1.0  # of B A
     steps: int = 120  # at most
-    learning_rate: float = 4e-3  # AdamW, constant
+    learning_rate: float = 2e-3  # AdamW, constant
     draws: int = 8  # a step: one in each stratum of t, new noise each step
     check_every: int = 24  # steps between looks at the result
     seed: int = 0
