@@ -116,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     add_config(exemplars)
     exemplars.add_argument("--folder", type=Path, default=EXEMPLARS, help="where they go (default: %(default)s)")
     exemplars.add_argument("--track", type=int, action="append", default=[], help="a decoy's id, instead of a choice")
+    exemplars.add_argument("--count", type=int, default=4, help="how many are chosen (default: %(default)s)")
+    exemplars.add_argument("--steps", type=int, default=120, help="of each, at most (default: %(default)s)")
     exemplars.set_defaults(run=_train_exemplars)
 
     add_evaluate(verbs.add_parser("evaluate", help="judge the model's clips, or a method by known truths and controls"))
@@ -235,9 +237,10 @@ def _look(options: argparse.Namespace) -> None:
 
 def _train_exemplars(options: argparse.Namespace) -> None:
     from precompute.config import RunConfig
-    from precompute.train.exemplars import make_exemplars
+    from precompute.train.exemplars import ExemplarSettings, make_exemplars
 
-    make_exemplars(RunConfig.load(options.config), options.folder, options.track)
+    settings = ExemplarSettings(steps=options.steps)
+    make_exemplars(RunConfig.load(options.config), options.folder, options.track, settings, options.count)
 
 
 def _remove(options: argparse.Namespace) -> None:

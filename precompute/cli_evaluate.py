@@ -19,14 +19,30 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     quality.add_argument("--count", type=int, default=160, help="clips, decoys and tracks (default: %(default)s)")
     sweep = kinds.add_parser("sweep", help="quality over guidance and steps of the sampler")
     sweep.add_argument("--count", type=int, default=48, help="clips a setting (default: %(default)s)")
-    planted = kinds.add_parser(
-        "planted", help="weighted tracks, a rare style and exemplars: does the method find them?"
-    )
+    planted = kinds.add_parser("planted", help="weighted tracks, a rare style and exemplars: do methods find them?")
     planted.add_argument("--seeds", type=int, default=4, help="clips a caption (default: %(default)s)")
     planted.add_argument("--exemplars", type=Path, default=EXEMPLARS, help="their folder (default: %(default)s)")
+    planted.add_argument("--exemplar-clips", type=int, default=2, help="clips an exemplar (default: %(default)s)")
+    planted.add_argument(
+        "--decoys", type=int, default=128, help="that enter the normalisation; 0 = all (default: %(default)s)"
+    )
+    planted.add_argument(
+        "--replicates", type=int, default=2, help="of the noise bank; 0 = the config's (default: %(default)s)"
+    )
     null = kinds.add_parser("null", help="controls in which there is nothing to find")
-    null.add_argument("--swap-steps", type=int, default=800, help="of the two short trainings; 0 = leave them out")
-    null.add_argument("--captions", type=int, default=2, help="clips under whose caption all tracks are scored")
+    null.add_argument(
+        "--swap-steps",
+        type=int,
+        default=400,
+        help="of both short trainings; 0 = none (default: %(default)s)",
+    )
+    null.add_argument(
+        "--captions", type=int, default=2, help="clips under whose caption all tracks are scored (default: %(default)s)"
+    )
+    null.add_argument(
+        "--tracks", type=int, default=128, help="training tracks, and as many decoys; 0 = all (default: %(default)s)"
+    )
+    null.add_argument("--clips", type=int, default=8, help="shown clips; 0 = all (default: %(default)s)")
     own = kinds.add_parser(
         "self-influence", help="does a training track that is unlearned find itself? by layers and mask"
     )
@@ -59,7 +75,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         kind.add_argument("--out", type=Path, default=out, help="JSON to keep (default: %(default)s)")
         kind.set_defaults(run=run)
         if name in ("planted", "null"):
-            kind.add_argument("--method", default="unlearning", help="one of `methods` (default: %(default)s)")
+            said = "one of `methods`; again for another, in the same pass (default: unlearning)"
+            kind.add_argument("--method", action="append", default=[], help=said)
 
 
 def _quality(options: argparse.Namespace) -> None:
@@ -78,20 +95,22 @@ def _sweep(options: argparse.Namespace) -> None:
 
 def _planted(options: argparse.Namespace) -> None:
     from precompute.config import RunConfig
-    from precompute.evaluate.planted import evaluate_planted
+    from precompute.evaluate.planted import PlantedSettings, evaluate_planted
 
     config = RunConfig.load(options.config)
     exemplars = options.exemplars if options.exemplars.is_dir() else None
     if exemplars is None:
         print(f"{options.exemplars}: no exemplars here, they are left out (train-exemplars makes them)", flush=True)
-    evaluate_planted(config, options.out, options.method, options.seeds, exemplars)
+    settings = PlantedSettings(options.seeds, options.exemplar_clips, options.decoys, options.replicates)
+    evaluate_planted(config, options.out, options.method or ["unlearning"], exemplars, settings)
 
 
 def _null(options: argparse.Namespace) -> None:
     from precompute.config import RunConfig
-    from precompute.evaluate.null import evaluate_null
+    from precompute.evaluate.null import NullSettings, evaluate_null
 
-    evaluate_null(RunConfig.load(options.config), options.out, options.method, options.swap_steps, options.captions)
+    settings = NullSettings(options.swap_steps, options.captions, options.tracks, options.clips)
+    evaluate_null(RunConfig.load(options.config), options.out, options.method or ["unlearning"], settings)
 
 
 def _self_influence(options: argparse.Namespace) -> None:

@@ -1,10 +1,12 @@
 """The model card's tables, written between marks from the results that are kept: nobody copies a number by hand.
 
-A mark is a line `<!-- NAME -->`; what stands between it and `<!-- /NAME -->` is replaced. No torch.
+A mark is a line `<!-- NAME -->`; what stands between it and `<!-- /NAME -->` is replaced. What was not measured, or on
+other weights than those beside the card, is said to be so in one line. No torch.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from precompute.errors import UserError
+from precompute.evaluate.card_judged import null_table, planted_table
+from precompute.evaluate.card_parts import estimate, markdown
 from precompute.files import write_whole
 
 Row = dict[str, Any]
@@ -21,35 +25,45 @@ SPACES = (("clap", "CLAP"), ("descriptors", "descriptors"))
 def write_card(card: Path, results: Path, measured: Path) -> None:
     """Rewrite the marked parts of `card` from `results`/demo-*.json and `measured` (model-card.json). Raises UserError.
 
-    A table whose results are missing is left as it is, and said so.
+    Where model.safetensors lies beside the card, results of other weights count as missing. Also says what is missing.
     """
     if not card.is_file():
         raise UserError(f"{card}: no model card here")
     text = card.read_text(encoding="utf-8")
-    for name, path, build in _parts(results, measured):
+    weights = card.with_name("model.safetensors")
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
+    losses = (_read(measured) or {}).get("losses", [])
+    for name, (kind, build) in PARTS.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if not pattern.search(text):
             raise UserError(f"{card}: has no part marked <!-- {name} --> ... <!-- /{name} -->")
-        if not path.is_file():
-            print(f"{path}: not here; the card's part {name!r} is left as it is")
-            continue
-        body = build(json.loads(path.read_text(encoding="utf-8")))
+        path = measured if kind is None else results / f"demo-{kind}.json"
+        kept = _read(path)
+        stale = kept is not None and sha256 is not None and kept.get("model_sha256", sha256) != sha256
+        if name == "training" and losses:
+            body = training_table(None if stale else kept, losses, stale)
+        elif kept is None or stale:
+            body = _missing(kind, stale)
+            print(f"{path}: {'of other weights' if stale else 'not here'}; the card says so in its part {name!r}")
+        else:
+            body = build(kept)
         text = pattern.sub(lambda found, body=body: f"{found[1]}\n{body}\n\n{found[2]}", text)
     write_whole(card, text.encode())
 
 
-def _parts(results: Path, measured: Path) -> list[tuple[str, Path, Callable[[Any], str]]]:
-    losses = json.loads(measured.read_text(encoding="utf-8"))["losses"] if measured.is_file() else []
-    return [
-        ("autoencoder", results / "demo-quality.json", autoencoder_table),
-        ("learning", measured, learning_table),
-        ("quality", results / "demo-quality.json", quality_table),
-        ("training", results / "demo-quality.json", lambda kept: training_table(kept, losses)),
-        ("sweep", results / "demo-sweep.json", sweep_table),
-        ("planted", results / "demo-planted.json", planted_table),
-        ("null", results / "demo-null.json", null_table),
-        ("calibration", results / "demo-calibration.json", calibration_table),
-    ]
+def _read(path: Path) -> Any:
+    """What a result file holds; None without one. Raises UserError."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: is not valid JSON ({error}); make it anew") from error
+
+
+def _missing(kind: str | None, stale: bool) -> str:
+    command = f"evaluate {kind}" if kind else "train-demo"
+    return f"Not measured on {'these weights' if stale else 'this model'}: `python -m precompute {command}` does it."
 
 
 # -- tables ------------------------------------------------------------------------------------------------------
@@ -64,7 +78,6 @@ def autoencoder_table(kept: Any) -> str:
         ("stft_distance", "multi-resolution STFT distance"),
         ("band_error_db", "error of the spectrum's level, dB"),
         ("onset_blur_db", "error in the 50 ms of the steepest attack, dB relative to it"),
-        ("nudge_db", "change by a nudge of 0.1 deviations in every latent, dB relative to the sound"),
         ("silence_db", "level of decoded silence, dBFS"),
         ("latent_mean", "largest mean of a latent channel"),
         ("latent_deviation_least", "least deviation of a latent channel"),
@@ -75,8 +88,19 @@ def autoencoder_table(kept: Any) -> str:
         for row in kept["rows"]:
             if row["measure"] == measure:
                 where = "" if row["of"] == "decoys" else f", {row['of']}"
-                body.append((f"{text}{where}", _estimate(row, ".1f" if measure.endswith("_db") else ".2f")))
-    return _markdown(("decoys as recorded, never heard", "mean [95 %]"), body)
+                body.append((f"{text}{where}", estimate(row, ".1f" if measure.endswith("_db") else ".2f")))
+    table = markdown(("decoys as recorded, never heard", "mean [95 %]"), body)
+    return "\n\n".join([table, *_ringing(kept["rows"])])
+
+
+def _ringing(rows: Sequence[Row]) -> list[str]:
+    """Level at multiples of the decoder's patch rate against between them."""
+    find = _finder(rows)
+    bands = list(dict.fromkeys(row["space"] for row in rows if row["measure"] == "ringing_db"))
+    sets = {"decoys": "decoys as recorded", "reconstructions": "reconstructed", "clips": "generated clips"}
+    body = [(band, *(find("ringing_db", of, band, ".1f") for of in sets)) for band in bands]
+    head = ("ringing: level at multiples of the patch rate against between, dB", *sets.values())
+    return [markdown(head, body)] if body else []
 
 
 def learning_table(kept: Any) -> str:
@@ -86,7 +110,7 @@ def learning_table(kept: Any) -> str:
         for row in kept["reconstruction"]
     ]
     head = ("training step", *(f"{text}, {kind}" for text in NAMES.values() for kind in ("training tracks", "decoys")))
-    return _markdown(head, body)
+    return markdown(head, body)
 
 
 NAMES = {"si_sdr_db": "SI-SDR, dB", "stft_distance": "STFT distance"}
@@ -107,7 +131,7 @@ def quality_table(kept: Any) -> str:
         ("near_share", "clips", "clips nearer than the nearest 5 % of decoys", ".0%"),
     ):
         body.append((text, *(find(measure, of, space, form) for space, _ in SPACES)))
-    both = _markdown(("", *(title for _, title in SPACES)), body)
+    both = markdown(("", *(title for _, title in SPACES)), body)
     body = []
     for measure, text, form in (
         ("accuracy", "instrument heard as asked for", ".0%"),
@@ -116,27 +140,29 @@ def quality_table(kept: Any) -> str:
         ("pitch_distance", "pitch classes: distance from the collection's tracks (0 to 1)", ".2f"),
     ):
         body.append((text, *(find(measure, of, "", form) for of in ("decoys", "clips"))))
-    return both + "\n\n" + _markdown(("", "decoys", "clips"), body)
+    return both + "\n\n" + markdown(("", "decoys", "clips"), body)
 
 
-def training_table(kept: Any, losses: Sequence[Row]) -> str:
-    """Losses, distances and nearness along training."""
+def training_table(kept: Any, losses: Sequence[Row], stale: bool = False) -> str:
+    """Losses, distances and nearness along training; losses alone where `kept` is None."""
     loss = {row["step"]: row for row in losses}
+    lines = kept["training"] if kept else [{"step": step} for step in sorted(loss)]
     body = []
-    for line in kept["training"]:
-        find, own = _finder(line["measures"]), loss.get(line["step"], {})
-        body.append(
-            (
-                f"{line['step']:,}",
-                *(f"{own[kind]:.3f}" if kind in own else "–" for kind in ("train", "decoy")),
-                *(find("frechet_ratio", "clips", space, ".2f") for space, _ in SPACES),
-                *(find("nearest", of, "descriptors", ".1f") for of in ("clips", "decoys")),
-                find("near_share", "clips", "clap", ".0%"),
-            )
-        )
-    head = ("training step", "loss, tracks", "loss, decoys", *(f"Fréchet, clips / decoys, {t}" for _, t in SPACES))
-    head += ("nearest track, clips", "nearest track, decoys", "clips nearer than 5 % of decoys (CLAP)")
-    return _markdown(head, body)
+    for line in lines:
+        own = loss.get(line["step"], {})
+        cells = [f"{line['step']:,}", *(f"{own[kind]:.3f}" if kind in own else "–" for kind in ("train", "decoy"))]
+        if kept:
+            find = _finder(line["measures"])
+            cells += [find("frechet_ratio", "clips", space, ".2f") for space, _ in SPACES]
+            cells += [find("nearest", of, "descriptors", ".1f") for of in ("clips", "decoys")]
+            cells.append(find("near_share", "clips", "clap", ".0%"))
+        body.append(cells)
+    head: tuple[str, ...] = ("training step", "loss, tracks", "loss, decoys")
+    if kept:
+        head += tuple(f"Fréchet, clips / decoys, {title}" for _, title in SPACES)
+        head += ("nearest track, clips", "nearest track, decoys", "clips nearer than 5 % of decoys (CLAP)")
+    table = markdown(head, body)
+    return table if kept else f"{table}\n\nDistances of clips: {_missing('quality', stale).lower()}"
 
 
 def sweep_table(kept: Any) -> str:
@@ -148,31 +174,7 @@ def sweep_table(kept: Any) -> str:
         ratios = (find("frechet_ratio", "clips", space, ".2f") for space, _ in SPACES)
         body.append((*settings, *ratios, find("accuracy", "clips", "", ".0%")))
     head = ("guidance", "steps", "sampler", "s a clip", *(f"Fréchet, clips / decoys, {t}" for _, t in SPACES))
-    return _markdown((*head, "instrument heard"), body)
-
-
-def planted_table(kept: Any) -> str:
-    """What is known beforehand, and who finds it."""
-    body = [
-        (row["truth"], row["name"].replace("_", " "), f"{row['method']} {row['score']}".strip(), _estimate(row, ".3g"))
-        for row in kept["rows"]
-    ]
-    return _markdown(("truth", "measure", "by", "value [95 %]"), body)
-
-
-def null_table(kept: Any) -> str:
-    """Controls in which there is nothing to find."""
-    body = [
-        (
-            row["control"],
-            row["case"],
-            f"{row['name'].replace('_', ' ')} {row['score']}".strip(),
-            _estimate(row, ".2f"),
-            row["wanted"],
-        )
-        for row in kept["rows"]
-    ]
-    return _markdown(("control", "case", "measure", "value [95 %]", "wanted"), body)
+    return markdown((*head, "instrument heard"), body)
 
 
 def calibration_table(kept: Any) -> str:
@@ -190,7 +192,7 @@ def calibration_table(kept: Any) -> str:
     ]
     head = ("modes removed", "track above decoy, mean and range over clips", "clips with tracks found, tracks")
     head += ("roles exchanged: clips with decoys found, decoys", "at the lower end: tracks, decoys")
-    return _markdown((*head, "decoys in the top 10"), body)
+    return markdown((*head, "decoys in the top 10"), body)
 
 
 # -- parts -------------------------------------------------------------------------------------------------------
@@ -201,19 +203,18 @@ def _finder(rows: Sequence[Row]) -> Callable[[str, str, str, str], str]:
 
     def find(measure: str, of: str, space: str, form: str) -> str:
         row = by_name.get((measure, of, space))
-        return _estimate(row, form) if row else "–"
+        return estimate(row, form) if row else "–"
 
     return find
 
 
-def _estimate(row: Row, form: str) -> str:
-    """'1.2 [1.1, 1.3]', or the value alone where it has no interval of its own."""
-    value = f"{row['value']:{form}}"
-    if row.get("low") is None or row["low"] == row["high"]:
-        return value
-    return f"{value} [{row['low']:{form}}, {row['high']:{form}}]"
-
-
-def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+PARTS: dict[str, tuple[str | None, Callable[[Any], str]]] = {  # mark -> its verb of `evaluate`; None: train-demo's
+    "autoencoder": ("quality", autoencoder_table),
+    "learning": (None, learning_table),
+    "quality": ("quality", quality_table),
+    "training": ("quality", lambda kept: training_table(kept, [])),
+    "sweep": ("sweep", sweep_table),
+    "planted": ("planted", planted_table),
+    "null": ("null", null_table),
+    "calibration": ("calibration", calibration_table),
+}

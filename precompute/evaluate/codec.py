@@ -30,7 +30,8 @@ def codec_rows(model: Model, waves: Sequence[np.ndarray]) -> list[Row]:
     equal. `band_error_db`: mean absolute error of the spectrum's level within a band, over bins that sound.
     `low_pass_db`: SI-SDR of a low-pass that needs as many numbers a second as the latents do, the yardstick of SI-SDR.
     `silence_db`: level of decoded silence. `onset_blur_db`: error in the first 50 ms of the loudest attack, relative to
-    it. `nudge_db`: what a random change of NUDGE standard deviations in every latent changes, relative to the sound.
+    it. `nudge_db`: what a random change of NUDGE standard deviations in every latent changes, relative to the sound;
+    `nudge_stft`: the same as STFT distance, small beside that of the reconstruction where the latents are smooth.
     `latent_mean`, `latent_deviation`: largest |mean|, and smallest and largest deviation of a channel.
     """
     measured: dict[tuple[str, str], list[float]] = {}
@@ -51,6 +52,7 @@ def codec_rows(model: Model, waves: Sequence[np.ndarray]) -> list[Row]:
             ("stft_distance", ""): float(stft_distance(torch.from_numpy(rebuilt), torch.from_numpy(truth))),
             ("onset_blur_db", ""): attack_error(truth, rebuilt, model.sample_rate),
             ("nudge_db", ""): _db(_power(nudged - rebuilt) / _power(rebuilt)),
+            ("nudge_stft", ""): float(stft_distance(torch.from_numpy(nudged), torch.from_numpy(rebuilt))),
         }
         for low, high in BANDS_HZ:
             found["band_error_db", f"{low}-{high} Hz"] = band_error(truth, rebuilt, model.sample_rate, low, high)

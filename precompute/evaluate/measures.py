@@ -40,7 +40,7 @@ class Row:
     """One measured number."""
 
     measure: str
-    space: str  # clap | descriptors | "" where it is of neither
+    space: str  # clap | descriptors | a band of frequencies | "" where it is of none
     of: str  # which set it is of; of a comparison: clips
     value: float
     low: float

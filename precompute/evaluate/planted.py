@@ -1,66 +1,97 @@
-"""A method judged by known truths: weighted tracks against their twins, a rare style, exemplars.
+"""Methods judged by known truths: weighted tracks against their twins, a rare style, exemplars.
 
-Beside the method stand the cosine of CLAP audio embeddings (a listener's guess: it knows the sound and not the model)
-and the expectation of a random ranking. Every score is told raw and normalised over the run's cohort, CLAP's too.
+All methods share one pass over the tracks' gradients. Beside them stand CLAP's similarity (a listener's guess: it knows
+the sound and not the model) and the expectation of a random ranking. Every score is told raw and normalised over the
+run's cohort.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from precompute import rows as results
 from precompute.cache import Cache
 from precompute.calibrate import ranks
 from precompute.clips import Prompt, read_prompts
 from precompute.config import RunConfig
 from precompute.corpus import Track, read_manifest
-from precompute.engine import noise_bank, preconditioner
+from precompute.curvature import kept_fisher
+from precompute.engine import noise_bank
 from precompute.errors import UserError
 from precompute.evaluate import truths
+from precompute.evaluate.cost import Pace, tell
 from precompute.evaluate.result import Row, table, write_result
-from precompute.evaluate.scoring import build_method, concatenated, contents, score_clips
+from precompute.evaluate.scoring import (
+    OTHER_WEIGHTS,
+    both_kinds,
+    context_of,
+    follows_training,
+    judge,
+    known_methods,
+    looks_at_gradients,
+    settings_for,
+)
 from precompute.fisher import evenly
-from precompute.methods.base import Method
+from precompute.methods.catalogue import build
 from precompute.model import Items, Model
-from precompute.normalisation import Normalisation
 from precompute.stages import Corpus, generated, load_cohort, load_corpus, load_latents, load_model
 from precompute.train import exemplars as made
 from precompute.train.diffusion import mean_loss
 from precompute.train.lora import apply
 
 PLANTED_SEED, EXEMPLAR_SEED = 2_000_000, 2_500_000  # starting noise, apart from prompts, cohort and checks
-EXEMPLAR_COHORT, EXEMPLAR_REPLICATES = 16, 2  # clips, and replicates of the bank, for each exemplar's own pass
+COHORT, REPLICATES, STRATA = 16, 2, 2  # clips, and the bank, for each exemplar's own pass; half of the ascent draws
 COLUMNS = ("truth", "method", "score", "name", "value", "low", "high")
 REUSED = "the preconditioner is that of the untuned weights"
+
+
+@dataclass(frozen=True)
+class PlantedSettings:
+    """How much is judged."""
+
+    seeds: int = 4  # clips a caption
+    exemplar_clips: int = 2
+    decoys: int = 0  # that enter the normalisation, spread evenly; 0 = all of the run
+    replicates: int = 0  # of the noise bank; 0 = the run's
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1 or self.exemplar_clips < 1:
+            raise UserError("evaluate planted: seeds and exemplar clips must be at least 1")
+        if self.decoys < 0:
+            raise UserError(f"evaluate planted: decoys = {self.decoys}: must be 0 (all) or more")
+        if self.replicates and self.replicates < 2:
+            raise UserError(f"evaluate planted: replicates = {self.replicates}: must be 0 (the run's) or at least 2")
 
 
 def evaluate_planted(
     config: RunConfig,
     out: Path,
-    method_name: str = "unlearning",
-    seeds: int = 4,
+    methods: Sequence[str] = ("unlearning",),
     exemplars: Path | None = None,
-    exemplar_clips: int = 2,
+    settings: PlantedSettings | None = None,
 ) -> dict[str, Any]:
-    """Judge one method, print a table, write JSON to `out`; what was written.
+    """Judge methods of the catalogue, print a table, write JSON to `out`; what was written. Resumable.
 
     weighted: share of (pair, seed) in which the weighted track is above its twin, for `seeds` clips of their caption.
     rare: how many rare tracks stand among the 10 best training tracks of a clip of their caption; success = at least 3
     in all seeds but one. exemplars (a folder of `make_exemplars`): rank of the exemplar among all training tracks and
-    itself, for clips of the tuned weights; scores are of the tuned weights too, with half-size bank and cohort, but
-    under the preconditioner of the untuned ones: a Fisher pass costs minutes, and the weights hardly move. Raises
-    UserError where the corpus has none of these cases or an exemplar is of other weights.
+    itself, for clips of the tuned weights; scores are of the tuned weights too, with a smaller bank and cohort, but
+    under the preconditioner of the untuned ones: a Fisher pass costs minutes, and the weights hardly move. A method
+    that cannot be judged by one of these is left out of it with its reason. Raises UserError for an unknown method, or
+    none that can be judged; where the corpus has none of these cases; where an exemplar is of other weights.
     """
-    if seeds < 1 or exemplar_clips < 1:
-        raise UserError("evaluate planted: seeds and exemplar clips must be at least 1")
+    settings, names = settings or PlantedSettings(), known_methods(methods)
+    if settings.replicates:
+        config = replace(config, bank=replace(config.bank, replicates=settings.replicates))
     cache = Cache(Path(config.output.work) / "cache")
     corpus, model = load_corpus(config), load_model(config)
+    if model.clap is not None:
+        names = tuple(dict.fromkeys([*names, "clap"]))
     pairs, rare = truths.find_pairs(corpus.tracks), truths.find_rare(corpus.tracks)
     files = sorted(exemplars.glob("exemplar-*.safetensors")) if exemplars else []
     if exemplars and not files:
@@ -71,44 +102,59 @@ def evaluate_planted(
 
     items, key = load_latents(model, corpus, config, cache)
     trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
-    judge = _Judge(
+    decoys = [row for row, track in enumerate(corpus.tracks) if track.is_decoy]
+    kept = sorted([*trained, *(decoys[i] for i in evenly(len(decoys), settings.decoys))])
+    corpus, items = Corpus([corpus.tracks[row] for row in kept], corpus.root), items[kept]
+    pairs, rare = truths.find_pairs(corpus.tracks), truths.find_rare(corpus.tracks)
+    trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
+    config = settings_for(config, names, len(trained))
+    prompts = _prompts(corpus.tracks, pairs, rare, settings.seeds, config, model.sample_size / model.sample_rate)
+    _tell_cost(model, items, config, len(prompts), len(kept), len(trained), len(loaded), settings)
+    judges = _Judge(
         config=config,
         cache=cache,
         model=model,
-        method=build_method(method_name, config, len(trained)),
-        inverse_fisher=preconditioner(model, items[trained], config, cache, key),
+        names=names,
+        fisher=kept_fisher(model, items[trained], config, cache, key) if looks_at_gradients(config) else None,
         cohort=load_cohort(model, corpus, config, cache),
-        embeddings=made.cached_embeddings(model, items, cache, key) if model.clap else None,
     )
     found: list[Row] = []
     cases: dict[str, list[Row]] = {}
-    prompts = _prompts(corpus.tracks, pairs, rare, seeds, config, model.sample_size / model.sample_rate)
     if prompts:
-        scores = judge.corpus(prompts, items, corpus.tracks)
-        of_pairs = truths.clips_only(scores, slice(len(pairs) * seeds))
-        of_rare = truths.clips_only(scores, slice(len(pairs) * seeds, None))
+        scores = judges.corpus(prompts, items, corpus.tracks)
+        of_pairs = truths.clips_only(scores, slice(len(pairs) * settings.seeds))
+        of_rare = truths.clips_only(scores, slice(len(pairs) * settings.seeds, None))
         if pairs:
             bank = noise_bank(config.bank)
             losses = np.array([[mean_loss(model, items[[row]], bank) for row in (p.weighted, p.twin)] for p in pairs])
-            found += [*truths.loss_rows(losses), *truths.weighted_rows(of_pairs, pairs, seeds)]
-            cases["weighted"] = truths.weighted_cases(of_pairs, pairs, seeds, losses, corpus.tracks)
+            found += [*truths.loss_rows(losses), *truths.weighted_rows(of_pairs, pairs, settings.seeds)]
+            cases["weighted"] = truths.weighted_cases(of_pairs, pairs, settings.seeds, losses, corpus.tracks)
         if rare.any():
             found += truths.rare_rows(truths.tracks_only(of_rare, np.array(trained)), rare[trained])
-    if loaded:
-        cases["exemplars"] = [
-            judge.exemplar(exemplar, exemplar_clips, items[trained], corpus, trained) for exemplar in loaded
-        ]
+    for exemplar in loaded:
+        case = judges.exemplar(exemplar, settings.exemplar_clips, items[trained], corpus, trained)
+        if case["ranks"]:
+            cases.setdefault("exemplars", []).append(case)
+    if "exemplars" in cases:
         found += truths.exemplar_rows(cases["exemplars"], len(trained) + 1)
     print(table(found, COLUMNS), flush=True)
     return write_result(
         out,
-        f"{method_name} judged by planted truths; exemplars: {REUSED}",
+        f"planted truths: {', '.join(names)}; exemplars: {REUSED}",
         "python -m precompute evaluate planted",
         str(model.device),
         found,
-        settings={**judge.method.record(), "bank": vars(config.bank), "cohort": len(judge.cohort), "seeds": seeds},
+        settings={
+            "methods": {name: build(name, config, len(trained)).record() for name in names},
+            "bank": vars(config.bank),
+            "bank_of_exemplars": vars(_small(config).bank),
+            **vars(settings),
+            "cohort": len(judges.cohort),
+            "decoys": len(kept) - len(trained),
+        },
         model_sha256=model.sha256,
         cases=cases,
+        skipped=judges.skipped,
     )
 
 
@@ -129,30 +175,59 @@ def _prompts(
     ]
 
 
+def _small(config: RunConfig) -> RunConfig:
+    """The settings of an exemplar's own pass: there is one for each."""
+    bank, steps = config.bank, config.unlearning
+    return replace(
+        config,
+        bank=replace(bank, replicates=min(REPLICATES, bank.replicates), strata=min(STRATA, bank.strata)),
+        clips=replace(config.clips, cohort=min(COHORT, config.clips.cohort)),
+        unlearning=replace(steps, ascent_draws=steps.ascent_draws // 4 * 2 or 2),
+    )
+
+
+def _tell_cost(
+    model: Model,
+    items: Items,
+    config: RunConfig,
+    clips: int,
+    tracks: int,
+    trained: int,
+    exemplars: int,
+    settings: PlantedSettings,
+) -> None:
+    pace, small = Pace.measure(model, items, config), _small(config)
+    parts = [
+        ("clips of the planted captions, and the cohort", pace.generating(config, clips + config.clips.cohort)),
+        (f"{clips} clips against {tracks} tracks and decoys", pace.scoring(config, clips, tracks, trained)),
+    ]
+    if exemplars:
+        each = pace.scoring(small, settings.exemplar_clips, trained + 1)
+        each += pace.generating(config, settings.exemplar_clips)
+        parts.append((f"{exemplars} exemplars among {trained} training tracks each", exemplars * each))
+    tell(parts)
+
+
 # -- scoring -----------------------------------------------------------------------------------------------------
 
 
-def clap_scores(clips: torch.Tensor, tracks: torch.Tensor) -> np.ndarray:
-    """The baseline: cosine of CLAP audio embeddings [Q, E], [N, E] of length 1 -> [Q, N] float64 in [-1, 1]."""
-    return (clips.double() @ tracks.double().T).numpy()
-
-
-@dataclass(frozen=True)
+@dataclass
 class _Judge:
     """What all passes over the tracks share."""
 
     config: RunConfig
     cache: Cache
     model: Model
-    method: Method
-    inverse_fisher: torch.Tensor  # [P], of the untuned weights
+    names: tuple[str, ...]
+    fisher: torch.Tensor | None  # [P], of the untuned weights; None where no method looks at gradients
     cohort: Items  # [K]
-    embeddings: torch.Tensor | None  # [N, E] of the corpus's tracks; None without a CLAP
+    skipped: list[Row] = field(default_factory=list)  # method, truth, reason
+    recordings: dict[Any, Any] = field(default_factory=dict)  # what methods that listen know already
 
     def corpus(self, prompts: list[Prompt], items: Items, tracks: Sequence[Track]) -> truths.ByMethod:
         """Clips of the prompts, scored against all tracks and decoys in one pass."""
         clips = generated(self.model, prompts, self.config, self.cache, "planted clips")
-        return self._scores(clips, self.cohort, items, tracks, self.embeddings, self.config)
+        return self._scores(self.names, "corpus", clips, self.cohort, items, tracks, self.config)
 
     def exemplar(self, exemplar: made.Exemplar, count: int, items: Items, corpus: Corpus, trained: list[int]) -> Row:
         """One exemplar among the training tracks `items`, with the tuned weights in the model: its ranks by method.
@@ -160,19 +235,21 @@ class _Judge:
         A track's usual score is taken over clips of the untuned model, scored by the tuned weights.
         """
         track = _decoy(self.config, exemplar.track_id)
-        own, own_key = load_latents(self.model, Corpus([track], corpus.root), self.config, self.cache)
+        own, _ = load_latents(self.model, Corpus([track], corpus.root), self.config, self.cache)
         tracks = [corpus.tracks[row] for row in trained] + [replace(track, split="train", planted="exemplar")]
-        embeddings = None
-        if self.embeddings is not None:
-            ours = made.cached_embeddings(self.model, own, self.cache, own_key)
-            embeddings = torch.cat([self.embeddings[trained], ours])
-        cohort = self.cohort[evenly(len(self.cohort), EXEMPLAR_COHORT)]
-        small = replace(self.config, bank=replace(self.config.bank, replicates=EXEMPLAR_REPLICATES))
+        small = _small(self.config)
+        cohort = self.cohort[evenly(len(self.cohort), small.clips.cohort)]
         prompts = [Prompt(0, exemplar.caption, exemplar.seconds, EXEMPLAR_SEED + k) for k in range(count)]
-        print(f"exemplar {exemplar.track_id}: {exemplar.caption}", flush=True)
-        with apply(self.model, exemplar.pairs):
-            clips = generated(self.model, prompts, self.config, self.cache, "exemplar clips")
-            scores = self._scores(clips, cohort, concatenated([items, own]), tracks, embeddings, small)
+        names = [name for name in self.names if not follows_training(name)]
+        for name in self.names:
+            if name not in names:
+                self._skip(name, "exemplars", OTHER_WEIGHTS)
+        scores: truths.ByMethod = {}
+        if names:
+            print(f"exemplar {exemplar.track_id}: {exemplar.caption}", flush=True)
+            with apply(self.model, exemplar.pairs):
+                clips = generated(self.model, prompts, self.config, self.cache, "exemplar clips")
+                scores = self._scores(names, "exemplars", clips, cohort, items.joined(own), tracks, small)
         places = {
             name: {kind: ranks(values)[:, -1].tolist() for kind, values in both.items()}
             for name, both in scores.items()
@@ -182,25 +259,28 @@ class _Judge:
 
     def _scores(
         self,
+        names: Sequence[str],
+        truth: str,
         clips: Items,
         cohort: Items,
         items: Items,
         tracks: Sequence[Track],
-        embeddings: torch.Tensor | None,
         config: RunConfig,
     ) -> truths.ByMethod:
         """[Q, N] by method and kind of score."""
-        found = score_clips(self.model, self.method, clips, cohort, items, self.inverse_fisher, config, self.cache)
-        calibrated = results.calibrated(found.cells, found.cohort, tracks)
-        scores = {self.method.name: {"raw": calibrated.score, "normalised": calibrated.score_norm}}
-        if embeddings is not None:
-            raw, usual = (
-                clap_scores(made.cached_embeddings(self.model, part, self.cache, contents(part)), embeddings)
-                for part in (clips, cohort)
-            )
-            is_train, is_decoy, _ = results.masks(tracks)
-            scores["clap"] = {"raw": raw, "normalised": Normalisation.fit(usual, is_train, is_decoy)(raw)}
-        return scores
+        trained = len([track for track in tracks if not track.is_decoy])
+        config = settings_for(config, names, trained, other_weights=truth == "exemplars")
+        context = context_of(self.model, tracks, items, clips, cohort, config, self.cache, self.fisher, self.recordings)
+        judged = judge(context, names)
+        for name, reason in judged.skipped.items():
+            self._skip(name, truth, reason)
+        return {name: both_kinds(one.result, tracks) for name, one in judged.done.items()}
+
+    def _skip(self, name: str, truth: str, reason: str) -> None:
+        row = {"method": name, "truth": truth, "reason": reason}
+        if row not in self.skipped:
+            print(f"  {truth}: {name} is not judged: {reason}", flush=True)
+            self.skipped.append(row)
 
 
 def _decoy(config: RunConfig, track_id: int) -> Track:

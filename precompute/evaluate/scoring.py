@@ -1,65 +1,131 @@
-"""Scores of any clips by any registered method, through the engine: what every judgement needs."""
+"""Scores of any clips by any methods of the catalogue, through the runner: what every judgement needs.
+
+Tracks are heard as the autoencoder sounds them, as clips are: methods that listen find no codec between the two. Clips
+are scored whole; influence over time in a clip is not judged.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 
+from precompute import rows as results
 from precompute.cache import Cache
 from precompute.config import NO_WINDOWS_S, RunConfig, fingerprint
-from precompute.engine import Queries, Scores, attribute
+from precompute.corpus import Track
+from precompute.engine import noise_bank
 from precompute.errors import UserError
-from precompute.methods.unlearning import Unlearning
+from precompute.methods.base import Context, GradientMethod, MethodResult, Queries
+from precompute.methods.catalogue import CATALOGUE, build, method_class
 from precompute.model import Items, Model
+from precompute.normalisation import Normalisation
+from precompute.runner import Done, run_methods
 from precompute.train.lora import digest
 
-
-def build_method(name: str, config: RunConfig, tracks: int) -> Unlearning:
-    """The method with the run's settings, clips taken whole; `tracks` is N. Raises UserError."""
-    if name != Unlearning.name:
-        raise UserError(f"method {name!r} cannot be judged so; only {Unlearning.name} can")
-    return Unlearning(whole_clips(config).unlearning, tracks)
+OTHER_WEIGHTS = "it looks at checkpoints of a training, and these weights have none of their own"
 
 
-def whole_clips(config: RunConfig) -> RunConfig:
-    """The run's settings without windows: influence over time in the clip is not judged."""
-    return replace(config, unlearning=replace(config.unlearning, window_s=NO_WINDOWS_S))
+@dataclass(frozen=True)
+class Judged:
+    """What became of the methods that are judged."""
+
+    done: dict[str, Done]  # by name, in the order asked for
+    skipped: dict[str, str]  # name -> why it was left out
 
 
-def score_clips(
+def known_methods(names: Sequence[str]) -> tuple[str, ...]:
+    """Each once, in order. Raises UserError naming one that is not in the catalogue, or where there is none."""
+    if not names:
+        raise UserError("--method: name at least one method")
+    for name in names:
+        if name not in CATALOGUE:
+            raise UserError(f"--method {name}: unknown; known are {', '.join(CATALOGUE)}")
+    return tuple(dict.fromkeys(names))
+
+
+def follows_training(name: str) -> bool:
+    """Whether a method looks at checkpoints of the training: it says nothing of weights that were made otherwise."""
+    return hasattr(CATALOGUE[name].settings, "checkpoints")
+
+
+def looks_at_gradients(config: RunConfig) -> bool:
+    """Whether any of the methods that are to run does."""
+    return any(issubclass(method_class(name), GradientMethod) for name in config.methods.run)
+
+
+def settings_for(config: RunConfig, names: Sequence[str], tracks: int, other_weights: bool = False) -> RunConfig:
+    """The run's settings with these methods, clips whole; `tracks` is the number of training tracks.
+
+    A method that builds on others (the ensemble) gets those of the run's own that it builds on, too; with
+    `other_weights`, not those that look at checkpoints of the training.
+    """
+    config = replace(config, unlearning=replace(config.unlearning, window_s=NO_WINDOWS_S))
+    judged = [build(name, config, tracks) for name in names]
+    able = [name for name in config.methods.run if not (other_weights and follows_training(name))]
+    helpers = [name for name in able if any(method.builds_on(name) for method in judged)]
+    return replace(config, methods=replace(config.methods, run=tuple(dict.fromkeys([*names, *helpers]))))
+
+
+def context_of(
     model: Model,
-    method: Unlearning,
+    tracks: Sequence[Track],
+    items: Items,
     clips: Items,
     cohort: Items,
-    tracks: Items,
-    inverse_fisher: torch.Tensor,
     config: RunConfig,
     cache: Cache,
-) -> Scores:
-    """`attribute` for clips [Q >= 1] and a cohort [K], kept by the content of all of these.
+    fisher: torch.Tensor | None = None,
+    recordings: dict[Any, Any] | None = None,
+) -> Context:
+    """What the methods look at, named by content: clips [Q >= 1], a cohort [K], `items` [N] of `tracks`.
 
-    All clips but the first enter as the engine's targets: those have no windows, which saves a third of the memory.
+    `config`: as `settings_for` gives it. `fisher` [P]: curvature that is known already; None = of the training tracks.
+    `recordings`: what methods that listen already know, shared by contexts of one autoencoder.
     """
-    inputs = [contents(items) for items in (clips, cohort, tracks)]
-    key = fingerprint(model.inputs_sha256, method.name, digest({"inverse": inverse_fisher}), inputs)
-    queries = Queries(shown=clips[:1], targets=clips[1:], cohort=cohort)
-    return attribute(model, method, queries, tracks, inverse_fisher, whole_clips(config), cache, key)
+    of_tracks = [(track.track_id, track.split, track.planted) for track in tracks]
+    known = "" if fisher is None else digest({"fisher": fisher})
+    track_key = fingerprint(model.inputs_sha256, contents(items), of_tracks, known)
+    return Context(
+        model=model,
+        tracks=[replace(track, path=None) for track in tracks],
+        items=items,
+        queries=Queries(shown=clips, targets=items[[]], cohort=cohort),
+        target_rows=np.zeros(0, dtype=int),
+        bank=noise_bank(config.bank),
+        config=config,
+        cache=cache,
+        key=fingerprint(track_key, contents(clips), contents(cohort)),
+        track_key=track_key,
+        memo={"recordings": {} if recordings is None else recordings} | ({} if fisher is None else {"fisher": fisher}),
+    )
+
+
+def judge(context: Context, names: Sequence[str]) -> Judged:
+    """Run the context's methods in one pass; those of `names` are what is asked for. Raises UserError where none can.
+
+    A method that cannot run here is left out with its reason, as in a run.
+    """
+    outcome = run_methods(context, context.config.methods.run)
+    found = {one.method.name: one for one in outcome.done}
+    done = {name: found[name] for name in names if name in found}
+    skipped = {name: reason for name, _, reason in outcome.skipped if name in names}
+    if not done:
+        raise UserError("; ".join(f"{name}: {reason}" for name, reason in skipped.items()))
+    return Judged(done, skipped)
+
+
+def both_kinds(result: MethodResult, tracks: Sequence[Track]) -> dict[str, np.ndarray]:
+    """Scores [Q, N] raw, and normalised over the cohort."""
+    is_train, is_decoy, _ = results.masks(tracks)
+    raw = result.score
+    return {"raw": raw, "normalised": Normalisation.fit(result.cohort, is_train, is_decoy)(raw)}
 
 
 def contents(items: Items) -> str:
     """A fingerprint of everything in items; embeddings follow from the prompts."""
-    tensors = {"latents": items.latents, "valid_frames": items.valid_frames, "seconds": items.seconds}
+    tensors = {"latents": items.latents, "valid_frames": items.valid_frames, "times": items.times()}
     return fingerprint(digest(tensors), items.prompts)
-
-
-def concatenated(parts: list[Items]) -> Items:
-    """Items one after another, [sum of N]."""
-    with_embeddings = parts[0].embeddings is not None
-    return Items(
-        torch.cat([p.latents for p in parts]),
-        torch.cat([p.valid_frames for p in parts]),
-        torch.cat([p.seconds for p in parts]),
-        tuple(prompt for p in parts for prompt in p.prompts),
-        torch.cat([p.embeddings for p in parts]) if with_embeddings else None,  # type: ignore[misc]
-    )

@@ -18,15 +18,28 @@ def embeddings(context: Context, embed: Callable[[np.ndarray], np.ndarray], rate
     """Embeddings of tracks, shown and cohort clips; targets are tracks, `of` looks them up.
 
     `embed`: a mono waveform [T] at `rate` -> [W, E], one row a window. For each kind, its name holds the rows of all
-    recordings, [sum of W, E] float32, and its name with `_windows` how many each has.
+    recordings, [sum of W, E] float32, and its name with `_windows` how many each has. What is heard through the
+    autoencoder is embedded once for all contexts that share a memo's "recordings".
     """
+    known: dict[tuple[str, int, str], np.ndarray] = context.once("recordings", dict)
+
+    def one(kind: str, row: int) -> np.ndarray:
+        if kind == "tracks" and not context.decoded:
+            return embed(_mono(context, kind, row, rate))
+        items = context.items if kind == "tracks" else getattr(context.queries, kind)
+        content = items.latents[row].numpy().tobytes() + items.seconds[row].numpy().tobytes()
+        name = (what, rate, hashlib.sha256(content).hexdigest())
+        if name not in known:
+            known[name] = embed(_mono(context, kind, row, rate))
+        return known[name]
+
     found: Arrays = {}
     for kind, count in (
         ("tracks", len(context.items)),
         ("shown", len(context.queries.shown)),
         ("cohort", len(context.queries.cohort)),
     ):
-        rows = [embed(_mono(context, kind, row, rate)) for row in progress(f"{what}, {kind}", range(count))]
+        rows = [one(kind, row) for row in progress(f"{what}, {kind}", range(count))]
         found[kind] = np.concatenate(rows).astype(np.float32)
         found[f"{kind}_windows"] = np.array([len(row) for row in rows])
     return found

@@ -26,6 +26,7 @@ from precompute.stages import load_corpus, load_latents, load_model
 from precompute.train.lora import Pairs, PairSettings, apply, train_pairs
 
 LIMIT_PERCENTILE = 5.0  # of the decoys' distances to their nearest training track
+COUNT = 4  # exemplars
 CHECK_SEED = 3_000_000  # starting noise of the clips of a check, apart from any prompt's and the cohort's
 
 
@@ -57,18 +58,24 @@ class Exemplar:
 
 
 def make_exemplars(
-    config: RunConfig, folder: Path, track_ids: Sequence[int] = (), settings: ExemplarSettings | None = None
+    config: RunConfig,
+    folder: Path,
+    track_ids: Sequence[int] = (),
+    settings: ExemplarSettings | None = None,
+    count: int = COUNT,
 ) -> list[Path]:
     """Write folder/exemplar-NNNN.safetensors for each decoy; finished files are skipped. The files' paths.
 
-    Default: `choose`. Raises UserError where an id is no decoy of the run, the model has no CLAP, there are no decoys
-    to set the limit by, or a file in the folder belongs to other weights.
+    Default: `count` of `choose`. Raises UserError where an id is no decoy of the run, the model has no CLAP, there are
+    no decoys to set the limit by, or a file in the folder belongs to other weights.
     """
     settings = settings or ExemplarSettings()
+    if count < 1:
+        raise UserError(f"exemplars: count = {count}: must be at least 1")
     corpus, model = load_corpus(config), load_model(config)
     cache = Cache(Path(config.output.work) / "cache")
     row_of = {t.track_id: row for row, t in enumerate(corpus.tracks) if t.is_decoy}
-    chosen = list(track_ids) or [t.track_id for t in choose(corpus.tracks)]
+    chosen = list(track_ids) or [t.track_id for t in choose(corpus.tracks, count)]
     for track_id in chosen:
         if track_id not in row_of:
             raise UserError(
@@ -93,7 +100,7 @@ def make_exemplars(
     return paths
 
 
-def choose(tracks: Sequence[Track], count: int = 6) -> list[Track]:
+def choose(tracks: Sequence[Track], count: int = COUNT) -> list[Track]:
     """Up to `count` decoys that ship with audio, because an exemplar is to be heard; spread over collections."""
     by_collection: dict[str, list[Track]] = {}
     for track in tracks:
@@ -177,6 +184,7 @@ def fine_tune(
     for step, pairs in train_pairs(model, item, settings):
         with apply(model, pairs):
             distances.append((step, clip_distance(model, item, embedding, config.clips, settings.clips)))
+        print(f"  exemplar {track_id}: {step} of {settings.steps} steps, distance {distances[-1][1]:.4f}", flush=True)
         if crossed_at is None and distances[-1][1] < limit:
             crossed_at = step
         if kept is None or crossed_at is None:

@@ -27,10 +27,10 @@ class PairSettings:
 
     rank: int = 4
     scale: float = 1.0  # of B A
-    steps: int = 240  # at most
+    steps: int = 120  # at most
     learning_rate: float = 2e-3  # AdamW, constant
     draws: int = 8  # a step: one in each stratum of t, new noise each step
-    check_every: int = 20  # steps between looks at the result
+    check_every: int = 24  # steps between looks at the result
     seed: int = 0
 
     def __post_init__(self) -> None:

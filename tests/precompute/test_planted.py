@@ -9,18 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import tiny
+from precompute import engine, gradients
 from precompute.config import BankSection, RunConfig
 from precompute.corpus import Track, read_manifest
 from precompute.errors import UserError
 from precompute.evaluate import planted, truths
-from precompute.evaluate.planted import clap_scores, evaluate_planted
+from precompute.evaluate.planted import PlantedSettings, evaluate_planted
 from precompute.evaluate.ranking import bootstrap_interval, chance_of_hits, chance_of_most, hits_in_top, wins
 from precompute.evaluate.truths import Pair
 from precompute.train.exemplars import ExemplarSettings, make_exemplars
 
+METHODS = ("unlearning", "unlearning-gram", "influence", "trak", "dtrak", "das", "ensemble", "random")
+FEW = PlantedSettings(seeds=2, exemplar_clips=1)
 PLANTED = {  # track_id -> planted, matched_to; captions are alike within a pair and among the rare
     1: ("weighted", ""),
     5: ("twin", "1"),
@@ -61,7 +63,7 @@ def judged(small: RunConfig, tiny_root: Path) -> dict:
     folder = tiny_root / "planted" / "exemplars"
     make_exemplars(small, folder, [17, 18], ExemplarSettings(rank=2, steps=2, draws=2, check_every=2, clips=1))
     out = tiny_root / "planted" / "planted.json"
-    told = evaluate_planted(small, out, seeds=2, exemplars=folder, exemplar_clips=1)
+    told = evaluate_planted(small, out, METHODS, folder, FEW)
     assert json.loads(out.read_text()) == told
     return told
 
@@ -124,11 +126,6 @@ def test_exemplar_rows_are_over_exemplars_and_clips() -> None:
     assert rows["random", "mean_rank"]["value"] == 50.0
 
 
-def test_clap_scores_are_cosines() -> None:
-    unit = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), dim=-1)
-    assert clap_scores(unit, unit) == pytest.approx(np.array([[1.0, 0.5**0.5], [0.5**0.5, 1.0]]), abs=1e-6)
-
-
 # -- the whole ---------------------------------------------------------------------------------------------------
 
 
@@ -156,11 +153,12 @@ def test_every_question_is_answered_by_every_method(judged: dict) -> None:
     wanted = {
         (truth, method, score)
         for truth in ("weighted", "rare", "exemplars")
-        for method, score in [(m, s) for m in ("unlearning", "clap") for s in ("raw", "normalised")] + [("random", "")]
+        for method, score in [(m, s) for m in (*METHODS, "clap") for s in ("raw", "normalised")] + [("random", "")]
     }
     assert answered == wanted | {("weighted", "loss", "")}
     assert all(np.isfinite(r["value"]) for r in judged["rows"])
-    assert "preconditioner" in judged["what"]
+    assert "preconditioner" in judged["what"] and judged["skipped"] == []
+    assert set(judged["settings"]["methods"]) == {*METHODS, "clap"}
 
 
 def test_the_cases_stand_beside_the_figures(judged: dict) -> None:
@@ -169,7 +167,7 @@ def test_the_cases_stand_beside_the_figures(judged: dict) -> None:
     made = judged["cases"]["exemplars"]
     assert [c["track_id"] for c in made] == [17, 18] and all(c["steps"] == 2 for c in made)
     places = [place for c in made for kinds in c["ranks"].values() for ranks in kinds.values() for place in ranks]
-    assert len(places) == 2 * 2 * 2 and all(1 <= place <= 17 for place in places)  # 16 training tracks and itself
+    assert len(places) == 2 * 9 * 2 and all(1 <= place <= 17 for place in places)  # 16 training tracks and itself
 
 
 def test_a_second_judgement_reads_what_is_kept(
@@ -177,18 +175,72 @@ def test_a_second_judgement_reads_what_is_kept(
 ) -> None:
     folder = tiny_root / "planted" / "exemplars"
     monkeypatch.setattr("precompute.methods.unlearning.flat_gradient", None)  # nothing may be computed anew
-    again = evaluate_planted(small, tmp_path / "again.json", seeds=2, exemplars=folder, exemplar_clips=1)
+    again = evaluate_planted(small, tmp_path / "again.json", METHODS, folder, FEW)
     assert again["rows"] == judged["rows"]
 
 
+def test_methods_share_one_pass_and_agree_with_one_alone(
+    small: RunConfig, judged: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = replace(small, output=replace(small.output, work=str(tmp_path / "work")))
+    passes = []
+    gather = engine.gather
+    monkeypatch.setattr("precompute.runner.gather", lambda *given: passes.append(len(given[3])) or gather(*given))
+    seen, of_track = [], gradients.of_track
+    monkeypatch.setattr("precompute.engine.of_track", lambda *given: seen.append(1) or of_track(*given))
+    told = evaluate_planted(fresh, tmp_path / "x.json", ["unlearning", "unlearning-gram", "trak"], None, FEW)
+    assert passes == [4] and len(seen) == 32, "every track's gradients are taken once"
+    mine = {(r["truth"], r["method"], r["score"], r["name"]): r["value"] for r in told["rows"]}
+    theirs = {(r["truth"], r["method"], r["score"], r["name"]): r["value"] for r in judged["rows"]}
+    assert mine == {key: pytest.approx(theirs[key]) for key in mine}
+
+
+def test_methods_that_listen_alone_take_no_gradient(
+    small: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("precompute.fisher.flat_gradient", None)
+    monkeypatch.setattr("precompute.engine.of_track", None)
+    fresh = replace(small, output=replace(small.output, work=str(tmp_path / "work")))
+    told = evaluate_planted(fresh, tmp_path / "x.json", ["random"], None, FEW)
+    assert {row["method"] for row in told["rows"]} == {"random", "clap", "loss"}
+
+
+def test_decoys_are_thinned_and_the_bank_is_smaller(
+    small: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    four = replace(small, bank=BankSection(replicates=4, strata=2))
+    settings = PlantedSettings(seeds=1, decoys=4, replicates=2)
+    told = evaluate_planted(four, tmp_path / "x.json", ["unlearning"], None, settings)
+    assert (told["settings"]["decoys"], told["settings"]["bank"]["replicates"]) == (4, 2)
+    said = capsys.readouterr().out
+    assert "5 clips against" not in said and "3 clips against 20 tracks and decoys" in said
+    assert said.index("this takes about") < said.index("scores, shards")
+
+
+def test_a_method_that_cannot_is_left_out_with_its_reason(
+    small: RunConfig, judged: dict, tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny_root / "planted" / "exemplars"
+    told = evaluate_planted(small, tmp_path / "x.json", ["tracin", "clews"], folder, FEW)
+    reasons = {(row["method"], row["truth"]): row["reason"] for row in told["skipped"]}
+    assert set(reasons) == {("tracin", "exemplars"), ("clews", "corpus"), ("clews", "exemplars")}
+    assert "checkpoints of a training" in reasons["tracin", "exemplars"]
+    assert "checkpoint is not there" in reasons["clews", "corpus"]
+    judged_by = {(row["truth"], row["method"]) for row in told["rows"]}
+    assert ("weighted", "tracin") in judged_by and ("exemplars", "tracin") not in judged_by
+    assert "exemplars: tracin is not judged: it looks at" in capsys.readouterr().out
+
+
 def test_mistakes_are_told(small: RunConfig, config: RunConfig, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be judged so; only unlearning can"):
-        evaluate_planted(small, tmp_path / "x.json", method_name="guess", seeds=1)
+    with pytest.raises(UserError, match="--method guess: unknown; known are unlearning"):
+        evaluate_planted(small, tmp_path / "x.json", ["guess"])
     with pytest.raises(UserError, match="no exemplars here"):
         evaluate_planted(small, tmp_path / "x.json", exemplars=tmp_path)
     with pytest.raises(UserError, match="no weighted and no rare"):
         evaluate_planted(config, tmp_path / "x.json")
     with pytest.raises(UserError, match="at least 1"):
-        evaluate_planted(small, tmp_path / "x.json", seeds=0)
+        PlantedSettings(seeds=0)
+    with pytest.raises(UserError, match="at least 2"):
+        PlantedSettings(replicates=1)
     with pytest.raises(UserError, match="no such track"):
         planted._decoy(small, 999)

@@ -141,6 +141,7 @@ def test_quality_is_whole_and_repeats(run: RunConfig, tmp_path: Path, capsys: py
     for text in (
         "training step",
         "autoencoder, on decoys",
+        "patch rate",
         "Fréchet distance",
         "clips / decoys",
         "nearest training track",
@@ -161,6 +162,8 @@ def test_quality_is_whole_and_repeats(run: RunConfig, tmp_path: Path, capsys: py
         assert {("onset_deviation", "", of), ("pitch_distance", "", of)} < set(found)
     assert [line["collection"] for line in kept["collections"]] == ["high", "low"]
     assert {("si_sdr_db", "", "decoys"), ("nudge_db", "", "decoys"), ("silence_db", "", "decoys")} < set(found)
+    assert {("ringing_db", "500-2000 Hz", of) for of in ("decoys", "reconstructions", "clips")} < set(found)
+    assert 0 < found["nudge_stft", "", "decoys"]["value"] < found["stft_distance", "", "decoys"]["value"]
     for line in kept["training"]:
         assert {("frechet_ratio", "clap"), ("near_share", "descriptors")} < {
             (m["measure"], m["space"]) for m in line["measures"]
