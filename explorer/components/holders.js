@@ -31,14 +31,14 @@ class Holders {
     this.trigger = trigger;
     this.root = element.querySelector(".holders");
     const part = (name) => this.root.querySelector(name);
-    for (const name of ["grouping", "count", "method", "methods", "find", "note", "unknown", "chosen", "questions", "where", "all", "found", "words"])
+    for (const name of ["grouping", "count", "method", "methods", "find", "note", "unknown", "chosen", "questions", "where", "all", "found", "sift"])
       this[name] = part("." + name);
     this.data = null;
     part(".ask").addEventListener("submit", (event) => { event.preventDefault(); this.toList(); });
     this.grouping.addEventListener("change", () => this.ask({ grouping: this.grouping.value, name: null, find: "" }));
     this.count.addEventListener("change", () => this.ask({ count: this.count.value }));
     this.method.addEventListener("change", () => this.trigger("switch", { method: this.method.value }));
-    for (const [field, name] of [["find", "find"], ["words", "within"]])
+    for (const [field, name] of [["find", "find"], ["sift", "within"]])
       this[field].addEventListener("input", () => {
         clearTimeout(this.timer);
         this.timer = setTimeout(() => { this.timer = null; this.ask({ [name]: this[field].value }); }, PAUSE_MS);
@@ -88,7 +88,7 @@ class Holders {
   // The list lies far below the field: the field says how many it holds, and Enter goes there.
   told({ find, total, of }) {
     const number = total.toLocaleString("en"), all = of.toLocaleString("en");
-    this.found.textContent = find.trim() ? `${number} of ${all} names hold “${find.trim()}”${total ? ": listed below, Enter goes there." : "."}` : "";
+    this.found.textContent = find.trim() ? `${number} of ${all} names ${total === 1 ? "holds" : "hold"} “${find.trim()}”${total ? ": listed below, Enter goes there." : "."}` : "";
   }
 
   toList() {
@@ -113,8 +113,8 @@ class Holders {
     this.chosen.querySelector(".downloads").replaceChildren(...links(chosen.downloads));
     const filtered = Boolean(chosen.within.trim());
     this.where.querySelector("h3").textContent = filtered ? `${chosen.heading}: ${chosen.total} of ${chosen.of} rows` : chosen.heading;
-    this.words.closest(".within").hidden = !chosen.of;
-    if (this.words !== document.activeElement) this.words.value = chosen.within;
+    this.sift.closest(".within").hidden = !chosen.of;
+    if (this.sift !== document.activeElement) this.sift.value = chosen.within;
     this.where.querySelector(".empty").textContent = filtered ? `No row holds “${chosen.within.trim()}”.` : "Nothing was scored.";
     this.paged(this.where, chosen);
     this.where.querySelector(".pairs").replaceChildren(...chosen.rows.map((row) => this.pair(row)));

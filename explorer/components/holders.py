@@ -29,7 +29,7 @@ _SKELETON = """
   <section class="where" aria-labelledby="holders-where">
     <div class="line"><h3 id="holders-where"></h3>
       <label class="field within">Filter these rows
-        <input type="search" class="words" maxlength="200" placeholder="title, composer, clip" autocomplete="off"
+        <input type="search" class="sift" maxlength="200" placeholder="title, composer, clip" autocomplete="off"
           spellcheck="false"></label>
       <div class="pages" role="group" aria-label="Pages of rows">
         <button type="button" class="back">previous</button><button type="button" class="on">next</button></div></div>

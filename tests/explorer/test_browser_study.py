@@ -31,6 +31,10 @@ def test_two_methods_side_by_side(open_page, store):
     expect(sides.locator(".links path")).to_have_count(len(shared))
     assert set(sides.locator(".links path").evaluate_all("lines => lines.map(line => line.dataset.track)")) == shared
     assert page.locator("#comparison .dot:not(.decoy)").count() == 40
+    said = sides.locator("li .sure").all_inner_texts()
+    assert len(said) == 40 and all(
+        re.fullmatch(r"(above noise|not distinguishable from noise) · q .+", text) for text in said
+    )
     # Both ends of a line lie on their rows.
     ends = sides.locator(".links path").first.evaluate(
         """(line) => {
@@ -121,6 +125,18 @@ def test_hard_cases_lead_to_the_player(open_page, store):
     expect(page.locator("#behind .findings tbody tr")).to_have_count(2)
     page.get_by_label("Filter findings").fill("raw")
     expect(page.locator("#behind .findings tbody tr")).to_have_count(1)
+    # Every track that is named with a score says how sure it is.
+    behind = page.locator("#behind")
+    expect(behind.locator(".whose")).to_contain_text(f"Track {track}: ")
+    expect(behind.locator(".named")).to_contain_text("decoy, never heard · q ")
+    # Over t, along training, settings and cost of the run.
+    expect(behind.locator("svg.parts rect").first).to_be_visible()
+    expect(behind.locator(".findings th").nth(1)).to_contain_text("step ")
+    behind.get_by_text("Run and cost").click()
+    expect(behind.locator("details[open] pre")).to_contain_text("weights ")
+    cases.locator(".kind").select_option("hubs")
+    expect(cases.locator("th", has_text="q at it")).to_be_visible()
+    expect(cases.locator("tbody .badge").first).to_contain_text("for its best clip")
     page.locator("#behind .dots .dot").first.dispatch_event("click")
     expect(page.locator("#player .lane").first).to_be_visible()
 
