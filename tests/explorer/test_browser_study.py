@@ -95,6 +95,7 @@ def test_why_a_track_and_its_passages(open_page):
 
 def test_hard_cases_lead_to_the_player(open_page, store):
     page = open_page("?view=wrong")
+    expect(page.locator("#behind svg.parts rect")).to_have_count(4)  # a stratum of t each
     cases = page.locator("#cases")
     cases.locator(".kind").select_option("decoys")
     expect(cases.locator(".about")).to_contain_text("the model never heard them")
@@ -125,20 +126,28 @@ def test_hard_cases_lead_to_the_player(open_page, store):
     expect(page.locator("#behind .findings tbody tr")).to_have_count(2)
     page.get_by_label("Filter findings").fill("raw")
     expect(page.locator("#behind .findings tbody tr")).to_have_count(1)
-    # Every track that is named with a score says how sure it is.
+    page.locator("#behind .dots .dot").first.dispatch_event("click")
+    expect(page.locator("#player .lane").first).to_be_visible()
+    # A decoy that was opened is what lies behind the scores, back in this tab: how sure, over t, along training, cost.
+    open_tab(page, "Where is it wrong")
+    cases.locator(".kind").select_option("decoys")
+    expect(cases.locator(".about")).to_contain_text("the model never heard them")
+    row = cases.locator("tbody tr[data-track]").first
+    track = int(row.get_attribute("data-track"))
+    assert store.track(track).is_decoy
+    row.locator(".name").click()
+    expect(lane(page, track).locator(".place")).to_contain_text(" · q ")
+    open_tab(page, "Where is it wrong")
     behind = page.locator("#behind")
     expect(behind.locator(".whose")).to_contain_text(f"Track {track}: ")
     expect(behind.locator(".named")).to_contain_text("decoy, never heard · q ")
-    # Over t, along training, settings and cost of the run.
-    expect(behind.locator("svg.parts rect").first).to_be_visible()
+    expect(behind.locator(".about")).to_contain_text("this track is not among them")
     expect(behind.locator(".findings th").nth(1)).to_contain_text("step ")
     behind.get_by_text("Run and cost").click()
     expect(behind.locator("details[open] pre")).to_contain_text("weights ")
     cases.locator(".kind").select_option("hubs")
     expect(cases.locator("th", has_text="q at it")).to_be_visible()
     expect(cases.locator("tbody .badge").first).to_contain_text("for its best clip")
-    page.locator("#behind .dots .dot").first.dispatch_event("click")
-    expect(page.locator("#player .lane").first).to_be_visible()
 
 
 def test_notes_are_kept_exported_and_taken_away(open_page):
