@@ -214,7 +214,7 @@ class Page:
         if i is None:
             return {}
         place = f"place {int(ranking.place[i]):,} of {ranking.tracks:,}"
-        q = f"q {table.q_text(float(ranking.q_value[i]))}" + (" in this span" if view.span else "")
+        q = f"q {table.q_text(float(ranking.q_value[i]))}"  # of the span, where the place is
         if track.is_decoy:
             return {"chip": "decoy", "place": f"would be {place}", "q": q}
         where = " in this span" if view.span else " by raw score" if view.order == RAW else ""

@@ -37,7 +37,7 @@ def test_a_span_of_the_clip_ranks_tracks_anew_and_clear_brings_all_back(open_pag
     expect(page.locator("#curve .readout")).to_contain_text("Place 1 of 40")
     expect(page.locator("#curve .readout")).to_contain_text(titles(page)[0])
     expect(page.locator("#player .passage")).to_contain_text("Span of the clip: 0:01.0 – 0:01.5")
-    expect(lane(page, own).locator(".place")).to_have_text("place 1 of 40 in this span")
+    expect(lane(page, own).locator(".place")).to_contain_text("place 1 of 40 in this span · q ")
     expect(page.locator("#order")).to_be_hidden()  # a span has one order
     expect_query(page, "span=1.00-1.50", f"track={own}", "start=moment")
     # Both passages, again and again: the span of the clip, and the moment of the track.
