@@ -147,7 +147,7 @@ def test_decoys_are_shown_on_request_and_marked(open_page):
     track_id = decoys.first.get_attribute("data-track")
     title(page, int(track_id)).click()
     expect(lane(page, track_id).locator(".chip")).to_have_text("decoy, never heard")
-    expect(lane(page, track_id).locator(".place")).to_have_text(re.compile(r"^would be place \d+ of 40$"))
+    expect(lane(page, track_id).locator(".place")).to_have_text(re.compile(r"^would be place \d+ of 40 · q [\d.]+$"))
     page.get_by_label("raw scores").check()
     expect_query(page, "scores=raw", "decoys=1")
     expect(page.locator("#table tbody tr").first).to_have_class(re.compile("decoy|above|noise"))
