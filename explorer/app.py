@@ -164,7 +164,7 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False, own_clips: bool 
             player: page.player,
             summary: page.summary,
             curve: page.curve,
-            table: page.table,
+            table: page.table_sent,
             gallery: page.overview,
             about: page.about,
             why: study.why,

@@ -66,8 +66,9 @@ def high(top: pd.DataFrame, first: int) -> pd.DataFrame:
 def hubs(top: pd.DataFrame, first: int = FIRST[0]) -> pd.DataFrame:
     """Tracks that are among the first `first` of several clips, most clips first.
 
-    Columns: track_id, clips (how many), of (clips in all), best_rank, best_clip, mean_norm (over those clips), title,
-    composer, collection, planted. Chance: a track comes up for clips × first / tracks of them.
+    Columns: track_id, clips (how many), of (clips in all), best_rank, best_clip, mean_norm (over those clips), q_value
+    and above_noise (for the best clip), title, composer, collection, planted. Chance: a track comes up for clips ×
+    first / tracks of them.
     """
     rows = high(top, first).sort_values(["train_rank", "clip_id"], kind="stable")
     of = int(top.loc[top["clip_kind"] != "track", "clip_id"].nunique())
@@ -76,6 +77,8 @@ def hubs(top: pd.DataFrame, first: int = FIRST[0]) -> pd.DataFrame:
         best_rank=("train_rank", "first"),
         best_clip=("clip_id", "first"),
         mean_norm=("score_norm", "mean"),
+        q_value=("q_value", "first"),
+        above_noise=("above_noise", "first"),
         title=("title", "first"),
         composer=("composer", "first"),
         collection=("collection", "first"),

@@ -157,21 +157,41 @@ class Catalogue:
         return [row[0] for row in self._rows(sql, name, grouping, grouping)]
 
     def pairs(
-        self, method_id: int, grouping: str, name: str, count: str | None, limit: int, offset: int = 0
+        self, method_id: int, grouping: str, name: str, count: str | None, limit: int, offset: int = 0, text: str = ""
     ) -> list[tuple[int, int]]:
-        """(clip, track) in which a group's track comes up: above noise, then by place. `count` None: any."""
+        """(clip, track) in which a group's track comes up: above noise, then by place. `count` None: any.
+
+        `text`: words that title, composer and collection of the track and the clip's prompt must hold together.
+        """
         up = "true" if count is None else _UP[count]
-        return self._pairs_where(up, method_id, grouping, name, limit, offset)
+        return self._pairs_where(up, method_id, grouping, name, limit, offset, text)
+
+    def count_pairs(self, method_id: int, grouping: str, name: str, count: str, text: str) -> int:
+        """How many `pairs` there are in all."""
+        where, args = self._pairs_of(_UP[count], method_id, grouping, name, text)
+        return self._rows(f"WITH {_PARTIES} SELECT count(*) {where}", *args)[0][0]
 
     def _pairs_where(
-        self, where: str, method_id: int, grouping: str, name: str, limit: int, offset: int
+        self, up: str, method_id: int, grouping: str, name: str, limit: int, offset: int, text: str = ""
     ) -> list[tuple[int, int]]:
+        where, args = self._pairs_of(up, method_id, grouping, name, text)
         return self._rows(
-            f"WITH {_PARTIES} SELECT s.clip_id, s.track_id FROM scores s WHERE s.method_id = ? AND {where}"
-            f" AND s.train_rank IS NOT NULL AND s.clip_id IN ({_CLIPS}) AND s.track_id IN ({_MEMBERS})"
+            f"WITH {_PARTIES} SELECT s.clip_id, s.track_id {where}"
             " ORDER BY s.above_noise DESC, s.train_rank, s.clip_id, s.track_id LIMIT ? OFFSET ?",
-            *(method_id, name, grouping, grouping, limit, offset),
+            *(*args, limit, offset),
         )
+
+    def _pairs_of(self, up: str, method_id: int, grouping: str, name: str, text: str) -> tuple[str, tuple[object, ...]]:
+        """FROM and WHERE of the pairs of a group, and their arguments."""
+        words = text.split()
+        joined = " JOIN tracks h USING (track_id) JOIN clips c USING (clip_id)" if words else ""
+        where = (
+            f"FROM scores s{joined} WHERE s.method_id = ? AND {up} AND s.train_rank IS NOT NULL"
+            f" AND s.clip_id IN ({_CLIPS}) AND s.track_id IN ({_MEMBERS})"
+        )
+        held = "strip_accents(lower(concat_ws(' ', h.title, h.composer, h.collection, c.prompt, c.title)))"
+        where += f" AND contains({held}, strip_accents(lower(?)))" * len(words)
+        return where, (method_id, name, grouping, grouping, *words)
 
     def details(self, method_id: int, pairs: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
         """What is known of each pair, in order: `scores` with train_rank, windows and moments (NULL where not kept).

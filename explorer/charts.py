@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from explorer.ranking import NORMALISED, Q_LIMIT, Ranking, Span
-from explorer.sentences import span_name, stands_out
+from explorer.sentences import q_text, span_name, stands_out
 
 EVERY_PLACE_TO, LOG_PLACES = 100, 300  # places of tracks that are drawn: all of the first, then log-spaced ones
 EVERY_DECOY_TO, LOG_DECOYS = 40, 120
@@ -119,6 +119,7 @@ def curve(
             "out": [int(flag) for flag in out[track_rows]],
             "share": [None if math.isnan(part) else float(f"{part:.3g}") for part in share],
             "title": _titles(ranking.track_id[track_rows[:TITLED_TRACKS]], titles),
+            "q": [q_text(q) for q in ranking.q_value[track_rows[:TITLED_TRACKS]].tolist()],
         },
         "decoy": {
             "count": m,
@@ -127,6 +128,7 @@ def curve(
             "value": _short(scaled[decoy_rows]),
             "id": ranking.track_id[decoy_rows].tolist(),
             "title": _titles(ranking.track_id[decoy_rows[:TITLED_DECOYS]], titles),
+            "q": [q_text(q) for q in ranking.q_value[decoy_rows[:TITLED_DECOYS]].tolist()],
         },
         "selected": selected,
         "marks": _marks(ranking, scaled, [*([] if selected is None else [selected]), *also], titles),
@@ -152,6 +154,7 @@ def _marks(
             "decoy": decoy,
             "value": _short(scaled[row : row + 1])[0],
             "title": titles.get(track_id, "")[:TITLE_CHARS],
+            "q": q_text(float(ranking.q_value[row])),
         }
     return marks
 

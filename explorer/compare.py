@@ -15,6 +15,7 @@ import numpy as np
 
 from explorer import cases
 from explorer.lanes import gain_alone
+from explorer.named import sureness
 from explorer.ranking import Ranking
 from explorer.records import Agreement, Method, Sample, Track
 
@@ -106,6 +107,7 @@ def column(
                 "title": track.title[:TITLE_CHARS],
                 "note": " · ".join(part for part in (track.composer, track.collection) if part)[:TITLE_CHARS],
                 "above": bool(own.above_noise[row]),
+                "sure": sureness(own, track_id),
                 "why": silent.get(track_id),
                 "gain_db": gain_alone(loudness.get(track_id)),
             }

@@ -125,13 +125,15 @@ def _table(evidence: Evidence, pairs: Sequence[Pair]) -> str:
     columns = _COLUMNS if evidence.kind == "clip" else ("clip", *_COLUMNS)
     widths = "".join(f'<col style="width: {percent}%">' for percent in _WIDTHS[evidence.kind])
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
-    rows = "".join(_row(evidence, pair) for pair in pairs)
+    licences = {text: i for i, text in enumerate(dict.fromkeys(pair.track.licence for pair in pairs), 1)}
+    rows = "".join(_row(evidence, pair, columns, licences[pair.track.licence]) for pair in pairs)
     inner = f"<colgroup>{widths}</colgroup><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
-    return f'<div class="wide"><table>{inner}</table></div>'
+    told = "".join(f"<p>Licence {i}: {_escaped(text[:CELL_CHARS])}</p>" for text, i in licences.items())
+    return f'<div class="wide"><table>{inner}</table></div><div class="licences">{told}</div>'
 
 
-def _row(evidence: Evidence, pair: Pair) -> str:
-    """One pair of clip and track."""
+def _row(evidence: Evidence, pair: Pair, columns: Sequence[str], licence: int) -> str:
+    """One pair of clip and track; `licence`: its number below the table."""
     track = pair.track
     known = evidence.papers.get(track.track_id, {})
     codes = [f"{name.upper()} {known[name]}" for name in ("isrc", "iswc") if known.get(name)]
@@ -147,8 +149,7 @@ def _row(evidence: Evidence, pair: Pair) -> str:
         _cell(
             f"{track.title} ({track.track_id})",
             " · ".join((pair.people, track.collection)),
-            " · ".join(part for part in (same, planted, *codes) if part),
-            track.licence,
+            " · ".join(part for part in (same, planted, *codes, f"licence {licence}") if part),
         ),
         _number(plus_minus(pair.score_norm, pair.std_error_norm, 2)),
         _number(q_text(pair.q_value)),
@@ -157,6 +158,8 @@ def _row(evidence: Evidence, pair: Pair) -> str:
     ]
     if evidence.kind == "holder":
         cells.insert(0, f"<td>{_escaped(f'{pair.clip.clip_id}: {clip_name(pair.clip)}'[:CELL_CHARS])}</td>")
+    # On a narrow screen a row is a block, and each cell says what it is.
+    cells = [cell.replace("<td", f'<td data-label="{label}"', 1) for cell, label in zip(cells, columns, strict=True)]
     return f"<tr{' class=above' if pair.above_noise and pair.place is not None else ''}>{''.join(cells)}</tr>"
 
 

@@ -17,6 +17,7 @@ _KEYS = {
     "find": "name",
     "offset": "page",
     "row": "rows",
+    "within": "words",
 }  # in the address
 
 
@@ -28,6 +29,7 @@ class HolderQuery:
     find: str = ""  # words of a group's name
     offset: int = 0  # groups before this page
     row: int = 0  # rows of the group before this page
+    within: str = ""  # words that a row must hold: of its track or its clip
 
     @classmethod
     def of(cls, asked: object) -> HolderQuery:
@@ -35,10 +37,16 @@ class HolderQuery:
         if not isinstance(asked, dict) or not set(asked) <= {field.name for field in fields(cls)}:
             raise ValueError("the page of rights holders was asked for something that it does not know")
         query = cls(**asked)
-        for text, most in ((query.grouping, NAME_CHARS), (query.name, NAME_CHARS), (query.find, TEXT_CHARS)):
+        texts = (
+            (query.grouping, NAME_CHARS),
+            (query.name, NAME_CHARS),
+            (query.find, TEXT_CHARS),
+            (query.within, TEXT_CHARS),
+        )
+        for text, most in texts:
             if text is not None and (not is_text(text) or len(text) > most):
                 raise ValueError(f"a name is a text of at most {most} characters")
-        if query.find is None or query.count not in COUNTS:
+        if query.find is None or query.within is None or query.count not in COUNTS:
             raise ValueError("tracks come up by first places, or above noise")
         for offset, step in ((query.offset, GROUPS_SHOWN), (query.row, ROWS_SHOWN)):
             whole = isinstance(offset, int) and not isinstance(offset, bool)

@@ -111,10 +111,11 @@ class HoldersPage:
     def _chosen(self, view: View, grouping: str, groups: Groups, row: int) -> dict[str, Any]:
         query, name = view.holders, str(groups.name[row])
         up = int(groups.above[row] if query.count == "above" else groups.hits[row])
-        offset = query.row if query.row < up else 0
         # Where nothing comes up, the best places of all: what there is to listen to, and called so.
-        count = query.count if up else None
-        ids = self.catalogue.pairs(view.method.method_id, grouping, name, count, ROWS_SHOWN, offset)
+        count, words, method_id = query.count if up else None, query.within if up else "", view.method.method_id
+        total = self.catalogue.count_pairs(method_id, grouping, name, query.count, words) if words.strip() else up
+        offset = query.row if query.row < total else 0
+        ids = self.catalogue.pairs(method_id, grouping, name, count, ROWS_SHOWN, offset, words)
         pairs = read_pairs(self.store, self.callbacks.clip_by_id, view.method.method_id, ids)
         heading = f"Where it {'comes up' if up else 'stands best, though it does not come up'}"
         return {
@@ -124,7 +125,9 @@ class HoldersPage:
             "interval": group_row(groups, row),
             "heading": heading,
             "rows": [self.pair_row(view, pair) for pair in pairs],
-            "total": up if up else len(pairs),
+            "total": total if up else len(pairs),
+            "of": up,
+            "within": words,
             "offset": offset,
             "limit": ROWS_SHOWN,
             "downloads": downloads(

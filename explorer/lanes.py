@@ -82,6 +82,8 @@ def lane(
         "title": title,
         "note": " · ".join(part for part in (note, excerpt) if part),
         "place": None,  # among the training tracks, in words
+        "q": None,  # rate of false discoveries, in words
+        "work": None,  # that other renderings of its work were trained on, in words
         "chip": None,  # 'above', 'noise' or 'decoy'
         "refused": refused,
         "duration_s": round(heard_s(sound), 3),

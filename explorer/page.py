@@ -11,6 +11,7 @@ import numpy as np
 
 from explorer import audio, charts, lanes, overview, sentences, table
 from explorer.callbacks import Callbacks
+from explorer.named import further, same_work
 from explorer.ranking import NORMALISED, RAW, Ranking
 from explorer.records import Clip, Summary, Track
 from explorer.view import View
@@ -101,7 +102,7 @@ class Page:
             table.places_of(scores[name].to_numpy(), columns[name], columns["is_decoy"])
             for name in ("score_norm", "score")
         )
-        tracks = self.store.tracks(ids)
+        tracks, parties = self.store.tracks(ids), self.store.catalogue.parties(ids)
         summary = self.callbacks.summary(view)
         silent = {i: audio.refusal(track.audition, track.has_audio) for i, track in tracks.items()}
         return table.table(
@@ -117,7 +118,12 @@ class Page:
             summary.largest_raw if summary else None,
             (norm, raw),
             table.renderings(ranking, work, rows, query.decoys),
+            {i: held for i, track in tracks.items() if (held := further(track, parties[i]))},
         )
+
+    def table_sent(self, view: View) -> dict[str, Any]:
+        """`table`, as it goes to the browser."""
+        return table.lean(self.table(view))
 
     def _work(self, ranking: Ranking) -> np.ndarray:
         """The number of each track's work, in the ranking's order."""
@@ -160,13 +166,13 @@ class Page:
         title = clip.prompt or clip.target_title or "no prompt"
         refused = audio.missing(self.store, clip_sound)
         windows = self.store.clip_moments(view.method.method_id, view.clip_id, track_ids)
-        tracks = self.store.tracks(track_ids)
+        tracks, works = self.store.tracks(track_ids), self.store.catalogue.renderings(track_ids)
         shown = [lanes.lane("clip", view.clip_id, title, clip_note(clip), clip_sound, gains[0], refused)]
         for track_id, sound, gain in zip(track_ids, sounds, gains[1:], strict=True):
             track = tracks[track_id]
             note = " · ".join(part for part in (track.composer, track.collection, track.instrument) if part)
             item = lanes.lane("track", track_id, track.title, note, sound, gain, audio.missing(self.store, sound))
-            item |= self._standing(view, track)
+            item |= self._standing(view, track) | {"work": same_work(track, works.get(track_id, 0))}
             moments = self.store.moments(view.method.method_id, view.clip_id, track_id)
             if moments is not None and not item["refused"]:
                 item["strip"] = lanes.strip(moments, sound)
@@ -208,10 +214,11 @@ class Page:
         if i is None:
             return {}
         place = f"place {int(ranking.place[i]):,} of {ranking.tracks:,}"
+        q = f"q {table.q_text(float(ranking.q_value[i]))}"  # of the span, where the place is
         if track.is_decoy:
-            return {"chip": "decoy", "place": f"would be {place}"}
+            return {"chip": "decoy", "place": f"would be {place}", "q": q}
         where = " in this span" if view.span else " by raw score" if view.order == RAW else ""
-        return {"chip": "above" if ranking.above_noise[i] else "noise", "place": place + where}
+        return {"chip": "above" if ranking.above_noise[i] else "noise", "place": place + where, "q": q}
 
     def about(self, view: View) -> list[str]:
         """What the run found about itself, for the method on show: a line a finding, along training where known."""

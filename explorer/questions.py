@@ -98,10 +98,10 @@ def result(groups: Groups, row: int, count: str, clips: int) -> list[str]:
         else "None of its tracks is above noise for any clip: no place below is evidence of influence by itself."
     )
     if groups.works[row] < tracks:
+        works = int(groups.works[row])
         lines.append(
-            f"These are {counted(int(groups.works[row]), 'work')}: renderings of one work are marked, since they tend "
-            f"to "
-            "come up together."
+            f"They are renderings of {'one work' if works == 1 else f'{works:,} works'}: those of the same work are "
+            "marked, since they tend to come up together."
         )
     return lines
 
@@ -155,11 +155,11 @@ def sure(
             f"Controls: {own} of {of} tracks that were unlearned themselves find themselves first, as they should."
         )
     lines.append(
-        "Training again without tracks was done for this store: see its evaluations."
+        "Training again without tracks was done for this store: its result stands with the method, in the tab Compare."
         if retrained
-        else "Not known: what training again without these tracks would change. Only that shows what their absence "
-        "does, "
-        "and no error here covers it."
+        else "What training again without these tracks would add: whether the clips come out otherwise, held against "
+        "a training without as many other tracks. It was not done here; nothing else tests it, and no error here "
+        "covers it."
     )
     return lines
 
@@ -183,7 +183,7 @@ def taken_out(grouping: str | None, name: str | None, store_name: str) -> tuple[
     """Sentences, and the command, for a shell. `name` None: no group was chosen."""
     what = "TRACK …" if name is None or grouping is None else f"--by {shlex.quote(grouping)} --of {shlex.quote(name)}"
     lines = [
-        "This drops rows and, with --audio, sound files in a new version of the store.",
+        "This drops rows, entries of the run’s index and, with --audio, sound files, in a new version of the store.",
         "The model still contains the music: only training again without it takes it out.",
     ]
     return lines, f"python -m precompute remove {what} --store {shlex.quote(store_name)} --audio"

@@ -17,9 +17,10 @@ _TABLE = f"{_MEMORY}.tracks"
 _COPY = f"""
 CREATE TABLE IF NOT EXISTS {_TABLE} AS SELECT track_id, collection AS held_in,
     strip_accents(lower(concat_ws(' ', title, composer, collection, rights_holder, source, instrument,
-        licence_composition, licence_encoding, licence_rendering, planted))) AS words,
+        licence_composition, licence_encoding, licence_rendering, planted, held.names))) AS words,
     {", ".join(f"row_number() OVER (ORDER BY strip_accents(lower({by})), track_id) AS {by}" for by in SORTABLE)}
-FROM tracks
+FROM tracks LEFT JOIN (SELECT track_id, string_agg(holder, ' ' ORDER BY holder) AS names FROM holders GROUP BY track_id)
+    AS held USING (track_id)
 """
 
 

@@ -143,3 +143,11 @@ def span_text(ranking: Ranking, span: Span, above_noise: int) -> str:
     if not above_noise:
         limits = "That is no evidence: nothing is above noise for the whole clip, and there are many spans to try."
     return start + f"{tracks} out from the decoys (q ≤ {Q_LIMIT:.2f}). {limits}"
+
+
+def q_text(q_value: float) -> str:
+    """'0.04'; a third digit where two would hide the size, or on which side of the limit it lies."""
+    if q_value < 0.0005:
+        return "< 0.001"
+    close = q_value < 0.01 or (round(q_value, 2) == Q_LIMIT and q_value != Q_LIMIT)
+    return f"{q_value:.{3 if close else 2}f}"

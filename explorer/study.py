@@ -7,6 +7,7 @@ depend on the listener is worked out once, at the first question, and kept: some
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,9 +16,10 @@ import pandas as pd
 
 from explorer import audio, cases, compare, trust, why, wrong
 from explorer.callbacks import Callbacks
+from explorer.named import further, people, same_work, sureness
 from explorer.overview import clip_name
 from explorer.page import clip_label
-from explorer.ranking import NORMALISED
+from explorer.ranking import NORMALISED, Ranking
 from explorer.records import Agreement, Method, Sample
 from explorer.research import SAMPLE
 from explorer.view import View
@@ -53,13 +55,14 @@ class Study:
         tracks, ranking = self.store.tracks(ids), self.callbacks.ranking(view)
         aspects, passages = self.store.aspects(view.clip_id, ids), self.store.passages(view.clip_id, ids)
         measured = self._holds("aspects"), self._holds("passages")
+        told = self._told(ranking, ids)
         shown = {}
         for track_id in ids:
             sound, track = self.store.track_sound(track_id), tracks[track_id]
             refused = audio.missing(self.store, sound)
             found = passages.get(track_id, [])
             row = ranking.index(track_id)
-            item = why.track(track.title, aspects.get(track_id), found, sound, refused, measured)
+            item = why.track(track.title, aspects.get(track_id), found, sound, refused, measured, told[track_id])
             item["facts"] = (
                 {}
                 if row is None
@@ -71,6 +74,15 @@ class Study:
             )
             shown[str(track_id)] = item
         return {**self._noted(view), "focus": view.track_id, "tracks": shown}
+
+    def _told(self, ranking: Ranking, ids: Sequence[int]) -> dict[int, list[str]]:
+        """By track: how sure its score is, who holds it, other renderings of its work; texts may be empty."""
+        catalogue, tracks = self.store.catalogue, self.store.tracks(ids)
+        parties, works = catalogue.parties(ids), catalogue.renderings(ids)
+        return {
+            i: [sureness(ranking, i), people(parties[i]), same_work(track, works.get(i, 0)) or ""]
+            for i, track in tracks.items()
+        }
 
     def _noted(self, view: View) -> dict[str, Any]:
         """What a note belongs to."""
@@ -200,6 +212,12 @@ class Study:
         ids = [] if "track_id" not in rows else [int(i) for i in rows["track_id"]]
         tracks = self.store.tracks(ids)
         silent = {i: text for i, one in tracks.items() if (text := audio.refusal(one.audition, one.has_audio))}
+        catalogue = self.store.catalogue
+        works, parties = catalogue.renderings(ids), catalogue.parties(ids)
+        told = {
+            i: [text for text in (further(one, parties[i]), same_work(one, works.get(i, 0))) if text]
+            for i, one in tracks.items()
+        }
         shown = wrong.cases(
             rows,
             total,
@@ -210,6 +228,7 @@ class Study:
             wrong.empty(query.kind, query.text, counted),
             silent,
             self.store.loudness(ids),
+            told,
         )
         return {**shown, **self._noted(view)}
 
@@ -244,14 +263,17 @@ class Study:
         titles = {i: track.title for i, track in named.items()}
         chosen = view.track_id
         parts, title = None, ""
+        told: list[str] = []
         if chosen is not None:
             title = self.store.track(chosen).title
+            told = [text for text in self._told(ranking, [chosen])[chosen] if text]
             parts = self.store.score_parts(view.method.method_id, view.clip_id, [chosen]).get(chosen)
         return {
             "clip_id": view.clip_id,
             "clip": clip_name(self.callbacks.clip_by_id[view.clip_id])[:CLIP_CHARS],
             "method_label": view.method.label,
             "track_id": chosen,
+            "named": told,
             "duration": wrong.against_duration(ranking, ids, seconds, titles, correlation),
             "parts": wrong.parts(parts, title, self._holds("score_parts")),
             "findings": wrong.findings(self.store.diagnostics(view.method.method_id)),

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from explorer.charts import power_of_ten, power_text
-from explorer.ranking import Q_LIMIT, Ranking, Span
+from explorer.ranking import Ranking, Span
 from explorer.records import Track
-from explorer.sentences import span_name
+from explorer.sentences import q_text, span_name
 
 LIMIT = 100  # rows of a page
 TEXT_SORTS = ("title", "composer", "collection", "source")
@@ -160,14 +160,6 @@ def _number(value: float, digits: int) -> str:
     return f"{rounded:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def q_text(q_value: float) -> str:
-    """'0.04'; a third digit where two would hide the size, or on which side of the limit it lies."""
-    if q_value < 0.0005:
-        return "< 0.001"
-    close = q_value < 0.01 or (round(q_value, 2) == Q_LIMIT and q_value != Q_LIMIT)
-    return f"{q_value:.{3 if close else 2}f}"
-
-
 def badge(is_decoy: bool, above_noise: bool) -> str:
     if is_decoy:
         return DECOY_TEXT
@@ -187,13 +179,15 @@ def table(
     largest_raw: float | None = None,
     places: tuple[np.ndarray, np.ndarray] | None = None,
     works: Mapping[int, list[int]] | None = None,
+    holders: Mapping[int, str] | None = None,
 ) -> dict[str, Any]:
     """What table.js shows: one page of `total` matching rows, texts ready to read.
 
     `rows`: of `Store.scores_of`, in the table's order; one that is not in `tracks` or `ranking` is left out.
     `ranking`: the one on show; gives place, q and, in a span, the value. `unplayable`: why, by track id.
     `largest_raw`: of all tracks of the clip, so that every page has one unit; None: of these rows. `places`: of each
-    row by normalised and by raw score. `works`: places of all renderings of a row's work, by track id.
+    row by normalised and by raw score. `works`: places of all renderings of a row's work, by track id. `holders`: all
+    of a track, where there are more than its columns name.
     """
     scores = rows["score"].to_numpy(dtype=float)
     exponent = power_of_ten(scores if largest_raw is None else np.array([largest_raw]))
@@ -221,6 +215,8 @@ def table(
             shown["norm_place"], shown["raw_place"] = (_place(p[number], bool(row.is_decoy)) for p in places)
         if works and (same := works.get(track_id)):
             shown["work"] = _same_work(same)
+        if holders and track_id in holders:
+            shown["holders"] = holders[track_id]
         if track_id in silent:
             shown["why"] = silent[track_id]
         if span is not None:
@@ -243,6 +239,26 @@ def table(
         "span": None if span is None else span_name(span),
         "selected": selected,
     }
+
+
+_SHARED = ("composer", "collection", "instrument", "licence", "badge", "holders", "why")  # the same in many rows
+
+
+def lean(made: dict[str, Any]) -> dict[str, Any]:
+    """`table`'s value, its rows as lists: a third of the size.
+
+    `columns`: what each entry of a row is, None where a row has no such thing; those in `shared` are places in `texts`.
+    """
+    columns = list(dict.fromkeys(name for row in made["rows"] for name in row))
+    at: dict[str, int] = {}
+
+    def entry(row: dict[str, Any], name: str) -> Any:
+        value = row.get(name)
+        return at.setdefault(value, len(at)) if name in _SHARED and value is not None else value
+
+    rows = [[entry(row, name) for name in columns] for row in made["rows"]]
+    shared = [name for name in columns if name in _SHARED]
+    return {**made, "columns": columns, "rows": rows, "shared": shared, "texts": list(at)}
 
 
 def _place(place: int, is_decoy: bool) -> str:

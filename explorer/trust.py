@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from explorer.ranking import Q_LIMIT
 from explorer.records import Diagnostic, MethodFacts, Skipped, Summary
 from explorer.sentences import percent
-from explorer.table import Q_LIMIT
 
 TEXT_CHARS = 600
 EVALUATED = 6  # results of a kept evaluation that a card shows at most

@@ -28,8 +28,12 @@ def track(
     sound: Sound,
     refused: str | None,
     measured: tuple[bool, bool],
+    named: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """One track of the player. `measured`: whether the run holds any aspects, any passages at all."""
+    """One track of the player. `measured`: whether the run holds any aspects, any passages at all.
+
+    `named`: what else is said of it: who holds it, how sure its score is.
+    """
     bars = [[name, round(aspects[name], 1)] for name in ASPECTS if name in aspects] if aspects else []
     missing = "" if bars else NOT_THIS_ONE if measured[0] else NOT_MEASURED
     listed = [_passage(one, sound, refused) for one in passages[:PASSAGES]]
@@ -40,7 +44,8 @@ def track(
         copied = "This run did not look for copied passages."
     else:
         copied = NO_PASSAGES if bars or not measured[0] else "Not looked at for this clip."
-    return {"title": title[:TITLE_CHARS], "aspects": bars, "missing": missing, "passages": listed, "copied": copied}
+    found = {"aspects": bars, "missing": missing, "passages": listed, "copied": copied}
+    return {"title": title[:TITLE_CHARS], "named": [text for text in named if text], **found}
 
 
 def _passage(one: Passage, sound: Sound, refused: str | None) -> dict[str, Any]:

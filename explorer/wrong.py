@@ -17,7 +17,7 @@ from explorer.lanes import gain_alone
 from explorer.ranking import Ranking
 from explorer.records import Diagnostic, Part
 from explorer.sentences import percent
-from explorer.table import q_text
+from explorer.table import badge, q_text
 
 CHARS = 120
 POINTS, DECOY_POINTS = 400, 150
@@ -90,8 +90,12 @@ def cases(
     nothing: str,
     unplayable: Mapping[int, str],
     loudness: Mapping[int, float | None],
+    told: Mapping[int, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """What cases.js shows: one page of a list, texts ready to read. `rows`: of `listed`."""
+    """What cases.js shows: one page of a list, texts ready to read. `rows`: of `listed`.
+
+    `told`: what else is said of a track, by id: further holders, other renderings of its work.
+    """
     columns, cells = _CELLS[query.kind]
     made = []
     for row in rows.to_dict("records"):
@@ -107,6 +111,9 @@ def cases(
         if track_id is not None:
             note = " · ".join(part for part in (row["composer"], row["collection"]) if part)
             item |= {"title": row["title"][:CHARS], "note": note[:CHARS], "why": unplayable.get(track_id)}
+            is_decoy, above = query.kind == "decoys", bool(row["above_noise"])
+            item |= {"kind": "decoy" if is_decoy else "above" if above else "noise", "badge": badge(is_decoy, above)}
+            item["told"] = list((told or {}).get(track_id, ()))
             item["gain_db"] = gain_alone(loudness.get(track_id))
             if isinstance(row["planted"], str):
                 item["planted"] = row["planted"][:40]
@@ -157,8 +164,13 @@ _CELLS: dict[str, tuple[list[str], Any]] = {
         ],
     ),
     "hubs": (
-        ["clips", "best place", "mean normalised score"],
-        lambda row: [f"{row['clips']} of {row['of']}", f"{row['best_rank']:,}", signed(row["mean_norm"])],
+        ["clips", "best place", "q at it", "mean normalised score"],
+        lambda row: [
+            f"{row['clips']} of {row['of']}",
+            f"{row['best_rank']:,}",
+            q_text(row["q_value"]),
+            signed(row["mean_norm"]),
+        ],
     ),
     "decoys": (
         ["place among all", "normalised score", "q"],

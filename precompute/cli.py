@@ -129,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     take_out.add_argument("--store", type=Path, required=True, help="DuckDB file; a new version takes its place")
     take_out.add_argument("--audio", action="store_true", help="also delete their sound files")
     take_out.add_argument("--manifest", type=Path, help="CSV with a column track_id: its rows go too")
+    which = take_out.add_mutually_exclusive_group()
+    which.add_argument("--index", type=Path, metavar="FOLDER", help="index whose rows go too (default: the run's own)")
+    which.add_argument("--no-index", action="store_true", help="leave the index as it is")
     take_out.set_defaults(run=_remove)
 
     index = verbs.add_parser("index", help="make or update the index by which `attribute` finds a new clip's tracks")
@@ -244,12 +247,14 @@ def _train_exemplars(options: argparse.Namespace) -> None:
 
 
 def _remove(options: argparse.Namespace) -> None:
-    from precompute.remove import members, remove, told
+    from precompute.remove import members, remove
+    from precompute.remove_told import told
 
     if (options.by is None) != (options.of is None):
         raise UserError("remove: --by and --of go together: --by composer --of 'Clara Schumann'")
     ids = [*options.tracks, *(members(options.store, options.by, options.of) if options.of is not None else [])]
-    for line in told(remove(options.store, ids, options.audio, options.manifest), options.store):
+    done = remove(options.store, ids, options.audio, options.manifest, options.index, not options.no_index)
+    for line in told(done, options.store):
         print(line)
 
 

@@ -1,8 +1,9 @@
 """Take tracks out of a published store: `python -m precompute remove TRACK ... --store PATH`.
 
 A new version of the store is written beside and renamed into place. It is written from nothing, row by row, so that no
-byte of what was taken out lies in its free space. The model is not touched: it still contains the music, and only
-training again without it takes it out. The store says so from then on.
+byte of what was taken out lies in its free space. So is a new version of the run's index (remove_index.py). The model
+is not touched: it still contains the music, and only training again without it takes it out. The store says so from
+then on.
 
 What goes: every row that names such a track, in every table; a control clip that *is* such a track, with all its rows.
 What is made again, from what is left: rank and train_rank (1 ... n without a gap); score_norm and std_error_norm, of
@@ -20,7 +21,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -32,41 +32,46 @@ from precompute.calibrate import above_noise, q_values
 from precompute.errors import UserError
 from precompute.publish import DERIVED, SCHEMA, remove_abandoned
 from precompute.remove_files import manifest_without, sound_files, write_manifest
+from precompute.remove_index import dropped, index_of
+from precompute.remove_told import STILL, Removed, some
 
-SHOWN = 8  # ids in a message
 DERIVED_TABLES = ("summaries", "window_sums")
-STILL = "The model still contains what was taken out: only training again without it takes it out of the model."
 
 
-@dataclass(frozen=True)
-class Removed:
-    """What was done."""
+def remove(
+    store: Path,
+    track_ids: Iterable[int],
+    audio: bool = False,
+    manifest: Path | None = None,
+    index: Path | None = None,
+    indexed: bool = True,
+) -> Removed:
+    """Publish the store without these tracks; then the index; then the manifest; then delete their sound where asked.
 
-    tracks: tuple[int, ...]
-    clips: tuple[int, ...]  # controls that were such a track
-    evaluations: tuple[str, ...]  # that named one
-    files: tuple[Path, ...]  # sound that was deleted
-    kept_files: tuple[Path, ...]  # sound that other tracks use too
-    manifest_rows: int
-
-
-def remove(store: Path, track_ids: Iterable[int], audio: bool = False, manifest: Path | None = None) -> Removed:
-    """Publish the store without these tracks; then drop them from the manifest; then delete their sound where asked.
-
-    On a failure before the new version is in place nothing has changed. Raises UserError: an unknown id, no training
-    track left, a store of another version or one that cannot be written, a manifest that is none.
+    `index`: the folder of an index of sketches; None: that of the store's run, where there is one. Not `indexed`: leave
+    it as it is. On a failure before the new version is in place nothing has changed. Raises UserError: an unknown id,
+    no training track left, a store of another version or one that cannot be written, a manifest that is none, an index
+    of another model.
     """
     ids = tuple(sorted(set(track_ids)))
     if not ids:
         raise UserError("remove: name at least one track")
     store = store.resolve()
-    sounds = _check(store, ids)
+    sounds, models, config_toml = _check(store, ids)
     rest = None if manifest is None else manifest_without(manifest, ids)
     files, shared = sound_files(store, sounds) if audio else ((), ())
     for path in files:
         if not os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise UserError(f"{path}: cannot be deleted, its folder cannot be written; nothing was changed")
-    clips, evaluations = _publish(store, ids)
+    folder = (index or index_of(store, config_toml)) if indexed else None
+    new_index = None if folder is None else dropped(folder, ids, models)
+    try:
+        clips, evaluations = _publish(store, ids)
+        if new_index is not None:
+            new_index.commit()
+    finally:
+        if new_index is not None:
+            new_index.undo()
     if manifest is not None and rest is not None:
         write_manifest(manifest, rest[0])
     for path in files:
@@ -76,7 +81,8 @@ def remove(store: Path, track_ids: Iterable[int], audio: bool = False, manifest:
             raise UserError(
                 f"{path}: could not be deleted ({error.strerror}); the store is without it already"
             ) from error
-    return Removed(ids, clips, evaluations, files, shared, rest[1] if rest else 0)
+    rows = None if new_index is None else new_index.rows
+    return Removed(ids, clips, evaluations, files, shared, rest[1] if rest else 0, folder, rows)
 
 
 def members(store: Path, grouping: str, name: str) -> list[int]:
@@ -97,34 +103,8 @@ def members(store: Path, grouping: str, name: str) -> list[int]:
     return found
 
 
-def told(removed: Removed, store: Path) -> list[str]:
-    """What was done, a line each."""
-    ids = _some(removed.tracks)
-    lines = [f"removed track{'' if len(removed.tracks) == 1 else 's'} {ids} from {store}: a new version is in place"]
-    if removed.clips:
-        lines.append(f"  with control clips that were such tracks: {_some(removed.clips)}")
-    if removed.evaluations:
-        lines.append(f"  with evaluations that named one: {', '.join(removed.evaluations)}")
-    lines.append(
-        "  ranks, normalised scores, q-values and summaries were made again; agreement, diagnostics stay as of the run"
-    )
-    if removed.manifest_rows:
-        lines.append(f"  dropped {removed.manifest_rows} rows of the manifest")
-    lines += [f"  deleted {path}" for path in removed.files]
-    lines += [f"  kept {path}: other tracks use it too" for path in removed.kept_files]
-    lines.append(STILL)
-    lines.append(
-        "Caches of runs (the work folder), latents and copies of the old store may still hold it: delete them too."
-    )
-    return lines
-
-
-def _some(ids: Sequence[int]) -> str:
-    return ", ".join(map(str, ids[:SHOWN])) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
-
-
-def _check(store: Path, ids: Sequence[int]) -> dict[int, Path]:
-    """Paths of sound, by id of each track to be taken out that has one. Raises UserError."""
+def _check(store: Path, ids: Sequence[int]) -> tuple[dict[int, Path], set[str], str]:
+    """(paths of sound, by id of each track to be taken out that has one; weights; config of the run). UserError."""
     try:
         opened = Store(store)
     except StoreError as error:
@@ -133,12 +113,14 @@ def _check(store: Path, ids: Sequence[int]) -> dict[int, Path]:
         known = opened.tracks(ids)
         unknown = [i for i in ids if i not in known]
         if unknown:
-            raise UserError(f"{store}: has no track {_some(unknown)}; nothing was changed")
+            raise UserError(f"{store}: has no track {some(unknown)}; nothing was changed")
         left = opened.catalogue.count_training() - sum(not track.is_decoy for track in known.values())
         if left < 1:
             raise UserError(f"{store}: that would take out every training track; delete the store instead")
         root = (store.parent / opened.info.track_root).resolve()
-        return {i: root / path for i in ids if (path := opened.track_sound(i).audio_path)}
+        sounds = {i: root / path for i in ids if (path := opened.track_sound(i).audio_path)}
+        run = opened.run_facts()
+        return sounds, {run.model_sha256}, run.config_toml
     finally:
         opened.close()
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from explorer.callbacks import Callbacks
+from explorer.page import Page
 from explorer.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +37,13 @@ def scores(store):
     """Every score of every clip, by clip_id."""
     method = next(one for one in store.methods() if one.name == "unlearning")
     return {clip.clip_id: store.scores(method.method_id, clip.clip_id) for clip in store.clips()}
+
+
+def test_a_page_of_the_table_is_small(store):
+    page = Page(Callbacks(store))
+    view = page.callbacks.view_of({"clip": "1"})
+    assert len(page.table(view)["rows"]) == 100
+    assert len(json.dumps(page.table_sent(view))) < 0.5 * len(json.dumps(page.table(view)))
 
 
 def test_every_shipped_file_has_its_hash():

@@ -79,8 +79,9 @@ class Cases {
     const open = () => this.trigger("open", clips ? { clip_id: data.clip_id, tab: "compare" } : { clip_id: data.clip_id, track_id: data.track_id, method: this.data.method });
     if (!clips) {
       row.append(cell("hear-it", hear("track", data.track_id, data.title, data.why, data.gain_db)));
-      const notes = [data.note, data.planted ? `planted case: ${data.planted}` : ""].filter(Boolean);
-      row.append(cell("track", button("name", data.title, open), ...notes.map((text) => make("span", "sub", text))));
+      const notes = [data.note, ...data.told, data.planted ? `planted case: ${data.planted}` : ""].filter(Boolean);
+      const badge = make("span", `sub badge ${data.kind}`, this.data.asked.kind === "hubs" ? `${data.badge}, for its best clip` : data.badge);
+      row.append(cell("track", button("name", data.title, open), ...notes.map((text) => make("span", "sub", text)), badge));
     }
     const clip = clips ? [button("name", data.clip, open), make("span", "sub", "opens both methods side by side")] : [make("span", "", data.clip)];
     row.append(cell("clip", ...clip));

@@ -41,7 +41,7 @@ class Compare {
       const item = make("li", row.above ? "above" : ""), what = make("div", "what"), elsewhere = row.other === null ? "not scored" : `place ${grouped(row.other)}`;
       item.dataset.track = row.track_id;
       what.append(button("name", row.title, () => this.open(row.track_id, data === this.data.columns[0] ? this.data.method : this.data.versus)));
-      what.append(make("span", "sub", [row.above ? "above noise" : "", row.note].filter(Boolean).join(" · ")));
+      what.append(make("span", "sub", row.note), make("span", "sub sure", row.sure));
       const there = make("span", "there", row.other === null ? "–" : grouped(row.other));
       there.title = `${elsewhere} by ${other.label}`;
       item.append(hear("track", row.track_id, row.title, row.why, row.gain_db), make("span", "place", row.place), what, there);

@@ -80,12 +80,12 @@ class Curve {
       if (i + step < series.place.length && series.place[i + step] <= place) i += step;
     const mark = Object.values(this.data.marks).find((one) => one.decoy === decoy && one.place === place);
     if (series.place[i] === place)
-      return { exact: true, value: value[i], share: share?.[i], title: series.title[i] || mark?.title, out: series.out?.[i] };
+      return { exact: true, value: value[i], share: share?.[i], title: series.title[i] || mark?.title, q: series.q[i] || mark?.q, out: series.out?.[i] };
     const [a, b] = [value[i], value[i + 1]], log = a > 0 && b > 0;
     const part = Math.log(place / series.place[i]) / Math.log(series.place[i + 1] / series.place[i]);
     const between = log ? a * (b / a) ** part : a + (b - a) * part;
     const held = share && share[i] !== null ? share[i] + (share[i + 1] - share[i]) * part : null;
-    return { exact: Boolean(mark), value: mark ? mark.value : between, share: held, rough: true, title: mark?.title };
+    return { exact: Boolean(mark), value: mark ? mark.value : between, share: held, rough: true, title: mark?.title, q: mark?.q };
   }
 
   sentence(where) {
@@ -95,6 +95,7 @@ class Curve {
     parts.push(`score ${about}${digits(known.value)}${data.power}`);
     if (where.decoy) parts.push(data.legend.decoy);
     else if (known.out !== undefined) parts.push(known.out ? data.legend.out : data.legend.rest);
+    if (known.q) parts.push(`q ${known.q}`);
     if (known.share !== null && known.share !== undefined && where.place > 1)
       parts.push(`the first ${grouped(where.place)} hold ${percent(known.share, known.rough)} of the positive score`);
     const held = this.lanes.map((id) => this.find(id)).some((lane) => lane && lane.place === where.place && lane.decoy === where.decoy);

@@ -31,17 +31,18 @@ class Holders {
     this.trigger = trigger;
     this.root = element.querySelector(".holders");
     const part = (name) => this.root.querySelector(name);
-    for (const name of ["grouping", "count", "method", "methods", "find", "note", "unknown", "chosen", "questions", "where", "all"])
+    for (const name of ["grouping", "count", "method", "methods", "find", "note", "unknown", "chosen", "questions", "where", "all", "found", "sift"])
       this[name] = part("." + name);
     this.data = null;
-    part(".ask").addEventListener("submit", (event) => event.preventDefault());
+    part(".ask").addEventListener("submit", (event) => { event.preventDefault(); this.toList(); });
     this.grouping.addEventListener("change", () => this.ask({ grouping: this.grouping.value, name: null, find: "" }));
     this.count.addEventListener("change", () => this.ask({ count: this.count.value }));
     this.method.addEventListener("change", () => this.trigger("switch", { method: this.method.value }));
-    this.find.addEventListener("input", () => {
-      clearTimeout(this.timer);
-      this.timer = setTimeout(() => { this.timer = null; this.ask({ find: this.find.value }); }, PAUSE_MS);
-    });
+    for (const [field, name] of [["find", "find"], ["sift", "within"]])
+      this[field].addEventListener("input", () => {
+        clearTimeout(this.timer);
+        this.timer = setTimeout(() => { this.timer = null; this.ask({ [name]: this[field].value }); }, PAUSE_MS);
+      });
     part(".leave").addEventListener("click", () => { this.ask({ name: null }); this.find.focus(); });
     this.turns(this.all, "offset", () => this.data.groups);
     this.turns(this.where, "row", () => this.data.chosen);
@@ -54,8 +55,9 @@ class Holders {
   }
 
   ask(change) {
-    const { grouping, count, groups, chosen } = this.data;
-    this.trigger("ask", { grouping, count, name: chosen ? chosen.name : null, find: groups.find, offset: 0, row: 0, ...change });
+    const { grouping, count, groups, chosen } = this.data, name = chosen ? chosen.name : null;
+    const within = chosen && !("name" in change) ? chosen.within : "";
+    this.trigger("ask", { grouping, count, name, find: groups.find, offset: 0, row: 0, within, ...change });
   }
 
   hear(pair, where) { this.trigger("hear", { clip_id: pair.clip_id, track_id: pair.track_id, ...where }); window.scrollTo({ top: 0, behavior: "instant" }); }
@@ -70,6 +72,7 @@ class Holders {
     this.options(this.method, data.methods, data.method);
     this.methods.hidden = data.methods.length < 2;
     if (this.find !== document.activeElement) this.find.value = data.groups.find;
+    this.told(data.groups);
     this.note.textContent = data.note;
     this.note.hidden = !data.note;
     this.unknown.textContent = data.unknown === null ? "" : `No ${data.grouping} of this store is called “${data.unknown}”.`;
@@ -80,6 +83,17 @@ class Holders {
       this.root.scrollIntoView({ block: "start", behavior: "instant" });
       this.chosen.querySelector("h3").focus({ preventScroll: true });
     }
+  }
+
+  // The list lies far below the field: the field says how many it holds, and Enter goes there.
+  told({ find, total, of }) {
+    const number = total.toLocaleString("en"), all = of.toLocaleString("en");
+    this.found.textContent = find.trim() ? `${number} of ${all} names ${total === 1 ? "holds" : "hold"} “${find.trim()}”${total ? ": listed below, Enter goes there." : "."}` : "";
+  }
+
+  toList() {
+    this.all.scrollIntoView({ block: "start", behavior: "instant" });
+    this.all.querySelector("tbody button")?.focus({ preventScroll: true });
   }
 
   options(select, list, value) {
@@ -97,7 +111,11 @@ class Holders {
     this.chosen.querySelector("h3").textContent = chosen.role ? `${chosen.name}, ${chosen.role}` : chosen.name;
     this.chosen.querySelector(".result").replaceChildren(...chosen.result.map((line) => make("p", "", line)));
     this.chosen.querySelector(".downloads").replaceChildren(...links(chosen.downloads));
-    this.where.querySelector("h3").textContent = chosen.heading;
+    const filtered = Boolean(chosen.within.trim());
+    this.where.querySelector("h3").textContent = filtered ? `${chosen.heading}: ${chosen.total} of ${chosen.of} rows` : chosen.heading;
+    this.sift.closest(".within").hidden = !chosen.of;
+    if (this.sift !== document.activeElement) this.sift.value = chosen.within;
+    this.where.querySelector(".empty").textContent = filtered ? `No row holds “${chosen.within.trim()}”.` : "Nothing was scored.";
     this.paged(this.where, chosen);
     this.where.querySelector(".pairs").replaceChildren(...chosen.rows.map((row) => this.pair(row)));
   }

@@ -16,6 +16,7 @@ _SKELETON = """
       <input type="search" class="find" maxlength="200" placeholder="words of a name" autocomplete="off"
         spellcheck="false"></label>
   </form>
+  <p class="found" role="status"></p>
   <p class="note"></p>
   <p class="unknown" role="status"></p>
   <section class="chosen" aria-labelledby="holders-chosen">
@@ -27,10 +28,13 @@ _SKELETON = """
   <div class="questions"></div>
   <section class="where" aria-labelledby="holders-where">
     <div class="line"><h3 id="holders-where"></h3>
+      <label class="field within">Filter these rows
+        <input type="search" class="sift" maxlength="200" placeholder="title, composer, clip" autocomplete="off"
+          spellcheck="false"></label>
       <div class="pages" role="group" aria-label="Pages of rows">
         <button type="button" class="back">previous</button><button type="button" class="on">next</button></div></div>
     <ul class="pairs"></ul>
-    <p class="empty">Nothing was scored.</p>
+    <p class="empty"></p>
   </section>
   <section class="all" aria-labelledby="holders-all">
     <div class="line"><h3 id="holders-all"></h3>

@@ -48,7 +48,7 @@ export class LaneView {
     this.digit.textContent = digit ? String(digit) : "Clip";
     this.title.textContent = this.title.title = data.title;
     this.note.textContent = this.note.title = data.note;
-    this.place.textContent = data.place || "";
+    this.place.textContent = [data.place, data.q, data.work].filter(Boolean).join(" · ");
     this.chip.hidden = !data.chip;
     this.chip.className = `chip ${data.chip || ""}`;
     const where = this.host.data.span && data.chip !== "decoy" ? " in the whole clip" : ""; // the place is the span's

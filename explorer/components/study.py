@@ -42,6 +42,7 @@ _WHY = """
 <div class="study" hidden>
   <div class="inside">
     <p class="title" style="font-weight: 600"></p>
+    <div class="named soft"></div>
     <div class="two">
       <div class="half-of">
         <h3>Does it sound alike?</h3>
@@ -103,6 +104,7 @@ _BEHIND = """
       <p class="length soft"></p></div>
     <div class="half-of"><h3>The score's parts over t</h3>
       <p class="whose"></p>
+      <div class="named soft"></div>
       <svg class="plot parts" role="img" aria-label="Parts of the score by noise level"></svg>
       <p class="about soft"></p></div>
   </div>

@@ -23,6 +23,16 @@ function icon() {
   return svg;
 }
 
+// Rows come as lists, texts that many of them share once (explorer/table.py `lean`).
+function unpacked(data) {
+  const rows = data.rows.map((values) => {
+    const row = {};
+    data.columns.forEach((name, i) => { if (values[i] !== null) row[name] = data.shared.includes(name) ? data.texts[values[i]] : values[i]; });
+    return row;
+  });
+  return { ...data, rows };
+}
+
 const grouped = (count) => count.toLocaleString("en");
 
 class Table {
@@ -81,7 +91,7 @@ class Table {
   // ---- showing ----
 
   load() {
-    const before = this.data, data = this.props.value || null;
+    const before = this.data, data = this.props.value ? unpacked(this.props.value) : null;
     this.data = data;
     this.element.querySelector(".tracks").hidden = !data;
     if (!data) return;
@@ -197,6 +207,7 @@ class Table {
     title.dataset.key = `title ${data.track_id}`;
     title.addEventListener("click", () => this.choose(data.track_id, false));
     const notes = [];
+    if (data.holders) notes.push(make("span", "muted", data.holders));
     if (data.planted) notes.push(make("span", "note", `planted case: ${data.planted}`));
     if (data.work) notes.push(make("span", "note", data.work));
     if (!data.playable) notes.push(make("span", "note", `cannot be played: ${data.why || "no audio"}`));

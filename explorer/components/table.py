@@ -10,7 +10,7 @@ _SKELETON = """
 <div class="tracks">
   <form class="ask" role="search" aria-label="Tracks">
     <label class="field wide">Filter
-      <input type="search" class="text" maxlength="200" placeholder="title, composer, source, instrument"
+      <input type="search" class="text" maxlength="200" placeholder="title, composer, holder, source"
         autocomplete="off" spellcheck="false"></label>
     <label class="field">Collection
       <select class="collection"><option value="">all collections</option></select></label>

@@ -11,6 +11,7 @@ class Why {
     this.props = props;
     for (const part of ["title", "bars", "missing", "legend", "passages", "copied", "text", "save", "said"])
       this[part] = element.querySelector("." + part);
+    this.who = element.querySelector(".named");
     this.focus = null;
     this.save.addEventListener("click", () => this.keep());
     this.text.addEventListener("input", () => { this.said.textContent = ""; this.save.disabled = false; });
@@ -40,6 +41,7 @@ class Why {
     this.element.querySelector(".nothing").hidden = Boolean(track);
     if (!track) return;
     this.title.textContent = track.title;
+    this.who.replaceChildren(...track.named.map((line) => make("p", "", line)));
     this.bars.replaceChildren(...track.aspects.flatMap(([name, percentile]) => {
       const bar = make("div", "bar"), fill = make("div", "fill");
       fill.style.width = `${percentile}%`;

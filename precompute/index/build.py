@@ -123,7 +123,7 @@ def build(config: RunConfig, curve: Path | None = None) -> Path:
     scratch = Path(config.output.work) / f"index-{time.time_ns()}.part"
     try:
         rows = _rows(frame, corpus, digests, config, (kept, known), taken, missing, scratch)
-        layout.save(folder, {**manifest, "code": commit_hash()}, rows, cohort, fisher)
+        layout.save(folder, {**manifest, "weights": model.sha256, "code": commit_hash()}, rows, cohort, fisher)
         del rows
     finally:
         scratch.unlink(missing_ok=True)

@@ -156,6 +156,11 @@ def load(folder: Path, whole: bool = False) -> Index:
 
 def save(folder: Path, manifest: dict[str, Any], rows: Rows, cohort: Cohort, fisher: np.ndarray) -> None:
     """Replace the index by this one. Killed at any moment, the folder holds the old one or the new one."""
+    commit(folder, prepared(folder, manifest, rows, cohort, fisher))
+
+
+def prepared(folder: Path, manifest: dict[str, Any], rows: Rows, cohort: Cohort, fisher: np.ndarray) -> dict[str, Any]:
+    """Write the files of a new version beside the old one's, which stays the index; the manifest for `commit`."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         "tracks": _kept(folder, "tracks", ".npz", _npz({name: getattr(rows, name) for name in COLUMNS})),
@@ -168,7 +173,7 @@ def save(folder: Path, manifest: dict[str, Any], rows: Rows, cohort: Cohort, fis
         ),
         "fisher": _kept(folder, "fisher", ".npy", lambda handle: np.save(handle, fisher)),
     }
-    manifest = {
+    return {
         **manifest,
         "format": FORMAT,
         "results": RESULTS,
@@ -176,10 +181,19 @@ def save(folder: Path, manifest: dict[str, Any], rows: Rows, cohort: Cohort, fis
         "cohort": {"prompts": cohort.prompts, "seconds": cohort.seconds},
         "files": files,
     }
+
+
+def commit(folder: Path, manifest: dict[str, Any]) -> None:
+    """Make a version that `prepared` has written the index; the files of the one before are removed."""
     write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
-    named = {MANIFEST, *(entry["name"] for entry in files.values())}
+    tidy(folder, manifest)
+
+
+def tidy(folder: Path, manifest: dict[str, Any]) -> None:
+    """Remove files of an index that its manifest does not name."""
+    named = {MANIFEST, *(entry["name"] for entry in manifest["files"].values())}
     for path in folder.iterdir():
-        if path.name not in named and path.name.split("-")[0] in files:
+        if path.name not in named and path.name.split("-")[0] in manifest["files"]:
             path.unlink()
 
 

@@ -40,6 +40,9 @@ def test_the_visit(visit):
     expect_query(page, "by=label", "view=holders")
     part.get_by_label("Find a name").fill("tiny")
     expect(part.locator("tbody tr")).to_have_count(1)
+    expect(part.locator(".found")).to_have_text("1 of 2 names holds “tiny”: listed below, Enter goes there.")
+    part.get_by_label("Find a name").press("Enter")
+    expect(part.get_by_role("button", name=LABEL)).to_be_focused()
     part.get_by_role("button", name=LABEL).click()
     expect_query(page, "by=label", "of=Tiny Label")
     expect(part.locator(".chosen h3")).to_be_focused()
@@ -50,6 +53,20 @@ def test_the_visit(visit):
     expect(first).to_contain_text("above noise")
     expect(first).to_contain_text("q 0.04")
     expect(first).to_contain_text("one of 2 renderings of this work")
+
+    expect(part).to_contain_text("What training again without these tracks would add")
+    expect(part).to_contain_text("entries of the run’s index")
+
+    # Its rows can be filtered, and the address holds the words.
+    total = part.locator(".pairs li").count()
+    part.get_by_label("Filter these rows").fill("piano")
+    expect(part.locator(".where h3")).to_contain_text(f"of {total} rows")
+    expect(part.locator(".pairs li")).not_to_have_count(total)
+    expect_query(page, "words=piano", "of=Tiny Label")
+    part.get_by_label("Filter these rows").fill("zzz")
+    expect(part.locator(".where .empty")).to_have_text("No row holds “zzz”.")
+    part.get_by_label("Filter these rows").fill("")
+    expect(part.locator(".pairs li")).to_have_count(total)
 
     # The report comes as a file.
     with page.expect_download() as got:
@@ -62,6 +79,17 @@ def test_the_visit(visit):
     expect(page.get_by_role("tab", name="Listen")).to_have_attribute("aria-selected", "true")
     page.locator("#player .lane").first.wait_for()
     until(page, "player.passages()['1'] && player.passages()['1'][1] - player.passages()['1'][0] <= 1.6")
+    # Beside the player: how sure, who else holds it in which role, that it is not the only rendering of its work.
+    lane = page.locator('#player .lane[data-lane="1"]')
+    expect(lane.locator(".chip")).to_contain_text("noise")
+    expect(lane.locator(".place")).to_contain_text("one of 2 renderings of its work")
+    expect(page.locator("#why .named")).to_contain_text(f"{LABEL} (label) · {LABEL} (performer)")
+    table = page.locator('#table tr[data-track="1"]')
+    expect(table).to_contain_text(f"{LABEL} (label) · {LABEL} (performer)")
+    page.locator("#table input.text").fill("tiny label")
+    expect(page.locator("#table tbody tr")).to_have_count(8)
+    page.locator("#table input.text").fill("")
+    expect(page.locator("#table tbody tr")).to_have_count(40)
     page.go_back()
     expect(page.locator("#holders .chosen h3")).to_have_text(f"{LABEL}, label")
 
@@ -152,6 +180,10 @@ def test_a_report_opens_offline_without_script(browser, held_path: Path, tmp_pat
         page.wait_for_function("document.querySelector('audio').duration > 1")
         page.set_viewport_size({"width": 390, "height": 844})
         assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+        # A row reads from top to bottom, over the whole width.
+        cell = page.locator(".wide td").first.bounding_box()
+        assert cell["width"] > 300
+        expect(page.locator(".licences p").first).to_contain_text("Licence 1: ")
         page.set_viewport_size({"width": 1100, "height": 844})
         assert findings(page, file.name) == []
         pages = page.pdf(format="A4")

@@ -37,7 +37,7 @@ def test_a_span_of_the_clip_ranks_tracks_anew_and_clear_brings_all_back(open_pag
     expect(page.locator("#curve .readout")).to_contain_text("Place 1 of 40")
     expect(page.locator("#curve .readout")).to_contain_text(titles(page)[0])
     expect(page.locator("#player .passage")).to_contain_text("Span of the clip: 0:01.0 – 0:01.5")
-    expect(lane(page, own).locator(".place")).to_have_text("place 1 of 40 in this span")
+    expect(lane(page, own).locator(".place")).to_contain_text("place 1 of 40 in this span · q ")
     expect(page.locator("#order")).to_be_hidden()  # a span has one order
     expect_query(page, "span=1.00-1.50", f"track={own}", "start=moment")
     # Both passages, again and again: the span of the clip, and the moment of the track.
@@ -147,7 +147,7 @@ def test_decoys_are_shown_on_request_and_marked(open_page):
     track_id = decoys.first.get_attribute("data-track")
     title(page, int(track_id)).click()
     expect(lane(page, track_id).locator(".chip")).to_have_text("decoy, never heard")
-    expect(lane(page, track_id).locator(".place")).to_have_text(re.compile(r"^would be place \d+ of 40$"))
+    expect(lane(page, track_id).locator(".place")).to_have_text(re.compile(r"^would be place \d+ of 40 · q [\d.]+$"))
     page.get_by_label("raw scores").check()
     expect_query(page, "scores=raw", "decoys=1")
     expect(page.locator("#table tbody tr").first).to_have_class(re.compile("decoy|above|noise"))

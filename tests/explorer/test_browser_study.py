@@ -31,6 +31,10 @@ def test_two_methods_side_by_side(open_page, store):
     expect(sides.locator(".links path")).to_have_count(len(shared))
     assert set(sides.locator(".links path").evaluate_all("lines => lines.map(line => line.dataset.track)")) == shared
     assert page.locator("#comparison .dot:not(.decoy)").count() == 40
+    said = sides.locator("li .sure").all_inner_texts()
+    assert len(said) == 40 and all(
+        re.fullmatch(r"(above noise|not distinguishable from noise) · q .+", text) for text in said
+    )
     # Both ends of a line lie on their rows.
     ends = sides.locator(".links path").first.evaluate(
         """(line) => {
@@ -91,6 +95,7 @@ def test_why_a_track_and_its_passages(open_page):
 
 def test_hard_cases_lead_to_the_player(open_page, store):
     page = open_page("?view=wrong")
+    expect(page.locator("#behind svg.parts rect")).to_have_count(4)  # a stratum of t each
     cases = page.locator("#cases")
     cases.locator(".kind").select_option("decoys")
     expect(cases.locator(".about")).to_contain_text("the model never heard them")
@@ -123,6 +128,26 @@ def test_hard_cases_lead_to_the_player(open_page, store):
     expect(page.locator("#behind .findings tbody tr")).to_have_count(1)
     page.locator("#behind .dots .dot").first.dispatch_event("click")
     expect(page.locator("#player .lane").first).to_be_visible()
+    # A decoy that was opened is what lies behind the scores, back in this tab: how sure, over t, along training, cost.
+    open_tab(page, "Where is it wrong")
+    cases.locator(".kind").select_option("decoys")
+    expect(cases.locator(".about")).to_contain_text("the model never heard them")
+    row = cases.locator("tbody tr[data-track]").first
+    track = int(row.get_attribute("data-track"))
+    assert store.track(track).is_decoy
+    row.locator(".name").click()
+    expect(lane(page, track).locator(".place")).to_contain_text(" · q ")
+    open_tab(page, "Where is it wrong")
+    behind = page.locator("#behind")
+    expect(behind.locator(".whose")).to_contain_text(f"Track {track}: ")
+    expect(behind.locator(".named")).to_contain_text("decoy, never heard · q ")
+    expect(behind.locator(".about")).to_contain_text("this track is not among them")
+    expect(behind.locator(".findings th").nth(1)).to_contain_text("step ")
+    behind.get_by_text("Run and cost").click()
+    expect(behind.locator("details[open] pre")).to_contain_text("weights ")
+    cases.locator(".kind").select_option("hubs")
+    expect(cases.locator("th", has_text="q at it")).to_be_visible()
+    expect(cases.locator("tbody .badge").first).to_contain_text("for its best clip")
 
 
 def test_notes_are_kept_exported_and_taken_away(open_page):

@@ -22,6 +22,7 @@ def top(*rows: dict) -> pd.DataFrame:
         "score": 1e-6,
         "score_norm": 2.0,
         "q_value": 0.5,
+        "above_noise": False,
         "title": "Waltz",
         "composer": "Chopin",
         "collection": "Mutopia",
@@ -39,7 +40,7 @@ def top(*rows: dict) -> pd.DataFrame:
 def test_a_hub_is_high_for_more_than_one_generated_clip():
     frame = top(
         {"clip_id": 1, "track_id": 7, "train_rank": 3, "score_norm": 1.0},
-        {"clip_id": 2, "track_id": 7, "train_rank": 1, "score_norm": 3.0},
+        {"clip_id": 2, "track_id": 7, "train_rank": 1, "score_norm": 3.0, "q_value": 0.1, "above_noise": True},
         {"clip_id": 3, "track_id": 7, "train_rank": 11},
         {"clip_id": 1, "track_id": 8, "train_rank": 1},
         {"clip_id": 4, "track_id": 8, "train_rank": 1, "clip_kind": "track"},  # a control finds itself: no hub
@@ -50,6 +51,7 @@ def test_a_hub_is_high_for_more_than_one_generated_clip():
     assert found["track_id"].tolist() == [7]
     row = found.iloc[0]
     assert (row["clips"], row["of"], row["best_rank"], row["best_clip"], row["mean_norm"]) == (2, 3, 1, 2, 2.0)
+    assert (row["q_value"], bool(row["above_noise"])) == (0.1, True)  # of its best clip
     assert cases.hubs(frame, 40).iloc[0]["clips"] == 3
 
 

@@ -76,6 +76,28 @@ def test_pairs_come_above_noise_first_then_by_place(held, catalogue):
     assert {row["track_id"] for row in rows} <= set(LABELLED) and {row["clip_id"] for row in rows} <= set(GENERATED)
     assert catalogue.pairs(1, "label", LABEL, "10", 2, 1) == pairs[1:3]
     assert len(catalogue.pairs(1, "label", LABEL, None, 100)) == 3 * len(LABELLED)
+
+
+def test_pairs_that_hold_words_of_track_or_clip(held, catalogue):
+    pairs = catalogue.pairs(1, "label", LABEL, "100", 100)
+    assert catalogue.count_pairs(1, "label", LABEL, "100", "") == len(pairs)
+    tracks, clips = held.store.tracks([track for _, track in pairs]), held.clip_by_id
+    for text in ("Nocturne", "PIANO", "piano nocturne", "piano zzz", "%"):
+        words = text.lower().split()
+        texts = {
+            pair: f"{tracks[pair[1]].title} {tracks[pair[1]].composer} {tracks[pair[1]].collection}"
+            f" {clips[pair[0]].prompt}".lower()
+            for pair in map(tuple, pairs)
+        }
+        wanted = [pair for pair, held_in in texts.items() if all(word in held_in for word in words)]
+        assert [tuple(pair) for pair in catalogue.pairs(1, "label", LABEL, "100", 100, 0, text)] == wanted
+        assert catalogue.count_pairs(1, "label", LABEL, "100", text) == len(wanted)
+    assert 0 < catalogue.count_pairs(1, "label", LABEL, "100", "piano") < len(pairs)
+
+
+def test_a_track_is_found_by_any_of_its_holders(held):
+    found = held.store.find_tracks("tiny label", None, None).tolist()
+    assert found == list(LABELLED) and held.store.find_tracks("quiet press", None, None).tolist() == [5]
     assert read_pairs(held.store, held.clip_by_id, 1, []) == []
 
 

@@ -9,7 +9,7 @@ import pytest
 from explorer.holder_query import GROUPS_SHOWN, ROWS_SHOWN, HolderQuery
 from explorer.view import BadEventError
 
-ASKED = HolderQuery("label", "A & B=<i>", "above", "clara s", 2 * GROUPS_SHOWN, ROWS_SHOWN)
+ASKED = HolderQuery("label", "A & B=<i>", "above", "clara s", 2 * GROUPS_SHOWN, ROWS_SHOWN, "waltz é")
 
 
 def test_the_address_holds_it(held):
@@ -31,6 +31,8 @@ def test_the_address_holds_it(held):
         {"name": "x" * 201},
         {"grouping": "\ud800"},
         {"find": None},
+        {"within": None},
+        {"within": "x" * 201},
         {"offset": 1},
         {"offset": -GROUPS_SHOWN},
         {"offset": True},

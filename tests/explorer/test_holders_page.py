@@ -46,6 +46,15 @@ def test_groups_are_listed_by_what_is_sure(show, held):
     assert shown["chosen"] is None and show(by="nothing")["grouping"] == "composer"
 
 
+def test_rows_of_a_group_by_words(show):
+    whole = show(by="label", of=LABEL, up="100")["chosen"]
+    some = show(by="label", of=LABEL, up="100", words="piano")["chosen"]
+    assert 0 < some["total"] < whole["total"] == some["of"] and some["within"] == "piano"
+    assert all("piano" in f"{row['title']} {row['people']} {row['clip']}".lower() for row in some["rows"])
+    none = show(by="label", of=LABEL, up="100", words="zzz")["chosen"]
+    assert none["rows"] == [] and none["total"] == 0 and none["of"] == whole["total"]
+
+
 def test_a_group(show):
     shown = show(by="label", of=LABEL)
     chosen = shown["chosen"]
@@ -142,7 +151,9 @@ def test_how_sure_says_what_is_wrong_first():
     said = questions.sure([summary(above=3, swapped=9)], (1, 2), False, 0)
     assert said[0].startswith("Caution:") and "3 of the 10 first places (5 by chance)" in said[1]
     assert "No decoys" in questions.sure([summary(decoys=0)], (0, 0), False)[0]
-    assert not any("Not known" in line for line in questions.sure([summary()], (0, 0), True))
+    told = [" ".join(questions.sure([summary()], (0, 0), retrained)) for retrained in (False, True)]
+    assert "What training again without these tracks would add" in told[0] and "It was not done here" in told[0]
+    assert "would add" not in told[1] and "its result stands with the method" in told[1]
 
 
 def test_what_may_be_played():

@@ -146,5 +146,9 @@ def test_renderings_of_a_work_are_told_of_and_can_be_one_row(store_path, tmp_pat
     page = Page(Callbacks(store))
     rows = {row["track_id"]: row for row in page.table(page.callbacks.view_at("clip=1"))["rows"]}
     assert rows[1]["work"] == rows[17]["work"] == "2 renderings of this work: places 1, 4" and "work" not in rows[2]
+    lanes = {lane["key"]: lane for lane in page.player(page.callbacks.view_at("clip=1&lanes=1,2,60"))["tracks"]}
+    assert lanes["1"]["work"] == "one of 2 renderings of its work"
+    assert lanes["2"]["work"] is None and lanes["60"]["work"] is None  # a decoy is none of them
+    assert all(lane["q"].startswith("q ") for lane in lanes.values())
     assert 17 not in {row["track_id"] for row in page.table(page.callbacks.view_at("clip=1&works=1"))["rows"]}
     store.close()

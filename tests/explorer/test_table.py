@@ -156,6 +156,25 @@ def test_rows_say_place_kind_and_numbers():
     assert Query.of(made["asked"]) == query and made["span"] is None and made["collections"] == ["k"]
 
 
+def test_what_goes_to_the_browser_is_lean_and_holds_the_same():
+    ranking, ids = small(), [11, 12, 13, 14]
+    tracks = {i: track(i, planted="rare" if i == 12 else None) for i in ids}
+    told = {11: "A (composer) · B (label)", 14: "A (composer) · B (label)"}
+    made = table.table(rows(ranking, ids), tracks, ranking, Query(), 4, [], unplayable={13: "no audio"}, holders=told)
+    lean = table.lean(made)
+    back = [
+        {
+            name: lean["texts"][value] if name in lean["shared"] else value
+            for name, value in zip(lean["columns"], row, strict=True)
+            if value is not None
+        }
+        for row in lean["rows"]
+    ]
+    assert back == made["rows"] and back[0]["holders"] == told[11] and "holders" not in back[1]
+    assert len(set(lean["texts"])) == len(lean["texts"]) and {**lean, "rows": made["rows"]}.items() >= made.items()
+    assert table.lean({**made, "rows": []})["rows"] == []
+
+
 def test_a_span_has_its_own_value_and_q():
     ranking = small()
     made = table.table(

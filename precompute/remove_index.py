@@ -1,0 +1,111 @@
+"""What `precompute remove` does to an index of sketches: its rows of the tracks that are taken out go too.
+
+The new version of the index is written beside the old one before the store is touched, and put in its place after the
+store's, so that a failure on the way changes neither. What all rows share stays as it was: the Fisher information,
+which is a mean over all tracks of the run, and the cohort, which is made of clips.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+from precompute.errors import UserError
+from precompute.index import layout
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A new version of an index, written and not yet in place."""
+
+    folder: Path
+    rows: int  # that are not in it
+    manifest: dict[str, Any] | None  # None: no row goes, so the index stays as it is
+
+    def commit(self) -> None:
+        """Put it in place. Raises UserError, for the store has been published by then."""
+        if self.manifest is None:
+            return
+        try:
+            layout.commit(self.folder, self.manifest)
+        except OSError as error:
+            raise UserError(
+                f"{self.folder}: the index could not be replaced ({error.strerror}) and still holds what was taken "
+                "out; the store is without it already. Delete the index and make it again"
+            ) from error
+
+    def undo(self) -> None:
+        """Remove what was written; the old version is as it was. After `commit` this does nothing."""
+        if self.manifest is not None:
+            layout.tidy(self.folder, layout.read_manifest(self.folder))
+
+
+class Chosen:
+    """Some rows of an array that lies on disk, read when they are written: an index may be larger than memory."""
+
+    def __init__(self, array: np.ndarray, places: np.ndarray) -> None:
+        self.array, self.places = array, places
+        self.shape = (len(places), array.shape[1])
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return self.array[self.places[rows]]
+
+
+def index_of(store: Path, config_toml: str) -> Path | None:
+    """The index of a store's run, where its config says, else beside the store; None where there is none."""
+    try:
+        section = tomllib.loads(config_toml).get("index", {})
+    except tomllib.TOMLDecodeError:
+        section = {}
+    named = section.get("folder") if isinstance(section, dict) else None
+    folder = Path(named) if isinstance(named, str) and named else store.with_suffix(".index")
+    return folder if (folder / layout.MANIFEST).is_file() else None
+
+
+def dropped(folder: Path, ids: Iterable[int], models: set[str]) -> Dropped:
+    """Write the index without these tracks beside itself. `models`: hashes of the weights that the store is of.
+
+    A track that the index does not hold is no mistake: it may have been dropped before. Raises UserError: no index
+    here, one of other weights or that does not say which, one that is damaged or would be empty, no room.
+    """
+    index = layout.load(folder)
+    weights = index.manifest.get("weights")
+    if weights is None:
+        raise UserError(
+            f"{folder}: does not say which weights it was made with; run `precompute index` with its config once, or "
+            "leave it as it is with --no-index; nothing was changed"
+        )
+    if models != {weights}:
+        raise UserError(
+            f"{folder}: made with another model ({weights[:12]}) than the store's scores "
+            f"({', '.join(sorted(one[:12] for one in models))}); name the right one with --index, or leave this one as "
+            "it is with --no-index; nothing was changed"
+        )
+    kept = np.flatnonzero(~np.isin(index.rows.track_id, list(ids)))
+    went = len(index.rows) - len(kept)
+    if not went:
+        return Dropped(folder, 0, None)
+    if not len(kept):
+        raise UserError(f"{folder}: nothing would be left of it; delete it instead; nothing was changed")
+    if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise UserError(f"{folder}: cannot be written; nothing was changed")
+    columns = {name: getattr(index.rows, name)[kept] for name in layout.COLUMNS}
+    rows = replace(index.rows, **columns, sketches=Chosen(index.rows.sketches, kept))
+    try:
+        return Dropped(folder, went, layout.prepared(folder, index.manifest, rows, index.cohort, index.fisher))
+    except OSError as error:
+        layout.tidy(folder, index.manifest)
+        raise UserError(f"{folder}: a new version could not be written ({error.strerror}); nothing was changed") from (
+            error
+        )
