@@ -154,6 +154,18 @@ def test_ascent_draws_are_independent_of_the_scoring_bank(config: RunConfig) -> 
     assert abs(float((halves[0] * halves[1]).mean())) < 0.25
 
 
+def test_the_cleaner_part_of_the_schedule_can_be_left_out() -> None:
+    whole, noisier = noise_bank(BankSection(strata=4)), noise_bank(BankSection(strata=4, t_low=0.5))
+    for cell in whole.cells():
+        (t, eps), (later, same) = whole.cell(*cell, (8, 50)), noisier.cell(*cell, (8, 50))
+        assert torch.allclose(later, 0.5 + t / 2) and torch.equal(eps, same)
+    ascent = unlearning.ascent_bank(UnlearningSection(t_low=0.3))
+    assert min(float(ascent.cell(*cell, (8, 50))[0]) for cell in ascent.cells()) >= 0.3
+    for section in (BankSection, UnlearningSection):
+        with pytest.raises(UserError, match="t_low"):
+            section(t_low=1.0)
+
+
 def test_layer_groups_nest_and_name_what_they_say(model: Model) -> None:
     groups = {name: set(model.parameters(name)) for name in LAYER_GROUPS}
     assert groups["to_kv"] < groups["cross_attn"] < groups["all"] and groups["self_attn"] < groups["all"]
