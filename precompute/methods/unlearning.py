@@ -16,6 +16,7 @@ scored over all padded frames, as trained.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -193,7 +194,8 @@ def track_rises(
 
     primal = {name: p.detach() for name, p in parameters.items()}
     tangent = {name: part.to(model.device) for name, part in unflatten(direction, parameters).items()}
-    with torch.nn.attention.sdpa_kernel(plain), torch.no_grad():
+    with torch.nn.attention.sdpa_kernel(plain), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own, of the first derivative of this kind in a process
         _, rise = torch.func.jvp(frames_of, (primal,), (tangent,))
     rise = rise.double().cpu()
     frames = scored_frames(settings, int(track.valid_frames[0]))
