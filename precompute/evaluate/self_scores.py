@@ -27,6 +27,7 @@ from precompute.methods.unlearning import MASKED, Unlearning, walk
 from precompute.model import Items, Model
 from precompute.workers import count_for, run_jobs
 
+DRAWS = 4  # of a track a forward pass: more are hardly quicker and hold more
 SHARD = 16  # tracks whose gradients are in memory together, so that directions are read once for all of them
 
 
@@ -142,19 +143,25 @@ class SelfScores:
         found = {}
         for layers, masked in itertools.product(self.columns, masks):
             own = [way for way in self.ways if (way.layers, MASKED[way.mask][1]) == (layers, masked)]
-            gradients = torch.cat([found_[masked, layers] for found_, _ in by_track]) if own else None
+            if not own:
+                continue
+            gradients = torch.cat([self.of_group(taken[masked], layers) for taken, _ in by_track])
             for way in own:
                 began = time.monotonic()
                 found[way.name] = dot(gradients, stacked[way.direction]).numpy()
                 self._note(f"pass-{way.name}-{number:05d}", spent[masked] + time.monotonic() - began)
         context.cache.put(f"self-scores-{number:05d}", self.key, found, 0.0)
 
+    def of_group(self, taken: dict[str, torch.Tensor], layers: str) -> torch.Tensor:
+        """[1, P] of a layer group, from what `gradients` keeps by mask."""
+        return taken[layers] if layers in taken else cut(taken[self.widest], self.columns[layers])
+
     def gradients(
         self, track: Items, masks: Sequence[bool]
-    ) -> tuple[dict[tuple[bool, str], torch.Tensor], dict[bool, float]]:
+    ) -> tuple[dict[bool, dict[str, torch.Tensor]], dict[bool, float]]:
         """A track's mean gradient over the bank by mask and layer group, [1, P] each; and seconds by mask.
 
-        One batch for all draws, or draw by draw where each is scaled to length 1.
+        Of the widest group alone, unless every draw is scaled to length 1: a group's length is its own.
         """
         model, bank = self.context.model, self.context.bank
         parameters = list(model.parameters(self.widest).values())
@@ -162,23 +169,25 @@ class SelfScores:
             condition = model.condition(track)
         draws = [bank.cell(*cell, (model.latent_channels, model.frames)) for cell in bank.cells()]
         normalised = self.context.config.unlearning.normalise_timesteps
-        batches = draws if normalised else [tuple(torch.cat(part) for part in zip(*draws, strict=True))]
-        total: dict[tuple[bool, str], Any] = {}
+        size = 1 if normalised else DRAWS
+        total: dict[bool, dict[str, Any]] = {masked: {} for masked in masks}
         spent = dict.fromkeys(masks, 0.0)
-        for t, eps in batches:
+        for start in range(0, len(draws), size):
             began = time.monotonic()
+            t, eps = (torch.cat(part) for part in zip(*draws[start : start + size], strict=True))
             predicted, target = predict(model, track.latents[0], condition, t, eps)
             forward = time.monotonic() - began
+            share = min(size, len(draws) - start) / len(draws)
             for masked in masks:
                 began = time.monotonic()
                 scalar = value("loss", predicted, target, int(track.valid_frames[0]) if masked else None)
                 parts = torch.autograd.grad(scalar, parameters, retain_graph=masked is not masks[-1])
                 row = torch.cat([part.flatten() for part in parts]).cpu()[None]
-                for layers, columns in self.columns.items():
-                    own = cut(row, columns)
+                for layers in self.columns if normalised else (self.widest,):
+                    own = cut(row, self.columns[layers]) if normalised else row
                     if normalised:
                         own = own / own.norm().clamp(min=TINY)
-                    total[masked, layers] = total.get((masked, layers), 0) + own / len(batches)
+                    total[masked][layers] = total[masked].get(layers, 0) + own * share
                 spent[masked] += forward + time.monotonic() - began
         return total, spent
 
