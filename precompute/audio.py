@@ -105,8 +105,15 @@ def _by_soundfile(path: Path, start_s: float) -> Iterator[tuple[int, int, np.nda
             while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
                 yield file.samplerate, at, block
                 at += len(block)
-    except (soundfile.LibsndfileError, OSError) as error:
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"unreadable (damaged, or not what its name says: {_reason(error.error_string)})") from error
+    except OSError as error:
         raise AudioError(f"unreadable ({error})") from error
+
+
+def _reason(said: str) -> str:
+    """libsndfile's, but for the one that it gives of a file that is there and holds no sound."""
+    return "no sound in it" if "does not exist" in said else said.removeprefix("Error : ").rstrip(". ")
 
 
 def _by_av(path: Path, start_s: float) -> Iterator[tuple[int, int, np.ndarray]]:

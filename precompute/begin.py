@@ -52,6 +52,12 @@ guidance = 4.0
 targets = 16            # training tracks that are unlearned themselves: each should find itself
 cohort = 48             # further clips, not shown, that say what is usual for a track; fewer are quicker and less sure
 
+[methods]
+# `python -m precompute methods` lists them all. Those of gradients share one pass over the tracks, so a second costs
+# little, and the page compares any two; one that cannot run is left out with its reason. For instance:
+# run = ["unlearning", "unlearning-gram", "influence", "dtrak", "lpips", "clap", "ensemble"]
+run = ["unlearning"]
+
 [fisher]
 draws = 4               # per track: how sharply the loss reacts to each weight
 # tracks = 0            # how many tracks to average over, 0 = all

@@ -30,7 +30,8 @@ def check(config: RunConfig) -> None:
     model_config = _model(config.model, missing)
     longest_s = model_length_s(model_config) if model_config else None
     taken = _attempt(lambda: _corpus(config, longest_s), missing)
-    clips = _attempt(lambda: _clips(config, longest_s), missing)
+    trained = sum(not t.is_decoy for t in taken.tracks) if taken else config.clips.targets
+    clips = _attempt(lambda: _clips(config, longest_s, min(config.clips.targets, trained)), missing)
     _methods(config)
     _output(config, missing)
     if model_config and taken and clips and not missing:
@@ -117,14 +118,14 @@ def _corpus(config: RunConfig, longest_s: float | None) -> Intake:
     return taken
 
 
-def _clips(config: RunConfig, longest_s: float | None) -> tuple[int, list[OwnClip]]:
+def _clips(config: RunConfig, longest_s: float | None, targets: int) -> tuple[int, list[OwnClip]]:
     prompts = 0
     if config.clips.prompts:
         prompts = _count_prompts(Path(config.clips.prompts))
     own, bad = own_clips(config.clips.audio)
     print(
         f"clips: {prompts} to generate, {len(own)} of your own; "
-        f"{config.clips.targets} training tracks are unlearned themselves, {config.clips.cohort} clips make the cohort"
+        f"{targets} training tracks are unlearned themselves, {config.clips.cohort} clips make the cohort"
     )
     for name, reason in bad.items():
         print(f"  left out: {name}: {reason}")

@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = {"agreement": ROOT / "precompute/configs/demo-agreement.toml"}  # where it is not that of the shipped store
 EXEMPLARS = ROOT / "assets/demo/exemplars"
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo-full.toml")
+def add_config(parser: argparse.ArgumentParser, name: str = "") -> None:
+    parser.add_argument("--config", type=Path, default=CONFIGS.get(name, ROOT / "precompute/configs/demo-full.toml"))
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +71,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         (agreement, "agreement", _agreement),
         (null, "null", _null),
     ):
-        add_config(kind)
+        add_config(kind, name)
         out = ROOT / f"assets/benchmarks/demo-{name}.json"
         kind.add_argument("--out", type=Path, default=out, help="JSON to keep (default: %(default)s)")
         kind.set_defaults(run=run)

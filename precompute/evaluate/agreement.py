@@ -19,7 +19,7 @@ from precompute import rows as results
 from precompute.agreement import pair
 from precompute.cache import Cache
 from precompute.clips import Prompt, read_prompts
-from precompute.config import RunConfig, fingerprint
+from precompute.config import NO_WINDOWS_S, RunConfig, fingerprint
 from precompute.corpus import Track
 from precompute.errors import UserError
 from precompute.evaluate.result import Row, table, write_result
@@ -31,21 +31,19 @@ from precompute.runner import Done, run_methods
 from precompute.stages import generated, load_corpus, load_model
 
 PAPER = {"lpips": 0.56, "clap": 0.46, "clews": 0.32, "rps": 0.11}  # Pearson with unlearning, arXiv 2506.18312
+BASE = "unlearning"  # whose agreement with the others the paper gives
 SEED = 3_000_000  # of the clips, apart from those of prompts and cohort
-PAIR_COLUMNS = ("method", "other", "score", "pearson", "paper", "spearman", "top10", "top100")
+KINDS = {"raw": "raw", "normalised": "norm"}  # of scores, and how columns name them
+CONCENTRATION = ("gini", "effective_tracks", "share_top1", "share_top10", "share_top100", "between_clips")
+BOTH = ("decoys_top10", "decoys_top40", "auc", "weighted_above_twin")  # shown of raw and of normalised scores
+PAIR_COLUMNS = (
+    *("method", "other", "pearson_raw", "paper", "spearman_raw", "top10_raw", "top100_raw"),
+    *("pearson_norm", "spearman_norm", "top10_norm", "top100_norm"),
+)
 METHOD_COLUMNS = (
-    "method",
-    "score",
-    "gini",
-    "effective_tracks",
-    "share_top1",
-    "share_top10",
-    "share_top100",
-    "between_clips",
-    "decoys_top10",
-    "decoys_top40",
-    "auc",
-    "weighted_above_twin",
+    *("method", "pearson_raw", "paper", "spearman_raw", "top10_raw", "top100_raw"),  # with unlearning
+    *(f"{name}_raw" for name in CONCENTRATION),
+    *(f"{name}_{kind}" for name in BOTH for kind in KINDS.values()),
     "cost_s",
 )
 
@@ -64,7 +62,12 @@ def evaluate_agreement(
         raise UserError(f"--clips {clips}: must be at least 2")
     if methods:
         config = replace(config, methods=replace(config.methods, run=tuple(methods)))
-    config = replace(config, clips=replace(config.clips, targets=0), moments=replace(config.moments, tracks=0))
+    config = replace(
+        config,
+        clips=replace(config.clips, targets=0),
+        moments=replace(config.moments, tracks=0),
+        unlearning=replace(config.unlearning, window_s=NO_WINDOWS_S),
+    )
     corpus, model = load_corpus(config), load_model(config)
     cache = Cache(Path(config.output.work) / "cache")
     context, _ = make_context(model, corpus, config, cache)
@@ -74,8 +77,10 @@ def evaluate_agreement(
     context = replace(context, queries=replace(context.queries, shown=shown), key=key, memo={})
     outcome = run_methods(context, config.methods.run)
     pairs, single = agreement_rows(outcome.done, corpus.tracks)
-    print(table(single, METHOD_COLUMNS), flush=True)
-    print(table(pairs, PAIR_COLUMNS), flush=True)
+    print(f"agreement with {BASE}, spread, decoys and planted truths of every method", flush=True)
+    print(table(summary(single, pairs), METHOD_COLUMNS), flush=True)
+    print("agreement of all pairs", flush=True)
+    print(table(merged(pairs), PAIR_COLUMNS), flush=True)
     if picture is not None:
         draw(pairs, [done.method.label for done in outcome.done], [done.method.name for done in outcome.done], picture)
     return write_result(
@@ -84,6 +89,8 @@ def evaluate_agreement(
         "python -m precompute evaluate agreement",
         str(model.device),
         single + pairs,
+        table=summary(single, pairs),
+        decoys_chance=_chance(corpus.tracks),
         skipped=[{"method": name, "reason": reason} for name, _, reason in outcome.skipped],
         model_sha256=model.sha256,
     )
@@ -109,7 +116,7 @@ def agreement_rows(done: Sequence[Done], tracks: Sequence[Track]) -> tuple[list[
             for other in names[a + 1 :]:
                 found = pair(kinds[name][kind][:, trained], kinds[other][kind][:, trained])
                 row: Row = {"method": name, "other": other, "score": kind, **found}
-                if name == "unlearning" and other in PAPER:
+                if name == BASE and other in PAPER and kind == "raw":
                     row["paper"] = PAPER[other]
                 pairs.append(row)
     single = [
@@ -118,6 +125,26 @@ def agreement_rows(done: Sequence[Done], tracks: Sequence[Track]) -> tuple[list[
         for kind, scores in kinds[one.method.name].items()
     ]
     return pairs, single
+
+
+def merged(rows: Sequence[Row]) -> list[Row]:
+    """Rows of raw and of normalised scores as one: figures named NAME_raw and NAME_norm."""
+    found: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        names = {name: row[name] for name in ("method", "other", "paper", "cost_s") if name in row}
+        one = found.setdefault((row["method"], row.get("other", "")), {})
+        one |= names | {f"{n}_{KINDS[row['score']]}": v for n, v in row.items() if n not in {*names, "score"}}
+    return list(found.values())
+
+
+def summary(single: Sequence[Row], pairs: Sequence[Row]) -> list[Row]:
+    """The one table: a row a method, with its agreement with unlearning where that ran."""
+    with_base = {}
+    for pair_row in merged(pairs):
+        if BASE in (pair_row["method"], pair_row["other"]):
+            other = pair_row["other"] if pair_row["method"] == BASE else pair_row["method"]
+            with_base[other] = {name: v for name, v in pair_row.items() if name not in ("method", "other")}
+    return [row | with_base.get(row["method"], {}) for row in merged(single)]
 
 
 def measures(scores: np.ndarray, tracks: Sequence[Track]) -> dict[str, float]:
@@ -135,6 +162,12 @@ def measures(scores: np.ndarray, tracks: Sequence[Track]) -> dict[str, float]:
         above = [scores[:, p.weighted] > scores[:, p.twin] for p in planted]
         found["weighted_above_twin"] = float(np.mean(above))
     return found
+
+
+def _chance(tracks: Sequence[Track]) -> float:
+    """Share of decoys among all that count: how many a method blind to them would put on top."""
+    is_train, is_decoy, _ = results.masks(tracks)
+    return float(is_decoy.sum() / max(1, (is_train | is_decoy).sum()))
 
 
 def gini(scores: np.ndarray) -> float:

@@ -29,6 +29,11 @@ def bank_loss(model: Model, track: Items, section: UnlearningSection, bank: Nois
     return total / len(bank.cells())
 
 
+def losses_of(model: Model, tracks: Items, section: UnlearningSection, bank: NoiseBank) -> list[float]:
+    """`bank_loss` of each."""
+    return [bank_loss(model, tracks[[i]], section, bank) for i in range(len(tracks))]
+
+
 def finite_difference(
     model: Model,
     tracks: Items,
@@ -36,22 +41,24 @@ def finite_difference(
     section: UnlearningSection,
     bank: NoiseBank,
     relative_step: float = 1e-5,
+    before: list[float] | None = None,
 ) -> torch.Tensor:
     """Way (a), the paper's own: step the weights, subtract the losses -> [N] float64, per unit of `direction` [P].
 
     The step is rescaled to ||change|| / ||weights|| = `relative_step` and the difference divided by the same factor:
-    below 1e-6 rounding drowns it, above 1e-3 curvature bends it. The weights are put back exactly.
+    below 1e-6 rounding drowns it, above 1e-3 curvature bends it. `before`: the tracks' losses at the weights as they
+    are, where known. The weights are put back exactly.
     """
     parameters = model.parameters(section.layers)
     norm = torch.sqrt(sum(p.detach().double().square().sum() for p in parameters.values()))
     factor = float(relative_step * norm / direction.double().norm())
-    before = [bank_loss(model, tracks[[i]], section, bank) for i in range(len(tracks))]
+    before = before or losses_of(model, tracks, section, bank)
     kept = {name: p.detach().clone() for name, p in parameters.items()}
     try:
         with torch.no_grad():
             for name, change in unflatten(direction, parameters).items():
                 parameters[name].add_(change.to(model.device), alpha=factor)
-        after = [bank_loss(model, tracks[[i]], section, bank) for i in range(len(tracks))]
+        after = losses_of(model, tracks, section, bank)
     finally:
         with torch.no_grad():
             for name, value in kept.items():
@@ -72,5 +79,6 @@ def audit_clip(
 
     Two steps, because a step that is too small drowns in rounding and one that is too large in curvature.
     """
-    found = [finite_difference(model, tracks, direction, section, bank, step).numpy() for step in relative_steps]
+    before = losses_of(model, tracks, section, bank)
+    found = [finite_difference(model, tracks, direction, section, bank, s, before).numpy() for s in relative_steps]
     return [spearman(fast, twin) for twin in found]

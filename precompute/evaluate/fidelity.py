@@ -7,7 +7,7 @@ weights that are not at hand, so that its numbers do not compare with these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,31 +16,37 @@ import torch
 
 from precompute.cache import progress
 from precompute.clips import Prompt, generate
-from precompute.curvature import kept_fisher
 from precompute.errors import UserError
 from precompute.evaluate.distances import frechet_distance, principal
 from precompute.evaluate.result import Row
-from precompute.fisher import evenly, inverse, unflatten
+from precompute.fisher import evenly, unflatten
 from precompute.methods.base import Context
-from precompute.methods.unlearning import Unlearning
+from precompute.methods.unlearning import MASKED, Unlearning
 from precompute.model import Items
 
 SEED = 4_000_000
 LEAST = 8
 
 
-def distance_rows(context: Context, sections: Sequence[Any], rows: list[Row], targets: Items, count: int) -> list[Row]:
+def distance_rows(
+    context: Context,
+    inverse_fisher: Callable[[str], torch.Tensor],
+    ways: Sequence[tuple[str, str]],
+    rows: list[Row],
+    targets: Items,
+    options: Any,
+) -> list[Row]:
     """`rows` with `frechet` after unlearning the first target, and `frechet_before`.
 
-    One value a layer group and mask: of one step as long, relative to the weights, as the first of several steps.
+    One value a layer group and mask of `ways`; masks that unlearn alike share it. The step is as long, relative to the
+    weights, as the first of several steps. `inverse_fisher`: of a layer group; `options.fd`: clips.
     """
-    if count < LEAST:
-        raise UserError(f"--fd {count}: a Fréchet distance needs at least {LEAST} clips")
-    chosen = [context.trained[row] for row in evenly(len(context.trained), count)]
+    if options.fd < LEAST:
+        raise UserError(f"--fd {options.fd}: a Fréchet distance needs at least {LEAST} clips")
+    chosen = [context.trained[row] for row in evenly(len(context.trained), options.fd)]
     prompts = [Prompt(0, context.tracks[row].caption, float(context.items.seconds[row]), SEED + row) for row in chosen]
     reference = _embeddings(context, context.items[chosen], "tracks")
     basis = principal(reference)
-    longest = max((section.relative_step for section in sections), default=0.0) or 1e-3
 
     def distance(what: str) -> float:
         latents = generate(context.model, prompts, context.config.clips, what)
@@ -48,13 +54,16 @@ def distance_rows(context: Context, sections: Sequence[Any], rows: list[Row], ta
         return frechet_distance(basis.project(_embeddings(context, made, what)), basis.project(reference))
 
     before, after = distance("clips before unlearning"), {}
-    for section in sections:
-        way = section.layers, section.mask
-        if section.steps == 1 and way not in after:
-            after[way] = _after(context, section, targets[[0]], longest, lambda way=way: distance(f"clips after {way}"))
+    for layers, mask in ways:
+        way = layers, MASKED[mask][0]
+        if way not in after:
+            section = replace(context.config.unlearning, layers=layers, mask=mask, steps=1, relative_step=0.0)
+            what = f"clips after unlearning {layers}, {'masked' if way[1] else 'unmasked'}"
+            measure = lambda what=what: distance(what)  # noqa: E731
+            after[way] = _after(context, section, targets[[0]], inverse_fisher(layers), options.relative_step, measure)
     return [
-        row | {"frechet_before": before, "frechet": after[row["layers"], row["mask"]]}
-        if (row["layers"], row["mask"]) in after
+        row | {"frechet_before": before, "frechet": after[row["layers"], MASKED[row["mask"]][0]]}
+        if row["steps"] == 1
         else row
         for row in rows
     ]
@@ -71,15 +80,14 @@ def _embeddings(context: Context, items: Items, what: str) -> np.ndarray:
     return np.stack(rows)
 
 
-def _after(context: Context, section: Any, target: Items, relative: float, measure: Any) -> float:
+def _after(
+    context: Context, section: Any, target: Items, inverse_fisher: torch.Tensor, relative: float, measure: Any
+) -> float:
     """What `measure` returns at the changed weights, which are put back exactly."""
     model = context.model
-    plain = replace(section, steps=1, relative_step=0.0)
-    method = Unlearning(plain, len(context.trained))
+    method = Unlearning(section, len(context.trained))
     parameters = model.parameters(section.layers)
-    config = replace(context.config, unlearning=plain)
-    fisher = kept_fisher(model, context.items[context.trained], config, context.cache, context.track_key)
-    direction = method.directions(model, target, inverse(fisher, config.fisher.damping), False).sum(1).mean(0)
+    direction = method.directions(model, target, inverse_fisher, False).sum(1).mean(0)
     kept = {name: p.detach().clone() for name, p in parameters.items()}
     length = torch.sqrt(sum(p.double().square().sum() for p in kept.values()))
     factor = float(relative * length / direction.double().norm().clamp(min=1e-300))

@@ -17,23 +17,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from precompute.cache import Arrays, Cache, progress
+from precompute.cache import Arrays, Cache
 from precompute.calibrate import correlation_with, ranks
 from precompute.config import LAYERS, MASKS, NO_WINDOWS_S, RunConfig, fingerprint
-from precompute.curvature import kept_fisher
-from precompute.directions import Directions, Tap, dot
-from precompute.engine import gather, noise_bank, seconds_of
+from precompute.engine import noise_bank
 from precompute.errors import UserError
 from precompute.evaluate.audit import audit_clip
 from precompute.evaluate.fidelity import distance_rows
 from precompute.evaluate.result import Row, table, write_result
-from precompute.fisher import evenly, inverse
-from precompute.methods.base import Context, Queries
-from precompute.methods.unlearning import MASKED, Unlearning
+from precompute.evaluate.self_scores import SelfScores, Way
+from precompute.fisher import evenly
+from precompute.methods.base import Context
+from precompute.methods.passes import void, workers
 from precompute.pipeline import make_context
 from precompute.stages import load_corpus, load_model
+from precompute.workers import run_jobs
 
 COLUMNS = ("layers", "mask", "steps", "R", "clap_top", "clap_bottom", "duration_correlation", "seconds", "frechet")
 PAPER = {  # R, CLAP_topk, CLAP_botk of arXiv 2506.18312, one step; its k and the masks of the first three are not given
@@ -45,7 +44,8 @@ PAPER = {  # R, CLAP_topk, CLAP_botk of arXiv 2506.18312, one step; its k and th
     ("all", "mixed"): (1.0, 0.66, 0.26),
 }
 RELATIVE_STEPS = (1e-5, 1e-4, 1e-3)  # of the finite differences
-AUDITED, AUDIT_TRACKS = 4, 60
+AUDITED, AUDIT_TRACKS = 4, 40
+SHARD = 32  # tracks embedded by one job
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,14 @@ def evaluate_self_influence(config: RunConfig, out: Path, options: Options) -> d
     context, _ = make_context(model, corpus, config, Cache(Path(config.output.work) / "cache"))
     context = replace(context, bank=noise_bank(config.bank))
     embeddings = clap_embeddings(context)
-    chosen = kmeans_targets(embeddings[context.trained], options.targets)
-    run = Run(context, embeddings[context.trained], chosen, options)
-    rows = [row for layers in options.layers for row in run.of_layers(layers)]
-    if options.fd:
-        rows = distance_rows(context, run.sections(), rows, run.targets, options.fd)
+    chosen = kmeans_targets(embeddings, options.targets)
+    run = Run(context, embeddings, chosen, options)
+    rows = run.rows()
     audited = run.finite_differences()
+    run.found.delete_directions()
+    if options.fd:
+        ways = [(way.layers, way.mask) for way in run.ways]
+        rows = distance_rows(context, run.found.inverse_fisher, ways, rows, run.targets, options)
     print(table(rows, COLUMNS), flush=True)
     for row in audited:
         print(f"finite difference, step {row['relative_step']:g}: rho {row['rho']:.4f}, least {row['least']:.4f}")
@@ -104,18 +106,21 @@ def evaluate_self_influence(config: RunConfig, out: Path, options: Options) -> d
 
 
 def clap_embeddings(context: Context) -> np.ndarray:
-    """Of all tracks, [N, E], length 1; kept."""
-    clap = context.model.clap
-
-    def compute() -> Arrays:
-        rows = []
-        for row in progress("CLAP embeddings", range(len(context.tracks))):
-            wave, _ = context.audio("tracks", row, clap.sample_rate)
-            rows.append(clap.audio([wave.mean(0)])[0].numpy())
-        return {"embeddings": np.stack(rows)}
-
+    """Of the training tracks, [n, E], length 1; kept."""
+    clap, rows = context.model.clap, context.trained
+    shards = [rows[start : start + SHARD] for start in range(0, len(rows), SHARD)]
     key = fingerprint(context.track_key, context.model.inputs_sha256, "clap")
-    return context.cache.get("self-clap", key, compute)["embeddings"]
+
+    def kept(number: int) -> np.ndarray:
+        def compute() -> Arrays:
+            waves = [context.audio("tracks", row, clap.sample_rate)[0].mean(0) for row in shards[number]]
+            return {"embeddings": np.stack([clap.audio([wave])[0].numpy() for wave in waves])}
+
+        return context.cache.get(f"self-clap-{number:04d}", key, compute)["embeddings"]
+
+    what = f"CLAP embeddings, {SHARD} tracks each"
+    run_jobs(what, range(len(shards)), lambda number: void(kept(number)), workers(context))
+    return np.concatenate([kept(number) for number in range(len(shards))])
 
 
 def kmeans_targets(embeddings: np.ndarray, count: int) -> list[int]:
@@ -140,55 +145,18 @@ class Run:
         self.items = context.items[context.trained]
         self.targets = self.items[self.chosen]
         self.seconds_of_tracks = np.array([context.tracks[row].duration_s for row in context.trained])
+        self.ways = [Way(*way) for way in itertools.product(options.layers, options.masks, sorted(set(options.steps)))]
+        self.found = SelfScores(context, self.items, chosen, self.ways, options.relative_step)
 
-    def section(self, layers: str, mask: str, steps: int) -> Any:
-        """[unlearning] of one row of the table."""
-        relative = self.options.relative_step if steps > 1 else 0.0
-        return replace(self.context.config.unlearning, layers=layers, mask=mask, steps=steps, relative_step=relative)
-
-    def sections(self) -> list[Any]:
-        options = self.options
-        return [self.section(*way) for way in itertools.product(options.layers, options.masks, options.steps)]
-
-    def of_layers(self, layers: str) -> list[Row]:
-        """Rows of one layer group: its directions are held together, and deleted from disk when the group is done."""
-        print(f"self-influence: {layers}", flush=True)
-        context = self.context
-        ways = list(itertools.product(self.options.masks, self.options.steps))
-        taps = {way: self.tap(layers, *way) for way in ways}
-        found = gather(context.model, self.items, context.bank, list(taps.values()), context.cache)
+    def rows(self) -> list[Row]:
+        """The table."""
         rows = []
-        for mask, steps in ways:
-            tap = taps[mask, steps]
-            scores = found[tap.stage, tap.key]["scores"].T  # [T, n]
-            rows.append({"layers": layers, "mask": mask, "steps": steps, **self.measures(scores)})
-            rows[-1]["seconds"] = seconds_of([tap], context.model, len(self.items), context.cache)
-            if steps == 1 and (layers, mask) in PAPER:
-                rows[-1] |= dict(zip(("paper_R", "paper_top", "paper_bottom"), PAPER[layers, mask], strict=True))
-        for tap in taps.values():
-            tap.delete()
+        for way, scores in self.found.scores().items():
+            row: Row = {**vars(way), **self.measures(scores), "seconds": self.found.seconds(way)}
+            if way.steps == 1 and (way.layers, way.mask) in PAPER:
+                row |= dict(zip(("paper_R", "paper_top", "paper_bottom"), PAPER[way.layers, way.mask], strict=True))
+            rows.append(row)
         return rows
-
-    def tap(self, layers: str, mask: str, steps: int) -> TargetTap:
-        context = self.context
-        method = Unlearning(self.section(layers, mask, steps), len(self.items))
-        config = replace(context.config, unlearning=method.section)
-
-        def inverse_fisher() -> torch.Tensor:
-            key = context.track_key
-            fisher = kept_fisher(context.model, self.items, config, context.cache, key)
-            return inverse(fisher, config.fisher.damping)
-
-        none = context.queries.cohort[[]]
-        queries = Queries(shown=none, targets=self.targets, cohort=none)
-        masked = MASKED[mask][0]  # mixed and dual unlearn alike
-        key = fingerprint(context.track_key, self.chosen, "self-influence", masked)
-        unlearnt = Unlearning(self.section(layers, "mixed" if masked else "none", steps), len(self.items))
-        made = context.once(
-            f"self-{layers}-{masked}-{steps}",
-            lambda: unlearnt.clip_directions(context.model, queries, inverse_fisher, config, context.cache, key),
-        )
-        return TargetTap(made, method, fingerprint(made.key, config.bank, MASKED[mask][1]))
 
     def measures(self, scores: np.ndarray) -> Row:
         """Of scores [T, n] of the targets' own rankings."""
@@ -207,55 +175,39 @@ class Run:
             "tracks": scores.shape[1],
         }
 
+    def audited_way(self) -> Way:
+        """The run's own layers and mask where they are among those tried, by the fewest steps; else the first."""
+        section, least = self.context.config.unlearning, min(self.options.steps)
+        own = Way(section.layers, section.mask, least)
+        return own if own in self.ways else next(way for way in self.ways if way.steps == least)
+
     def finite_differences(self) -> list[Row]:
-        """Way (a) beside way (c): rank correlation for some targets and tracks at each relative step.
+        """Way (a) beside way (c): rank correlation for some targets and tracks at each relative step, one step."""
+        context, way = self.context, self.audited_way()
+        rows = list(evenly(len(self.items), AUDIT_TRACKS))
+        targets = list(evenly(len(self.targets), AUDITED))
+        section, fast = self.found.section(way), self.found.scores()[way]
+        key = fingerprint(self.found.key, way.name, AUDIT_TRACKS, RELATIVE_STEPS)
 
-        The run's own layers and mask, one step.
-        """
-        section = replace(self.context.config.unlearning, steps=1, relative_step=0.0)
-        method, context = Unlearning(section, len(self.items)), self.context
-        inverse_fisher = context.inverse_fisher()
-        items = self.items[evenly(len(self.items), AUDIT_TRACKS)]
-        rhos = []
-        for target in progress("finite differences", evenly(len(self.targets), AUDITED)):
-            direction = method.directions(context.model, self.targets[[target]], inverse_fisher, False).sum(1).mean(0)
-            fast = [
-                float(dot(method.gradients(context.model, items[[row]], context.bank), direction[None]).mean())
-                for row in range(len(items))
-            ]
-            arguments = (items, direction, np.array(fast), section, context.bank, RELATIVE_STEPS)
-            rhos.append(audit_clip(context.model, *arguments))
-        by_step = np.array(rhos).T
+        def audit(number: int) -> None:
+            def compute() -> Arrays:
+                direction, own = self.found.direction(way, number), fast[number, rows]
+                arguments = (self.items[rows], direction, own, section, context.bank, RELATIVE_STEPS)
+                return {"rho": np.array(audit_clip(context.model, *arguments))}
+
+            context.cache.ensure(f"self-audit-{number:03d}", key, compute)
+
+        missing = [q for q in targets if not context.cache.has(f"self-audit-{q:03d}", key)]
+        self.found.ensure(missing)
+        run_jobs("finite differences", missing, audit, self.found.workers)
+        rhos = [context.cache.get(f"self-audit-{number:03d}", key, dict)["rho"] for number in targets]
         return [
-            {"relative_step": step, "rho": float(values.mean()), "least": float(values.min())}
-            for step, values in zip(RELATIVE_STEPS, by_step, strict=True)
+            {
+                "layers": way.layers,
+                "mask": way.mask,
+                "relative_step": step,
+                "rho": float(v.mean()),
+                "least": float(v.min()),
+            }
+            for step, v in zip(RELATIVE_STEPS, np.array(rhos).T, strict=True)
         ]
-
-
-class TargetTap(Tap):
-    """Products of a track's mean gradient with the targets' directions over both halves."""
-
-    def __init__(self, directions: Directions, method: Unlearning, key: str) -> None:
-        super().__init__("self-scores", key, method.kind, directions.parameters)
-        self.directions = directions
-        self.steps: torch.Tensor | None = None
-
-    def prepare(self) -> None:
-        self.directions.ensure()
-        self.steps = self.directions.stack()
-
-    def take(self, rows: torch.Tensor, losses: torch.Tensor) -> Arrays:
-        assert self.steps is not None
-        return {"scores": dot(rows.mean(0, keepdim=True), self.steps)[0].numpy()}
-
-    def release(self) -> None:
-        self.steps = None
-        self.directions.release()
-
-    def seconds(self, cache: Cache) -> float:
-        return self.directions.seconds()
-
-    def delete(self) -> None:
-        """Remove the directions from disk: gigabytes that nothing else uses."""
-        for number in range(len(self.directions.jobs)):
-            self.directions.cache.path(f"direction-{number:04d}", self.directions.key).unlink(missing_ok=True)

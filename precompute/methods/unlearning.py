@@ -16,7 +16,8 @@ scored over all padded frames, as trained.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -114,7 +115,20 @@ def many_steps(
     scale: float,
     with_windows: bool,
 ) -> torch.Tensor:
-    """theta_k - theta_0 after `settings.steps` steps, [HALVES, W, P]: each half of the draws walks for itself.
+    """theta_k - theta_0 after `settings.steps` steps, [HALVES, W, P]."""
+    return walk(model, clip, settings, inverse_fisher, scale, with_windows, (settings.steps,))[settings.steps]
+
+
+def walk(
+    model: Model,
+    clip: Items,
+    settings: UnlearningSection,
+    inverse_fisher: torch.Tensor,
+    scale: float,
+    with_windows: bool,
+    at: Sequence[int],
+) -> dict[int, torch.Tensor]:
+    """theta_k - theta_0 for every number k of steps in `at`, [HALVES, W, P]: each half of the draws walks for itself.
 
     A window's part is what its own gradients added, so parts sum to the whole. With `relative_step` the learning rate
     is chosen so that the first step has that length relative to the weights, and the result is scaled back to
@@ -124,11 +138,11 @@ def many_steps(
     parameters = model.parameters(settings.layers)
     kept = {name: p.detach().clone() for name, p in parameters.items()}
     length = torch.sqrt(sum(p.double().square().sum() for p in kept.values()))
-    halves = []
+    halves: dict[int, list[torch.Tensor]] = {steps: [] for steps in at}
     try:
         for half in range(HALVES):
             walked, rate = None, 1.0
-            for _ in range(settings.steps):
+            for number in range(1, max(at) + 1):
                 gradients = clip_gradients(model, clip, settings, with_windows, (half,))[half]
                 step = gradients * (scale * inverse_fisher)  # [W, P], at `learning_rate`
                 if walked is None:
@@ -137,10 +151,11 @@ def many_steps(
                         rate = float(settings.relative_step * length / step.sum(0).double().norm().clamp(min=1e-300))
                 pull = min(1.0, settings.learning_rate * rate) if settings.pull_back else 0.0
                 walked = walked * (1.0 - pull) + step * rate
+                if number in halves:
+                    halves[number].append(walked / rate)
                 with torch.no_grad():
                     for name, change in unflatten(walked.sum(0), parameters).items():
                         parameters[name].copy_(kept[name] + change.to(model.device))
-            halves.append(walked / rate)
             with torch.no_grad():
                 for name, value in kept.items():
                     parameters[name].copy_(value)
@@ -148,7 +163,7 @@ def many_steps(
         with torch.no_grad():
             for name, value in kept.items():
                 parameters[name].copy_(value)
-    return torch.stack(halves)
+    return {steps: torch.stack(parts) for steps, parts in halves.items()}
 
 
 def track_moments(
@@ -178,7 +193,8 @@ def track_rises(
 
     primal = {name: p.detach() for name, p in parameters.items()}
     tangent = {name: part.to(model.device) for name, part in unflatten(direction, parameters).items()}
-    with torch.nn.attention.sdpa_kernel(plain), torch.no_grad():
+    with torch.nn.attention.sdpa_kernel(plain), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own, of the first derivative of this kind in a process
         _, rise = torch.func.jvp(frames_of, (primal,), (tangent,))
     rise = rise.double().cpu()
     frames = scored_frames(settings, int(track.valid_frames[0]))

@@ -34,6 +34,7 @@ class LoopSettings:
     steps: int
     learning_rate: float  # AdamW's peak; linear warm-up, then cosine to a twentieth
     muon_rate: float = 0.0  # Muon's peak, for matrices; 0: AdamW for all
+    muon_images: bool = False  # kernels of two-dimensional convolutions count as matrices too
     batch: int = 16  # items a step
     warmup_steps: int = 200
     ema_decay: float = 0.998
@@ -77,7 +78,8 @@ def fit(
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     parameters = list(named.values())
     device = parameters[0].device
-    optimiser = MuonAndAdamW(parameters, settings.learning_rate, settings.muon_rate, settings.weight_decay)
+    rates = settings.learning_rate, settings.muon_rate
+    optimiser = MuonAndAdamW(parameters, *rates, settings.weight_decay, settings.muon_images)
     average = {name: p.detach().clone() for name, p in named.items()}
     start, fresh_since = _resume(folder / name, model, named, average, optimiser)
     log = (folder / f"{name}.log.jsonl").open("a")

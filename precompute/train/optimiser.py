@@ -20,10 +20,19 @@ MOMENTUM = 0.95
 class MuonAndAdamW:
     """Both behind the few calls that the training loop needs; state goes to and from plain dictionaries."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], adamw_rate: float, muon_rate: float, decay: float) -> None:
-        """`muon_rate`: step of an orthogonal update (0: AdamW alone); `decay`: AdamW's weight decay."""
-        parameters = list(parameters)
-        chosen = [p for p in parameters if muon_rate > 0 and p.ndim in (2, 3) and min(p.flatten(1).shape) > 1]
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        adamw_rate: float,
+        muon_rate: float,
+        decay: float,
+        images: bool = False,
+    ) -> None:
+        """`muon_rate`: step of an orthogonal update (0: AdamW alone); `decay`: AdamW's weight decay.
+
+        `images`: kernels of two-dimensional convolutions [out, in, height, width] are matrices too."""
+        parameters, ranks = list(parameters), (2, 3, 4) if images else (2, 3)
+        chosen = [p for p in parameters if muon_rate > 0 and p.ndim in ranks and min(p.flatten(1).shape) > 1]
         others = {id(p) for p in parameters} - {id(p) for p in chosen}
         # a matrix that shares its numbers with the parameter: what is added to one is added to the other
         self._pairs = [(p, nn.Parameter(p.detach().view(p.shape[0], -1))) for p in chosen]

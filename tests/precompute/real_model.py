@@ -13,7 +13,7 @@ from pathlib import Path
 
 REVISION = "0" * 40
 STRIDES = [2, 4, 4, 8, 8]  # product: 2048 samples a latent frame
-DEPTH, SAMPLES = 2, 131_072  # 64 latent frames, 3 s
+DEPTH, SAMPLES = 2, 65_536  # 32 latent frames, 1.5 s
 SECONDS = [
     {"id": f"seconds_{what}", "type": "number", "config": {"min_val": 0, "max_val": 512}} for what in ("start", "total")
 ]
@@ -77,13 +77,13 @@ def snapshot(home: Path, repo: str) -> Path:
 
 
 def make_text_encoder(home: Path) -> None:
-    """A T5 of t5-base's shape (two layers of twelve), random, with a tokenizer of words."""
+    """A T5 of t5-base's shape (one layer of twelve), random, with a tokenizer of words."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
     folder = snapshot(home, "t5-base")
     shape = {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_heads": 12, "vocab_size": 32_128}
-    T5EncoderModel(T5Config(num_layers=2, **shape)).save_pretrained(folder)
+    T5EncoderModel(T5Config(num_layers=1, **shape)).save_pretrained(folder)
     words = ["<pad>", "</s>", "<unk>", *"a the slow fast piano guitar tune in minor major".split()]
     tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

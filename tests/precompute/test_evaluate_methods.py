@@ -9,17 +9,23 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 import tiny
 from precompute.cache import Cache
 from precompute.cli import main
 from precompute.config import RunConfig
+from precompute.engine import noise_bank
 from precompute.errors import UserError
 from precompute.evaluate import agreement
 from precompute.evaluate.self_influence import Options, Run, clap_embeddings, kmeans_targets
+from precompute.evaluate.self_scores import Way
+from precompute.fisher import diagonal_fisher, inverse
+from precompute.methods.catalogue import CATALOGUE
+from precompute.methods.unlearning import Unlearning
 from precompute.pipeline import make_context
 from precompute.stages import load_corpus, load_model
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +39,6 @@ def small(tiny_root: Path) -> Path:
 
 def test_self_influence_table(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cache = small.parent / "work" / "cache"
-    before = set(cache.glob("direction-*.npz"))
     command = ["evaluate", "self-influence", "--config", str(small), "--out", str(tmp_path / "own.json")]
     options = [
         "--targets",
@@ -58,43 +63,55 @@ def test_self_influence_table(small: Path, tmp_path: Path, capsys: pytest.Captur
     for row in kept["rows"]:
         assert 1 <= row["R"] <= 16 and row["tracks"] == 16 and row["seconds"] > 0
         assert -1 <= row["clap_bottom"] <= 1 and -1 <= row["duration_correlation"] <= 1
-        assert row["frechet"] >= 0 and row["frechet_before"] >= 0
+        assert row["steps"] == 2 or (row["frechet"] >= 0 and row["frechet_before"] >= 0)
     paper = {(r["layers"], r["mask"]): r["paper_R"] for r in kept["rows"] if "paper_R" in r}
     assert paper == {("to_kv", "mixed"): 103.2, ("all", "none"): 6615.7, ("all", "mixed"): 1.0, ("all", "dual"): 1.0}
     steps = [row["relative_step"] for row in kept["finite_differences"]]
     assert steps == [1e-5, 1e-4, 1e-3] and max(row["rho"] for row in kept["finite_differences"]) > 0.99
     said = capsys.readouterr().out
     assert "| layers | mask | steps | R | clap_top |" in said and "finite difference, step 1e-05: rho" in said
-    assert set(cache.glob("direction-*.npz")) == before, "gigabytes are not left behind"
+    assert list(cache.glob("self-scores-*.npz")) and not list(cache.glob("self-direction-*.npz")), "gigabytes"
+    seconds = {(row["layers"], row["mask"], row["steps"]): row["seconds"] for row in kept["rows"]}
+    assert seconds["all", "mixed", 1] < seconds["all", "mixed", 2]
 
 
-def test_its_scores_are_those_of_unlearning(small: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("normalised", [False, True])
+def test_its_scores_are_those_of_unlearning(small: Path, tmp_path: Path, normalised: bool) -> None:
+    """All groups, masks and steps by one pass, beside each by itself."""
     config = RunConfig.load(small)
-    config = replace(config, clips=replace(config.clips, targets=0))
+    section = replace(config.unlearning, ascent_draws=4, normalise_timesteps=normalised, window_s=1e9)
+    config = replace(config, clips=replace(config.clips, targets=0), unlearning=section)
     corpus, model = load_corpus(config), load_model(config)
     context, _ = make_context(model, corpus, config, Cache(tmp_path))
-    run = Run(context, clap_embeddings(context)[context.trained], [3, 8], Options(targets=2, draws=4, top=3))
-    tap = run.tap("to_kv", "dual", 1)
-    tap.prepare()
-    method = tap_method(run)
-    rows = method.gradients(model, run.items[[5]], context.bank)
-    found = tap.take(rows, torch.zeros(1))["scores"]
-    steps = [method.directions(model, run.targets[[q]], own_inverse(run), False).sum(1).mean(0) for q in range(2)]
-    wanted = [float(rows.mean(0).double() @ step.double()) for step in steps]
-    assert np.allclose(found, wanted, rtol=1e-4)
+    context = replace(context, bank=noise_bank(config.bank))
+    run = Run(context, clap_embeddings(context), [3, 8], Options(targets=2, draws=4, top=3, steps=(1, 2)))
+    found = run.found.scores()
+    assert len(found) == 4 * 3 * 2 and all(scores.shape == (2, 16) for scores in found.values())
+    for way in (
+        Way("to_kv", "dual", 1),
+        Way("self_attn", "none", 1),
+        Way("all", "mixed", 2),
+        Way("cross_attn", "dual", 2),
+    ):
+        method = Unlearning(run.found.section(way), len(run.items))
+        settings = config.fisher
+        curvature = inverse(diagonal_fisher(model, run.items, way.layers, settings), settings.damping)
+        rows = method.gradients(model, run.items[[5]], context.bank).mean(0).double()
+        steps = [method.directions(model, run.targets[[q]], curvature, False).sum(1).mean(0) for q in range(2)]
+        assert np.allclose(found[way][:, 5], [float(rows @ step.double()) for step in steps], rtol=1e-3), way
 
 
-def tap_method(run: Run):
-    from precompute.methods.unlearning import Unlearning
-
-    return Unlearning(run.section("to_kv", "dual", 1), len(run.items))
-
-
-def own_inverse(run: Run) -> torch.Tensor:
-    from precompute.fisher import diagonal_fisher, inverse
-
-    settings = run.context.config.fisher
-    return inverse(diagonal_fisher(run.context.model, run.items, "to_kv", settings), settings.damping)
+def test_a_resumed_pass_computes_what_is_missing(small: Path, tmp_path: Path) -> None:
+    config = RunConfig.load(small)
+    config = replace(config, clips=replace(config.clips, targets=0))
+    context, _ = make_context(load_model(config), load_corpus(config), config, Cache(tmp_path))
+    options = Options(targets=2, layers=("to_kv",), masks=("mixed",), steps=(1,), draws=4, top=3)
+    found = Run(context, np.eye(16), [3, 8], options).found
+    whole = found.scores()[Way("to_kv", "mixed", 1)]
+    found.delete_directions()
+    next(tmp_path.glob("self-scores-00000-*.npz")).unlink()
+    again = Run(context, np.eye(16), [3, 8], options).found
+    assert np.array_equal(again.scores()[Way("to_kv", "mixed", 1)], whole)
 
 
 def test_measures_by_hand() -> None:
@@ -136,9 +153,30 @@ def test_agreement_table_and_picture(small: Path, tmp_path: Path, capsys: pytest
     assert of_pair["unlearning", "influence", "raw"]["pearson"] > abs(of_pair["unlearning", "random", "raw"]["pearson"])
     assert all(0 <= row["gini"] <= 1 and 1 <= row["effective_tracks"] <= 16 for row in single)
     assert (tmp_path / "agreement.png").stat().st_size > 1000
-    assert "| method | score | gini |" in capsys.readouterr().out
+    rows = {row["method"]: row for row in kept["table"]}
+    assert list(rows) == ["unlearning", "influence", "random"] and 0 < kept["decoys_chance"] < 1
+    assert rows["influence"]["pearson_raw"] == of_pair["unlearning", "influence", "raw"]["pearson"]
+    assert {"decoys_top10_raw", "decoys_top10_norm", "gini_raw", "cost_s"} <= set(rows["random"])
+    said = capsys.readouterr().out
+    assert "| method | pearson_raw | paper |" in said and "| method | other | pearson_raw | paper |" in said
     assert main([*command, "--method", "nothing"]) == 1
     assert "--method nothing: unknown; known are unlearning" in capsys.readouterr().err
+
+
+def test_the_papers_figures_stand_beside_unlearning_alone() -> None:
+    rows = [
+        {"method": "clap", "other": "unlearning", "score": kind, "pearson": value}
+        for kind, value in (("raw", 0.3), ("normalised", 0.1))
+    ]
+    single = [{"method": name, "score": "raw", "gini": 0.5, "cost_s": 1.0} for name in ("clap", "unlearning")]
+    clap, unlearning = agreement.summary(single, rows)
+    assert clap == {"method": "clap", "gini_raw": 0.5, "cost_s": 1.0, "pearson_raw": 0.3, "pearson_norm": 0.1}
+    assert unlearning == {"method": "unlearning", "gini_raw": 0.5, "cost_s": 1.0}
+
+
+def test_the_demos_agreement_runs_every_method_but_the_dearest() -> None:
+    config = RunConfig.load(REPOSITORY / "precompute/configs/demo-agreement.toml")
+    assert set(CATALOGUE) - set(config.methods.run) == {"mucs"}
 
 
 def test_concentration_by_hand() -> None:

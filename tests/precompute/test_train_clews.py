@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from precompute.clews import ClewsShape
+from precompute.clews import Clews, ClewsShape, best_pairs, distances
 from precompute.clews_files import load
 from precompute.errors import UserError
 from precompute.train.clews import (
+    Augment,
     TrainClewsSettings,
+    Versions,
     augmented,
     average_precision,
+    mean_average_precision,
     train_clews,
     version_loss,
 )
@@ -94,6 +97,22 @@ def test_loss_as_published() -> None:
         assert float(found[name]) == pytest.approx(wanted[theirs], rel=1e-5)
 
 
+def test_measure_of_many_at_once_is_that_of_each_pair() -> None:
+    torch.manual_seed(0)
+    network = Clews(ClewsShape(window_s=1, front=(4, 8), blocks=(1, 1, 1, 1), channels=(8, 8, 8, 8), dimension=8))
+    spectra, counts = torch.rand(5, 3, 84, 40), [3, 2, 3, 1, 2]
+    versions = Versions(spectra, counts, torch.tensor([0, 1, 0, 1, 1]))
+    network.eval()
+    with torch.no_grad():
+        embedded = [network.embed(part[:count]) for part, count in zip(spectra, counts, strict=True)]
+    wanted = []
+    for query in range(5):
+        far = [float(best_pairs(distances(embedded[query], other), 5)) for other in embedded]
+        order = [k for k in np.argsort(far, kind="stable") if k != query]
+        wanted.append(average_precision((versions.works[order] == versions.works[query]).numpy()))
+    assert mean_average_precision(network, versions) == pytest.approx(np.mean(wanted))
+
+
 def test_average_precision_by_hand() -> None:
     assert average_precision(np.array([1, 0, 0, 1, 0], bool)) == pytest.approx((1 / 1 + 2 / 4) / 2)
     assert average_precision(np.array([1, 1, 0], bool)) == 1
@@ -105,13 +124,16 @@ def test_augmenting_moves_a_tone_and_keeps_silence() -> None:
     tone[:, 40] = 1
     places = set()
     for seed in range(40):
-        moved = augmented(tone, torch.Generator().manual_seed(seed))
+        moved = augmented(tone, Augment(semitones=5, mask=0.15), torch.Generator().manual_seed(seed))
         assert moved.shape == tone.shape and torch.equal(moved[0], moved[1])
         rows = torch.nonzero(moved[0].sum(1))[:, 0].tolist()
         assert len(rows) <= 1  # none where the silenced band lies on it
         places.update(rows)
     assert places == set(range(35, 46))
-    assert augmented(torch.zeros(2, 84, 40), torch.Generator().manual_seed(0)).abs().max() == 0
+    none = torch.zeros(2, 84, 40)
+    assert augmented(none, Augment(semitones=5), torch.Generator().manual_seed(0)).abs().max() == 0
+    same = Augment(semitones=0, slowest=1, fastest=1)
+    assert torch.equal(augmented(tone, same, torch.Generator().manual_seed(0)), tone)
 
 
 def test_a_run_trains_measures_and_can_go_on(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,6 +185,8 @@ def test_training_lowers_the_loss(root: Path) -> None:
         ("windows = 2", "pairs = 0", "pairs"),
         ("seed = 0", "", "seed"),
         ("steps = 10", "step = 10", "step"),
+        ("[training]", "[augment]\nmask = 1.0\n[training]", "mask"),
+        ("[training]", "[augment]\nslowest = 2.0\n[training]", "slowest"),
     ],
 )
 def test_mistakes_are_named(root: Path, old: str, new: str, named: str) -> None:
@@ -179,8 +203,6 @@ def test_a_builder_that_fails_is_told(root: Path) -> None:
 
 
 def test_the_demos_settings_are_read_and_small() -> None:
-    from precompute.clews import Clews
-
     settings = TrainClewsSettings.load(DEMO.parents[1] / "precompute/configs/train-clews.toml", DEMO.parents[1])
     network = Clews(settings.network)
     assert 2 * sum(value.numel() for value in network.state_dict().values()) < 3_000_000  # bytes in fp16
