@@ -36,7 +36,7 @@ def plan(store_path):
 
 
 def joined(file, session, nickname):
-    return file.listener(session.session_id, file.join(session, nickname))
+    return file.listener(session.session_id, file.join(session, nickname)[0])
 
 
 def test_every_write_is_flushed_to_the_disk(file):
@@ -86,7 +86,7 @@ def test_tokens_say_nothing_and_are_kept_as_hashes(file, plan, path):
     one, two = file.add(plan), file.add(plan)
     tokens = [lane.token for s in (one, two) for trial in file.trials(s.session_id) for lane in trial.lanes]
     assert len(set(tokens)) == len(tokens) and all(len(token) == 16 for token in tokens)
-    cookie = file.join(one, "Ann")
+    cookie, code = file.join(one, "Ann")
     assert cookie not in "".join(map(str, file._con.execute("SELECT * FROM listeners").fetchall()))
     assert file.listener(two.session_id, cookie) is None and file.listener(one.session_id, "x") is None
     lane_of_two = file.trials(two.session_id)[0].pairs[0].token
