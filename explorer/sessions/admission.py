@@ -49,7 +49,7 @@ def refuse_unless_open(con: sqlite3.Connection, session_id: int) -> None:
 
 class Admission(Opened):
     def join(self, session: Session, nickname: str) -> tuple[str, str]:
-        """A new listener's (token, resume code). Raises RefusedError: closed, a name that is taken or empty, too many."""
+        """A new listener's (token, resume code). Raises RefusedError: closed, name taken or empty, too many."""
         name = " ".join(nickname.split())
         if not name or len(name) > NICKNAME_CHARS or not name.isprintable():
             raise RefusedError(f"a nickname has 1 to {NICKNAME_CHARS} letters")

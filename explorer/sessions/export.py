@@ -23,8 +23,9 @@ _SCORES = ("score", "score_norm", "q_value", "above_noise", "place", "chosen")
 
 
 def table(frames: Frames) -> pd.DataFrame:
-    """session, blind, listener, clip_id, prompt, role, track_id, title, composer, start_s, a column for each question (nullable
-    Int64), note, rated_at (of the latest answer), then '<method> <column>' for each method's score.
+    """session, blind, listener, clip_id, prompt, role, track_id, title, composer, start_s (of the excerpt), a column
+    for each question (nullable Int64), note, rated_at (of the latest answer), then '<method> <column>' for each
+    method's score.
     """
     key = ["listener_id", "nickname", "lane_id"]
     ratings, questions = frames.ratings, list(frames.session.questions)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from explorer.audio import EXCERPT_S, AudioError, heard_s
+from explorer.audio import EXCERPT_S, AudioError
 from explorer.callbacks import Callbacks
 from explorer.ranking import NORMALISED, Ranking, rank_clip
 from explorer.records import Clip, Method

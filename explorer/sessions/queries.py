@@ -41,7 +41,8 @@ SELECT session_id, store_key, clip_id, track_id, start_s, seconds, gain_db, chan
 FROM lanes JOIN trials USING (trial_id) JOIN sessions USING (session_id) WHERE session_id = ? AND token = ?
 """
 FRAMES = (
-    "SELECT lane_id, clip_id, prompt, role, track_id, l.title, composer, start_s FROM lanes l JOIN trials USING (trial_id)"
+    "SELECT lane_id, clip_id, prompt, role, track_id, l.title, composer, start_s FROM lanes l"
+    " JOIN trials USING (trial_id)"
     " WHERE session_id = ? AND role <> 'clip' ORDER BY lane_id",
     "SELECT lane_id, method, label, score, score_norm, q_value, above_noise, place, chosen FROM lane_scores s"
     " JOIN lanes USING (lane_id) JOIN trials USING (trial_id) WHERE session_id = ? ORDER BY lane_id, s.rowid",

@@ -141,9 +141,9 @@ class Excerpt:
 class Frames:
     """Everything that was rated in one session; rows by lane, listener, question.
 
-    lanes: lane_id, clip_id, prompt, role, track_id (nullable Int64), title, composer, start_s. scores: lane_id, method, label,
-    score, score_norm, q_value, above_noise, place (nullable Int64), chosen. ratings: listener_id, nickname, lane_id,
-    question, value 1..5, rated_at. notes: listener_id, nickname, lane_id, note.
+    lanes: lane_id, clip_id, prompt, role, track_id (nullable Int64), title, composer, start_s. scores: lane_id, method,
+    label, score, score_norm, q_value, above_noise, place (nullable Int64), chosen. ratings: listener_id, nickname,
+    lane_id, question, value 1..5, rated_at. notes: listener_id, nickname, lane_id, note.
     """
 
     session: Session

@@ -28,7 +28,7 @@ class Start:
     part: float = 0.0  # of what it could have been, 0..1
 
 
-def best_start(values: Sequence[float], step_s: float, seconds: float, room_s: float) -> float | None:
+def best_start(values: Sequence[float] | np.ndarray, step_s: float, seconds: float, room_s: float) -> float | None:
     """The start within [0, room_s] of the `seconds` with the largest sum; None where no such sum is above zero.
 
     Value i covers [i, i + 1) * step_s and counts by the part of it that is inside; the earliest start of equal ones.
@@ -61,9 +61,10 @@ class Starts:
         room = self._room(sound)
         for method in self._methods:
             moments = self._store.moments(method.method_id, self._clip_id, track_id)
-            found = moments and best_start(moments.influence, 1 / moments.rate_hz, self._seconds, room)
-            if found is not None:
-                return _start(found, "moment", room)
+            if moments is not None:
+                found = best_start(moments.influence, 1 / moments.rate_hz, self._seconds, room)
+                if found is not None:
+                    return _start(found, "moment", room)
         return self._loudest(sound)
 
     def lend(self, starts: Sequence[Start]) -> None:
