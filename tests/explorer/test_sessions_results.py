@@ -164,6 +164,7 @@ def test_the_table_has_a_row_for_each_pair_of_each_listener():
     assert len(table) == 3 * 36 and list(table.columns[:9])[:3] == ["session", "blind", "listener"]
     first = table.iloc[0]
     assert (first["overall"], first["role"], first["note"], first["unlearning score_norm"]) == (5, "top", "nice", 5.0)
+    assert (table["start_s"] == 0.5).all()
     assert str(table["overall"].dtype) == "Int64" and table["unlearning place"].isna().sum() == 3 * 3 * 4
     only_note = frames(1, lambda *_: None, note="nothing rated")
     assert len(export.table(only_note)) == 36

@@ -157,7 +157,7 @@ function headOf(session) {
   const settings = session.settings;
   return element("section", { className: "card" },
     element("h2", {}, session.title, " ", badge(session)),
-    element("p", {}, "Listeners join at ", link, ". Here you are the host: to try it as a listener, use another browser or a private window."),
+    element("p", {}, session.state === "open" ? "Listeners join at " : "The listeners' link: ", link, ". Here you are the host: to try it as a listener, use another browser or a private window."),
     session.playable ? null : element("p", { className: "said" }, "This session was made over another store than the one that is served now: nothing of it can be heard."),
     element("p", { className: "soft" }, `${session.blind ? "Blind" : "Open"} · ${plural(settings.clips.length, "clip")} · ${settings.k} strongest of ${settings.methods.join(", ")} · ${settings.random} random · ${plural(settings.decoys, "decoy")} · ${settings.seconds} s · seed ${settings.seed}`),
     settings.begins ? element("p", { className: "soft" }, settings.begins) : null,

@@ -239,7 +239,7 @@ class Listening {
     clearInterval(this.revealTimer);
     for (const name of ["rating", "end"]) part(name).hidden = true;
     part("reveal").hidden = false;
-    part("reveal").replaceChildren(...found.trials.map((trial, i) => revealed(trial, i, (lane) => this.go(this.session.pairs.findIndex((pair) => pair.lane === lane)))));
+    part("reveal").replaceChildren(...found.trials.map((trial, i) => revealed(trial, i, (lane) => { this.go(this.session.pairs.findIndex((pair) => pair.lane === lane)); this.listen("pair"); })));
   }
 
   // --- the player
