@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import io
+import secrets
 import socket
+import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from explorer.server import create_server
-from explorer.settings import Settings
+from explorer.settings import Password, Settings
 
 HERE = Path(__file__).parent
 VIEWS = (  # name, width and height in px, colour scheme, query, keys to press
@@ -25,6 +28,35 @@ VIEWS = (  # name, width and height in px, colour scheme, query, keys to press
 )
 
 
+def keep(page: Any, path: Path) -> None:
+    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    shot.quantize(64).save(path, optimize=True)
+    print(path)
+
+
+def listening_session(browser: Any, address: str, key: str, path: Path) -> None:
+    """A blind session as a listener sees it; the host's form as it comes."""
+    host, listener = (
+        browser.new_page(viewport={"width": 1280, "height": 1060}, color_scheme="light") for _ in range(2)
+    )
+    host.goto(f"{address}/host#{key}")
+    host.get_by_role("button", name="New session").click()
+    host.get_by_label("Title, as listeners see it").fill("Thursday evening")
+    host.get_by_role("button", name="Make the session").click()
+    link = host.locator("#one a[href*='/session/']")
+    link.wait_for(timeout=60_000)
+    listener.goto(link.inner_text())
+    listener.get_by_label("Nickname").fill("Clara")
+    listener.get_by_label("I agree").check()
+    listener.get_by_role("button", name="Begin").click()
+    listener.get_by_role("button", name="Go on", exact=True).click()
+    listener.locator("#rating").wait_for()
+    for digit in "42315":
+        listener.keyboard.press(digit)
+    listener.wait_for_timeout(1500)
+    keep(listener, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--store", type=Path, default=HERE.parents[1] / "assets/demo/store.duckdb")
@@ -33,9 +65,12 @@ def main() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    app = create_server(Settings(store=options.store, port=port))
+    folder, host_key = tempfile.TemporaryDirectory(), secrets.token_urlsafe()
+    sessions = Path(folder.name) / "sessions.sqlite"
+    app = create_server(Settings(store=options.store, port=port, sessions=sessions, host_key=Password.of(host_key)))
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
-    threading.Thread(target=server.run, daemon=True).start()
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
     while not server.started:
         time.sleep(0.05)
     with sync_playwright() as play:
@@ -47,11 +82,13 @@ def main() -> None:
             for key in keys:
                 page.keyboard.press(key)
             page.wait_for_timeout(1500)
-            shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-            shot.quantize(64).save(options.out / f"{name}.png", optimize=True)
-            print(options.out / f"{name}.png")
+            keep(page, options.out / f"{name}.png")
+            page.close()
+        listening_session(browser, f"http://127.0.0.1:{port}", host_key, options.out / "session-light.png")
         browser.close()
     server.should_exit = True
+    thread.join()
+    folder.cleanup()
 
 
 if __name__ == "__main__":

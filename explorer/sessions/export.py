@@ -23,8 +23,9 @@ _SCORES = ("score", "score_norm", "q_value", "above_noise", "place", "chosen")
 
 
 def table(frames: Frames) -> pd.DataFrame:
-    """session, blind, listener, clip_id, prompt, role, track_id, title, composer, a column for each question (nullable
-    Int64), note, rated_at (of the latest answer), then '<method> <column>' for each method's score.
+    """session, blind, listener, clip_id, prompt, role, track_id, title, composer, start_s (of the excerpt), a column
+    for each question (nullable Int64), note, rated_at (of the latest answer), then '<method> <column>' for each
+    method's score.
     """
     key = ["listener_id", "nickname", "lane_id"]
     ratings, questions = frames.ratings, list(frames.session.questions)
@@ -32,7 +33,8 @@ def table(frames: Frames) -> pd.DataFrame:
     latest = ratings.groupby(key)["rated_at"].max()
     rows = wide.join(latest, how="outer").join(frames.notes.set_index(key)["note"], how="outer").reset_index()
     rows = rows.merge(frames.lanes, on="lane_id").sort_values(["listener_id", "lane_id"])
-    columns = ["nickname", "clip_id", "prompt", "role", "track_id", "title", "composer", *questions, "note", "rated_at"]
+    columns = ["nickname", "clip_id", "prompt", "role", "track_id", "title", "composer"]
+    columns += ["start_s", *questions, "note", "rated_at"]
     found = rows[["lane_id", *columns]].astype({name: "Int64" for name in questions})
     found = found.rename(columns={"nickname": "listener"})
     for method, scores in frames.scores.groupby("method", sort=False):

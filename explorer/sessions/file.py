@@ -6,22 +6,15 @@ back. One connection behind one lock writes and reads; a second process is refus
 
 from __future__ import annotations
 
-import hashlib
 import json
-import random
 import secrets
-import sqlite3
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import datetime, timezone
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from explorer.errors import SessionFileError
 from explorer.sessions import queries
+from explorer.sessions.admission import Admission, refuse_unless_open
 from explorer.sessions.queries import insert_lane, session_of
 from explorer.sessions.records import (
     SCALE,
@@ -34,85 +27,14 @@ from explorer.sessions.records import (
     RefusedError,
     Session,
     Trial,
+    now,
 )
 
-VERSION = 1
-_MARKS = ("application_id", "user_version")
-_APPLICATION = 0x57686E63  # "Whnc": tells our files from other SQLite files
-NICKNAME_CHARS, NOTE_CHARS = 40, 1000
-LISTENERS = 500  # of one session: a link that got about must not fill the disk
+NOTE_CHARS = 1000
 
 
-class SessionFile:
+class SessionFile(Admission):
     """Safe to share between threads. Raises SessionFileError on opening."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.Lock()
-        try:
-            self._con = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise SessionFileError(f"cannot open the sessions file {path}: {error}") from error
-        try:
-            self._prepare()
-        except BaseException:
-            self._con.close()
-            raise
-
-    def _prepare(self) -> None:
-        try:
-            # Exclusive: a second server on the same file is told so, instead of two that each believe they are alone.
-            for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-                self._con.execute(f"PRAGMA {pragma}")
-            self._con.execute("PRAGMA secure_delete=ON")
-            self._con.execute("BEGIN IMMEDIATE")
-            try:
-                self._check_or_create()
-            finally:
-                self._con.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise SessionFileError(f"the sessions file {self.path} is in use by another explorer") from error
-            raise SessionFileError(f"cannot use the sessions file {self.path}: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise SessionFileError(
-                f"{self.path} is not a sessions file: name another with --sessions PATH, it is made where none is"
-            ) from error
-
-    def _check_or_create(self) -> None:
-        application, version = (self._con.execute(f"PRAGMA {name}").fetchone()[0] for name in _MARKS)
-        if self._con.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-            # Statement by statement: executescript would end the transaction.
-            text = (Path(__file__).with_name("sessions.sql")).read_text(encoding="utf-8")
-            for statement in "\n".join(line.split("--")[0] for line in text.splitlines()).split(";"):
-                self._con.execute(statement)
-            for name, value in zip(_MARKS, (_APPLICATION, VERSION), strict=True):
-                self._con.execute(f"PRAGMA {name}={value}")
-        elif application != _APPLICATION:
-            raise SessionFileError(f"{self.path} is another program's SQLite file: name another with --sessions PATH")
-        elif version != VERSION:
-            raise SessionFileError(f"{self.path} has version {version}, this explorer writes version {VERSION}")
-
-    def close(self) -> None:
-        with self._lock:
-            self._con.close()
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction; what it wrote is on the disk when the block has been left without an error."""
-        with self._lock:
-            self._con.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._con
-                self._con.execute("COMMIT")
-            except BaseException:
-                if self._con.in_transaction:
-                    self._con.execute("ROLLBACK")
-                raise
-
-    def _rows(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._con.execute(sql, args).fetchall()
 
     # --- the host
 
@@ -121,7 +43,7 @@ class SessionFile:
         with self._write() as con:
             questions, settings = json.dumps(plan.questions), json.dumps(plan.settings)
             said = (plan.title, "open", plan.blind, questions, plan.consent, settings, plan.store_key)
-            row = (secrets.token_urlsafe(12), *said, _now())
+            row = (secrets.token_urlsafe(12), *said, now())
             columns = "code, title, state, blind, questions, consent, settings, store_key, created_at"
             session_id = con.execute(f"INSERT INTO sessions ({columns}) VALUES (?,?,?,?,?,?,?,?,?)", row).lastrowid
             for trial in plan.trials:
@@ -152,10 +74,10 @@ class SessionFile:
 
     def set_state(self, session_id: int, state: str) -> Session:
         """Raises RefusedError where a revealed session would be opened again: its listeners know the answers."""
-        now = self.session(session_id).state
+        before = self.session(session_id).state
         if state not in ("open", "closed", "revealed"):
             raise RefusedError("a session is open, closed or revealed")
-        if now == "revealed" and state != now:
+        if before == "revealed" and state != before:
             raise RefusedError("this session is revealed: its listeners know the answers, make another", 409)
         with self._write() as con:
             con.execute("UPDATE sessions SET state = ? WHERE session_id = ?", (state, session_id))
@@ -183,47 +105,7 @@ class SessionFile:
         names = ("listener_id", "nickname", "joined_at", "rated", "pairs")
         return [{**dict(zip(names, row, strict=True)), "pairs": len(json.loads(row[4]))} for row in rows]
 
-    # --- a listener
-
-    def join(self, session: Session, nickname: str) -> str:
-        """A new listener's token. Raises RefusedError: closed, a name that is taken or empty, too many."""
-        name = " ".join(nickname.split())
-        if not name or len(name) > NICKNAME_CHARS or not name.isprintable():
-            raise RefusedError(f"a nickname has 1 to {NICKNAME_CHARS} letters")
-        token = secrets.token_urlsafe(32)
-        order = self._random_order(session.session_id)
-        with self._write() as con:
-            _refuse_unless_open(con, session.session_id)
-            count = con.execute("SELECT count(*) FROM listeners WHERE session_id = ?", (session.session_id,))
-            if count.fetchone()[0] >= LISTENERS:
-                raise RefusedError("this session is full", 409)
-            row = (session.session_id, name, _hash(token), json.dumps(order), _now())
-            try:
-                columns = "session_id, nickname, token_hash, pairs, joined_at"
-                con.execute(f"INSERT INTO listeners ({columns}) VALUES (?,?,?,?,?)", row)
-            except sqlite3.IntegrityError as error:
-                raise RefusedError("somebody has that nickname already: choose another", 409) from error
-        return token
-
-    def _random_order(self, session_id: int) -> list[int]:
-        """Lane ids: clips in random order, the tracks of each in random order."""
-        dice = random.SystemRandom()
-        by_trial: dict[int, list[int]] = {}
-        for trial_id, lane_id in self._rows(queries.PAIRS, session_id):
-            by_trial.setdefault(trial_id, []).append(lane_id)
-        trials = list(by_trial.values())
-        dice.shuffle(trials)
-        for lanes in trials:
-            dice.shuffle(lanes)
-        return [lane_id for lanes in trials for lane_id in lanes]
-
-    def listener(self, session_id: int, token: str) -> Listener | None:
-        """Whose cookie this is; None for nobody of this session."""
-        rows = self._rows(f"{queries.LISTENER} WHERE session_id = ? AND token_hash = ?", session_id, _hash(token))
-        if not rows:
-            return None
-        listener_id, _, nickname, pairs = rows[0]
-        return Listener(listener_id, session_id, nickname, tuple(json.loads(pairs)))
+    # --- a listener (who it is: admission.py)
 
     def rate(self, listener: Listener, token: str, answers: Mapping[str, int | None], note: str | None) -> None:
         """Answers to some questions about one pair (None takes one back), and the note ("" takes it back).
@@ -238,7 +120,7 @@ class SessionFile:
         if note is not None and len(note) > NOTE_CHARS:
             raise RefusedError(f"a note has at most {NOTE_CHARS} characters")
         with self._write() as con:
-            _refuse_unless_open(con, session.session_id)
+            refuse_unless_open(con, session.session_id)
             found = con.execute("SELECT lane_id FROM lanes WHERE token = ?", (token,)).fetchone()
             if found is None or found[0] not in listener.pairs:
                 raise RefusedError("this session has no such pair", 404)
@@ -251,7 +133,7 @@ class SessionFile:
                         "DELETE FROM ratings WHERE (listener_id, lane_id, question) = (?,?,?)", (*key, question)
                     )
                 else:
-                    con.execute("INSERT OR REPLACE INTO ratings VALUES (?,?,?,?,?)", (*key, question, value, _now()))
+                    con.execute("INSERT OR REPLACE INTO ratings VALUES (?,?,?,?,?)", (*key, question, value, now()))
             if note is not None and note.strip():
                 con.execute("INSERT OR REPLACE INTO notes VALUES (?,?,?)", (*key, note.strip()))
             elif note is not None:
@@ -301,20 +183,3 @@ class SessionFile:
         scores["place"] = scores["place"].astype("Int64")
         flags = {"above_noise": bool, "chosen": bool}
         return Frames(session, lanes, scores.astype(flags), ratings, notes)
-
-
-def _refuse_unless_open(con: sqlite3.Connection, session_id: int) -> None:
-    """Within the transaction that writes: nothing is rated once a reveal was opened."""
-    row = con.execute("SELECT state FROM sessions WHERE session_id = ?", (session_id,)).fetchone()
-    if row is None:
-        raise RefusedError("there is no such session: ask the host for the link", 404)
-    if row[0] != "open":
-        raise RefusedError("the host has closed the ratings of this session", 409)
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

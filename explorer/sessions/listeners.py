@@ -6,6 +6,7 @@ lane's title, id, rank or score, and every sound of a trial has the same size an
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,13 +16,16 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from explorer.guard import Attempts, Clock
 from explorer.sessions import excerpts
-from explorer.sessions.file import NICKNAME_CHARS, NOTE_CHARS, SessionFile
+from explorer.sessions.admission import NICKNAME_CHARS
+from explorer.sessions.file import NOTE_CHARS, SessionFile
 from explorer.sessions.records import QUESTIONS, Lane, Listener, RefusedError, Session, Trial
 from explorer.sessions.web import answer, asked, cookie_name, page, set_cookie, text_of
 from explorer.store import Store
 
 COOKIE_S = 180 * 24 * 3600
+RESUME_CHARS = 100  # at most, of what is typed as a resume code
 # Open to a listener of a blind session: its own pages, scripts, the sign-in, the host's key.
 _OPEN = ("/session", "/static/", "/favicon.ico", "/signin", "/signout", "/host")
 _HELD_OFF = (
@@ -32,15 +36,17 @@ _HELD_OFF = (
     "the host has closed the ratings.</p></html>"
 )
 _WHAT = {
-    "top": "one of the strongest tracks",
+    "top": "among the strongest by {}",
     "random": "a training track drawn at random",
     "decoy": "a decoy, which the model never heard",
-    "duplicate": "one of the strongest tracks, a second time",
+    "duplicate": "among the strongest by {}, a second time",
     "match": "the clip itself",
 }
 
 
-def add_listeners(app: FastAPI, store: Store, file: SessionFile) -> None:
+def add_listeners(app: FastAPI, store: Store, file: SessionFile, clock: Clock = time.monotonic) -> None:
+    attempts = Attempts(clock)
+
     def who(request: Request, code: str) -> tuple[Session, Listener | None]:
         session = file.by_code(code)
         token = request.cookies.get(_cookie(request, code), "")
@@ -70,10 +76,30 @@ def add_listeners(app: FastAPI, store: Store, file: SessionFile) -> None:
             raise RefusedError("without your agreement nothing can be kept: tick the box")
         nickname = text_of(found, "nickname", 4 * NICKNAME_CHARS)
         session = await run_in_threadpool(file.by_code, code)
-        token = await run_in_threadpool(file.join, session, nickname)
+        token, own_code = await run_in_threadpool(file.join, session, nickname)
+        response = answer({"joined": True, "resume": own_code})
+        set_cookie(response, request, _cookie(request, code), token, COOKIE_S)
+        return response
+
+    @app.post("/session/{code}/resume")
+    async def resume(code: str, request: Request) -> Response:
+        """Wrong codes count as wrong passwords do, over all sessions."""
+        own_code = text_of(await asked(request), "resume", RESUME_CHARS)
+        session = await run_in_threadpool(file.by_code, code)
+        address = request.client.host if request.client else ""
+        wait_s = attempts.take(address)
+        if wait_s:
+            raise RefusedError(f"too many attempts: try again in {wait_s:.0f} s", 429)
+        token = await run_in_threadpool(file.resume, session, own_code)
+        attempts.forgive(address)
         response = answer({"joined": True})
         set_cookie(response, request, _cookie(request, code), token, COOKIE_S)
         return response
+
+    @app.post("/session/{code}/code")
+    def change_code(code: str, request: Request) -> Response:
+        _, listener = known(request, code)
+        return answer({"resume": file.change_code(listener)})
 
     @app.post("/session/{code}/rate")
     async def rate(code: str, request: Request) -> Response:
@@ -158,7 +184,8 @@ def _named(lane: Lane) -> dict[str, Any]:
     return {
         "title": lane.title,
         "composer": lane.composer,
-        "what": _WHAT[lane.role],
+        "what": _WHAT[lane.role].format(" and ".join(score.label for score in lane.scores if score.chosen)),
+        "start_s": lane.start_s,
         "role": lane.role,
         "scores": scores,
     }

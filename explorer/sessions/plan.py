@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from explorer.audio import EXCERPT_S, AudioError, heard_s
+from explorer.audio import EXCERPT_S, AudioError
 from explorer.callbacks import Callbacks
 from explorer.ranking import NORMALISED, Ranking, rank_clip
-from explorer.records import Clip, Method, Sound
+from explorer.records import Clip, Method
 from explorer.sessions import excerpts
 from explorer.sessions.excerpts import LEAST_S, MOST_S, Measured
 from explorer.sessions.records import CONSENT, QUESTIONS, Lane, LaneScore, Plan, RefusedError, Trial
+from explorer.sessions.starts import WAYS, Start, Starts, told
 
 MOST_K, MOST_CONTROLS, MOST_PAIRS = 20, 10, 400
 TITLE_CHARS, CONSENT_CHARS = 120, 2000
@@ -42,7 +43,7 @@ class Wanted:
     blind: bool = True
     questions: tuple[str, ...] = tuple(QUESTIONS)
     seconds: float = 5.0  # of every excerpt
-    anywhere: bool = False  # excerpts begin at a place drawn at random; False: at the beginning
+    starts: str = "beginning"  # where excerpts begin: one of starts.WAYS
     consent: str = CONSENT
 
     @classmethod
@@ -74,8 +75,10 @@ class Wanted:
         for name, number, most in (("k", self.k, MOST_K), ("random", self.random, MOST_CONTROLS)):
             _check_whole(name, number, most)
         _check_whole("decoys", self.decoys, MOST_CONTROLS)
-        if not all(isinstance(flag, bool) for flag in (self.duplicate, self.match, self.blind, self.anywhere)):
-            raise RefusedError("duplicate, match, blind and anywhere are on or off")
+        if not all(isinstance(flag, bool) for flag in (self.duplicate, self.match, self.blind)):
+            raise RefusedError("duplicate, match and blind are on or off")
+        if self.starts not in WAYS:
+            raise RefusedError(f"starts must be one of {', '.join(WAYS)}")
         seconds = self.seconds
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not LEAST_S <= seconds <= MOST_S:
             raise RefusedError(f"seconds must lie between {LEAST_S:g} and {MOST_S:g}")
@@ -111,12 +114,14 @@ def make(callbacks: Callbacks, wanted: Wanted, seed: int | None = None) -> Plan:
     dice = np.random.default_rng(seed)
     tracks = callbacks.store.listenable(EXCERPT_S)
     left_out: list[str] = []
+    begun: list[tuple[Start, list[Start]]] = []  # of each clip, and of its strongest tracks
     methods = [method for method in callbacks.methods if method.name in wanted.methods]
-    trials = [_trial(callbacks, wanted, methods, clip_id, tracks, dice, left_out) for clip_id in wanted.clips]
+    trials = [_trial(callbacks, wanted, methods, clip_id, tracks, dice, left_out, begun) for clip_id in wanted.clips]
     pairs = sum(len(trial.pairs) for trial in trials)
     if pairs > MOST_PAIRS:
         raise RefusedError(f"that makes {pairs} pairs, more than {MOST_PAIRS}: choose fewer clips or a smaller k")
-    settings = {**asdict(wanted), "seed": seed, "left_out": left_out}
+    begins = told(wanted.starts, [one for _, tops in begun for one in tops], [clip for clip, _ in begun])
+    settings = {**asdict(wanted), "seed": seed, "left_out": left_out, "begins": begins}
     for name in ("title", "consent", "questions", "blind"):
         del settings[name]
     key = excerpts.store_key(callbacks.store)
@@ -133,31 +138,25 @@ def _trial(
     tracks: pd.DataFrame,
     dice: np.random.Generator,
     left_out: list[str],
+    begun: list[tuple[Start, list[Start]]],
 ) -> Trial:
-    """`tracks`: of `Store.listenable`. What had to be left out is told in `left_out`, a sentence each."""
+    """`tracks`: of `Store.listenable`. What had to be left out is told in `left_out`, a sentence each; `begun` takes
+    where the clip and its strongest tracks begin.
+    """
     store, clip = callbacks.store, callbacks.clip_by_id[clip_id]
     seconds = min(wanted.seconds, clip.duration_s)
     rankings = {method.name: rank_clip(store, method.method_id, clip_id, NORMALISED) for method in methods}
 
-    def start_in(sound: Sound) -> float:
-        room = max(0.0, heard_s(sound) - seconds)
-        return round(float(dice.uniform(0, room)), 3) if wanted.anywhere else 0.0
-
-    clip_sound = store.clip_sound(clip_id)
-    clip_start = start_in(clip_sound)
-    try:
-        of_clip = excerpts.measure(store, clip_sound, clip_start, seconds)
-    except AudioError as error:
-        raise RefusedError(f"clip {clip_id} cannot be part of a session: {error}") from error
-    heard: dict[int, tuple[float, Measured]] = {}  # track -> (start, what was measured)
+    starts = Starts(store, wanted.starts, clip_id, methods, seconds, dice)
+    heard: dict[int, tuple[Start, Measured]] = {}
     unfit: set[int] = set()
 
-    def fits(track_id: int) -> bool:
+    def fits(track_id: int, top: bool = False) -> bool:
         if track_id not in heard and track_id not in unfit:
             sound = store.track_sound(track_id)
-            start = start_in(sound)
+            start = starts.of_top(track_id, sound) if top else starts.of_control(sound)
             try:
-                heard[track_id] = (start, excerpts.measure(store, sound, start, seconds))
+                heard[track_id] = (start, excerpts.measure(store, sound, start.start_s, seconds))
             except AudioError:
                 unfit.add(track_id)
         return track_id in heard
@@ -165,11 +164,19 @@ def _trial(
     chosen: dict[str, list[int]] = {}
     for method in methods:
         best = rankings[method.name].first(wanted.k + _TRIED)
-        chosen[method.name] = _take(best, wanted.k, fits)
+        chosen[method.name] = _take(best, wanted.k, lambda track_id: fits(track_id, top=True))
         passed = [i for i in best[: best.index(chosen[method.name][-1]) if chosen[method.name] else None] if i in unfit]
         if wanted.k and passed:
             left_out.append(f"Clip {clip_id}: {_tracks(len(passed))} {method.label} ranks above the last one chosen.")
     top = list(dict.fromkeys(track_id for ids in chosen.values() for track_id in ids))
+    starts.lend([heard[track_id][0] for track_id in top])
+    clip_sound = store.clip_sound(clip_id)
+    clip_start = starts.of_clip(clip_sound, top)
+    begun.append((clip_start, [heard[track_id][0] for track_id in top]))
+    try:
+        of_clip = excerpts.measure(store, clip_sound, clip_start.start_s, seconds)
+    except AudioError as error:
+        raise RefusedError(f"clip {clip_id} cannot be part of a session: {error}") from error
     scored = set.intersection(*(set(ranking.track_id.tolist()) for ranking in rankings.values()))
     works = set(tracks.loc[tracks["track_id"].isin(top), "work_id"])
     free = tracks[tracks["track_id"].isin(scored) & ~tracks["work_id"].isin(works) & (tracks["heard_s"] >= seconds)]
@@ -188,13 +195,13 @@ def _trial(
     measured = [of_clip, *(heard[i][1] for _, i in order)]
     gain = excerpts.gains(measured)
     prompt = clip.prompt or ""
-    lanes = [Lane("clip", None, "", "", clip_start, gain[0])]
+    lanes = [Lane("clip", None, "", "", clip_start.start_s, gain[0])]
     for (role, track_id), gain_db in zip(order, gain[1:], strict=True):
         track = store.track(track_id)
         scores = tuple(_score(callbacks, m, clip_id, track_id, rankings[m.name], chosen[m.name]) for m in methods)
-        lanes.append(Lane(role, track_id, track.title, track.composer, heard[track_id][0], gain_db, scores))
+        lanes.append(Lane(role, track_id, track.title, track.composer, heard[track_id][0].start_s, gain_db, scores))
     if wanted.match:
-        lanes.append(Lane("match", None, "the clip itself", "", clip_start, gain[0]))
+        lanes.append(Lane("match", None, "the clip itself", "", clip_start.start_s, gain[0]))
     return Trial(clip_id, prompt, seconds, min(one.channels for one in measured), tuple(lanes))
 
 

@@ -12,13 +12,19 @@ from explorer.sessions.records import Lane, Session
 SESSION = (
     "SELECT session_id, code, title, state, blind, questions, consent, settings, store_key, created_at FROM sessions"
 )
-LISTENER = "SELECT listener_id, session_id, nickname, pairs FROM listeners"
+LISTENER_OF = """
+SELECT listener_id, session_id, nickname, pairs FROM listeners l WHERE session_id = ?1
+AND (token_hash = ?2 OR EXISTS (SELECT 1 FROM browsers b WHERE b.token_hash = ?2 AND b.listener_id = l.listener_id))
+"""
+OLD_BROWSERS = """
+DELETE FROM browsers WHERE listener_id = ? AND rowid NOT IN
+(SELECT rowid FROM browsers WHERE listener_id = ? ORDER BY rowid DESC LIMIT ?)
+"""
 LISTENERS = """
 SELECT listener_id, nickname, joined_at,
     (SELECT count(DISTINCT lane_id) FROM ratings r WHERE r.listener_id = l.listener_id), pairs
 FROM listeners l WHERE session_id = ? ORDER BY listener_id
 """
-TAKE_BACK = "DELETE FROM ratings WHERE (listener_id, lane_id, question) = (?, ?, ?)"
 PAIRS = "SELECT trial_id, lane_id FROM lanes JOIN trials USING (trial_id) WHERE session_id = ? AND role <> 'clip'"
 TRIALS = "SELECT trial_id, clip_id, prompt, seconds, channels FROM trials WHERE session_id = ? ORDER BY trial_id"
 LANES = """
@@ -35,7 +41,8 @@ SELECT session_id, store_key, clip_id, track_id, start_s, seconds, gain_db, chan
 FROM lanes JOIN trials USING (trial_id) JOIN sessions USING (session_id) WHERE session_id = ? AND token = ?
 """
 FRAMES = (
-    "SELECT lane_id, clip_id, prompt, role, track_id, l.title, composer FROM lanes l JOIN trials USING (trial_id)"
+    "SELECT lane_id, clip_id, prompt, role, track_id, l.title, composer, start_s FROM lanes l"
+    " JOIN trials USING (trial_id)"
     " WHERE session_id = ? AND role <> 'clip' ORDER BY lane_id",
     "SELECT lane_id, method, label, score, score_norm, q_value, above_noise, place, chosen FROM lane_scores s"
     " JOIN lanes USING (lane_id) JOIN trials USING (trial_id) WHERE session_id = ? ORDER BY lane_id, s.rowid",

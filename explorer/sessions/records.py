@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 import pandas as pd
@@ -34,6 +35,11 @@ class RefusedError(ValueError):
     def __init__(self, reason: str, status: int = 400) -> None:
         super().__init__(reason)
         self.status = status
+
+
+def now() -> str:
+    """As every time in the file is written."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True)
@@ -135,9 +141,9 @@ class Excerpt:
 class Frames:
     """Everything that was rated in one session; rows by lane, listener, question.
 
-    lanes: lane_id, clip_id, prompt, role, track_id (nullable Int64), title, composer. scores: lane_id, method, label,
-    score, score_norm, q_value, above_noise, place (nullable Int64), chosen. ratings: listener_id, nickname, lane_id,
-    question, value 1..5, rated_at. notes: listener_id, nickname, lane_id, note.
+    lanes: lane_id, clip_id, prompt, role, track_id (nullable Int64), title, composer, start_s. scores: lane_id, method,
+    label, score, score_norm, q_value, above_noise, place (nullable Int64), chosen. ratings: listener_id, nickname,
+    lane_id, question, value 1..5, rated_at. notes: listener_id, nickname, lane_id, note.
     """
 
     session: Session

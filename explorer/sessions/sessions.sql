@@ -1,4 +1,5 @@
--- The sessions file, version 1 (SQLite; `user_version` holds the version). Written by one process at a time.
+-- The sessions file as of version 1 (SQLite; `user_version` holds the version); sessions_2.sql goes on from here.
+-- Written by one process at a time.
 --
 -- Kept of a listener: the nickname, the order of the pairs, the answers and notes, and when they were given. No address,
 -- no browser. Titles and scores are copied when a session is made, so that results do not change with the store.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import pytest
 
@@ -45,7 +46,26 @@ def begin(page, nickname):
     page.get_by_label("Nickname").fill(nickname)
     page.get_by_label("I agree").check()
     page.get_by_role("button", name="Begin").click()
+    expect(page.locator("#way-code")).to_have_text(re.compile(r"^\w{4}-\w{4}-\w{4}$"))
+    code = page.locator("#way-code").inner_text()
+    page.get_by_role("button", name="Go on", exact=True).click()
     expect(page.locator("#rating")).to_be_visible()
+    return code
+
+
+def flat(page, lane):
+    """Whether the lane shows a line and no waveform: inked rows of the canvas."""
+    rows = page.evaluate(
+        """(lane) => {
+          const canvas = document.querySelector(`.lane[data-lane="${lane}"] .wave canvas`);
+          const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          return [...Array(height).keys()].filter((y) =>
+            [...Array(width).keys()].some((x) => data[4 * (y * width + x) + 3] > 0)).length;
+        }""",
+        lane,
+    )
+    assert rows > 0
+    return rows <= 3
 
 
 def fits(page):
@@ -62,6 +82,7 @@ def test_three_browsers_in_one_session(sessions_url, open_page, tmp_path):
     host.get_by_role("button", name="None").click()
     host.locator("#clips input").first.check()
     host.get_by_label("k strongest").fill("2")
+    host.get_by_label("Where a track's influence on the clip is strongest").check()
     found = findings(host, "form")
     host.get_by_role("button", name="Make the session").click()
     expect(host.locator("#one h2").first).to_contain_text("<img src=x onerror=alert(1)> ${1+1}")
@@ -74,8 +95,8 @@ def test_three_browsers_in_one_session(sessions_url, open_page, tmp_path):
     phone.get_by_label("Nickname").fill("clara")
     phone.get_by_label("I agree").check()
     phone.get_by_role("button", name="Begin").click()
-    expect(phone.locator("#said")).to_have_text("Somebody has that nickname already: choose another.")
-    begin(phone, "Robert")
+    expect(phone.locator("#said")).to_have_text(re.compile("^Somebody has that nickname already: choose another"))
+    code = begin(phone, "Robert")
     fits(phone)
 
     # The desk: by keys alone. Clip and track run at once, and a switch only moves gains.
@@ -90,6 +111,7 @@ def test_three_browsers_in_one_session(sessions_url, open_page, tmp_path):
     desk.get_by_label("A note, if you like").fill("=HYPERLINK(1)")
     desk.get_by_role("button", name="Next").click()
     until(desk, "index === 1 && !transport.playing && !saving.unsaved")
+    assert flat(desk, "clip") and flat(desk, "pair")  # equal sounds are not to be seen
     assert "Track" in desk.locator('.lane[data-lane="pair"]').inner_text()
     found += findings(desk, "pair") + findings(phone, "pair, dark")
 
@@ -97,6 +119,31 @@ def test_three_browsers_in_one_session(sessions_url, open_page, tmp_path):
     for question in range(6):
         phone.locator(".question").nth(question).locator("label").nth(4).click()
     expect(phone.locator("#saved")).to_have_text("Saved")
+
+    # On another device, by the code: where the phone was, with what it answered; a wrong code is said to be one.
+    tablet = open_page(query, at=at, may_fail=("/resume",), **PHONE)
+    tablet.get_by_label("Your code").fill("0000-0000-0000")
+    tablet.get_by_role("button", name="Go on where I was").click()
+    expect(tablet.locator("#said")).to_have_text("No listener of this session has that code.")
+    found += findings(tablet, "code, dark")
+    fits(tablet)
+    tablet.get_by_label("Your code").fill(code.lower())
+    tablet.get_by_role("button", name="Go on where I was").click()
+    expect(tablet.locator("#who")).to_have_text("as Robert")
+    expect(tablet.locator("#where")).to_have_text("Pair 2 of 8")  # the first without an answer
+    press(tablet, "p")
+    expect(tablet.locator("input[name=timbre][value='5']")).to_be_checked()
+    by_link = open_page(f"{query}#{code}", at=at)
+    expect(by_link.locator("#who")).to_have_text("as Robert")
+    assert code not in by_link.url
+    by_link.close()
+    tablet.get_by_role("button", name="Go on on another device").click()
+    tablet.get_by_role("button", name="Make a new code").click()
+    expect(tablet.locator("#way-code")).not_to_have_text(code)
+    found += findings(tablet, "new code, dark")
+    tablet.get_by_role("button", name="Go on", exact=True).click()
+    expect(tablet.locator("#rating")).to_be_visible()
+    tablet.close()
 
     # A reload changes nothing, and the explorer stays shut.
     desk.reload()
@@ -139,6 +186,8 @@ def test_three_browsers_in_one_session(sessions_url, open_page, tmp_path):
     found += findings(phone, "reveal, dark")
     desk.get_by_role("button", name="Hear").first.click()
     expect(desk.locator("input[name=overall]").first).to_be_disabled()
+    until(desk, "transport.lanes.get('clip').buffer")
+    assert not flat(desk, "clip")
     desk.get_by_role("button", name="Back to the reveal").click()
     expect(desk.locator("#reveal table")).to_be_visible()
 

@@ -62,7 +62,7 @@ def words_of(far):
 
 
 def test_nothing_that_reaches_a_listener_tells_lanes_apart(visit, host, words):
-    session = make(host, clips=CLIPS)
+    session = make(host, clips=CLIPS, starts="strongest")
     code, listener = session["code"], visit()
     seen = []
 
@@ -74,7 +74,11 @@ def test_nothing_that_reaches_a_listener_tells_lanes_apart(visit, host, words):
 
     page = get(f"/session/{code}").text
     get(f"/session/{code}/state")
-    get(f"/session/{code}/join", method="POST", json={"nickname": "Clara", "agreed": True})
+    joined = get(f"/session/{code}/join", method="POST", json={"nickname": "Clara", "agreed": True}).json()
+    assert set(joined) == {"joined", "resume"}
+    get(f"/session/{code}/resume", method="POST", json={"resume": joined["resume"]})
+    renewed = get(f"/session/{code}/code", method="POST", json={}).json()
+    assert set(renewed) == {"resume"} and renewed != {"resume": joined["resume"]}
     state = get(f"/session/{code}/state").json()
     for address in re.findall(r'(?:src|href)="([^"]+)"', page):
         script = get(address).text
@@ -106,6 +110,7 @@ def test_nothing_that_reaches_a_listener_tells_lanes_apart(visit, host, words):
             continue  # the same for everybody: it was read above for what it loads
         assert not [word for word in texts if word in text or word in unescaped], address
         assert not re.search(r"(?i)etag|last-modified|decoy|random|duplicate|\bmatch\b|score_|rank|track_id", unescaped)
+        assert not re.search(r"start_s|moment|loudest", unescaped)
         if "json" in answer.headers.get("content-type", ""):
             assert not [number for number in numbers if number in unescaped], address
         assert not {"etag", "last-modified", "content-disposition"} & set(answer.headers) or address.endswith(code)
@@ -269,3 +274,64 @@ def test_a_second_server_on_the_same_file_is_told_so(sessions_server, visit, far
     middleware = next(one for one in sessions_server.app.user_middleware if one.cls.__name__ == "HeldOff")
     with pytest.raises(SessionFileError, match="in use by another explorer"):
         create_server(settings_of(far, middleware.kwargs["file"].path))
+
+
+def test_a_resume_code_opens_the_same_session_elsewhere(host, visit):
+    session = make(host, clips=CLIPS)
+    code, desk, phone = session["code"], visit(), visit()
+    home = f"/session/{code}"
+    own = desk.post(f"{home}/join", json={"nickname": "Clara", "agreed": True}).json()["resume"]
+    pairs = desk.get(f"{home}/state").json()["pairs"]
+    rate(desk, code, pairs[3]["lane"], "hm", overall=4)
+    assert phone.get("/").status_code == 200
+    answer = phone.post(f"{home}/resume", json={"resume": f" {own.lower().replace('-', ' ')} "})
+    assert answer.status_code == 200 and own not in answer.text
+    there = phone.get(f"{home}/state").json()
+    assert there["nickname"] == "Clara" and there["pairs"] == desk.get(f"{home}/state").json()["pairs"]
+    assert (there["pairs"][3]["answers"], there["pairs"][3]["note"]) == ({"overall": 4}, "hm")
+    assert phone.get("/").status_code == 403  # as blind as the browser that joined
+    rate(phone, code, pairs[4]["lane"], overall=2)
+    assert desk.get(f"{home}/state").json()["pairs"][4]["answers"] == {"overall": 2}
+    assert len(host.get(f"/host/sessions/{session['session_id']}").json()["listeners"]) == 1
+    assert visit().post(f"{home}/code", json={}).status_code == 401
+    host.post(f"/host/sessions/{session['session_id']}/state", json={"state": "revealed"})
+    late = visit()
+    assert late.post(f"{home}/resume", json={"resume": own}).status_code == 200
+    assert late.get(f"{home}/reveal").status_code == 200
+    assert phone.post(f"{home}/leave").json() == {"deleted": True}  # in all browsers
+    assert "nickname" not in desk.get(f"{home}/state").json()
+    other = make(host, clips=CLIPS[:1])
+    refused = visit().post(f"/session/{other['code']}/resume", json={"resume": own})
+    assert refused.status_code == 403 and "set-cookie" not in refused.headers
+
+
+def test_resume_codes_cannot_be_guessed_at_leisure(store, tmp_path):
+    from fastapi import FastAPI
+    from starlette.testclient import TestClient
+
+    from explorer.guard import PER_ADDRESS, WINDOW_S
+    from explorer.sessions.file import SessionFile
+    from explorer.sessions.listeners import add_listeners
+    from explorer.sessions.web import add_shared
+    from listening import plan_of
+
+    file, app, now = SessionFile(tmp_path / "s.sqlite"), FastAPI(), [0.0]
+    try:
+        session = file.add(plan_of(store, clips=[1]))
+        _, right = file.join(session, "Clara")
+        add_shared(app)
+        add_listeners(app, store, file, clock=lambda: now[0])
+        browser = TestClient(app)
+
+        def give(code):
+            return browser.post(f"/session/{session.code}/resume", json={"resume": code}).status_code
+
+        assert [give(right) for _ in range(2 * PER_ADDRESS)] == [
+            200
+        ] * 2 * PER_ADDRESS  # a right one counts for nothing
+        assert [give(f"wrong {i}") for i in range(PER_ADDRESS)] == [403] * PER_ADDRESS
+        assert give(right) == give("wrong") == 429
+        now[0] = WINDOW_S + 1
+        assert give("x" * 101) == 400 and give(right) == 200
+    finally:
+        file.close()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from explorer import sessions
 from explorer.errors import SessionFileError
+from explorer.sessions import admission
 from explorer.sessions.file import SessionFile
 from explorer.sessions.records import RefusedError
 from listening import plan_of
@@ -36,7 +39,10 @@ def plan(store_path):
 
 
 def joined(file, session, nickname):
-    return file.listener(session.session_id, file.join(session, nickname))
+    return file.listener(session.session_id, file.join(session, nickname)[0])
+
+
+VERSION_1 = Path(sessions.__file__).with_name("sessions.sql")
 
 
 def test_every_write_is_flushed_to_the_disk(file):
@@ -86,7 +92,7 @@ def test_tokens_say_nothing_and_are_kept_as_hashes(file, plan, path):
     one, two = file.add(plan), file.add(plan)
     tokens = [lane.token for s in (one, two) for trial in file.trials(s.session_id) for lane in trial.lanes]
     assert len(set(tokens)) == len(tokens) and all(len(token) == 16 for token in tokens)
-    cookie = file.join(one, "Ann")
+    cookie, _ = file.join(one, "Ann")
     assert cookie not in "".join(map(str, file._con.execute("SELECT * FROM listeners").fetchall()))
     assert file.listener(two.session_id, cookie) is None and file.listener(one.session_id, "x") is None
     lane_of_two = file.trials(two.session_id)[0].pairs[0].token
@@ -212,3 +218,67 @@ def test_a_file_that_cannot_be_used_is_named(file, path, tmp_path):
         with pytest.raises(SessionFileError, match=message) as caught:
             SessionFile(bad)
         assert str(bad) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_resume_code_is_its_listeners_alone_and_kept_nowhere(file, plan, tmp_path):
+    one, two = file.add(plan), file.add(plan)
+    (token, code), (_, other) = file.join(one, "Ann"), file.join(one, "Bob")
+    ann = file.listener(one.session_id, token)
+    groups = code.split("-")
+    assert [len(group) for group in groups] == [4, 4, 4] and set("".join(groups)) <= set(admission.CODE_LETTERS)
+    assert code != other and code.encode() not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    for written in (code, code.lower(), code.replace("-", " "), code.replace("0", "o").replace("1", "l")):
+        again = file.resume(one, written)
+        assert again != token and file.listener(one.session_id, again) == ann
+    for session, wrong in ((two, code), (one, ""), (one, code[:-1]), (one, ann.nickname), (one, token)):
+        with pytest.raises(RefusedError, match="no listener of this session has that code") as caught:
+            file.resume(session, wrong)
+        assert caught.value.status == 403
+    new = file.change_code(ann)
+    with pytest.raises(RefusedError):
+        file.resume(one, code)
+    assert file.listener(one.session_id, file.resume(one, new)) == ann
+    assert file.listener(one.session_id, again) == file.listener(one.session_id, token) == ann  # who is in stays in
+
+
+def test_old_browsers_make_room_and_all_go_with_their_listener(file, plan):
+    session = file.add(plan)
+    token, code = file.join(session, "Ann")
+    tokens = [file.resume(session, code) for _ in range(admission.BROWSERS + 2)]
+    there = [file.listener(session.session_id, one) is not None for one in tokens]
+    assert there == [False] * 2 + [True] * admission.BROWSERS
+    ann = file.listener(session.session_id, token)
+    assert ann is not None
+    file.delete_listener(session.session_id, ann.listener_id)
+    assert not any(file.listener(session.session_id, one) for one in (token, *tokens))
+    assert file._rows("SELECT count(*) FROM browsers") == [(0,)]
+    for refused, status in ((lambda: file.resume(session, code), 403), (lambda: file.change_code(ann), 401)):
+        with pytest.raises(RefusedError) as caught:
+            refused()
+        assert caught.value.status == status
+
+
+def test_a_file_of_version_1_is_brought_up_and_loses_nothing(path, plan):
+    file = SessionFile(path)
+    session = file.add(plan)
+    token, _ = file.join(session, "Ann")
+    lane = file.trials(session.session_id)[0].pairs[0]
+    file.rate(file.listener(session.session_id, token), lane.token, {"overall": 4}, "hm")
+    file.close()
+    old = path.with_name("old.sqlite")
+    with sqlite3.connect(old) as con:
+        con.executescript(VERSION_1.read_text(encoding="utf-8"))
+        con.execute("ATTACH ? AS new", [str(path)])
+        for table in ("sessions", "trials", "lanes", "lane_scores", "listeners", "ratings", "notes"):
+            columns = ", ".join(row[1] for row in con.execute(f"PRAGMA main.table_info({table})"))
+            con.execute(f"INSERT INTO {table} SELECT {columns} FROM new.{table}")
+        con.execute("PRAGMA application_id=0x57686E63")
+        con.execute("PRAGMA user_version=1")
+    con.close()
+    for _ in range(2):  # brought up once, then opened as it is
+        file = SessionFile(old)
+        ann = file.listener(session.session_id, token)
+        assert file.answers(ann) == ({lane.lane_id: {"overall": 4}}, {lane.lane_id: "hm"})
+        assert file.session(session.session_id) == session
+        assert file.listener(session.session_id, file.resume(session, file.change_code(ann))) == ann
+        file.close()

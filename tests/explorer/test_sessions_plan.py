@@ -67,7 +67,7 @@ def test_what_may_not_be_heard_is_left_out_and_told(store, made):
 def test_excerpts_are_equal_in_length_rate_and_loudness(store, tmp_path):
     file = SessionFile(tmp_path / "s.sqlite")
     try:
-        session = file.add(plan_of(store, anywhere=True))
+        session = file.add(plan_of(store, starts="anywhere"))
         for trial in file.trials(session.session_id):
             loud, heads = [], set()
             for lane in trial.lanes:

@@ -36,7 +36,7 @@ def frames(listeners, rating, clips=4, note="", nickname="n{}", title="Thursday"
             lane_id += 1
             first = clip * 100 + 1
             track = None if role == "match" else first if role == "duplicate" else clip * 100 + lane_id % 9
-            lanes.append((lane_id, clip, "a prompt", role, track, f"Track {track}", "Anon"))
+            lanes.append((lane_id, clip, "a prompt", role, track, f"Track {track}", "Anon", 0.5))
             if score is not None:
                 place = None if role == "decoy" else 1
                 row = (lane_id, "unlearning", label, score / 1e6, score, 0.04, score > 4, place, role == "top")
@@ -49,7 +49,7 @@ def frames(listeners, rating, clips=4, note="", nickname="n{}", title="Thursday"
                     ratings += [(listener, name, lane_id, question, value, at) for question in QUESTIONS]
                 if note and listener == 0:
                     notes.append((listener, name, lane_id, note))
-    names = "lane_id clip_id prompt role track_id title composer"
+    names = "lane_id clip_id prompt role track_id title composer start_s"
     of_lanes = pd.DataFrame(lanes, columns=names.split()).astype({"track_id": "Int64"})
     names = "lane_id method label score score_norm q_value above_noise place chosen"
     of_scores = pd.DataFrame(scores, columns=names.split()).astype({"place": "Int64"})
@@ -164,6 +164,7 @@ def test_the_table_has_a_row_for_each_pair_of_each_listener():
     assert len(table) == 3 * 36 and list(table.columns[:9])[:3] == ["session", "blind", "listener"]
     first = table.iloc[0]
     assert (first["overall"], first["role"], first["note"], first["unlearning score_norm"]) == (5, "top", "nice", 5.0)
+    assert (table["start_s"] == 0.5).all()
     assert str(table["overall"].dtype) == "Int64" and table["unlearning place"].isna().sum() == 3 * 3 * 4
     only_note = frames(1, lambda *_: None, note="nothing rated")
     assert len(export.table(only_note)) == 36

@@ -6,6 +6,7 @@ import { resultsOf } from "./results.js";
 const REFRESH_S = 5;
 const STATES = { open: "takes ratings", closed: "closed", revealed: "revealed" };
 const linkOf = (session) => `${location.origin}/session/${session.code}`;
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 const VIEWS = ["enter", "list", "make", "one"];
 
 let offer = null, watched = null, reliable = false, drawn = "";
@@ -111,7 +112,7 @@ const create = () => attempt(async () => {
     const made = await ask("/host/sessions", {
       title: part("name").value, clips: chosen("clips").map(Number), methods: chosen("methods"), questions: chosen("asked"),
       k: Number(part("k").value), random: Number(part("random").value), decoys: Number(part("decoys").value),
-      seconds: Number(part("seconds").value), anywhere: part("anywhere").checked, blind,
+      seconds: Number(part("seconds").value), starts: document.querySelector("[name=starts]:checked").value, blind,
       duplicate: blind && part("duplicate").checked, match: blind && part("match").checked, consent: part("consent").value,
     });
     await open(made.session_id);
@@ -156,9 +157,11 @@ function headOf(session) {
   const settings = session.settings;
   return element("section", { className: "card" },
     element("h2", {}, session.title, " ", badge(session)),
-    element("p", {}, "Listeners join at ", link, ". Here you are the host: to try it as a listener, use another browser or a private window."),
+    element("p", {}, session.state === "open" ? "Listeners join at " : "The listeners' link: ", link, ". Here you are the host: to try it as a listener, use another browser or a private window."),
     session.playable ? null : element("p", { className: "said" }, "This session was made over another store than the one that is served now: nothing of it can be heard."),
     element("p", { className: "soft" }, `${session.blind ? "Blind" : "Open"} · ${plural(settings.clips.length, "clip")} · ${settings.k} strongest of ${settings.methods.join(", ")} · ${settings.random} random · ${plural(settings.decoys, "decoy")} · ${settings.seconds} s · seed ${settings.seed}`),
+    settings.begins ? element("p", { className: "soft" }, settings.begins) : null,
+    LOOPBACK.test(location.hostname) ? element("p", { className: "soft" }, `The link works on this machine alone. For others, start the explorer with --host 0.0.0.0 and a password, and put this machine's name or address in the network in place of ${location.hostname}.`) : null,
     ...session.left_out.map((text) => element("p", { className: "soft" }, text)),
     element("div", { className: "buttons" }, ...buttons, element("span", { className: "gap" }), remove));
 }

@@ -2,14 +2,15 @@
 import { LaneView } from "/static/whence/lane.js";
 import { mount as mountTheme } from "/static/whence/theme.js";
 import { Transport } from "/static/whence/transport.js";
-import { ask, element, number, part, plural, say } from "./common.js";
+import { ask, element, part, plural, say } from "./common.js";
+import { revealed, standing } from "./reveal.js";
 import { Saving } from "./saving.js";
+import { Way } from "./way.js";
 
 const HOME = location.pathname.replace(/\/+$/, "");
 const PLACE_KEY = `whence.place.${HOME}`, VOLUME_KEY = "whence.volume";
 const NOTE_WAIT_S = 0.8, REVEAL_WAIT_S = 10;
 const typing = (target) => target.closest?.("textarea, input[type=text], dialog");
-const standing = (score) => `${score.place === null ? "decoy" : `place ${score.place}`} · ${number(score.score_norm)} · ${score.above_noise ? "above noise" : "not distinguishable from noise"}`;
 
 class Listening {
   constructor() {
@@ -21,11 +22,11 @@ class Listening {
     this.saving = new Saving(`${HOME}/rate`, (state, reason) => this.tell(state, reason));
     // What LaneView asks of the player around it.
     Object.assign(this, { zoom: 1, picture: false, matched: true, data: { span: null } });
+    this.way = new Way(HOME, this);
     this.bind();
   }
 
   bind() {
-    part("welcome").addEventListener("submit", (event) => { event.preventDefault(); this.join(); });
     part("play").addEventListener("click", () => this.toggle());
     part("alternate").addEventListener("click", () => this.alternate());
     part("loop").addEventListener("change", () => this.transport.setLoop(part("loop").checked));
@@ -61,6 +62,11 @@ class Listening {
     part("consent").textContent = part("kept").textContent = consent;
     part("who").textContent = nickname ? `as ${nickname}` : "";
     part("foot").hidden = !nickname;
+    // A private link: the code stands behind #, which no server and no log sees; it is taken out at once.
+    const code = location.hash.slice(1);
+    if (code) history.replaceState(null, "", location.pathname);
+    if (code && !nickname) { await this.way.resume(code); return; }
+    part("resume").hidden = Boolean(nickname);
     if (!nickname) {
       part("count").textContent = this.session.count;
       part("kind").textContent = blind ? "It is a blind session: nothing says what a track is until the host opens the reveal."
@@ -75,16 +81,6 @@ class Listening {
     const kept = Number(sessionStorage.getItem(PLACE_KEY) ?? NaN);
     if (state === "revealed") this.lookForReveal(false);
     else this.go(Number.isInteger(kept) && kept >= 0 && kept <= pairs.length ? kept : this.firstOpen());
-  }
-
-  async join() {
-    say("");
-    try {
-      await ask(`${HOME}/join`, { nickname: part("nickname").value, agreed: part("agreed").checked });
-      await this.load();
-    } catch (error) {
-      say(error.message);
-    }
   }
 
   async leave() {
@@ -103,6 +99,8 @@ class Listening {
   }
 
   get pair() { return this.session.pairs[this.index]; }
+  // While nothing may be seen, no waveform either: it would show at a glance that two sounds are the same.
+  get hidden() { return this.session.blind && this.session.state !== "revealed"; }
   get open() { return this.session.state === "open"; }
   rated(pair) { return Object.keys(pair.answers).length > 0; }
 
@@ -241,26 +239,7 @@ class Listening {
     clearInterval(this.revealTimer);
     for (const name of ["rating", "end"]) part(name).hidden = true;
     part("reveal").hidden = false;
-    part("reveal").replaceChildren(...found.trials.map((trial, i) => this.revealed(trial, i)));
-  }
-
-  revealed({ prompt, question, pairs }, place) {
-    const labels = pairs.find((pair) => pair.scores.length)?.scores.map((score) => score.label) || [];
-    const heading = (text) => element("th", { scope: "col" }, text);
-    const head = element("tr", {}, ...["Track", "It was", `You (${question})`, "Mean (listeners)", ...labels.map((label) => `${label}: influence score`), "Hear"].map(heading));
-    const rows = pairs.map((pair) => {
-      const hear = element("button", { type: "button", className: "small", ariaLabel: `Hear ${pair.title}` }, "Hear");
-      hear.addEventListener("click", () => this.go(this.session.pairs.findIndex(({ lane }) => lane === pair.lane)));
-      const everybody = pair.everybody ? `${number(pair.everybody.mean, 1)} (${pair.everybody.count})` : "–";
-      const cells = [pair.title + (pair.composer ? `, ${pair.composer}` : ""), pair.what, pair.mine ?? "–", everybody];
-      const scores = labels.map((label) => pair.scores.find((score) => score.label === label)).map((score) => (score ? standing(score) : "–"));
-      return element("tr", {}, ...[...cells, ...scores].map((text) => element("td", {}, String(text))), element("td", {}, hear));
-    });
-    const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows));
-    const scroll = element("div", { className: "scroll", tabIndex: 0 }, table);
-    scroll.setAttribute("role", "region");
-    scroll.setAttribute("aria-label", `Clip ${place + 1}`);
-    return element("section", { className: "card" }, element("h2", {}, `Clip ${place + 1}${prompt ? `: ${prompt}` : ""}`), scroll);
+    part("reveal").replaceChildren(...found.trials.map((trial, i) => revealed(trial, i, (lane) => { this.go(this.session.pairs.findIndex((pair) => pair.lane === lane)); this.listen("pair"); })));
   }
 
   // --- the player
@@ -333,7 +312,7 @@ class Listening {
       if (!lane) return;
       if (lane.failed && !view.refused) view.refuse(lane.reason);
       const whole = lane.from === 0 && lane.to === this.pair.seconds;
-      view.show({ heard: key === sounding, playing: transport.playing, passage: [lane.from, lane.to], marked: !whole, buffer: lane.buffer, strip: null, loading: transport.waiting && key === transport.heard });
+      view.show({ heard: key === sounding, playing: transport.playing, passage: [lane.from, lane.to], marked: !whole, buffer: this.hidden ? null : lane.buffer, strip: null, loading: transport.waiting && key === transport.heard });
       view.listen.setAttribute("aria-label", key === "clip" ? "Listen to the clip" : "Listen to the track");
     });
     part("status").textContent = busy ? `Listening to the ${sounding === "clip" ? "clip" : "track"}.` : "";
