@@ -34,13 +34,19 @@ class Cases {
     window.addEventListener("whence:notes", changed);
   }
 
-  ask(change) { this.trigger("ask", { ...this.data.asked, method: this.data.method, offset: 0, ...change }); }
+  ask(change) { // chosen while no list is there: asked as soon as one comes
+    if (!this.data) this.waiting = { ...this.waiting, ...change };
+    else this.trigger("ask", { ...this.data.asked, method: this.data.method, offset: 0, ...change });
+  }
 
   load() {
     const data = this.props.value || null;
     this.data = data;
     this.element.querySelector(".study").hidden = !data;
     if (!data) return;
+    const { waiting } = this;
+    this.waiting = null;
+    if (waiting) return this.ask(waiting);
     options(this.kind, data.kinds, data.asked.kind);
     options(this.method, data.methods, data.method);
     options(this.first, data.firsts.map((count) => [count, `first ${count}`]), data.asked.first);
