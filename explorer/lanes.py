@@ -83,7 +83,7 @@ def lane(
         "note": " · ".join(part for part in (note, excerpt) if part),
         "place": None,  # among the training tracks, in words
         "q": None,  # rate of false discoveries, in words
-        "work": None,  # that other renderings of its work were trained on, in words
+        "work": None,  # other renderings of its work, a planted case: in words
         "chip": None,  # 'above', 'noise' or 'decoy'
         "refused": refused,
         "duration_s": round(heard_s(sound), 3),

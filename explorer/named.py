@@ -32,6 +32,12 @@ def same_work(track: Track, renderings: int) -> str | None:
     return f"one of {renderings:,} renderings of its work" if renderings > 1 else None
 
 
+def in_a_lane(track: Track, renderings: int) -> str | None:
+    """What a listener should know of a track that plays: other renderings of its work, that it is a planted case."""
+    told = (same_work(track, renderings), f"planted case: {track.planted}" if track.planted else None)
+    return " · ".join(part for part in told if part) or None
+
+
 def sureness(ranking: Ranking, track_id: int) -> str:
     """'not distinguishable from noise · q 0.55'; empty where the track was not scored."""
     row = ranking.index(track_id)

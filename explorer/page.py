@@ -11,7 +11,7 @@ import numpy as np
 
 from explorer import audio, charts, lanes, overview, sentences, table
 from explorer.callbacks import Callbacks
-from explorer.named import further, same_work
+from explorer.named import further, in_a_lane
 from explorer.ranking import NORMALISED, RAW, Ranking
 from explorer.records import Clip, Summary, Track
 from explorer.view import View
@@ -172,7 +172,7 @@ class Page:
             track = tracks[track_id]
             note = " · ".join(part for part in (track.composer, track.collection, track.instrument) if part)
             item = lanes.lane("track", track_id, track.title, note, sound, gain, audio.missing(self.store, sound))
-            item |= self._standing(view, track) | {"work": same_work(track, works.get(track_id, 0))}
+            item |= self._standing(view, track) | {"work": in_a_lane(track, works.get(track_id, 0))}
             moments = self.store.moments(view.method.method_id, view.clip_id, track_id)
             if moments is not None and not item["refused"]:
                 item["strip"] = lanes.strip(moments, sound)

@@ -21,10 +21,10 @@ from explorer.settings import Password, Settings
 
 HERE = Path(__file__).parent
 VIEWS = (  # name, width and height in px, colour scheme, query, keys to press
-    ("explorer-light", 1280, 1250, "light", "clip=1", ""),
-    ("explorer-dark", 1280, 1250, "dark", "clip=1&scores=raw&decoys=1", ""),
+    ("explorer-light", 1280, 1250, "light", "clip=8", ""),
+    ("explorer-dark", 1280, 1250, "dark", "clip=8&scores=raw&decoys=1", ""),
     ("explorer-span", 1280, 800, "light", "clip=1&span=2.03-4.05&start=moment", "g"),
-    ("explorer-narrow", 390, 1250, "light", "clip=1", ""),
+    ("explorer-narrow", 390, 1250, "light", "clip=8", ""),
 )
 
 

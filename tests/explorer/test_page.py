@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import duckdb
 import pytest
 
 from explorer.callbacks import Callbacks
+from explorer.named import in_a_lane
 from explorer.page import Page, clip_label
 from explorer.store import Store
 
@@ -148,6 +150,9 @@ def test_renderings_of_a_work_are_told_of_and_can_be_one_row(store_path, tmp_pat
     assert rows[1]["work"] == rows[17]["work"] == "2 renderings of this work: places 1, 4" and "work" not in rows[2]
     lanes = {lane["key"]: lane for lane in page.player(page.callbacks.view_at("clip=1&lanes=1,2,60"))["tracks"]}
     assert lanes["1"]["work"] == "one of 2 renderings of its work"
+    weighted = replace(store.tracks([1])[1], planted="weighted")
+    assert in_a_lane(weighted, 2) == "one of 2 renderings of its work · planted case: weighted"
+    assert in_a_lane(weighted, 1) == "planted case: weighted" and in_a_lane(replace(weighted, planted=None), 1) is None
     assert lanes["2"]["work"] is None and lanes["60"]["work"] is None  # a decoy is none of them
     assert all(lane["q"].startswith("q ") for lane in lanes.values())
     assert 17 not in {row["track_id"] for row in page.table(page.callbacks.view_at("clip=1&works=1"))["rows"]}
