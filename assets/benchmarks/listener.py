@@ -168,7 +168,8 @@ class Listener:
         rng, query = self.rng, self.values["link"]
         kind = rng.choices(list(HABITS), list(HABITS.values()))[0]
         view = parse_qs(query)
-        rows = self.values["table"]["rows"]
+        table = self.values["table"]
+        rows = table["rows"]
         if kind == "span" and not self.values["player"]["window_s"]:
             kind = "clip"  # this method knows no windows
         if kind == "row" and not rows:
@@ -183,7 +184,7 @@ class Listener:
             first = rng.randrange(6)
             return kind, [query], {} if "span" in view else {"from_s": first, "to_s": first + rng.randint(1, 6 - first)}
         if kind == "row":
-            return kind, [query], {"track_id": rng.choice(rows)["track_id"], "play": True}
+            return kind, [query], {"track_id": rng.choice(rows)[table["columns"].index("track_id")], "play": True}
         if kind == "place":
             decoy = rng.random() < 0.1
             count = self.values["curve"]["decoy" if decoy else "track"]["count"]
