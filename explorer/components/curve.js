@@ -40,6 +40,7 @@ class Curve {
     this.at = { decoy: false, place: 1 }; // where the slider stands
     this.hover = null; // where the pointer stands
     this.chosen = null; // {decoy, place, id}; id null until the page says which track it became
+    this.picked = []; // places sent to the page that it has not answered yet, oldest first
     this.lanes = [];
     this.listen();
   }
@@ -55,6 +56,7 @@ class Curve {
     this.chosen = this.find(data.selected);
     if (!same || !this.element.contains(document.activeElement)) this.at = this.chosen || { decoy: false, place: 1 };
     if (!this.series(this.at.decoy).count) this.at = { decoy: !this.at.decoy && data.decoy.count > 0, place: 1 };
+    if (!same) this.picked = [];
     this.hover = null;
     this.words();
     this.draw();
@@ -255,8 +257,9 @@ class Curve {
   }
 
   choose() {
-    const { decoy, place } = this.at;
-    this.chosen = { decoy, place, id: null };
+    const { decoy, place } = this.at, again = this.chosen?.decoy === decoy && this.chosen.place === place;
+    if (!again) this.picked.push({ decoy, place }); // a place chosen already brings no new answer
+    if (!again) this.chosen = { decoy, place, id: null };
     this.mark();
     this.trigger("pick", { place, decoy });
   }
@@ -301,10 +304,16 @@ class Curve {
     });
     this.kinds.addEventListener("click", (event) => { if (ready() && event.target.dataset.decoy) this.swap(event.target.dataset.decoy === "true"); });
     this.on("whence:focus", ({ track_id: id }) => {
-      const found = this.find(id);
-      if (found) this.at = this.chosen = found;
-      else if (this.chosen && this.chosen.id === null) this.chosen.id = id; // what was picked between samples
-      else if (this.chosen?.id !== id) this.chosen = null;
+      const found = this.find(id); // null for what lies between samples
+      const answered = this.picked.findIndex((one) => !found || (one.decoy === found.decoy && one.place === found.place));
+      if (answered >= 0) { // the answer to a pick made here: the slider may have moved on, and stays
+        const pick = this.picked.splice(0, answered + 1).pop();
+        if (!this.picked.length) this.chosen = { ...pick, id };
+      } else {
+        this.picked = [];
+        if (found) this.at = this.chosen = found;
+        else if (this.chosen?.id !== id) this.chosen = null;
+      }
       if (ready()) this.mark();
     });
     this.on("whence:lanes", ({ track_ids: ids }) => { this.lanes = ids || []; if (ready()) this.mark(); });

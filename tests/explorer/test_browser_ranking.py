@@ -248,9 +248,18 @@ def test_a_click_on_the_curve_means_what_the_mode_says(open_page):
     page.get_by_role("button", name="decoys", exact=True).click()
     page.mouse.click(x, top)
     expect(readout).to_contain_text("Decoy")
-    page.mouse.click(x + 60, top)
-    expect(readout).to_contain_text("Decoy")
-    page.get_by_role("button", name="tracks", exact=True).click()
+    expect(page.locator("#player .lane").last.locator(".chip")).to_have_text("decoy, never heard")
+    # The mode changes before the page has answered the pick: the answer must not move the slider back.
+    page.evaluate(
+        """([x, y]) => {
+            window.told = 0;
+            addEventListener("whence:focus", () => { window.told += 1; });
+            document.querySelector("#curve .plot").dispatchEvent(new MouseEvent("click", { clientX: x, clientY: y, bubbles: true }));
+            document.querySelector("#curve .kinds [data-decoy=false]").click();
+        }""",
+        [x + 60, top],
+    )
+    page.wait_for_function("() => window.told > 0")
     expect(readout).to_contain_text("Place")
 
 
