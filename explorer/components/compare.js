@@ -1,6 +1,6 @@
 // Two methods side by side: two columns, lines between what they share, places against places.
 // props.value is the dict of explorer/study.py `compare`; text reaches the page only through textContent.
-import { button, draw, grouped, make, options } from "./dom.js";
+import { button, draw, grouped, holds, make, options } from "./dom.js";
 import { hear } from "./preview.js";
 import { scatter, whenWide } from "./scatter.js";
 
@@ -9,11 +9,12 @@ class Compare {
     this.element = element;
     this.props = props;
     this.trigger = trigger;
-    for (const part of ["clip", "first", "second", "measure", "lines", "sides", "links", "left", "right", "dots", "keys"])
+    for (const part of ["clip", "first", "second", "measure", "lines", "sides", "links", "left", "right", "dots", "keys", "find"])
       this[part] = element.querySelector("." + part);
     const asked = { clip: "clip_id", first: "method", second: "versus", measure: "measure" };
     for (const [part, name] of Object.entries(asked))
       this[part].addEventListener("change", () => trigger("choose", { [name]: name === "clip_id" ? Number(this[part].value) : this[part].value }));
+    this.find.addEventListener("input", () => this.show());
     element.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
     whenWide(this.element.querySelector(".study"), () => this.paint());
   }
@@ -31,13 +32,21 @@ class Compare {
     for (const part of [this.second, this.measure]) part.closest(".field").hidden = alone;
     this.lines.replaceChildren(...data.lines.map((line) => make("p", "", line)));
     this.sides.hidden = this.dots.hidden = this.keys.hidden = !data.columns.some((column) => column.rows.length);
-    if (data.columns.length) [this.left, this.right].forEach((side, i) => this.column(side, data.columns[i], data.columns[1 - i]));
+    this.find.closest(".field").hidden = this.sides.hidden;
+    this.show();
+  }
+
+  // Both columns, of the rows that the filter leaves; the scatter keeps every track.
+  show() {
+    const { columns } = this.data;
+    if (columns.length) [this.left, this.right].forEach((side, i) => this.column(side, columns[i], columns[1 - i]));
     this.paint();
   }
 
   column(side, data, other) {
     side.querySelector("h3").textContent = data.label;
-    side.querySelector("ol").replaceChildren(...data.rows.map((row) => {
+    const rows = data.rows.filter((row) => holds(`${row.title} ${row.note}`, this.find.value));
+    side.querySelector("ol").replaceChildren(...rows.map((row) => {
       const item = make("li", row.above ? "above" : ""), what = make("div", "what"), elsewhere = row.other === null ? "not scored" : `place ${grouped(row.other)}`;
       item.dataset.track = row.track_id;
       what.append(button("name", row.title, () => this.open(row.track_id, data === this.data.columns[0] ? this.data.method : this.data.versus)));
@@ -49,9 +58,10 @@ class Compare {
         item.addEventListener(name, () => this.light(row.track_id, on));
       return item;
     }));
-    side.querySelector(".own").textContent = data.rows.length ? `on the right of a row: its place by ${other.label}` : "";
-    side.querySelector(".empty").hidden = data.rows.length > 0;
-    side.querySelector(".empty").textContent = data.rows.length ? "" : `${data.label} did not score this clip.`;
+    side.querySelector(".own").textContent = rows.length ? `on the right of a row: its place by ${other.label}` : "";
+    const none = data.rows.length ? `None of the ${data.rows.length} tracks listed holds “${this.find.value.trim()}”.` : `${data.label} did not score this clip.`;
+    side.querySelector(".empty").hidden = rows.length > 0;
+    side.querySelector(".empty").textContent = rows.length ? "" : none;
   }
 
   open(track_id, method) { this.trigger("open", { clip_id: this.data.clip_id, track_id, method }); }

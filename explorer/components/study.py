@@ -14,6 +14,8 @@ _COMPARE = """
     <label class="field">First method <select class="first"></select></label>
     <label class="field">Second method <select class="second"></select></label>
     <label class="field">Agreement below <select class="measure"></select></label>
+    <label class="field wide">Filter tracks
+      <input type="search" class="text find" placeholder="title, composer, collection" autocomplete="off"></label>
   </form>
   <div class="lines" role="status"></div>
   <div class="sides">

@@ -254,7 +254,8 @@ def test_a_click_on_the_curve_means_what_the_mode_says(open_page):
         """([x, y]) => {
             window.told = 0;
             addEventListener("whence:focus", () => { window.told += 1; });
-            document.querySelector("#curve .plot").dispatchEvent(new MouseEvent("click", { clientX: x, clientY: y, bubbles: true }));
+            const plot = document.querySelector("#curve .plot");
+            plot.dispatchEvent(new MouseEvent("click", { clientX: x, clientY: y, bubbles: true }));
             document.querySelector("#curve .kinds [data-decoy=false]").click();
         }""",
         [x + 60, top],

@@ -45,6 +45,16 @@ def test_two_methods_side_by_side(open_page, store):
         }"""
     )
     assert ends[0] == pytest.approx(ends[1], abs=1.5)
+    # The filter leaves the rows of both columns that hold its words, and their lines alone.
+    title = sides.locator(".left li button.name").nth(2).inner_text()
+    page.get_by_label("Filter tracks").and_(page.locator("#comparison .find")).fill(title.upper())
+    expect(sides.locator(".left li")).to_have_count(1)
+    assert set(sides.locator("li .name").all_inner_texts()) == {title}
+    expect(sides.locator(".links path")).to_have_count(1 if columns[0][2] in columns[1] else 0)
+    page.locator("#comparison .find").fill("no such track")
+    expect(sides.locator(".left .empty")).to_have_text("None of the 20 tracks listed holds “no such track”.")
+    page.locator("#comparison .find").fill("")
+    expect(sides.locator(".left li")).to_have_count(20)
     expect(page.locator("#heat .xtick text").first).to_be_visible()
     expect(page.locator("#heat")).to_contain_text("0.32")
     page.get_by_label("Agreement below").select_option(label="share of the first 10 in common")
