@@ -62,6 +62,10 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     card = kinds.add_parser("card", help="write the model card's tables from the results of the others")
     card.add_argument("--card", type=Path, default=ROOT / "assets/demo/MODEL_CARD.md")
     card.set_defaults(run=_card)
+    store = kinds.add_parser("store", help="put what the others kept on its model into a published store")
+    add_config(store)
+    store.add_argument("--store", type=Path, help="another than the config's")
+    store.set_defaults(run=_store)
     for kind, name, run in (
         (calibration, "calibration", _calibration),
         (quality, "quality", _quality),
@@ -149,3 +153,13 @@ def _card(options: argparse.Namespace) -> None:
     from precompute.evaluate.card import write_card
 
     write_card(options.card, ROOT / "assets/benchmarks", options.card.with_name("model-card.json"))
+
+
+def _store(options: argparse.Namespace) -> None:
+    from precompute.config import RunConfig
+    from precompute.evaluate.stored import store_evaluations
+
+    config = RunConfig.load(options.config)
+    store = options.store or Path(config.output.store)
+    names = store_evaluations(store, Path(config.output.evaluations))
+    print(f"{store}: a new version with {len(names)} evaluations of its model ({', '.join(names)})", flush=True)

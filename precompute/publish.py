@@ -79,6 +79,19 @@ def extend(path: Path, tables: dict[str, Columns], note: str | None) -> None:
             _finish(connection)
 
 
+def replace_rows(path: Path, name: str, columns: Columns) -> None:
+    """Publish a new version of the store in which a table that nothing is derived from holds these rows alone.
+
+    As with `publish`, a failure leaves the store as it was.
+    """
+    with _beside(path) as beside:
+        shutil.copyfile(path, beside)
+        with _connected(beside, {}) as connection:
+            connection.execute(f"DELETE FROM {name}")
+            _insert(connection, name, columns)
+            connection.execute("CHECKPOINT")
+
+
 @contextmanager
 def _connected(beside: Path, options: dict[str, int]) -> Iterator[Any]:
     import duckdb
