@@ -108,7 +108,7 @@ bench-peers: install ## time other libraries on the same rows, each in an enviro
 	@echo "bench-peers: whence, dattri-llm, dattri, kronfluence"
 	@$(VENV)/bin/python assets/benchmarks/bench_peers.py
 
-bench-table: install ## write the README's table of the pass from what the benchmarks kept
+bench-table: install ## write the README's tables from what benchmarks and evaluations kept
 	@$(VENV)/bin/python assets/benchmarks/table.py
 
 bench-explorer: $(INSTALLED_EXPLORER) ## time the page over a made-up store of 115,000 tracks: 8 min, 4 GB of disk

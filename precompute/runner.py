@@ -132,7 +132,7 @@ class _Run:
                 if isinstance(method, GradientMethod):
                     taps = list(method.taps(context).values())
                     cost = seconds_of(taps, context.model, len(context.items), context.cache)
-                cost += time.monotonic() - began
+                cost += time.monotonic() - began if result.seconds is None else result.seconds
             else:
                 result, cost = _kept(method, context)
             result.check(context)

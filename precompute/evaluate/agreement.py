@@ -23,7 +23,7 @@ from precompute.config import NO_WINDOWS_S, RunConfig, fingerprint
 from precompute.corpus import Track
 from precompute.errors import UserError
 from precompute.evaluate.result import Row, table, write_result
-from precompute.evaluate.truths import find_pairs
+from precompute.evaluate.truths import Pair, find_pairs
 from precompute.methods.catalogue import CATALOGUE
 from precompute.normalisation import Normalisation
 from precompute.pipeline import make_context
@@ -35,7 +35,14 @@ BASE = "unlearning"  # whose agreement with the others the paper gives
 SEED = 3_000_000  # of the clips, apart from those of prompts and cohort
 KINDS = {"raw": "raw", "normalised": "norm"}  # of scores, and how columns name them
 CONCENTRATION = ("gini", "effective_tracks", "share_top1", "share_top10", "share_top100", "between_clips")
-BOTH = ("decoys_top10", "decoys_top40", "auc", "weighted_above_twin")  # shown of raw and of normalised scores
+TOP = 10  # training tracks among which a weighted one is looked for
+BOTH = (
+    "decoys_top10",
+    "decoys_top40",
+    "auc",
+    "weighted_above_twin",
+    f"weighted_top{TOP}",
+)  # of raw and normalised scores
 PAIR_COLUMNS = (
     *("method", "other", "pearson_raw", "paper", "spearman_raw", "top10_raw", "top100_raw"),
     *("pearson_norm", "spearman_norm", "top10_norm", "top100_norm"),
@@ -76,7 +83,8 @@ def evaluate_agreement(
     key = fingerprint(context.track_key, [(p.text, p.seconds, p.seed) for p in prompts], config.clips, "agreement")
     context = replace(context, queries=replace(context.queries, shown=shown), key=key, memo={})
     outcome = run_methods(context, config.methods.run)
-    pairs, single = agreement_rows(outcome.done, corpus.tracks)
+    texts = [prompt.text for prompt in prompts]
+    pairs, single = agreement_rows(outcome.done, corpus.tracks, texts)
     print(f"agreement with {BASE}, spread, decoys and planted truths of every method", flush=True)
     print(table(summary(single, pairs), METHOD_COLUMNS), flush=True)
     print("agreement of all pairs", flush=True)
@@ -91,6 +99,7 @@ def evaluate_agreement(
         single + pairs,
         table=summary(single, pairs),
         decoys_chance=_chance(corpus.tracks),
+        weighted_clips=len(asked_for(corpus.tracks, texts)),
         skipped=[{"method": name, "reason": reason} for name, _, reason in outcome.skipped],
         model_sha256=model.sha256,
     )
@@ -101,8 +110,11 @@ def longest_prompts(prompts: Sequence[Prompt], count: int, seconds: float) -> li
     return [replace(prompts[i % len(prompts)], clip_id=i + 1, seconds=seconds, seed=SEED + i) for i in range(count)]
 
 
-def agreement_rows(done: Sequence[Done], tracks: Sequence[Track]) -> tuple[list[Row], list[Row]]:
-    """Rows of pairs and of single methods; scores over training tracks alone where no decoy is named."""
+def agreement_rows(done: Sequence[Done], tracks: Sequence[Track], texts: Sequence[str]) -> tuple[list[Row], list[Row]]:
+    """Rows of pairs and of single methods; scores over training tracks alone where no decoy is named.
+
+    texts: the clips' prompts, which say whose weighted track a clip asks for.
+    """
     is_train, is_decoy, trained = results.masks(tracks)
     kinds: dict[str, dict[str, np.ndarray]] = {}
     for one in done:
@@ -120,7 +132,7 @@ def agreement_rows(done: Sequence[Done], tracks: Sequence[Track]) -> tuple[list[
                     row["paper"] = PAPER[other]
                 pairs.append(row)
     single = [
-        {"method": one.method.name, "score": kind, **measures(scores, tracks), "cost_s": one.cost_s}
+        {"method": one.method.name, "score": kind, **measures(scores, tracks, texts), "cost_s": one.cost_s}
         for one in done
         for kind, scores in kinds[one.method.name].items()
     ]
@@ -147,8 +159,12 @@ def summary(single: Sequence[Row], pairs: Sequence[Row]) -> list[Row]:
     return [row | with_base.get(row["method"], {}) for row in merged(single)]
 
 
-def measures(scores: np.ndarray, tracks: Sequence[Track]) -> dict[str, float]:
-    """Of one method's scores [Q, N]: concentration, likeness between clips, decoys on top, planted truths."""
+def measures(scores: np.ndarray, tracks: Sequence[Track], texts: Sequence[str]) -> dict[str, float]:
+    """Of one method's scores [Q, N]: concentration, likeness between clips, decoys on top, planted truths.
+
+    A planted truth is asked on the clips of its own prompt alone: is the weighted track above its twin, and is it among
+    the ten strongest training tracks?
+    """
     is_train, is_decoy, trained = results.masks(tracks)
     own = scores[:, trained]
     found = {"gini": gini(own), "effective_tracks": effective_tracks(own)}
@@ -157,11 +173,20 @@ def measures(scores: np.ndarray, tracks: Sequence[Track]) -> dict[str, float]:
     if is_decoy.any():
         found |= {f"decoys_top{n}": calibrate.decoys_in_top(scores, is_train, is_decoy, n) for n in (10, 40)}
         found["auc"] = calibrate.area_under_curve(scores, is_train, is_decoy)
-    planted = find_pairs(tracks)
-    if planted:
-        above = [scores[:, p.weighted] > scores[:, p.twin] for p in planted]
-        found["weighted_above_twin"] = float(np.mean(above))
+    asked = asked_for(tracks, texts)
+    if asked:
+        found["weighted_above_twin"] = float(
+            np.mean([scores[q, one.weighted] > scores[q, one.twin] for q, one in asked])
+        )
+        places = np.array([(own[q] > scores[q, one.weighted]).sum() for q, one in asked])
+        found[f"weighted_top{TOP}"] = float(np.mean(places < TOP))
     return found
+
+
+def asked_for(tracks: Sequence[Track], texts: Sequence[str]) -> list[tuple[int, Pair]]:
+    """(row of the clip, pair) wherever a clip's prompt is the caption of a weighted track."""
+    pairs = find_pairs(tracks)
+    return [(q, pair) for pair in pairs for q, text in enumerate(texts) if text == tracks[pair.weighted].caption]
 
 
 def _chance(tracks: Sequence[Track]) -> float:
@@ -209,11 +234,12 @@ def draw(pairs: Sequence[Row], labels: Sequence[str], names: Sequence[str], path
     figure, axes = pyplot.subplots(figsize=(2 + 0.6 * len(names), 1.5 + 0.6 * len(names)))
     shown = axes.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r")
     for (y, x), value in np.ndenumerate(values):
-        axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8)
+        colour = "white" if abs(value) > 0.6 else "black"
+        axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
     axes.set_yticks(range(len(labels)), labels)
     axes.set_title("Agreement: Spearman of normalised scores (above), Pearson of raw scores (below)", fontsize=9)
     figure.colorbar(shown)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, bbox_inches="tight", dpi=120)
+    figure.savefig(path, bbox_inches="tight", dpi=80)
     pyplot.close(figure)

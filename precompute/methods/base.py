@@ -52,6 +52,7 @@ class MethodResult:
     cohort: np.ndarray  # [K, N]: scores of the cohort's clips
     windows: np.ndarray | None = None  # [Q shown, N, W]: parts by window of the clip, summing to it; NaN past its end
     remarks: tuple[tuple[str, float, str], ...] = ()  # further diagnostics: (name, value, one plain clause of meaning)
+    seconds: float | None = None  # of passes of its own, kept ones included; None = what the call took
 
     @classmethod
     def deterministic(cls, scores: np.ndarray, cohort: np.ndarray) -> MethodResult:

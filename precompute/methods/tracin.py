@@ -49,10 +49,10 @@ class Tracin(GradientMethod):
         return {}  # its passes are over other weights
 
     def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        from precompute.engine import gather
+        from precompute.engine import gather, seconds_of
         from precompute.stages import load_model
 
-        cells, cohort = [], []
+        cells, cohort, seconds = [], [], 0.0
         for path in self._paths(context):
             print(f"  TracIn: {path.parent.name}", flush=True)
             there = replace(context, model=load_model(context.config, path), memo={})
@@ -61,7 +61,8 @@ class Tracin(GradientMethod):
             shape = (*kept["cells"].shape[:2], -1, HALVES)
             cells.append(kept["cells"].reshape(shape).transpose(2, 0, 1, 3))
             cohort.append(kept["cohort"].T)
-        return linear_result(np.mean(cells, 0), np.mean(cohort, 0))
+            seconds += seconds_of([tap], there.model, len(there.items), there.cache)
+        return replace(linear_result(np.mean(cells, 0), np.mean(cohort, 0)), seconds=seconds)
 
 
 class CheckpointTap(Tap):

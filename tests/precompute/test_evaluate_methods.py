@@ -186,3 +186,19 @@ def test_concentration_by_hand() -> None:
     assert agreement.effective_tracks(one) == pytest.approx(1) and agreement.effective_tracks(-even) == 0
     half = np.array([[1.0, 1.0, 0.0, 0.0]])
     assert agreement.gini(half) == pytest.approx(0.5) and agreement.effective_tracks(half) == pytest.approx(2)
+
+
+def test_planted_truths_are_asked_on_clips_of_their_own_prompt_alone() -> None:
+    def track(number: int, planted: str = "", **values: object) -> SimpleNamespace:
+        return SimpleNamespace(track_id=number, planted=planted, is_decoy=False, caption=f"c{number}", **values)
+
+    tracks = [track(0), track(1, "weighted"), track(2, "twin", matched_to=1)]
+    tracks[2].caption = "c1"
+    tracks += [track(number) for number in range(3, 15)]
+    scores = np.zeros((3, 15))
+    scores[0, [1, 2]] = 2, 1  # of the weighted track's prompt: above its twin and first
+    scores[1, [1, 2]] = 1, 2  # of another prompt: does not count
+    scores[2], scores[2, [1, 2]] = 5, (1, 2)  # of its prompt: below twelve others
+    found = agreement.measures(scores, tracks, ["c1", "c0", "c1"])  # type: ignore[arg-type]
+    assert found["weighted_above_twin"] == 0.5 and found["weighted_top10"] == 0.5
+    assert "weighted_above_twin" not in agreement.measures(scores, tracks, ["c0"] * 3)  # type: ignore[arg-type]

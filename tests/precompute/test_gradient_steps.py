@@ -32,6 +32,10 @@ def test_tracin_is_the_mean_over_checkpoints(
     there = [make_context(config, load_model(config, p), items, tracks, tmp_path / p.parent.name) for p in paths]
     alone = [scores(one, "influence") for one in there]
     agrees(found, np.mean([r.cells[:, :, :, 0] for r in alone], 0), np.mean([r.cohort for r in alone], 0))
+    again = scores(
+        context, "tracin", checkpoints=str(folder)
+    )  # from what is kept: its cost is still that of the passes
+    assert found.seconds is not None and found.seconds > 0 and again.seconds == found.seconds
     method = make("tracin", context, checkpoints=str(tmp_path / "none"))
     assert method.requirements(context) == f"{tmp_path}/none: no checkpoints of the training here"
 
