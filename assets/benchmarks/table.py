@@ -1,8 +1,9 @@
-"""The README's table of the pass from what the benchmarks kept: `make bench-table`, or `python …/table.py`.
+"""The README's tables from what was kept: `make bench-table`, or `python assets/benchmarks/table.py`.
 
-Writes between the two marks of README.md; `--check` compares and writes nothing; `--print` shows the table. A test does
-the same, so that README and assets/benchmarks/{pass,peers,gpu}.json cannot differ. What is not kept is left out. No
-figure is computed here. Standard library alone.
+Two tables, each between two marks of README.md: of the pass, from {pass,peers,gpu}.json, and of the reference paper's
+experiments, from demo-{self-influence,agreement}.json. `--check` compares and writes nothing; `--print` shows them. A
+test does the same, so that README and the files cannot differ. What is not kept is left out. No figure is computed
+here. Standard library alone.
 """
 
 from __future__ import annotations
@@ -15,20 +16,25 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 README = FOLDER.parents[1] / "README.md"
-BEGIN, END = "<!-- benchmarks: written by make bench-table -->", "<!-- benchmarks end -->"
 Kept = dict[str, Any]
+
+
+def marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name}: written by make bench-table -->", f"<!-- {name} end -->"
 
 
 def kept(folder: Path) -> dict[str, Kept]:
     """What is there, by name."""
-    paths = {name: folder / f"{name}.json" for name in ("pass", "peers", "gpu")}
+    paths = {name: folder / f"{name}.json" for parts in TABLES.values() for name in parts}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()}
 
 
-def table(found: dict[str, Kept]) -> str:
-    """Markdown of all parts that are kept."""
-    parts = {"pass": _pass, "peers": _peers, "gpu": _gpu}
-    return "\n\n".join(make(found[name]) for name, make in parts.items() if name in found)
+def tables(found: dict[str, Kept]) -> dict[str, str]:
+    """Markdown by the name of its marks: all parts that are kept."""
+    made = {
+        mark: [make(found[name]) for name, make in parts.items() if name in found] for mark, parts in TABLES.items()
+    }
+    return {mark: "\n\n".join(parts) for mark, parts in made.items() if parts}
 
 
 def _pass(data: Kept) -> str:
@@ -93,12 +99,66 @@ def _head(data: Kept, what: str) -> str:
     return f"`{data['command']}`, {what}: {data['hardware']}; {runs}."
 
 
-def written(readme: str, text: str) -> str:
-    """README with the table in its place. Raises ValueError where the marks are missing."""
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        raise ValueError(f"README.md needs these two lines, once each, where the table goes:\n{BEGIN}\n{END}")
-    before, after = readme.split(BEGIN)[0], readme.split(END)[1]
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+def _self_influence(data: Kept) -> str:
+    settings = data["settings"]
+    command = data["command"] + (f" --fd {settings['fd']}" if settings["fd"] else "")
+    lines = [f"`{command}`: {settings['targets']} tracks; {data['hardware']}; {data['seconds'] / 60:.0f} min.", ""]
+    lines += [
+        "| layers, mask | R, 1 step | R, 4 steps | R, the paper | CLAP first / last | the paper |"
+        " Fréchet before, after |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    ways = {(row["layers"], row["mask"], row["steps"]): row for row in data["rows"]}
+    for (layers, mask, steps), row in ways.items():
+        if steps != 1:
+            continue
+        more = ways.get((layers, mask, 4), {}).get("R")
+        paper = ends = ""
+        if "paper_R" in row:
+            paper, ends = f"{row['paper_R']:,.1f}", f"{row['paper_top']:.2f} / {row['paper_bottom']:.2f}"
+        moved = f"{row['frechet_before']:.3f}, {row['frechet']:.3f}" if "frechet" in row else ""
+        own = f"{row['R']:.1f} | {'' if more is None else f'{more:.1f}'} | {paper}"
+        lines.append(
+            f"| {layers}, {mask} | {own} | {row['clap_top']:.2f} / {row['clap_bottom']:.2f} | {ends} | {moved} |"
+        )
+    return "\n".join(lines)
+
+
+def _agreement(data: Kept) -> str:
+    def both(row: Kept, name: str, form: str) -> str:
+        return f"{row[f'{name}_raw']:{form}}, {row[f'{name}_norm']:{form}}" if f"{name}_raw" in row else ""
+
+    of = f"{data['weighted_clips']} clips"
+    lines = [f"`{data['command']}`: {data['hardware']}. Where two figures stand: raw, normalised.", ""]
+    lines += [
+        "| method | Pearson with unlearning | the paper | its rankings of different clips |"
+        f" decoys in the top 10 (chance {data['decoys_chance']:.0%}) | track above decoy |"
+        f" weighted track above twin, {of} | in the top 10 | s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in data["table"]:
+        pearson = f"{row['pearson_raw']:.2f}" if "pearson_raw" in row else ""
+        paper = f"{row['paper']:.2f}" if "paper" in row else ""
+        cells = [row["method"], pearson, paper, both(row, "between_clips", ".2f"), both(row, "decoys_top10", ".0%")]
+        cells += [both(row, "auc", ".2f"), both(row, "weighted_above_twin", ".0%"), both(row, "weighted_top10", ".0%")]
+        lines.append(f"| {' | '.join(cells)} | {row['cost_s']:.0f} |")
+    return "\n".join(lines)
+
+
+TABLES = {
+    "benchmarks": {"pass": _pass, "peers": _peers, "gpu": _gpu},
+    "experiments": {"demo-self-influence": _self_influence, "demo-agreement": _agreement},
+}
+
+
+def written(readme: str, made: dict[str, str]) -> str:
+    """README with the tables in their places. Raises ValueError where marks are missing."""
+    for name, text in made.items():
+        begin, end = marks(name)
+        if readme.count(begin) != 1 or readme.count(end) != 1:
+            raise ValueError(f"README.md needs these two lines, once each, where the table goes:\n{begin}\n{end}")
+        readme = f"{readme.split(begin)[0]}{begin}\n{text}\n{end}{readme.split(end)[1]}"
+    return readme
 
 
 def main() -> int:
@@ -108,14 +168,14 @@ def main() -> int:
     options = parser.parse_args()
     found = kept(FOLDER)
     if not found:
-        print("table: nothing is kept yet; make bench writes assets/benchmarks/pass.json", file=sys.stderr)
+        print("table: nothing is kept yet; make bench and `precompute evaluate` do", file=sys.stderr)
         return 1
     if options.print:
-        print(table(found))
+        print("\n\n".join(tables(found).values()))
         return 0
     old = README.read_text(encoding="utf-8")
     try:
-        new = written(old, table(found))
+        new = written(old, tables(found))
     except ValueError as error:
         print(f"table: {error}", file=sys.stderr)
         return 1
@@ -123,7 +183,7 @@ def main() -> int:
         print("README.md agrees with assets/benchmarks" if old == new else "README.md differs: make bench-table")
         return int(old != new)
     README.write_text(new, encoding="utf-8")
-    print(f"README.md: table of {', '.join(found)}")
+    print(f"README.md: tables of {', '.join(found)}")
     return 0
 
 

@@ -222,6 +222,7 @@ def draw(pairs: Sequence[Row], labels: Sequence[str], names: Sequence[str], path
         return
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from PIL import Image  # matplotlib brings it
 
     place = {name: number for number, name in enumerate(names)}
     values = np.eye(len(names))
@@ -243,3 +244,6 @@ def draw(pairs: Sequence[Row], labels: Sequence[str], names: Sequence[str], path
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, bbox_inches="tight", dpi=80)
     pyplot.close(figure)
+    with Image.open(path) as picture:  # flat colours: a palette takes a quarter of the bytes
+        small = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)

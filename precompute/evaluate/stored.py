@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from explorer.errors import StoreError
-from explorer.store import Store
+from explorer.store import Store, StoreError
 from precompute.errors import UserError
 from precompute.publish import replace_rows
 from precompute.record import kept_evaluations

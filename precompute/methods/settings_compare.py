@@ -18,7 +18,7 @@ class ClapSettings:
 class ClewsSettings:
     """Which CLEWS, and how windows are paired."""
 
-    checkpoint: str = "assets/demo/clews.safetensors"  # ours, or a published .ckpt
+    checkpoint: str = "data/work/train-clews/clews.safetensors"  # ours, or a published .ckpt
     hop_s: float = 0.0  # between windows; 0 = what the checkpoint says (published: 5)
     pairs: int = 5  # best pairs of windows averaged (the authors evaluate with 10)
 
