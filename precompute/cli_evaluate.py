@@ -25,6 +25,12 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     planted.add_argument("--exemplars", type=Path, default=EXEMPLARS, help="their folder (default: %(default)s)")
     planted.add_argument("--exemplar-clips", type=int, default=2, help="clips an exemplar (default: %(default)s)")
     planted.add_argument(
+        "--exemplar-method",
+        action="append",
+        default=[],
+        help="judged by exemplars, each a pass of its own (default: all)",
+    )
+    planted.add_argument(
         "--decoys", type=int, default=128, help="that enter the normalisation; 0 = all (default: %(default)s)"
     )
     planted.add_argument(
@@ -106,7 +112,9 @@ def _planted(options: argparse.Namespace) -> None:
     exemplars = options.exemplars if options.exemplars.is_dir() else None
     if exemplars is None:
         print(f"{options.exemplars}: no exemplars here, they are left out (train-exemplars makes them)", flush=True)
-    settings = PlantedSettings(options.seeds, options.exemplar_clips, options.decoys, options.replicates)
+    settings = PlantedSettings(
+        options.seeds, options.exemplar_clips, options.decoys, options.replicates, tuple(options.exemplar_method)
+    )
     evaluate_planted(config, options.out, options.method or ["unlearning"], exemplars, settings)
 
 

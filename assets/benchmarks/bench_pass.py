@@ -249,7 +249,7 @@ def _kind(name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=64, help="the largest Q (default: %(default)s)")
-    parser.add_argument("--tracks", type=int, default=64, help="of the rank correlation (default: %(default)s)")
+    parser.add_argument("--tracks", type=int, default=24, help="of the rank correlation (default: %(default)s)")
     parser.add_argument("--timed", type=int, default=2, help="tracks that are timed (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cells", type=int, default=16, help="of the noise bank (default: %(default)s)")

@@ -47,6 +47,7 @@ from precompute.train.lora import apply
 PLANTED_SEED, EXEMPLAR_SEED = 2_000_000, 2_500_000  # starting noise, apart from prompts, cohort and checks
 COHORT, REPLICATES, STRATA = 16, 2, 2  # clips, and the bank, for each exemplar's own pass; half of the ascent draws
 COLUMNS = ("truth", "method", "score", "name", "value", "low", "high")
+NOT_ASKED = "it was not asked for by exemplars (--exemplar-method)"
 REUSED = "the preconditioner is that of the untuned weights"
 
 
@@ -58,6 +59,7 @@ class PlantedSettings:
     exemplar_clips: int = 2
     decoys: int = 0  # that enter the normalisation, spread evenly; 0 = all of the run
     replicates: int = 0  # of the noise bank; 0 = the run's
+    exemplar_methods: tuple[str, ...] = ()  # judged by exemplars too, each of which is a pass of its own; none = all
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or self.exemplar_clips < 1:
@@ -66,6 +68,8 @@ class PlantedSettings:
             raise UserError(f"evaluate planted: decoys = {self.decoys}: must be 0 (all) or more")
         if self.replicates and self.replicates < 2:
             raise UserError(f"evaluate planted: replicates = {self.replicates}: must be 0 (the run's) or at least 2")
+        if self.exemplar_methods:
+            known_methods(self.exemplar_methods)
 
 
 def evaluate_planted(
@@ -132,7 +136,7 @@ def evaluate_planted(
         if rare.any():
             found += truths.rare_rows(truths.tracks_only(of_rare, np.array(trained)), rare[trained])
     for exemplar in loaded:
-        case = judges.exemplar(exemplar, settings.exemplar_clips, items[trained], corpus, trained)
+        case = judges.exemplar(exemplar, settings, items[trained], corpus, trained)
         if case["ranks"]:
             cases.setdefault("exemplars", []).append(case)
     if "exemplars" in cases:
@@ -229,7 +233,9 @@ class _Judge:
         clips = generated(self.model, prompts, self.config, self.cache, "planted clips")
         return self._scores(self.names, "corpus", clips, self.cohort, items, tracks, self.config)
 
-    def exemplar(self, exemplar: made.Exemplar, count: int, items: Items, corpus: Corpus, trained: list[int]) -> Row:
+    def exemplar(
+        self, exemplar: made.Exemplar, settings: PlantedSettings, items: Items, corpus: Corpus, trained: list[int]
+    ) -> Row:
         """One exemplar among the training tracks `items`, with the tuned weights in the model: its ranks by method.
 
         A track's usual score is taken over clips of the untuned model, scored by the tuned weights.
@@ -239,11 +245,14 @@ class _Judge:
         tracks = [corpus.tracks[row] for row in trained] + [replace(track, split="train", planted="exemplar")]
         small = _small(self.config)
         cohort = self.cohort[evenly(len(self.cohort), small.clips.cohort)]
-        prompts = [Prompt(0, exemplar.caption, exemplar.seconds, EXEMPLAR_SEED + k) for k in range(count)]
-        names = [name for name in self.names if not follows_training(name)]
+        prompts = [
+            Prompt(0, exemplar.caption, exemplar.seconds, EXEMPLAR_SEED + k) for k in range(settings.exemplar_clips)
+        ]
+        asked = settings.exemplar_methods or self.names
+        names = [name for name in self.names if name in asked and not follows_training(name)]
         for name in self.names:
             if name not in names:
-                self._skip(name, "exemplars", OTHER_WEIGHTS)
+                self._skip(name, "exemplars", OTHER_WEIGHTS if name in asked else NOT_ASKED)
         scores: truths.ByMethod = {}
         if names:
             print(f"exemplar {exemplar.track_id}: {exemplar.caption}", flush=True)

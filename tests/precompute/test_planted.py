@@ -19,6 +19,7 @@ from precompute.evaluate import planted, truths
 from precompute.evaluate.planted import PlantedSettings, evaluate_planted
 from precompute.evaluate.ranking import bootstrap_interval, chance_of_hits, chance_of_most, hits_in_top, wins
 from precompute.evaluate.truths import Pair
+from precompute.methods.settings_compare import ClewsSettings
 from precompute.train.exemplars import ExemplarSettings, make_exemplars
 
 METHODS = ("unlearning", "unlearning-gram", "influence", "trak", "dtrak", "das", "ensemble", "random")
@@ -221,6 +222,8 @@ def test_a_method_that_cannot_is_left_out_with_its_reason(
     small: RunConfig, judged: dict, tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tiny_root / "planted" / "exemplars"
+    own = {**small.methods.settings, "clews": ClewsSettings(checkpoint=str(tmp_path / "none.safetensors"))}
+    small = replace(small, methods=replace(small.methods, settings=own))
     told = evaluate_planted(small, tmp_path / "x.json", ["tracin", "clews"], folder, FEW)
     reasons = {(row["method"], row["truth"]): row["reason"] for row in told["skipped"]}
     assert set(reasons) == {("tracin", "exemplars"), ("clews", "corpus"), ("clews", "exemplars")}
@@ -229,6 +232,19 @@ def test_a_method_that_cannot_is_left_out_with_its_reason(
     judged_by = {(row["truth"], row["method"]) for row in told["rows"]}
     assert ("weighted", "tracin") in judged_by and ("exemplars", "tracin") not in judged_by
     assert "exemplars: tracin is not judged: it looks at" in capsys.readouterr().out
+
+
+def test_exemplars_by_some_methods_alone(small: RunConfig, judged: dict, tiny_root: Path, tmp_path: Path) -> None:
+    folder = tiny_root / "planted" / "exemplars"
+    few = replace(FEW, exemplar_methods=("random",))
+    told = evaluate_planted(small, tmp_path / "x.json", ["unlearning", "random"], folder, few)
+    judged_by = {(row["truth"], row["method"]) for row in told["rows"]}
+    assert ("weighted", "unlearning") in judged_by and ("exemplars", "random") in judged_by
+    assert ("exemplars", "unlearning") not in judged_by
+    reasons = {(row["method"], row["truth"]): row["reason"] for row in told["skipped"]}
+    assert "--exemplar-method" in reasons["unlearning", "exemplars"]
+    with pytest.raises(UserError, match="--method guess: unknown"):
+        replace(FEW, exemplar_methods=("guess",))
 
 
 def test_mistakes_are_told(small: RunConfig, config: RunConfig, tmp_path: Path) -> None:
