@@ -18,6 +18,13 @@ from explorer.sentences import percent
 
 TEXT_CHARS = 600
 EVALUATED = 6  # results of a kept evaluation that a card shows at most
+PLANTED = {  # (truth, name) of `evaluate planted`, in plain words
+    ("weighted", "share_above_twin"): "Planted truths: a track drawn more often in training stands above its twin"
+    " in {:.0%}, 50% by chance",
+    ("rare", "hits_in_top10"): "Planted truths: of a rare style's tracks {:.2g} are among the first ten",
+    ("exemplars", "mean_rank"): "Planted truths: a stranger that the model was then tuned on comes at place {:.3g}"
+    " on average",
+}
 
 
 def methods(
@@ -157,7 +164,8 @@ def own_places(top: pd.DataFrame) -> list[int | None]:
 
 def evaluated(results: Mapping[str, str], method: str) -> list[str]:
     """What kept evaluations of planted truths say of a method: rows with truth, name and value; others are skipped."""
-    lines = []
+    lines: list[str] = []  # in plain words; `others` where there are none
+    others: list[str] = []
     for name, text in results.items():
         try:
             rows = json.loads(text).get("rows", [])
@@ -166,9 +174,10 @@ def evaluated(results: Mapping[str, str], method: str) -> list[str]:
         for row in rows if isinstance(rows, list) else []:
             if not isinstance(row, dict) or row.get("method") != method or "truth" not in row:
                 continue
-            value = row.get("value")
+            value, told = row.get("value"), PLANTED.get((str(row["truth"]), str(row.get("name"))))
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                lines.append(
-                    f"{name}, {row['truth']}, {row.get('score', '')}: {row.get('name', '')} {value:.3g}."[:TEXT_CHARS]
-                )
-    return lines[:EVALUATED]
+                kind = f" ({row['score']} score)" if row.get("score") else ""
+                plain = f"{told.format(value)}{kind}." if told else None
+                other = f"{name}, {row['truth']}, {row.get('score', '')}: {row.get('name', '')} {value:.3g}."
+                (lines if told else others).append((plain or other)[:TEXT_CHARS])
+    return (lines or others)[:EVALUATED]

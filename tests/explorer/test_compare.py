@@ -130,6 +130,15 @@ def test_cost_and_settings_in_words():
         '{"rows": [{"method": "a", "truth": "rare", "score": "raw", "name": "found", "value": 0.75}, {"method": "b"}]}'
     )
     assert trust.evaluated({"planted": rows, "bad": "[", "list": "[1]"}, "a") == ["planted, rare, raw: found 0.75."]
+    known = [
+        {"method": "a", "truth": "weighted", "score": "raw", "name": "share_above_twin", "value": 0.958},
+        {"method": "a", "truth": "rare", "score": "normalised", "name": "success", "value": 1.0},
+        {"method": "a", "truth": "exemplars", "score": "raw", "name": "mean_rank", "value": 1.0},
+    ]
+    assert trust.evaluated({"planted": json.dumps({"rows": known})}, "a") == [
+        "Planted truths: a track drawn more often in training stands above its twin in 96%, 50% by chance (raw score).",
+        "Planted truths: a stranger that the model was then tuned on comes at place 1 on average (raw score).",
+    ]
     facts = [MethodFacts(1, "a", "A", "", "{}", 1.0), MethodFacts(2, "b", "B", "", "{}", None)]
     shown = trust.methods(facts, {}, [Skipped("c", "C", "no checkpoint")], [2], "cpu", 1)
     assert [one["name"] for one in shown["methods"]] == ["b", "a"] and shown["skipped"] == ["C (c): no checkpoint"]
