@@ -93,6 +93,26 @@ def test_the_papers_figures_stand_beside_ours(folder: Path) -> None:
     assert f"| clap | 0.12 | 0.46 | {judged} |  | 30 |" in text
 
 
+def test_planted_truths_are_a_column_for_each_method(folder: Path) -> None:
+    def one(truth: str, name: str, method: str, score: str, value: float, **more: float) -> dict:
+        return {"truth": truth, "name": name, "method": method, "score": score, "value": value, **more}
+
+    names = {"weighted": "share_above_twin", "rare": "hits_in_top10", "exemplars": "mean_rank"}
+    rows = [
+        one(truth, name, "random", "", chance)
+        for (truth, name), chance in zip(names.items(), (0.5, 0.129, 196), strict=True)
+    ]
+    rows += [one("weighted", "share_above_twin", "dtrak", "raw", 0.958, low=0.875, high=1)]
+    rows += [one("rare", "hits_in_top10", "dtrak", "normalised", 3.5)]
+    settings = {"methods": {"dtrak": {}, "clap": {}}}
+    (folder / "demo-planted.json").write_text(json.dumps({"rows": rows, "settings": settings}))
+    lines = table.tables(table.kept(folder))["planted truths"].splitlines()
+    assert lines[0] == "| | dtrak | clap | chance |" and lines[1] == "|---|---|---|---|"
+    assert lines[2] == "| weighted track above its twin, raw | 96% [88, 100] |  | 50% |"
+    assert lines[5] == "| rare tracks among the first ten, normalised | 3.5 |  | 0.13 |"
+    assert lines[6] == "| mean place of an exemplar, raw |  |  | 196.0 |" and len(lines) == 8
+
+
 def test_each_goes_between_its_marks_and_nowhere_else(folder: Path) -> None:
     made = table.tables(table.kept(folder))
     begin, end = table.marks("benchmarks")

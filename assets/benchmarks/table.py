@@ -1,9 +1,9 @@
 """The README's tables from what was kept: `make bench-table`, or `python assets/benchmarks/table.py`.
 
-Two tables, each between two marks of README.md: of the pass, from {pass,peers,gpu}.json, and of the reference paper's
-experiments, from demo-{self-influence,agreement}.json. `--check` compares and writes nothing; `--print` shows them. A
-test does the same, so that README and the files cannot differ. What is not kept is left out. No figure is computed
-here. Standard library alone.
+Three tables, each between two marks of README.md: of planted truths, from demo-planted.json; of the reference paper's
+experiments, from demo-{self-influence,agreement}.json; of the pass, from {pass,peers,gpu}.json. `--check` compares and
+writes nothing; `--print` shows them. A test does the same, so that README and the files cannot differ. What is not kept
+is left out. No figure is computed here. Standard library alone.
 """
 
 from __future__ import annotations
@@ -145,7 +145,33 @@ def _agreement(data: Kept) -> str:
     return "\n".join(lines)
 
 
+def _planted(data: Kept) -> str:
+    rows = {(row["truth"], row["name"], row["method"], row["score"]): row for row in data["rows"]}
+    methods = list(data["settings"]["methods"])
+    named = {
+        ("weighted", "share_above_twin", ".0%"): "weighted track above its twin",
+        ("rare", "hits_in_top10", ".1f"): "rare tracks among the first ten",
+        ("exemplars", "mean_rank", ".1f"): "mean place of an exemplar",
+    }
+    lines = [f"| | {' | '.join(methods)} | chance |", "|---" * (len(methods) + 2) + "|"]
+    for (truth, name, form), told in named.items():
+        chance = format(rows[truth, name, "random", ""]["value"], ".2f" if truth == "rare" else form)
+        for score in ("raw", "normalised"):
+            found = [rows.get((truth, name, method, score)) for method in methods]
+            cells = ["" if row is None else _with_interval(row, form) for row in found]
+            lines.append(f"| {told}, {score} | {' | '.join(cells)} | {chance} |")
+    return "\n".join(lines)
+
+
+def _with_interval(row: Kept, form: str) -> str:
+    if "low" not in row:
+        return format(row["value"], form)
+    low, high = (format(row[end], form).removesuffix("%") for end in ("low", "high"))
+    return f"{row['value']:{form}} [{low}, {high}]"
+
+
 TABLES = {
+    "planted truths": {"demo-planted": _planted},
     "benchmarks": {"pass": _pass, "peers": _peers, "gpu": _gpu},
     "experiments": {"demo-self-influence": _self_influence, "demo-agreement": _agreement},
 }

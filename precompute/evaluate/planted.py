@@ -69,7 +69,7 @@ class PlantedSettings:
         if self.replicates and self.replicates < 2:
             raise UserError(f"evaluate planted: replicates = {self.replicates}: must be 0 (the run's) or at least 2")
         if self.exemplar_methods:
-            known_methods(self.exemplar_methods)
+            known_methods(self.exemplar_methods, "--exemplar-method")
 
 
 def evaluate_planted(

@@ -37,13 +37,13 @@ class Judged:
     skipped: dict[str, str]  # name -> why it was left out
 
 
-def known_methods(names: Sequence[str]) -> tuple[str, ...]:
+def known_methods(names: Sequence[str], option: str = "--method") -> tuple[str, ...]:
     """Each once, in order. Raises UserError naming one that is not in the catalogue, or where there is none."""
     if not names:
-        raise UserError("--method: name at least one method")
+        raise UserError(f"{option}: name at least one method")
     for name in names:
         if name not in CATALOGUE:
-            raise UserError(f"--method {name}: unknown; known are {', '.join(CATALOGUE)}")
+            raise UserError(f"{option} {name}: unknown; known are {', '.join(CATALOGUE)}")
     return tuple(dict.fromkeys(names))
 
 

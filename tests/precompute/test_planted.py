@@ -243,7 +243,7 @@ def test_exemplars_by_some_methods_alone(small: RunConfig, judged: dict, tiny_ro
     assert ("exemplars", "unlearning") not in judged_by
     reasons = {(row["method"], row["truth"]): row["reason"] for row in told["skipped"]}
     assert "--exemplar-method" in reasons["unlearning", "exemplars"]
-    with pytest.raises(UserError, match="--method guess: unknown"):
+    with pytest.raises(UserError, match="--exemplar-method guess: unknown"):
         replace(FEW, exemplar_methods=("guess",))
 
 
