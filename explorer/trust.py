@@ -21,9 +21,10 @@ EVALUATED = 6  # results of a kept evaluation that a card shows at most
 PLANTED = {  # (truth, name) of `evaluate planted`, in plain words
     ("weighted", "share_above_twin"): "Planted truths: a track drawn more often in training stands above its twin"
     " in {:.0%}, 50% by chance",
-    ("rare", "hits_in_top10"): "Planted truths: of a rare style's tracks {:.2g} are among the first ten",
+    ("rare", "hits_in_top10"): "Planted truths: of a rare style's tracks {:.2g} are among the first ten"
+    " (their caption is the clip's, which may be why)",
     ("exemplars", "mean_rank"): "Planted truths: a stranger that the model was then tuned on comes at place {:.3g}"
-    " on average",
+    " on average (its caption is the clip's, which may be why)",
 }
 
 

@@ -137,7 +137,8 @@ def test_cost_and_settings_in_words():
     ]
     assert trust.evaluated({"planted": json.dumps({"rows": known})}, "a") == [
         "Planted truths: a track drawn more often in training stands above its twin in 96%, 50% by chance (raw score).",
-        "Planted truths: a stranger that the model was then tuned on comes at place 1 on average (raw score).",
+        "Planted truths: a stranger that the model was then tuned on comes at place 1 on average"
+        " (its caption is the clip's, which may be why) (raw score).",
     ]
     facts = [MethodFacts(1, "a", "A", "", "{}", 1.0), MethodFacts(2, "b", "B", "", "{}", None)]
     shown = trust.methods(facts, {}, [Skipped("c", "C", "no checkpoint")], [2], "cpu", 1)
