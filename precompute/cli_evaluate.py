@@ -31,6 +31,11 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="judged by exemplars, each a pass of its own (default: all)",
     )
     planted.add_argument(
+        "--unheard",
+        type=Path,
+        help="manifest of rare-style tracks that the model never heard (default: unheard.csv beside the corpus's)",
+    )
+    planted.add_argument(
         "--decoys", type=int, default=128, help="that enter the normalisation; 0 = all (default: %(default)s)"
     )
     planted.add_argument(
@@ -115,7 +120,11 @@ def _planted(options: argparse.Namespace) -> None:
     settings = PlantedSettings(
         options.seeds, options.exemplar_clips, options.decoys, options.replicates, tuple(options.exemplar_method)
     )
-    evaluate_planted(config, options.out, options.method or ["unlearning"], exemplars, settings)
+    beside = Path(config.corpus.manifest).with_name("unheard.csv") if config.corpus.manifest else None
+    unheard = options.unheard or (beside if beside and beside.is_file() else None)
+    if unheard is None:
+        print("no tracks of the rare style that the model never heard: its caption is not controlled for", flush=True)
+    evaluate_planted(config, options.out, options.method or ["unlearning"], exemplars, settings, unheard)
 
 
 def _null(options: argparse.Namespace) -> None:

@@ -2,7 +2,8 @@
 
 Reads the free part of music21's corpus, adds own pieces, renders everything with fluidsynth and writes
 `manifest.csv`, `audio/NNNN.mp3` (training tracks and some decoys) and, beside the repository's other
-scratch files, `data/work/demo-decoys/NNNN.mp3` (the other decoys). The same inputs give the same manifest
+scratch files, `data/work/demo-decoys/NNNN.mp3` (the other decoys). `unheard.csv` and `unheard/NNNN.mp3` are further
+pieces of the rare style, outside the corpus, for `precompute evaluate planted`. The same inputs give the same manifests
 and notes again.
 """
 
@@ -49,6 +50,7 @@ class Entry:
     split: str  # train | decoy
     matched_to: str
     shipped: bool
+    folder: str = "audio"  # of what is shipped
 
 
 def missing() -> str:
@@ -109,6 +111,14 @@ def collect() -> list[Entry]:
     return entries
 
 
+def unheard(after: int) -> list[Entry]:
+    """Pieces of the rare style that no model hears, numbered on from the corpus's last."""
+    from planted import UNHEARD, rare_tracks
+
+    tracks = rare_tracks(UNHEARD)
+    return [Entry(after + k, track, "decoy", "", True, "unheard") for k, track in enumerate(tracks, start=1)]
+
+
 def row(entry: Entry) -> dict[str, object]:
     """A line of the manifest."""
     from planted import WEIGHT
@@ -122,7 +132,7 @@ def row(entry: Entry) -> dict[str, object]:
         "split": entry.split,
         "duration_s": f"{round(t.dur_s * RATE) / RATE:.3f}",
         "audition": "full" if entry.shipped else "none",
-        "path": f"audio/{entry.track_id:04d}.mp3" if entry.shipped else "",
+        "path": f"{entry.folder}/{entry.track_id:04d}.mp3" if entry.shipped else "",
         "matched_to": entry.matched_to,
         "training_weight": WEIGHT if t.planted == "weighted" else 1,
     }
@@ -134,7 +144,7 @@ def render_all(entries: list[Entry], out: Path, decoys: Path, jobs: int) -> None
 
     takes = [
         Take(
-            (out / "audio" if e.shipped else decoys) / f"{e.track_id:04d}.mp3",
+            (out / e.folder if e.shipped else decoys) / f"{e.track_id:04d}.mp3",
             e.track.piece,
             e.track.dur_s,
             e.track.level_dbfs,
@@ -165,6 +175,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=HERE, help="folder of manifest.csv and audio/ (default: data/demo)")
     parser.add_argument("--jobs", type=int, default=2, help="fluidsynth runs at a time (default: 2)")
     parser.add_argument("--plan-only", action="store_true", help="write the manifest, render nothing")
+    parser.add_argument("--unheard-only", action="store_true", help="make what stands outside the corpus alone")
     options = parser.parse_args()
     if problem := missing():
         print(f"build.py: {problem}", file=sys.stderr)
@@ -173,7 +184,14 @@ def main() -> int:
     decoys = HERE.parent / "work" / "demo-decoys" if own else options.out / "demo-decoys"
     began = time.monotonic()
     entries = sorted(collect(), key=lambda e: e.track_id)
+    apart = unheard(len(entries))
     options.out.mkdir(parents=True, exist_ok=True)
+    if not options.plan_only:
+        shutil.rmtree(options.out / "unheard", ignore_errors=True)
+        render_all(apart, options.out, decoys, options.jobs)
+    write_manifest(apart, options.out / "unheard.csv")
+    if options.unheard_only:
+        return 0
     if not options.plan_only:
         for folder in (options.out / "audio", decoys):
             shutil.rmtree(folder, ignore_errors=True)

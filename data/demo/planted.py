@@ -1,6 +1,7 @@
 """The planted cases: training tracks whose influence is known beforehand. They have no decoys.
 
-rendering: fourteen works in two or three renderings each. rare: a style that nothing else resembles.
+rendering: fourteen works in two or three renderings each. rare: a style that nothing else resembles; further pieces of
+it are kept apart and never trained on, so that what a method finds can be told from what the caption gives away.
 degenerate: near-silent or very short tracks. weighted: drawn `WEIGHT` times as often while the model is trained, each
 with a twin of the same style, instrument and caption that is drawn as often as any other track.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +23,13 @@ from scores import Score, read_musicxml, starts_for
 from sources import Tune
 
 WEIGHT = 8
+RARE, UNHEARD = range(1, 6), range(6, 14)  # pieces of the rare style: trained on, and kept apart
 
 
-def rare_tracks() -> list[Track]:
-    """Five pieces of a style that nothing else resembles."""
+def rare_tracks(numbers: Iterable[int] = RARE) -> list[Track]:
+    """Pieces of a style that nothing else resembles: of one generator and caption, told apart by their seeds alone."""
     out = []
-    for k in range(1, 6):
+    for k in numbers:
         seed, rng = f"{SEED}/rare/{k}", seeded("rare", k)
         made = kalimba_seven(random.Random(seed), 0)
         track = own_track(

@@ -8,46 +8,33 @@ run's cohort.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from precompute.cache import Cache
-from precompute.calibrate import ranks
 from precompute.clips import Prompt, read_prompts
 from precompute.config import RunConfig
-from precompute.corpus import Track, read_manifest
+from precompute.corpus import Track
 from precompute.curvature import kept_fisher
 from precompute.engine import noise_bank
 from precompute.errors import UserError
 from precompute.evaluate import truths
 from precompute.evaluate.cost import Pace, tell
+from precompute.evaluate.judges import RIVALS, Judge, reduced
 from precompute.evaluate.result import Row, table, write_result
-from precompute.evaluate.scoring import (
-    OTHER_WEIGHTS,
-    both_kinds,
-    context_of,
-    follows_training,
-    judge,
-    known_methods,
-    looks_at_gradients,
-    settings_for,
-)
+from precompute.evaluate.scoring import known_methods, looks_at_gradients, settings_for
 from precompute.fisher import evenly
 from precompute.methods.catalogue import build
 from precompute.model import Items, Model
-from precompute.stages import Corpus, generated, load_cohort, load_corpus, load_latents, load_model
+from precompute.stages import Corpus, load_cohort, load_corpus, load_latents, load_model
 from precompute.train import exemplars as made
 from precompute.train.diffusion import mean_loss
-from precompute.train.lora import apply
 
-PLANTED_SEED, EXEMPLAR_SEED = 2_000_000, 2_500_000  # starting noise, apart from prompts, cohort and checks
-COHORT, REPLICATES, STRATA = 16, 2, 2  # clips, and the bank, for each exemplar's own pass; half of the ascent draws
+PLANTED_SEED = 2_000_000  # starting noise, apart from prompts, exemplars, cohort and checks
 COLUMNS = ("truth", "method", "score", "name", "value", "low", "high")
-NOT_ASKED = "it was not asked for by exemplars (--exemplar-method)"
 REUSED = "the preconditioner is that of the untuned weights"
 
 
@@ -78,16 +65,19 @@ def evaluate_planted(
     methods: Sequence[str] = ("unlearning",),
     exemplars: Path | None = None,
     settings: PlantedSettings | None = None,
+    unheard: Path | None = None,
 ) -> dict[str, Any]:
     """Judge methods of the catalogue, print a table, write JSON to `out`; what was written. Resumable.
 
     weighted: share of (pair, seed) in which the weighted track is above its twin, for `seeds` clips of their caption.
     rare: how many rare tracks stand among the 10 best training tracks of a clip of their caption; success = at least 3
-    in all seeds but one. exemplars (a folder of `make_exemplars`): rank of the exemplar among all training tracks and
-    itself, for clips of the tuned weights; scores are of the tuned weights too, with a smaller bank and cohort, but
-    under the preconditioner of the untuned ones: a Fisher pass costs minutes, and the weights hardly move. A method
-    that cannot be judged by one of these is left out of it with its reason. Raises UserError for an unknown method, or
-    none that can be judged; where the corpus has none of these cases; where an exemplar is of other weights.
+    in all seeds but one. `unheard` (a manifest) names tracks of the same style and caption that the model never heard:
+    only where the heard ones stand above those is it more than the caption. exemplars (a folder of `make_exemplars`):
+    rank of the exemplar among all training tracks and itself, for clips of the tuned weights, beside its rank before
+    the tuning; scores are of the weights in use, with a smaller bank and cohort, but under the preconditioner of the
+    untuned ones: a Fisher pass costs minutes, and the weights hardly move. A method that cannot be judged by one of
+    these is left out of it with its reason. Raises UserError for an unknown method, or none that can be judged; where
+    the corpus has none of these cases; where an exemplar is of other weights, or an unheard track is none.
     """
     settings, names = settings or PlantedSettings(), known_methods(methods)
     if settings.replicates:
@@ -103,6 +93,7 @@ def evaluate_planted(
     if not pairs and not rare.any() and not files:
         raise UserError("evaluate planted: the corpus has no weighted and no rare tracks, and there are no exemplars")
     loaded = [made.load(path, model) for path in files]  # a file of other weights is told before the long pass
+    apart = truths.read_unheard(unheard, corpus.tracks) if unheard and rare.any() else []
 
     items, key = load_latents(model, corpus, config, cache)
     trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
@@ -113,14 +104,15 @@ def evaluate_planted(
     trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
     config = settings_for(config, names, len(trained))
     prompts = _prompts(corpus.tracks, pairs, rare, settings.seeds, config, model.sample_size / model.sample_rate)
-    _tell_cost(model, items, config, len(prompts), len(kept), len(trained), len(loaded), settings)
-    judges = _Judge(
+    _tell_cost(model, items, config, len(prompts), len(kept), len(trained), len(loaded), len(apart), settings)
+    judges = Judge(
         config=config,
         cache=cache,
         model=model,
         names=names,
         fisher=kept_fisher(model, items[trained], config, cache, key) if looks_at_gradients(config) else None,
         cohort=load_cohort(model, corpus, config, cache),
+        exemplar_names=settings.exemplar_methods,
     )
     found: list[Row] = []
     cases: dict[str, list[Row]] = {}
@@ -128,18 +120,17 @@ def evaluate_planted(
         scores = judges.corpus(prompts, items, corpus.tracks)
         of_pairs = truths.clips_only(scores, slice(len(pairs) * settings.seeds))
         of_rare = truths.clips_only(scores, slice(len(pairs) * settings.seeds, None))
+        bank = noise_bank(config.bank)
         if pairs:
-            bank = noise_bank(config.bank)
             losses = np.array([[mean_loss(model, items[[row]], bank) for row in (p.weighted, p.twin)] for p in pairs])
             found += [*truths.loss_rows(losses), *truths.weighted_rows(of_pairs, pairs, settings.seeds)]
             cases["weighted"] = truths.weighted_cases(of_pairs, pairs, settings.seeds, losses, corpus.tracks)
         if rare.any():
             found += truths.rare_rows(truths.tracks_only(of_rare, np.array(trained)), rare[trained])
-    for exemplar in loaded:
-        case = judges.exemplar(exemplar, settings, items[trained], corpus, trained)
-        if case["ranks"]:
-            cases.setdefault("exemplars", []).append(case)
-    if "exemplars" in cases:
+        if apart:
+            found += _unheard_rows(judges, prompts[-settings.seeds :], items[trained], corpus, trained, apart)
+    cases["exemplars"] = judges.exemplars(loaded, settings.exemplar_clips, items, corpus, trained)
+    if cases["exemplars"]:
         found += truths.exemplar_rows(cases["exemplars"], len(trained) + 1)
     print(table(found, COLUMNS), flush=True)
     return write_result(
@@ -151,15 +142,35 @@ def evaluate_planted(
         settings={
             "methods": {name: build(name, config, len(trained)).record() for name in names},
             "bank": vars(config.bank),
-            "bank_of_exemplars": vars(_small(config).bank),
+            "bank_of_exemplars": vars(reduced(config).bank),
             **vars(settings),
             "cohort": len(judges.cohort),
             "decoys": len(kept) - len(trained),
+            "unheard": len(apart),
+            "rivals": RIVALS,
         },
         model_sha256=model.sha256,
         cases=cases,
         skipped=judges.skipped,
     )
+
+
+def _unheard_rows(
+    judges: Judge, prompts: list[Prompt], items: Items, corpus: Corpus, trained: Sequence[int], apart: list[Track]
+) -> list[Row]:
+    """Heard rare tracks against those apart, in a pass in which methods are told that all were trained on.
+
+    Methods that look at the training tracks as a whole treat tracks outside of them otherwise, heard or not; so that
+    is made equal, and only the weights can tell one from the other. `items` are those of `trained`.
+    """
+    tracks = [corpus.tracks[row] for row in trained] + [replace(track, split="train") for track in apart]
+    played = items.joined(load_latents(judges.model, Corpus(apart, corpus.root), judges.config, judges.cache)[0])
+    is_apart = np.arange(len(tracks)) >= len(trained)
+    is_heard = truths.find_rare(tracks) & ~is_apart
+    bank = noise_bank(judges.config.bank)
+    losses = np.array([mean_loss(judges.model, played[[row]], bank) for row in np.flatnonzero(is_heard | is_apart)])
+    print("rare tracks among pieces of their style that were never heard", flush=True)
+    return truths.unheard_rows(judges.corpus(prompts, played, tracks), is_heard, is_apart, losses)
 
 
 def _prompts(
@@ -179,17 +190,6 @@ def _prompts(
     ]
 
 
-def _small(config: RunConfig) -> RunConfig:
-    """The settings of an exemplar's own pass: there is one for each."""
-    bank, steps = config.bank, config.unlearning
-    return replace(
-        config,
-        bank=replace(bank, replicates=min(REPLICATES, bank.replicates), strata=min(STRATA, bank.strata)),
-        clips=replace(config.clips, cohort=min(COHORT, config.clips.cohort)),
-        unlearning=replace(steps, ascent_draws=steps.ascent_draws // 4 * 2 or 2),
-    )
-
-
 def _tell_cost(
     model: Model,
     items: Items,
@@ -198,103 +198,21 @@ def _tell_cost(
     tracks: int,
     trained: int,
     exemplars: int,
+    apart: int,
     settings: PlantedSettings,
 ) -> None:
-    pace, small = Pace.measure(model, items, config), _small(config)
+    pace, small = Pace.measure(model, items, config), reduced(config)
     parts = [
         ("clips of the planted captions, and the cohort", pace.generating(config, clips + config.clips.cohort)),
         (f"{clips} clips against {tracks} tracks and decoys", pace.scoring(config, clips, tracks, trained)),
     ]
+    if apart:
+        again = pace.scoring(config, settings.seeds, trained + apart, trained)
+        parts.append((f"{settings.seeds} clips of the rare style against {apart} tracks that were never heard", again))
     if exemplars:
-        each = pace.scoring(small, settings.exemplar_clips, trained + 1)
+        each = pace.scoring(small, settings.exemplar_clips, trained + 1 + RIVALS)
         each += pace.generating(config, settings.exemplar_clips)
+        before = pace.scoring(small, exemplars * settings.exemplar_clips, trained + exemplars * (1 + RIVALS))
+        parts.append((f"{exemplars} exemplars before tuning", before))
         parts.append((f"{exemplars} exemplars among {trained} training tracks each", exemplars * each))
     tell(parts)
-
-
-# -- scoring -----------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Judge:
-    """What all passes over the tracks share."""
-
-    config: RunConfig
-    cache: Cache
-    model: Model
-    names: tuple[str, ...]
-    fisher: torch.Tensor | None  # [P], of the untuned weights; None where no method looks at gradients
-    cohort: Items  # [K]
-    skipped: list[Row] = field(default_factory=list)  # method, truth, reason
-    recordings: dict[Any, Any] = field(default_factory=dict)  # what methods that listen know already
-
-    def corpus(self, prompts: list[Prompt], items: Items, tracks: Sequence[Track]) -> truths.ByMethod:
-        """Clips of the prompts, scored against all tracks and decoys in one pass."""
-        clips = generated(self.model, prompts, self.config, self.cache, "planted clips")
-        return self._scores(self.names, "corpus", clips, self.cohort, items, tracks, self.config)
-
-    def exemplar(
-        self, exemplar: made.Exemplar, settings: PlantedSettings, items: Items, corpus: Corpus, trained: list[int]
-    ) -> Row:
-        """One exemplar among the training tracks `items`, with the tuned weights in the model: its ranks by method.
-
-        A track's usual score is taken over clips of the untuned model, scored by the tuned weights.
-        """
-        track = _decoy(self.config, exemplar.track_id)
-        own, _ = load_latents(self.model, Corpus([track], corpus.root), self.config, self.cache)
-        tracks = [corpus.tracks[row] for row in trained] + [replace(track, split="train", planted="exemplar")]
-        small = _small(self.config)
-        cohort = self.cohort[evenly(len(self.cohort), small.clips.cohort)]
-        prompts = [
-            Prompt(0, exemplar.caption, exemplar.seconds, EXEMPLAR_SEED + k) for k in range(settings.exemplar_clips)
-        ]
-        asked = settings.exemplar_methods or self.names
-        names = [name for name in self.names if name in asked and not follows_training(name)]
-        for name in self.names:
-            if name not in names:
-                self._skip(name, "exemplars", OTHER_WEIGHTS if name in asked else NOT_ASKED)
-        scores: truths.ByMethod = {}
-        if names:
-            print(f"exemplar {exemplar.track_id}: {exemplar.caption}", flush=True)
-            with apply(self.model, exemplar.pairs):
-                clips = generated(self.model, prompts, self.config, self.cache, "exemplar clips")
-                scores = self._scores(names, "exemplars", clips, cohort, items.joined(own), tracks, small)
-        places = {
-            name: {kind: ranks(values)[:, -1].tolist() for kind, values in both.items()}
-            for name, both in scores.items()
-        }
-        record = {name: value for name, value in vars(exemplar).items() if name != "pairs"}
-        return {**record, "ranks": places}
-
-    def _scores(
-        self,
-        names: Sequence[str],
-        truth: str,
-        clips: Items,
-        cohort: Items,
-        items: Items,
-        tracks: Sequence[Track],
-        config: RunConfig,
-    ) -> truths.ByMethod:
-        """[Q, N] by method and kind of score."""
-        trained = len([track for track in tracks if not track.is_decoy])
-        config = settings_for(config, names, trained, other_weights=truth == "exemplars")
-        context = context_of(self.model, tracks, items, clips, cohort, config, self.cache, self.fisher, self.recordings)
-        judged = judge(context, names)
-        for name, reason in judged.skipped.items():
-            self._skip(name, truth, reason)
-        return {name: both_kinds(one.result, tracks) for name, one in judged.done.items()}
-
-    def _skip(self, name: str, truth: str, reason: str) -> None:
-        row = {"method": name, "truth": truth, "reason": reason}
-        if row not in self.skipped:
-            print(f"  {truth}: {name} is not judged: {reason}", flush=True)
-            self.skipped.append(row)
-
-
-def _decoy(config: RunConfig, track_id: int) -> Track:
-    """A track by its id, whether or not the run scores it: a run may thin its decoys."""
-    for track in read_manifest(Path(config.corpus.manifest)):
-        if track.track_id == track_id:
-            return track
-    raise UserError(f"exemplar {track_id}: {config.corpus.manifest} has no such track")

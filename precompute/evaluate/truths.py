@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from precompute.corpus import Track
+from precompute.corpus import Track, read_manifest
 from precompute.errors import UserError
 from precompute.evaluate.ranking import bootstrap_interval, chance_of_hits, chance_of_most, hits_in_top, wins
 from precompute.evaluate.result import Row
 
 TOP, LEAST_HITS = 10, 3  # rare tracks among the best training tracks, in all seeds but one
+RESAMPLES = 9999  # of a permutation test, where all relabellings would be more
 
 ByMethod = dict[str, dict[str, np.ndarray]]
 
@@ -43,6 +45,20 @@ def find_pairs(tracks: Sequence[Track]) -> list[Pair]:
 def find_rare(tracks: Sequence[Track]) -> np.ndarray:
     """Training tracks of the rare style, bool [N]."""
     return np.array([t.planted == "rare" and not t.is_decoy for t in tracks])
+
+
+def read_unheard(path: Path, tracks: Sequence[Track]) -> list[Track]:
+    """Tracks of the rare style that the model never heard, from a manifest of their own. Raises UserError."""
+    found, known = read_manifest(path), {track.track_id for track in tracks}
+    captions = {track.caption for track in tracks if track.planted == "rare"}
+    for track in found:
+        if track.track_id in known:
+            raise UserError(f"{path}: track_id {track.track_id} is a track of the corpus; unheard ones need their own")
+        if not track.is_decoy or track.planted != "rare":
+            raise UserError(f"{path}: track {track.track_id}: split must be decoy and planted must be rare")
+        if track.caption not in captions:
+            raise UserError(f"{path}: track {track.track_id}: no rare track of the corpus has its caption")
+    return found
 
 
 def rare_caption(tracks: Sequence[Track], rare: np.ndarray) -> tuple[str, float]:
@@ -114,23 +130,85 @@ def rare_rows(scores: ByMethod, rare: np.ndarray) -> list[Row]:
     ]
 
 
+def unheard_rows(scores: ByMethod, heard: np.ndarray, unheard: np.ndarray, losses: np.ndarray) -> list[Row]:
+    """Heard rare tracks against unheard ones of the same style and caption: what is left is that they were heard.
+
+    Scores [S, N], a clip a seed; `heard` and `unheard` bool [N]; `losses` of both, in the order of tracks.
+    auc_over_unheard: how often a heard one is above an unheard one; p_value: of a permutation test over tracks
+    (one-sided, exact where there are few). alone_in_top10: how often a heard one, by itself among the other tracks,
+    stands among the first ten; unheard_alone_in_top10: the same for an unheard one.
+    """
+    from scipy.stats import permutation_test
+
+    rows = [
+        _row("rare", "loss", "", "mean_heard", losses[heard[heard | unheard]].mean()),
+        _row("rare", "loss", "", "mean_unheard", losses[unheard[heard | unheard]].mean()),
+    ]
+    others = ~(heard | unheard)
+    for method, kind, values in _each(scores):
+        both = np.concatenate([values[:, heard], values[:, unheard]], axis=1)
+        below = wins(both[:, :, None], both[:, None, :]).sum(2).mean(0) - 0.5  # of each, by the mean clip; less itself
+        count, rivals = int(heard.sum()), int(unheard.sum())
+        auc = (below[:count].mean() - (count - 1) / 2) / rivals
+        test = permutation_test(
+            (below[:count], below[count:]),
+            lambda one, other, axis: one.mean(axis=axis) - other.mean(axis=axis),
+            vectorized=True,
+            n_resamples=RESAMPLES,
+            alternative="greater",
+            random_state=0,
+        )
+        rows.append(_row("rare", method, kind, "auc_over_unheard", auc))
+        rows.append(_row("rare", method, kind, "p_value", test.pvalue))
+        for name, which in (("alone_in_top10", heard), ("unheard_alone_in_top10", unheard)):
+            above = wins(values[:, None, others], values[:, which, None]).sum(2)
+            rows.append(_row("rare", method, kind, name, (above < TOP).mean()))
+    return [*rows, _row("rare", "random", "", "auc_over_unheard", 0.5)]
+
+
 def exemplar_rows(cases: Sequence[Row], among: int) -> list[Row]:
-    """Ranks of exemplars among `among` tracks; a case's `ranks` is {method: {kind: [rank a clip]}}."""
+    """Ranks of exemplars among `among` tracks; a case's `ranks` is {method: {kind: [rank a clip]}}, of the tuned model.
+
+    `ranks_untuned`: of the model before tuning, which shows what the caption alone gives away. `places` and
+    `places_untuned`: among `rivals` decoys under the exemplar's caption and itself; places_gained by the tuning.
+    """
     rows = []
+    rivals = cases[0]["rivals"]
     for method, kinds in cases[0]["ranks"].items():
         for kind in kinds:
-            places = np.array([case["ranks"][method][kind] for case in cases])  # [exemplars, clips]
+            ranks, before = (_places(cases, name, method, kind) for name in ("ranks", "ranks_untuned"))
             rows += [
-                _row("exemplars", method, kind, "mean_rank", places.mean(), bootstrap_interval(places.mean(1))),
-                _row("exemplars", method, kind, "share_first", (places == 1).mean()),
-                _row("exemplars", method, kind, "share_in_top10", (places <= TOP).mean()),
+                _row("exemplars", method, kind, "mean_rank", ranks.mean(), bootstrap_interval(ranks.mean(1))),
+                _row("exemplars", method, kind, "mean_rank_untuned", before.mean(), bootstrap_interval(before.mean(1))),
+                _row("exemplars", method, kind, "share_first", (ranks == 1).mean()),
+                _row("exemplars", method, kind, "share_in_top10", (ranks <= TOP).mean()),
             ]
-    return [
-        *rows,
+            if rivals:
+                after, before = (_places(cases, name, method, kind) for name in ("places", "places_untuned"))
+                gained = before.mean(1) - after.mean(1)
+                rows += [
+                    _row("exemplars", method, kind, "mean_place", after.mean(), bootstrap_interval(after.mean(1))),
+                    _row("exemplars", method, kind, "mean_place_untuned", before.mean()),
+                    _row("exemplars", method, kind, "places_gained", gained.mean(), bootstrap_interval(gained)),
+                ]
+    rows += [
         _row("exemplars", "random", "", "mean_rank", (among + 1) / 2),
+        _row("exemplars", "random", "", "mean_rank_untuned", (among + 1) / 2),
         _row("exemplars", "random", "", "share_first", 1 / among),
         _row("exemplars", "random", "", "share_in_top10", min(1.0, TOP / among)),
     ]
+    if rivals:
+        rows += [
+            _row("exemplars", "random", "", "mean_place", (rivals + 2) / 2),
+            _row("exemplars", "random", "", "mean_place_untuned", (rivals + 2) / 2),
+            _row("exemplars", "random", "", "places_gained", 0.0),
+        ]
+    return rows
+
+
+def _places(cases: Sequence[Row], name: str, method: str, kind: str) -> np.ndarray:
+    """[exemplars, clips]"""
+    return np.array([case[name][method][kind] for case in cases], dtype=float)
 
 
 def clips_only(scores: ByMethod, clips: slice) -> ByMethod:

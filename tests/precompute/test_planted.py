@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from precompute import engine, gradients
 from precompute.config import BankSection, RunConfig
 from precompute.corpus import Track, read_manifest
 from precompute.errors import UserError
-from precompute.evaluate import planted, truths
+from precompute.evaluate import judges, truths
 from precompute.evaluate.planted import PlantedSettings, evaluate_planted
 from precompute.evaluate.ranking import bootstrap_interval, chance_of_hits, chance_of_most, hits_in_top, wins
 from precompute.evaluate.truths import Pair
@@ -35,6 +36,12 @@ PLANTED = {  # track_id -> planted, matched_to; captions are alike within a pair
 }
 
 
+def places(ranks: list[int], before: list[int], place: list[int], place_before: list[int]) -> dict:
+    """A case of one method, raw scores."""
+    given = {"ranks": ranks, "ranks_untuned": before, "places": place, "places_untuned": place_before}
+    return {name: {"m": {"raw": values}} for name, values in given.items()}
+
+
 def planted_manifest(root: Path, name: str, cases: dict[int, tuple[str, str]]) -> Path:
     """The fixture's manifest with planted cases, beside the original."""
     with (root / "corpus" / "manifest.csv").open(newline="") as handle:
@@ -47,6 +54,23 @@ def planted_manifest(root: Path, name: str, cases: dict[int, tuple[str, str]]) -
         writer = csv.DictWriter(handle, tiny.COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
+    return path
+
+
+def unheard_manifest(root: Path, name: str = "unheard.csv", **changed: str) -> Path:
+    """Two pieces in the caption of the rare ones, outside the corpus; `changed`: columns of the second."""
+    with (root / "corpus" / "planted.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    caption = next(row["caption"] for row in rows if row["planted"] == "rare")
+    made = [row | {"caption": caption, "planted": "rare"} for row in rows if row["split"] == "decoy"][:2]
+    for number, row in enumerate(made):
+        row |= {"track_id": str(101 + number), "work_id": f"apart-{number}", "matched_to": ""}
+    made[1] |= changed
+    path = root / "corpus" / name
+    with path.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, tiny.COLUMNS)
+        writer.writeheader()
+        writer.writerows(made)
     return path
 
 
@@ -64,7 +88,7 @@ def judged(small: RunConfig, tiny_root: Path) -> dict:
     folder = tiny_root / "planted" / "exemplars"
     make_exemplars(small, folder, [17, 18], ExemplarSettings(rank=2, steps=2, draws=2, check_every=2, clips=1))
     out = tiny_root / "planted" / "planted.json"
-    told = evaluate_planted(small, out, METHODS, folder, FEW)
+    told = evaluate_planted(small, out, METHODS, folder, FEW, unheard_manifest(tiny_root))
     assert json.loads(out.read_text()) == told
     return told
 
@@ -117,9 +141,41 @@ def test_a_rare_style_succeeds_with_three_hits_in_all_seeds_but_one() -> None:
     assert rows[3] == {"truth": "rare", "method": "random", "score": "", "name": "hits_in_top10", "value": 1.25}
 
 
+def test_heard_tracks_are_told_from_unheard_ones() -> None:
+    heard, unheard = np.arange(40) < 5, np.arange(40) >= 32
+    losses = np.where(np.arange(13) < 5, 0.25, 0.5)
+    scores = np.stack([np.arange(40, 0, -1.0), np.arange(40, 0, -1.0)])  # the heard first, the unheard last
+    rows = {r["name"]: r["value"] for r in truths.unheard_rows({"m": {"raw": scores}}, heard, unheard, losses)[:6]}
+    assert rows["auc_over_unheard"] == 1.0
+    assert rows["p_value"] == pytest.approx(1 / math.comb(13, 5))  # exact: no other labelling is as good
+    assert (rows["alone_in_top10"], rows["unheard_alone_in_top10"]) == (1.0, 0.0)
+    assert (rows["mean_heard"], rows["mean_unheard"]) == (0.25, 0.5)
+
+
+def test_a_caption_alone_does_not_pass_for_hearing() -> None:
+    heard, unheard = np.arange(40) < 5, np.arange(40) >= 32
+    scores = np.tile(np.where(heard | unheard, 1.0, 0.0), (2, 1)) + np.random.default_rng(0).random((2, 40)) / 2
+    rows = {r["name"]: r for r in truths.unheard_rows({"m": {"raw": scores}}, heard, unheard, np.zeros(13))[2:6]}
+    assert rows["alone_in_top10"]["value"] == rows["unheard_alone_in_top10"]["value"] == 1.0
+    both = scores[:, heard | unheard]
+    auc = np.mean([[a > b for a in row[:5] for b in row[5:]] for row in both])
+    assert rows["auc_over_unheard"]["value"] == pytest.approx(auc)
+    assert rows["p_value"]["value"] > 0.05
+
+
 def test_exemplar_rows_are_over_exemplars_and_clips() -> None:
-    cases = [{"ranks": {"m": {"raw": [1, 3]}}}, {"ranks": {"m": {"raw": [20, 40]}}}]
+    cases = [
+        {"rivals": 3, **places([1, 3], [5, 7], [1, 1], [2, 4])},
+        {"rivals": 3, **places([20, 40], [10, 10], [2, 2], [3, 3])},
+    ]
     rows = {(r["method"], r["name"]): r for r in truths.exemplar_rows(cases, 99)}
+    assert rows["m", "mean_rank_untuned"]["value"] == 8.0
+    assert (rows["m", "mean_place"]["value"], rows["m", "mean_place_untuned"]["value"]) == (1.5, 3.0)
+    gained = rows["m", "places_gained"]
+    assert (gained["value"], gained["low"], gained["high"]) == (1.5, 1.0, 2.0)
+    assert rows["random", "mean_place"]["value"] == 2.5
+    alone = truths.exemplar_rows([{**case, "rivals": 0} for case in cases], 99)
+    assert not {r["name"] for r in alone} & {"mean_place", "places_gained"}
     assert rows["m", "mean_rank"]["value"] == 16.0
     assert (rows["m", "mean_rank"]["low"], rows["m", "mean_rank"]["high"]) == (2.0, 30.0)
     assert rows["m", "share_first"]["value"] == 0.25
@@ -156,7 +212,10 @@ def test_every_question_is_answered_by_every_method(judged: dict) -> None:
         for truth in ("weighted", "rare", "exemplars")
         for method, score in [(m, s) for m in (*METHODS, "clap") for s in ("raw", "normalised")] + [("random", "")]
     }
-    assert answered == wanted | {("weighted", "loss", "")}
+    assert answered == wanted | {("weighted", "loss", ""), ("rare", "loss", "")}
+    controls = {(r["truth"], r["name"]) for r in judged["rows"] if r["method"] == "unlearning"}
+    assert {("rare", "auc_over_unheard"), ("rare", "p_value"), ("exemplars", "places_gained")} <= controls
+    assert (judged["settings"]["unheard"], judged["settings"]["rivals"]) == (2, 32)
     assert all(np.isfinite(r["value"]) for r in judged["rows"])
     assert "preconditioner" in judged["what"] and judged["skipped"] == []
     assert set(judged["settings"]["methods"]) == {*METHODS, "clap"}
@@ -166,9 +225,12 @@ def test_the_cases_stand_beside_the_figures(judged: dict) -> None:
     assert [(c["track_id"], c["twin_id"]) for c in judged["cases"]["weighted"]] == [(1, 5), (2, 4)]
     assert all(c["loss"] > 0 and c["loss_twin"] > 0 for c in judged["cases"]["weighted"])
     made = judged["cases"]["exemplars"]
-    assert [c["track_id"] for c in made] == [17, 18] and all(c["steps"] == 2 for c in made)
-    places = [place for c in made for kinds in c["ranks"].values() for ranks in kinds.values() for place in ranks]
-    assert len(places) == 2 * 9 * 2 and all(1 <= place <= 17 for place in places)  # 16 training tracks and itself
+    assert [(c["track_id"], c["steps"], c["rivals"]) for c in made] == [(17, 2, 14), (18, 2, 14)]
+    for name, among in (("ranks", 17), ("ranks_untuned", 17), ("places", 15), ("places_untuned", 15)):
+        found = [place for c in made for kinds in c[name].values() for ranks in kinds.values() for place in ranks]
+        assert len(found) == 2 * 9 * 2 and all(
+            1 <= place <= among for place in found
+        )  # 16 tracks, or 14 other decoys, and itself
 
 
 def test_a_second_judgement_reads_what_is_kept(
@@ -176,7 +238,7 @@ def test_a_second_judgement_reads_what_is_kept(
 ) -> None:
     folder = tiny_root / "planted" / "exemplars"
     monkeypatch.setattr("precompute.methods.unlearning.flat_gradient", None)  # nothing may be computed anew
-    again = evaluate_planted(small, tmp_path / "again.json", METHODS, folder, FEW)
+    again = evaluate_planted(small, tmp_path / "again.json", METHODS, folder, FEW, unheard_manifest(tiny_root))
     assert again["rows"] == judged["rows"]
 
 
@@ -192,6 +254,7 @@ def test_methods_share_one_pass_and_agree_with_one_alone(
     told = evaluate_planted(fresh, tmp_path / "x.json", ["unlearning", "unlearning-gram", "trak"], None, FEW)
     assert passes == [4] and len(seen) == 32, "every track's gradients are taken once"
     mine = {(r["truth"], r["method"], r["score"], r["name"]): r["value"] for r in told["rows"]}
+    assert not {name for _, _, _, name in mine} & {"auc_over_unheard", "mean_unheard"}, "none were given"
     theirs = {(r["truth"], r["method"], r["score"], r["name"]): r["value"] for r in judged["rows"]}
     assert mine == {key: pytest.approx(theirs[key]) for key in mine}
 
@@ -247,6 +310,19 @@ def test_exemplars_by_some_methods_alone(small: RunConfig, judged: dict, tiny_ro
         replace(FEW, exemplar_methods=("guess",))
 
 
+def test_unheard_tracks_that_are_none_are_told(small: RunConfig, judged: dict, tiny_root: Path) -> None:
+    tracks = read_manifest(Path(small.corpus.manifest))
+    mistakes = {
+        "track_id 4 is a track of the corpus": {"track_id": "4"},
+        "planted must be rare": {"planted": ""},
+        "split must be decoy": {"split": "train"},
+        "no rare track of the corpus has its caption": {"caption": "a tune"},
+    }
+    for told, changed in mistakes.items():
+        with pytest.raises(UserError, match=told):
+            truths.read_unheard(unheard_manifest(tiny_root, "wrong.csv", **changed), tracks)
+
+
 def test_mistakes_are_told(small: RunConfig, config: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--method guess: unknown; known are unlearning"):
         evaluate_planted(small, tmp_path / "x.json", ["guess"])
@@ -259,4 +335,4 @@ def test_mistakes_are_told(small: RunConfig, config: RunConfig, tmp_path: Path) 
     with pytest.raises(UserError, match="at least 2"):
         PlantedSettings(replicates=1)
     with pytest.raises(UserError, match="no such track"):
-        planted._decoy(small, 999)
+        judges._decoy(small, 999)
