@@ -21,10 +21,10 @@ EVALUATED = 6  # results of a kept evaluation that a card shows at most
 PLANTED = {  # (truth, name) of `evaluate planted`, in plain words
     ("weighted", "share_above_twin"): "Planted truths: a track drawn more often in training stands above its twin"
     " in {:.0%}, 50% by chance",
-    ("rare", "hits_in_top10"): "Planted truths: of a rare style's tracks {:.2g} are among the first ten"
-    " (their caption is the clip's, which may be why)",
-    ("exemplars", "mean_rank"): "Planted truths: a stranger that the model was then tuned on comes at place {:.3g}"
-    " on average (its caption is the clip's, which may be why)",
+    ("rare", "auc_over_unheard"): "Planted truths: of a rare style, a track that was trained on stands above one of the"
+    " same style and caption that was not in {:.0%}, 50% by chance",
+    ("exemplars", "places_gained"): "Planted truths: a stranger among others under its own caption gains {:.2g} places"
+    " when the model is tuned on it, 0 by chance",
 }
 
 

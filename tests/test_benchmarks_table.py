@@ -104,13 +104,16 @@ def test_planted_truths_are_a_column_for_each_method(folder: Path) -> None:
     ]
     rows += [one("weighted", "share_above_twin", "dtrak", "raw", 0.958, low=0.875, high=1)]
     rows += [one("rare", "hits_in_top10", "dtrak", "normalised", 3.5)]
-    settings = {"methods": {"dtrak": {}, "clap": {}}}
+    rows += [one("rare", "auc_over_unheard", "random", "", 0.5)]
+    rows += [one("rare", "auc_over_unheard", "clap", "raw", 0.75), one("rare", "p_value", "clap", "raw", 0.0623)]
+    settings = {"methods": {"dtrak": {}, "clap": {}}, "rivals": 32}
     (folder / "demo-planted.json").write_text(json.dumps({"rows": rows, "settings": settings}))
     lines = table.tables(table.kept(folder))["planted truths"].splitlines()
     assert lines[0] == "| | dtrak | clap | chance |" and lines[1] == "|---|---|---|---|"
     assert lines[2] == "| weighted track above its twin, raw | 96% [88, 100] |  | 50% |"
     assert lines[5] == "| rare tracks among the first ten, normalised | 3.5 |  | 0.13 |"
-    assert lines[6] == "| mean place of an exemplar, raw |  |  | 196.0 |" and len(lines) == 8
+    assert lines[6] == "| rare track above an unheard one of its style, raw |  | 75% (p 0.062) | 50% |"
+    assert lines[8] == "| an exemplar among the training tracks: mean place, raw |  |  | 196.0 |" and len(lines) == 10
 
 
 def test_each_goes_between_its_marks_and_nowhere_else(folder: Path) -> None:

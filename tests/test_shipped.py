@@ -50,7 +50,7 @@ def test_every_shipped_file_has_its_hash():
     listed = dict(reversed(line.split("  ", 1)) for line in SUMS.read_text().splitlines())
     present = {
         path.relative_to(ROOT).as_posix()
-        for folder in (DEMO, ROOT / "data/demo/audio")
+        for folder in (DEMO, ROOT / "data/demo/audio", ROOT / "data/demo/unheard")
         for path in folder.rglob("*")
         if path.is_file() and path != SUMS
     }

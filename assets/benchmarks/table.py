@@ -148,17 +148,30 @@ def _agreement(data: Kept) -> str:
 def _planted(data: Kept) -> str:
     rows = {(row["truth"], row["name"], row["method"], row["score"]): row for row in data["rows"]}
     methods = list(data["settings"]["methods"])
+    of_caption = f"an exemplar among {data['settings'].get('rivals', 0) + 1} of its caption: mean place"
     named = {
         ("weighted", "share_above_twin", ".0%"): "weighted track above its twin",
         ("rare", "hits_in_top10", ".1f"): "rare tracks among the first ten",
-        ("exemplars", "mean_rank", ".1f"): "mean place of an exemplar",
+        ("rare", "auc_over_unheard", ".0%"): "rare track above an unheard one of its style",
+        ("exemplars", "mean_rank", ".1f"): "an exemplar among the training tracks: mean place",
+        ("exemplars", "mean_rank_untuned", ".1f"): "… before the tuning",
+        ("exemplars", "mean_place", ".1f"): of_caption,
+        ("exemplars", "mean_place_untuned", ".1f"): "… before the tuning",
     }
     lines = [f"| | {' | '.join(methods)} | chance |", "|---" * (len(methods) + 2) + "|"]
     for (truth, name, form), told in named.items():
-        chance = format(rows[truth, name, "random", ""]["value"], ".2f" if truth == "rare" else form)
+        expected = rows.get((truth, name, "random", ""))
+        if expected is None:
+            continue
+        chance = format(expected["value"], ".2f" if name == "hits_in_top10" else form)
         for score in ("raw", "normalised"):
             found = [rows.get((truth, name, method, score)) for method in methods]
+            tests = [rows.get((truth, "p_value", method, score)) if "unheard" in name else None for method in methods]
             cells = ["" if row is None else _with_interval(row, form) for row in found]
+            cells = [
+                cell if test is None else f"{cell} (p {test['value']:.2g})"
+                for cell, test in zip(cells, tests, strict=True)
+            ]
             lines.append(f"| {told}, {score} | {' | '.join(cells)} | {chance} |")
     return "\n".join(lines)
 

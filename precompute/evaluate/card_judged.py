@@ -15,12 +15,25 @@ TRUTHS = {  # truth -> what is counted, and its measures: name, heading, format
     ),
     "rare": (
         "A rare style: its tracks among the ten best training tracks of a clip of its caption, and the share of clips"
-        " with three of them or more.",
-        (("hits_in_top10", "in the top 10", ".2f"), ("seeds_with_3_hits", "three or more", ".2f")),
+        " with three of them or more; then how often one of them stands above a piece of the same style and caption"
+        " that the model never heard (p: permutation test), which the caption cannot explain.",
+        (
+            ("hits_in_top10", "in the top 10", ".2f"),
+            ("seeds_with_3_hits", "three or more", ".2f"),
+            ("auc_over_unheard", "above an unheard one", ".2f"),
+            ("p_value", "p", ".3f"),
+        ),
     ),
     "exemplars": (
-        "Exemplars, on which the model was fine-tuned: the rank of the exemplar for clips of the tuned weights.",
-        (("mean_rank", "mean rank", ".1f"), ("share_in_top10", "in the top 10", ".2f")),
+        "Exemplars, on which the model was fine-tuned: the rank of the exemplar among the training tracks for clips of"
+        " the tuned weights, and its place among decoys under its own caption; both also before the tuning, when it was"
+        " a stranger and its caption alone could lift it.",
+        (
+            ("mean_rank", "mean rank", ".1f"),
+            ("mean_rank_untuned", "rank before", ".1f"),
+            ("mean_place", "place in its caption", ".1f"),
+            ("mean_place_untuned", "place before", ".1f"),
+        ),
     ),
 }
 
@@ -47,7 +60,10 @@ def planted_table(kept: Any) -> str:
 
 
 def _losses(by_name: dict[tuple[str, str, str], Row]) -> list[str]:
-    """Whether the weight took."""
+    """Whether the weight took, and whether the rare tracks are known."""
+    heard, unheard = (by_name.get(("loss", "", name)) for name in ("mean_heard", "mean_unheard"))
+    if heard and unheard:
+        return [f"Mean loss of the heard {heard['value']:.3f}, of the unheard {unheard['value']:.3f}."]
     one, other, difference = (
         by_name.get(("loss", "", name)) for name in ("mean_weighted", "mean_twin", "weighted_minus_twin")
     )

@@ -30,6 +30,7 @@ COLUMNS = (
     ),
     *("duration_s", "audition", "path", "planted", "matched_to", "training_weight"),
 )
+ALIKE = (*("collection", "instrument", "caption", "composer", "rights_holder"), *COLUMNS[6:10])  # licences
 Row = dict[str, str]
 
 
@@ -120,6 +121,23 @@ def test_planted_cases(rows: list[Row]) -> None:
     assert not set(renderings) & {r["work_id"] for r in rows if r["planted"] != "rendering"}
     rare = {r["collection"] for r in planted if r["planted"] == "rare"}
     assert len(rare) == 1 and not rare & {r["collection"] for r in rows if r["planted"] != "rare"}
+
+
+def test_unheard_tracks_are_of_the_rare_style_and_outside_the_corpus(rows: list[Row]) -> None:
+    with (DEMO / "unheard.csv").open(encoding="utf-8", newline="") as file:
+        apart = list(csv.DictReader(file))
+    [alike] = {tuple(r[name] for name in ALIKE) for r in rows if r["planted"] == "rare"}
+    assert {tuple(r[name] for name in ALIKE) for r in apart} == {alike} and len(apart) == 8
+    assert {(r["split"], r["planted"]) for r in apart} == {("decoy", "rare")}
+    for name in ("track_id", "work_id", "title", "source"):
+        assert not {r[name] for r in apart} & {r[name] for r in rows}, name
+    assert {p.name for p in (DEMO / "unheard").iterdir()} == {Path(r["path"]).name for r in apart}
+    levels = {True: [], False: []}
+    for r in apart + [r for r in rows if r["planted"] == "rare"]:
+        audio, rate = soundfile.read(DEMO / r["path"], dtype="float32")
+        assert (rate, audio.ndim) == (RATE, 1) and abs(len(audio) / rate - float(r["duration_s"])) <= 0.03
+        levels[r in apart].append(20 * np.log10(np.sqrt(np.mean(audio**2))))
+    assert abs(np.mean(levels[True]) - np.mean(levels[False])) < 0.5  # dB: nothing but the notes tells them apart
 
 
 def test_weighted_tracks_have_twins(rows: list[Row]) -> None:

@@ -133,12 +133,15 @@ def test_cost_and_settings_in_words():
     known = [
         {"method": "a", "truth": "weighted", "score": "raw", "name": "share_above_twin", "value": 0.958},
         {"method": "a", "truth": "rare", "score": "normalised", "name": "success", "value": 1.0},
-        {"method": "a", "truth": "exemplars", "score": "raw", "name": "mean_rank", "value": 1.0},
+        {"method": "a", "truth": "rare", "score": "raw", "name": "auc_over_unheard", "value": 0.65},
+        {"method": "a", "truth": "exemplars", "score": "raw", "name": "places_gained", "value": 4.25},
     ]
     assert trust.evaluated({"planted": json.dumps({"rows": known})}, "a") == [
         "Planted truths: a track drawn more often in training stands above its twin in 96%, 50% by chance (raw score).",
-        "Planted truths: a stranger that the model was then tuned on comes at place 1 on average"
-        " (its caption is the clip's, which may be why) (raw score).",
+        "Planted truths: of a rare style, a track that was trained on stands above one of the same style and caption"
+        " that was not in 65%, 50% by chance (raw score).",
+        "Planted truths: a stranger among others under its own caption gains 4.2 places when the model is tuned on it,"
+        " 0 by chance (raw score).",
     ]
     facts = [MethodFacts(1, "a", "A", "", "{}", 1.0), MethodFacts(2, "b", "B", "", "{}", None)]
     shown = trust.methods(facts, {}, [Skipped("c", "C", "no checkpoint")], [2], "cpu", 1)

@@ -85,6 +85,7 @@ def test_planted_truths_are_a_line_for_each_method(folder: Path) -> None:
         row("weighted", "clap", "raw", "share_above_twin", 0.5, low=0.25, high=0.75),
         row("weighted", "random", "", "share_above_twin", 0.5),
         row("exemplars", "unlearning", "raw", "mean_rank", 3.0, low=1.0, high=5.0),
+        row("exemplars", "unlearning", "raw", "mean_rank_untuned", 9.0),
         row("exemplars", "random", "", "mean_rank", 195.0),
     ]
     skipped = [{"method": "tracin", "truth": "exemplars", "reason": "a reason"}]
@@ -96,11 +97,19 @@ def test_planted_truths_are_a_line_for_each_method(folder: Path) -> None:
         "| unlearning | 0.75 [0.50, 1.00] | 0.80 [0.60, 1.00] |",
         "| clap | 0.50 [0.25, 0.75] | – |",
         "| *by chance* | 0.50 | 0.50 |",
-        "| unlearning | 3.0 [1.0, 5.0] | – | – | – |",
+        "| unlearning | 3.0 [1.0, 5.0] | – | 9.0 | – | – | – | – | – |",
+        "| *by chance* | 195.0 | 195.0 | – | – | – | – | – | – |",
         "Not judged: tracin by exemplars (a reason).",
     ):
         assert line in text, line
     assert "A rare style" not in text
+
+    rows = [row("rare", "loss", "", "mean_heard", 0.25), row("rare", "loss", "", "mean_unheard", 0.5)]
+    rows += [row("rare", "dtrak", "raw", "auc_over_unheard", 0.85), row("rare", "dtrak", "raw", "p_value", 0.014)]
+    (folder / "demo-planted.json").write_text(json.dumps({"rows": rows}))
+    text = written(folder)
+    assert "A rare style" in text and "Mean loss of the heard 0.250, of the unheard 0.500." in text
+    assert "| dtrak | – | – | – | – | 0.85 | – | 0.014 | – |" in text
 
 
 def test_controls_are_a_column_for_each_method_and_score(folder: Path) -> None:
