@@ -1,17 +1,19 @@
 """How fast the pass is on the embedded model: `make bench`, or `python assets/benchmarks/bench_pass.py`.
 
 Ways to the same score of a track by Q clips: (a) the paper's two losses subtracted, a forward pass of the whole noise
-bank before and after every clip's step; (c) one gradient a cell, and a product with each clip's direction. Everything
-in one process, the ways by turns, medians over tracks and rounds. Peak memory: of a process for each. A new clip: its
-direction and all tracks of the corpus by either way, from the times above; by the index, the direction and exact scores
-of a shortlist from the times above, and (where `make demo` and `precompute index` have left a store and an index)
-`precompute attribute` as it is, each time a new process. Units stand in the names. Tracks and clips are decoys' latents
-as they ship.
+bank before and after every clip's step; (c) one gradient a cell, and a product with each clip's direction. As in a run
+tracks are shared by processes of one thread; the ways by turns, medians over rounds. Peak memory: of a process for each
+way. A new clip: its direction and all tracks of the corpus by either way, from the times above; by the index, the
+direction and exact scores of a shortlist from the times above, and (where `make demo` and `precompute index` have left
+a store and an index) `precompute attribute` as it is, each time a new process. Units stand in the names. Tracks and
+clips are decoys' latents as they ship.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import re
 import resource
@@ -42,6 +44,7 @@ from precompute.methods.unlearning import Unlearning, track_rises  # noqa: E402
 from precompute.model import Items, Model, NoiseBank  # noqa: E402
 from precompute.scale.measure import DEMO, embedded, hardware, matmul_tflops, peak_mb  # noqa: E402
 from precompute.scale.rates import write  # noqa: E402
+from precompute.workers import count_for, run_jobs  # noqa: E402
 
 WHAT = "The pass on the embedded model: ms a track for Q clips by ways (a) and (c), rank correlation to fp64, memory"
 MANIFEST = ROOT / "data/demo/manifest.csv"
@@ -133,15 +136,16 @@ def reference(case: Case, clips: int) -> np.ndarray:
 
 
 def speed(case: Case, numbers: list[int], rounds: int, timed_tracks: int) -> list[dict]:
-    """Median ms a track by way and number of clips, the ways by turns."""
+    """Median ms a track by way and number of clips, the ways by turns; tracks shared as in a run."""
     seconds = defaultdict(list)
+    workers = count_for(case.model.device, case.directions.shape[1])
     for _ in range(rounds):
-        for row in range(timed_tracks):
-            for clips in numbers:
-                for way, run in (("a", by_differences), ("c", by_products)):
-                    began = time.perf_counter()
-                    run(case, row, clips)
-                    seconds[way, clips].append(time.perf_counter() - began)
+        for clips in numbers:
+            for way, run in (("a", by_differences), ("c", by_products)):
+                began = time.perf_counter()
+                with contextlib.redirect_stdout(io.StringIO()):  # its progress
+                    run_jobs("tracks", range(timed_tracks), lambda row: run(case, row, clips), workers)  # noqa: B023
+                seconds[way, clips].append((time.perf_counter() - began) / timed_tracks)
     found = []
     for clips in numbers:
         old, new = (statistics.median(seconds[way, clips]) for way in "ac")
@@ -228,9 +232,13 @@ def attributed(config: Path, rounds: int) -> dict:
 
 
 def profile(case: Case) -> dict:
-    """What the time of one track's gradients goes to, by share of the processor's time."""
+    """What the time of one track's gradients goes to on one thread, by share of the processor's time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    of_track(case.model, case.tracks[[0]], [Kind()], case.bank)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
         of_track(case.model, case.tracks[[0]], [Kind()], case.bank)
+    torch.set_num_threads(threads)
     spent = {event.key.split("::")[-1]: event.self_cpu_time_total for event in found.key_averages()}
     whole, parts = sum(spent.values()) or 1.0, defaultdict(float)
     for name, time_us in spent.items():
@@ -249,8 +257,8 @@ def _kind(name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=64, help="the largest Q (default: %(default)s)")
-    parser.add_argument("--tracks", type=int, default=24, help="of the rank correlation (default: %(default)s)")
-    parser.add_argument("--timed", type=int, default=2, help="tracks that are timed (default: %(default)s)")
+    parser.add_argument("--tracks", type=int, default=64, help="of the rank correlation (default: %(default)s)")
+    parser.add_argument("--timed", type=int, default=8, help="tracks that are timed (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cells", type=int, default=16, help="of the noise bank (default: %(default)s)")
     parser.add_argument("--config", type=Path, default=CONFIG, help="whose index is timed (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""Large tensors lie in huge pages, where the kernel gives them: page faults would else be a third of the pass."""
+"""Large tensors lie in huge pages, where the kernel gives them: page faults would else be an eighth of the pass."""
 
 from __future__ import annotations
 
