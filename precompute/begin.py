@@ -66,13 +66,12 @@ draws = 4               # per track: how sharply the loss reacts to each weight
 # Noise under which every track is scored: replicates x strata passes a track. More give smaller errors.
 replicates = 4
 strata = 4
-# t_low = 0.0           # least noise level; 0.5 = the noisier half, which finds more in the demo (then below, too)
+# t_low = 0.0           # least noise level; 0.5 = the noisier half, which finds more in the demo
 
 [unlearning]
 layers = "all"          # to_kv, cross_attn, self_attn or all: fewer layers take less memory
 mask = "mixed"
 ascent_draws = 32       # of a clip's gradient
-# t_low = 0.0
 window_s = 1.0          # of a clip, for "what does this second draw on?"
 
 [moments]

@@ -5,6 +5,7 @@ Paths in a config are relative to the folder that the command runs in.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -121,7 +122,7 @@ class UnlearningSection:
     ascent_draws: int = 32  # draws of the clip's gradient, halved for the standard error
     window_s: float = 1.0  # of the clip, for influence over time in the clip
     seed: int = 202  # of the ascent draws: independent of the scoring bank
-    t_low: float = 0.0  # least t of the clip's draws, as [bank] t_low is of the tracks'
+    t_low: float = 0.0  # least t of the clip's draws; a file that does not say takes that of [bank], the tracks'
     steps: int = 1  # 1 ... k
     pull_back: bool = True  # towards the weights as trained, in further steps
     relative_step: float = 0.0  # length of the first step / the weights'; 0 = learning_rate says how far a step goes
@@ -286,16 +287,16 @@ class RunConfig:
             sections["pass_"] = sections.pop("pass")
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-        same = sections["bank"].seed == sections["unlearning"].seed
-        _need(not same, f"{path}: seed of [bank] and [unlearning] must differ: their draws are to be independent")
+        bank, step = sections["bank"], sections["unlearning"]
+        _need(bank.seed != step.seed, f"{path}: seed of [bank] and [unlearning] must differ, for independent draws")
+        sections["unlearning"] = replace(step, t_low=table.get("unlearning", {}).get("t_low", bank.t_low))
         return cls(**sections, text=text)
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     """Text and content of a TOML file. Raises UserError."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return text, tomllib.loads(text)
+        return (text := path.read_text(encoding="utf-8")), tomllib.loads(text)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except tomllib.TOMLDecodeError as error:
@@ -329,7 +330,6 @@ def _value(place: str, wanted: str, value: Any) -> Any:
 
 def fingerprint(*parts: Any) -> str:
     """A short stable hash of settings and content hashes: what a cached result depends on."""
-    import hashlib
 
     def plain(value: Any) -> Any:
         if is_dataclass(value) and not isinstance(value, type):

@@ -58,7 +58,7 @@ def kept_evaluations(folder: Path, model_sha256: str) -> Columns:
             continue
         ours = isinstance(kept, dict) and kept.get("model_sha256") == model_sha256
         if ours and " evaluate " in kept.get("command", ""):
-            found[kept["command"].split()[-1]] = json.dumps(kept, separators=(",", ":"))
+            found[kept["command"].split(" evaluate ")[1].split()[0]] = json.dumps(kept, separators=(",", ":"))
     return {"name": list(found), "result_json": list(found.values())}
 
 

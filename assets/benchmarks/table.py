@@ -101,8 +101,10 @@ def _head(data: Kept, what: str) -> str:
 
 def _self_influence(data: Kept) -> str:
     settings = data["settings"]
-    command = data["command"] + (f" --fd {settings['fd']}" if settings["fd"] else "")
-    lines = [f"`{command}`: {settings['targets']} tracks; {data['hardware']}; {data['seconds'] / 60:.0f} min.", ""]
+    lines = [
+        f"`{data['command']}`: {settings['targets']} tracks; {data['hardware']}; {data['seconds'] / 60:.0f} min.",
+        "",
+    ]
     lines += [
         "| layers, mask | R, 1 step | R, 4 steps | R, the paper | CLAP first / last | the paper |"
         " Fréchet before, after |",

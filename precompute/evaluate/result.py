@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,13 @@ Row = dict[str, Any]
 def write_result(out: Path, what: str, command: str, device: str, rows: Sequence[Row], **more: Any) -> dict[str, Any]:
     """Write `what, command, hardware, commit, repeats, rows` and `more` to `out`; what a reader of it gets.
 
+    `command`: "python -m precompute ..." without options; those that it was started with are added.
+
     Numbers are kept to six significant digits: what is drawn at random tells no more.
     """
     kept = {
         "what": what,
-        "command": command,
+        "command": as_typed(command),
         "hardware": f"{os.cpu_count()} cores, {platform.machine()}, {device}",
         "commit": commit_hash(),
         "repeats": 1,
@@ -32,6 +36,18 @@ def write_result(out: Path, what: str, command: str, device: str, rows: Sequence
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text + "\n", encoding="utf-8")
     return json.loads(text)
+
+
+def as_typed(command: str) -> str:
+    """A command with the options of this process, where it was started by that command.
+
+    Paths below the current folder are made relative to it, so that the line can be repeated elsewhere.
+    """
+    words, given = command.split()[3:], sys.argv[1:]
+    if given[: len(words)] != words:
+        return command
+    here = f"{Path.cwd()}{os.sep}"
+    return " ".join([command, *(shlex.quote(option.removeprefix(here)) for option in given[len(words) :])])
 
 
 def _short(value: Any) -> Any:

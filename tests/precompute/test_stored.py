@@ -14,6 +14,7 @@ from explorer.store import Store
 from precompute import publish
 from precompute.cli import main
 from precompute.errors import UserError
+from precompute.evaluate.result import as_typed
 from precompute.evaluate.stored import store_evaluations
 
 SHIPPED = Path(__file__).resolve().parents[2] / "assets/demo/store.duckdb"
@@ -34,7 +35,11 @@ def weights(store: Path) -> str:
 
 def keep(folder: Path, name: str, model: str, value: int = 1) -> None:
     folder.mkdir(exist_ok=True)
-    kept = {"command": f"python -m precompute evaluate {name}", "model_sha256": model, "rows": [{"value": value}]}
+    kept = {
+        "command": f"python -m precompute evaluate {name} --count 8",
+        "model_sha256": model,
+        "rows": [{"value": value}],
+    }
     (folder / f"{name}.json").write_text(json.dumps(kept))
 
 
@@ -52,6 +57,15 @@ def others(store: Path) -> dict[str, int]:
         names = [row[0] for row in connection.execute("SHOW TABLES").fetchall() if row[0] != "evaluations"]
         counts = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
         return counts | {"sum": connection.execute("SELECT sum(hash(score, track_id)) FROM scores").fetchone()[0]}
+
+
+def test_a_result_says_how_it_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    typed = ["evaluate", "planted", "--method", "clap", "--exemplars", str(tmp_path / "my files")]
+    monkeypatch.setattr("sys.argv", ["precompute/__main__.py", *typed])
+    command = "python -m precompute evaluate planted"
+    assert as_typed(command) == f"{command} --method clap --exemplars 'my files'"
+    assert as_typed("python -m precompute evaluate null") == "python -m precompute evaluate null"  # of another process
 
 
 def test_results_on_its_weights_replace_those_it_held(store: Path, tmp_path: Path) -> None:
