@@ -32,7 +32,7 @@ def write_result(out: Path, what: str, command: str, device: str, rows: Sequence
         "rows": _short(list(rows)),
         **_short(more),
     }
-    text = json.dumps(kept, indent=1)
+    text = _text(kept)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text + "\n", encoding="utf-8")
     return json.loads(text)
@@ -48,6 +48,15 @@ def as_typed(command: str) -> str:
         return command
     here = f"{Path.cwd()}{os.sep}"
     return " ".join([command, *(shlex.quote(option.removeprefix(here)) for option in given[len(words) :])])
+
+
+def _text(kept: Mapping[str, Any]) -> str:
+    """JSON with a line for each field, and for each row of a field that is a list."""
+    fields = []
+    for name, value in kept.items():
+        rows = [json.dumps(one) for one in value] if isinstance(value, list) else []
+        fields.append(f" {json.dumps(name)}: " + ("[\n  " + ",\n  ".join(rows) + "\n ]" if rows else json.dumps(value)))
+    return "{\n" + ",\n".join(fields) + "\n}"
 
 
 def _short(value: Any) -> Any:
