@@ -49,6 +49,8 @@ def find_rare(tracks: Sequence[Track]) -> np.ndarray:
 
 def read_unheard(path: Path, tracks: Sequence[Track]) -> list[Track]:
     """Tracks of the rare style that the model never heard, from a manifest of their own. Raises UserError."""
+    if not path.is_file():
+        raise UserError(f"{path}: not found; --unheard must name a manifest, CSV or Parquet")
     found, known = read_manifest(path), {track.track_id for track in tracks}
     captions = {track.caption for track in tracks if track.planted == "rare"}
     for track in found:

@@ -321,6 +321,8 @@ def test_unheard_tracks_that_are_none_are_told(small: RunConfig, judged: dict, t
     for told, changed in mistakes.items():
         with pytest.raises(UserError, match=told):
             truths.read_unheard(unheard_manifest(tiny_root, "wrong.csv", **changed), tracks)
+    with pytest.raises(UserError, match=r"none\.csv: not found; --unheard"):
+        truths.read_unheard(tiny_root / "none.csv", tracks)
 
 
 def test_mistakes_are_told(small: RunConfig, config: RunConfig, tmp_path: Path) -> None:
