@@ -22,7 +22,7 @@ from explorer.settings import (
     read_password,
     readable_by_others,
 )
-from explorer.store import StoreError
+from explorer.store.database import StoreError
 
 PORTS_TRIED = 50
 _TAKEN = (errno.EADDRINUSE,)
@@ -136,7 +136,7 @@ def bind(host: str, port: int) -> socket.socket:
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["report"]:
-        from explorer.reporting import main as report  # late: it brings the web framework
+        from explorer.report.requests import main as report  # late: it brings the web framework
 
         return report(given[1:])
     new_key = secrets.token_urlsafe(12)

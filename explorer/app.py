@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 import orjson
 
-from explorer.callbacks import Callbacks
 from explorer.components.curve import ScoreCurve
 from explorer.components.form import ClipForm
 from explorer.components.holders import Holders
@@ -19,11 +18,12 @@ from explorer.components.player import Player
 from explorer.components.study import Behind, Cases, Comparison, Methods, Notes, Why
 from explorer.components.table import TrackTable
 from explorer.components.text import Downloads, Text, ThemeSwitch, ViewLink
-from explorer.holders_page import HoldersPage, downloads
-from explorer.page import CAVEAT, Page
-from explorer.ranking import NORMALISED, RAW
-from explorer.study import Study
-from explorer.view import TABS, BadEventError, View
+from explorer.holders.page import HoldersPage, downloads
+from explorer.listen.page import CAVEAT, Page
+from explorer.methods.page import Study
+from explorer.state.callbacks import Callbacks
+from explorer.state.view import TABS, BadEventError, View
+from explorer.store.ranking import NORMALISED, RAW
 
 # After every event Gradio's queue would sum up its last 10,000 for a dashboard that is closed here: 20 ms and more.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")

@@ -16,15 +16,16 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from explorer import media, reporting
 from explorer.app import PAGE_CSS, build_app, theme
-from explorer.callbacks import Callbacks
-from explorer.guard import Guard, read_body
-from explorer.jobs import Jobs, command
-from explorer.sessions.serve import add_sessions
+from explorer.listening_sessions.serve import add_sessions
+from explorer.report import requests
 from explorer.settings import Settings
-from explorer.store import Store
-from explorer.uploads import add_uploads
+from explorer.state.callbacks import Callbacks
+from explorer.store.database import Store
+from explorer.web import media
+from explorer.web.guard import Guard, read_body
+from explorer.web.jobs import Jobs, command
+from explorer.web.uploads import add_uploads
 
 EVENT_BYTES = 1_000_000  # of one event; the page's own stay under 10 kB
 
@@ -75,7 +76,7 @@ def create_server(settings: Settings) -> Guard:
     media.add_static(app)
     callbacks = Callbacks(store)
     add_sessions(app, callbacks, settings)
-    reporting.add_reports(app, callbacks)
+    requests.add_reports(app, callbacks)
     if settings.attribute is not None:
         app.state.jobs = Jobs(command(settings.attribute, store.path), callbacks.reopen)
         add_uploads(app, app.state.jobs)

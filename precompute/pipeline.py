@@ -8,22 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
-from explorer.store import SCHEMA_VERSION
-from precompute import record, rows
-from precompute.agreement import agreement_columns
-from precompute.cache import Cache, duration, progress
-from precompute.clips import Prompt, choose_targets, write_audio
-from precompute.config import RunConfig, fingerprint
-from precompute.corpus import Analysis, analyse
-from precompute.engine import Queries, Scores, attribute, noise_bank
-from precompute.evaluate.audit import audit_clip
+from explorer.store.database import SCHEMA_VERSION
+from precompute.clips.prompts import Prompt, choose_targets, write_audio
+from precompute.common.cache import Cache, duration, progress
+from precompute.config.run import RunConfig, fingerprint
+from precompute.corpus.stages import Corpus, load_clips, load_cohort, load_corpus, load_latents, load_model
+from precompute.corpus.tracks import Analysis, analyse
+from precompute.gradients.finite_difference import audit_clip
+from precompute.gradients.track_pass import Queries, Scores, attribute, noise_bank
 from precompute.methods.base import Context
+from precompute.methods.run import Done, moments_of, run_methods
 from precompute.methods.unlearning import Unlearning
-from precompute.model import Items, Model
-from precompute.publish import Columns, StoreContents, merged, publish, relative_path, relative_root
-from precompute.resemblance.stage import pairs_of, resemblance
-from precompute.runner import Done, moments_of, run_methods
-from precompute.stages import Corpus, load_clips, load_cohort, load_corpus, load_latents, load_model
+from precompute.model.diffusion import Items, Model
+from precompute.resemblance.tables import pairs_of, resemblance
+from precompute.significance.agreement import agreement_columns
+from precompute.store import record
+from precompute.store import tables as rows
+from precompute.store.publication import Columns, StoreContents, merged, publish, relative_path, relative_root
 
 TARGET_CLIP_ID = 1000  # clips of kind 'track' count up from here
 NO_DECOYS = "No decoys were scored, so no score can be told from noise."

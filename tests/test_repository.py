@@ -21,7 +21,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED_BYTES = 54_000_000  # data/ + assets/ together, for good
-LINES = 340  # of a source file; more is two rooms
+LINES = 500  # of a source file; more is two rooms
 HEAVY = {
     "torch",
     "torchaudio",
@@ -90,9 +90,9 @@ def test_explorer_imports_nothing_heavy():
 def test_precompute_takes_the_store_alone_from_explorer():
     for path in sources("precompute"):
         text = path.read_text(encoding="utf-8")
-        modules = re.findall(r"^\s*(?:from|import) (explorer[\w.]*)(?: import ([\w, ]+))?", text, re.M)
-        for module, names in modules:
-            assert module == "explorer.store" or (module, names) == ("explorer", "store"), path.relative_to(ROOT)
+        modules = re.findall(r"^\s*(?:from|import) (explorer[\w.]*)", text, re.M)
+        for module in modules:
+            assert module == "explorer.store" or module.startswith("explorer.store."), path.relative_to(ROOT)
 
 
 def test_files_stay_small():

@@ -21,11 +21,11 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from precompute.products import product  # noqa: E402
-from precompute.scale.measure import hardware, matmul_tflops, timed  # noqa: E402
-from precompute.scale.plan import CARDS, MEMORY_SHARE, PAPER  # noqa: E402
-from precompute.scale.rates import write  # noqa: E402
-from precompute.scale.sizes import REAL, Size, operations, pieces, rows_of  # noqa: E402
+from precompute.cost.measurement import hardware, matmul_tflops, timed  # noqa: E402
+from precompute.cost.plan import CARDS, MEMORY_SHARE, PAPER  # noqa: E402
+from precompute.cost.rates import write  # noqa: E402
+from precompute.cost.sizes import REAL, Size, operations, pieces, rows_of  # noqa: E402
+from precompute.gradients.cell_products import product  # noqa: E402
 
 WHAT = "The pass at 1.06 billion parameters, random weights, bf16: seconds a gradient and a product, share of matmul"
 TRACKS, CLIPS, COHORT, CELLS = 115_000, 64, 48, 16

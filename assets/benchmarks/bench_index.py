@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from precompute.index.search import Estimator, products  # noqa: E402
-from precompute.normalisation import Normalisation  # noqa: E402
+from precompute.significance.normalisation import Normalisation  # noqa: E402
 
 WHAT = "search of an index of made-up sketches, and what is fitted before it"
 MOST_SEARCH_S = 1.0  # what is asked for

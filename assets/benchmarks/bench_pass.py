@@ -32,19 +32,19 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from precompute.config import FisherSection, IndexSection, PassSection, RunConfig, UnlearningSection  # noqa: E402
-from precompute.corpus import read_manifest  # noqa: E402
-from precompute.directions import dots  # noqa: E402
-from precompute.evaluate.audit import bank_loss, spearman  # noqa: E402
-from precompute.fisher import count, diagonal_fisher, inverse, unflatten  # noqa: E402
-from precompute.gradients import Kind, of_track  # noqa: E402
+from precompute.common.parallel import count_for, run_jobs  # noqa: E402
+from precompute.config.run import FisherSection, IndexSection, PassSection, RunConfig, UnlearningSection  # noqa: E402
+from precompute.corpus.tracks import read_manifest  # noqa: E402
+from precompute.cost.measurement import DEMO, embedded, hardware, matmul_tflops, peak_mb  # noqa: E402
+from precompute.cost.rates import write  # noqa: E402
+from precompute.gradients.directions import dots  # noqa: E402
+from precompute.gradients.finite_difference import bank_loss, spearman  # noqa: E402
+from precompute.gradients.fisher import count, diagonal_fisher, inverse, unflatten  # noqa: E402
+from precompute.gradients.per_item import Kind, of_track  # noqa: E402
 from precompute.index.layout import folder_of  # noqa: E402
 from precompute.index.search import products  # noqa: E402
 from precompute.methods.unlearning import Unlearning, track_rises  # noqa: E402
-from precompute.model import Items, Model, NoiseBank  # noqa: E402
-from precompute.scale.measure import DEMO, embedded, hardware, matmul_tflops, peak_mb  # noqa: E402
-from precompute.scale.rates import write  # noqa: E402
-from precompute.workers import count_for, run_jobs  # noqa: E402
+from precompute.model.diffusion import Items, Model, NoiseBank  # noqa: E402
 
 WHAT = "The pass on the embedded model: ms a track for Q clips by ways (a) and (c), rank correlation to fp64, memory"
 MANIFEST = ROOT / "data/demo/manifest.csv"

@@ -27,10 +27,10 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from precompute.evaluate.audit import spearman  # noqa: E402
-from precompute.model import Model, NoiseBank, v_objective  # noqa: E402
-from precompute.scale.measure import DEMO, embedded, hardware  # noqa: E402
-from precompute.scale.rates import write  # noqa: E402
+from precompute.cost.measurement import DEMO, embedded, hardware  # noqa: E402
+from precompute.cost.rates import write  # noqa: E402
+from precompute.gradients.finite_difference import spearman  # noqa: E402
+from precompute.model.diffusion import Model, NoiseBank, v_objective  # noqa: E402
 
 WHAT = "Raw products of per-row gradients by other libraries: ms a row, rank correlation to fp64, peak memory"
 PEERS = {

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from explorer.ranking import Q_LIMIT, q_values  # noqa: E402
+from explorer.store.ranking import Q_LIMIT, q_values  # noqa: E402
 
 SCHEMA, DERIVED = ROOT / "explorer/schema.sql", ROOT / "explorer/derived.sql"
 FOLDER = ROOT / "data/work"  # git-ignored

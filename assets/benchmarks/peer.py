@@ -74,7 +74,7 @@ def load_rows(arrays: Any, dtype: torch.dtype = torch.float32) -> tuple[list[Row
 
 def whence(network: Network, train: list[Row], queries: list[Row]) -> torch.Tensor:
     """A row's gradient at a time, and a product with those of all queries."""
-    from precompute.directions import dots
+    from precompute.gradients.directions import dots
 
     parameters = list(network.linear_parameters().values())
 
@@ -151,7 +151,7 @@ def kronfluence(network: Network, train: list[Row], queries: list[Row]) -> torch
 
 
 def main() -> None:
-    from precompute.scale.measure import embedded, peak_mb
+    from precompute.cost.measurement import embedded, peak_mb
 
     name, rows, out = sys.argv[1:]
     torch.manual_seed(0)

@@ -1,5 +1,5 @@
 // What lies behind the scores on show: against length, over the noise level t, along training, settings and cost.
-// props.value is the dict of explorer/study.py `behind`; text reaches the page only through textContent.
+// props.value is the dict of explorer/methods/page.py `behind`; text reaches the page only through textContent.
 import { draw, holds, make } from "./dom.js";
 import { scatter, whenWide } from "./scatter.js";
 

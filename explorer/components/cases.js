@@ -1,5 +1,5 @@
 // Hard cases: one page of a list from the server. A row is heard here, opened in the player, or noted.
-// props.value is the dict of explorer/study.py `cases`; text reaches the page only through textContent.
+// props.value is the dict of explorer/methods/page.py `cases`; text reaches the page only through textContent.
 import { button, grouped, make, options } from "./dom.js";
 import { csv, download, keep, keyOf, notes } from "./notebook.js";
 import { hear } from "./preview.js";

@@ -1,5 +1,5 @@
 // Two methods side by side: two columns, lines between what they share, places against places.
-// props.value is the dict of explorer/study.py `compare`; text reaches the page only through textContent.
+// props.value is the dict of explorer/methods/page.py `compare`; text reaches the page only through textContent.
 import { button, draw, grouped, holds, make, options } from "./dom.js";
 import { hear } from "./preview.js";
 import { scatter, whenWide } from "./scatter.js";

@@ -1,5 +1,5 @@
 // Rights holders: groups by lift over chance, first questions, where one group's tracks come up.
-// props.value is the dict of explorer/holders_page.py `HoldersPage.value`; text reaches the page only through textContent.
+// props.value is the dict of explorer/holders/page.py `HoldersPage.value`; text reaches the page only through textContent.
 import { links } from "./downloads.js";
 
 const SVG = "http://www.w3.org/2000/svg";

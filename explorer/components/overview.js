@@ -1,5 +1,5 @@
 // Overview of clips: a card each, sorted and filtered here, for all of them are at hand.
-// props.value is the dict of explorer/overview.py `overview`; text reaches the page only through textContent.
+// props.value is the dict of explorer/listen/overview.py `overview`; text reaches the page only through textContent.
 import { hear } from "./preview.js";
 
 const SVG = "http://www.w3.org/2000/svg";

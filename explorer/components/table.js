@@ -1,5 +1,5 @@
 // Table of tracks: one page of rows from the server, which filters and sorts; rows choose and play.
-// props.value is the dict of explorer/table.py `table`; text reaches the page only through textContent.
+// props.value is the dict of explorer/listen/table.py `table`; text reaches the page only through textContent.
 const SVG = "http://www.w3.org/2000/svg";
 const PAUSE_MS = 250; // of typing, before the server is asked
 const ICONS = { play: "M5 3l9 5-9 5z", pause: "M4 3h3v10H4zM9 3h3v10H9z" };
@@ -23,7 +23,7 @@ function icon() {
   return svg;
 }
 
-// Rows come as lists, texts that many of them share once (explorer/table.py `lean`).
+// Rows come as lists, texts that many of them share once (explorer/listen/table.py `lean`).
 function unpacked(data) {
   const rows = data.rows.map((values) => {
     const row = {};

@@ -1,5 +1,5 @@
 // Why a track: four bars of resemblance, passages that come close, and a note on this track for this clip.
-// props.value is the dict of explorer/study.py `why`: all tracks of the player; the one in focus is shown.
+// props.value is the dict of explorer/methods/page.py `why`: all tracks of the player; the one in focus is shown.
 import { button, make } from "./dom.js";
 import { keep, keyOf, notes } from "./notebook.js";
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from explorer import cases
-from explorer.store import Store, StoreError
+from explorer.methods import cases
+from explorer.store.database import Store, StoreError
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE)
 _SHOWN = {  # list -> its telling columns

@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from precompute import rows as results
-from precompute.cache import Cache
-from precompute.calibrate import Q_LIMIT, area_under_curve, decoys_in_top, q_values
-from precompute.config import RunConfig
+from precompute.common.cache import Cache
+from precompute.common.results import Row, table, write_result
+from precompute.config.run import RunConfig
+from precompute.corpus.stages import load_corpus, load_model
 from precompute.errors import UserError
-from precompute.evaluate.result import Row, table, write_result
 from precompute.methods.unlearning import Unlearning
-from precompute.normalisation import CLIPS_A_MODE, Normalisation
 from precompute.pipeline import score_run
-from precompute.stages import load_corpus, load_model
+from precompute.significance.error_rates import Q_LIMIT, area_under_curve, decoys_in_top, q_values
+from precompute.significance.normalisation import CLIPS_A_MODE, Normalisation
+from precompute.store import tables as results
 
 MODES = (0, 1, 2, 4, 8, 12)
 COLUMNS = ("modes", "auc", "auc_sd", "auc_least", "auc_most", "clips_tracks", "clips_decoys", "decoys_top10")

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from precompute.calibrate import ranks
+from precompute.significance.error_rates import ranks
 
 RESAMPLES = 10_000
 COVERAGE = 0.95  # of an interval

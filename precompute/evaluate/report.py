@@ -27,7 +27,7 @@ LINES = (  # of the README's table: text, diagnostic without its suffix, format
 
 def report(store_path: Path, out: Path) -> None:
     """Write the diagnostics of a store to `out` and print the README's table. Raises UserError."""
-    from explorer.store import Store, StoreError
+    from explorer.store.database import Store, StoreError
 
     try:
         store = Store(store_path)

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from precompute import rows as results
-from precompute.cache import Cache
-from precompute.config import NO_WINDOWS_S, RunConfig, fingerprint
-from precompute.corpus import Track
-from precompute.engine import noise_bank
+from precompute.common.cache import Cache
+from precompute.config.run import NO_WINDOWS_S, RunConfig, fingerprint
+from precompute.corpus.tracks import Track
 from precompute.errors import UserError
+from precompute.gradients.track_pass import noise_bank
 from precompute.methods.base import Context, GradientMethod, MethodResult, Queries
 from precompute.methods.catalogue import CATALOGUE, build, method_class
-from precompute.model import Items, Model
-from precompute.normalisation import Normalisation
-from precompute.runner import Done, run_methods
+from precompute.methods.run import Done, run_methods
+from precompute.model.diffusion import Items, Model
+from precompute.significance.normalisation import Normalisation
+from precompute.store import tables as results
 from precompute.train.lora import digest
 
 OTHER_WEIGHTS = "it looks at checkpoints of a training, and these weights have none of their own"

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from precompute.cache import Cache
-from precompute.config import RunConfig
-from precompute.engine import noise_bank, preconditioner
+from precompute.common.cache import Cache
+from precompute.config.run import RunConfig
+from precompute.corpus.stages import load_clips, load_corpus, load_latents, load_model
 from precompute.errors import UserError
-from precompute.evaluate.audit import audit_clip
+from precompute.gradients.finite_difference import audit_clip
+from precompute.gradients.track_pass import noise_bank, preconditioner
 from precompute.methods.unlearning import Unlearning
-from precompute.stages import load_clips, load_corpus, load_latents, load_model
 
 LEAST_RHO = 0.99
 
 
 def verify(config: RunConfig, store_path: Path, clips: int, tracks: int) -> None:
     """Raises UserError where the store is of another model or its scores are not reproduced (rho < 0.99)."""
-    from explorer.store import Store, StoreError
+    from explorer.store.database import Store, StoreError
 
     model = load_model(config)
     try:

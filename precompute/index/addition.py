@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from precompute import rows as columns
-from precompute.config import RunConfig
-from precompute.corpus import Track, analyse
+from precompute.config.run import RunConfig
+from precompute.corpus.tracks import Track, analyse
 from precompute.errors import UserError
 from precompute.index.clips import NewClip, write
 from precompute.index.layout import Index
-from precompute.model import Model
-from precompute.publish import Columns, extend, merged, relative_path
-from precompute.rows import Calibrated
+from precompute.model.diffusion import Model
+from precompute.store import tables as columns
+from precompute.store.publication import Columns, extend, merged, relative_path
+from precompute.store.tables import Calibrated
 
 METHOD = "unlearning"
 AGAIN = "run `precompute run` and `precompute index` again with the same config"
@@ -58,7 +58,7 @@ def check(store: Path, index: Index) -> Standing:
     """Raises UserError where the store does not hold the index's tracks, scored by unlearning with its settings."""
     import duckdb
 
-    from explorer.store import SCHEMA_VERSION
+    from explorer.store.database import SCHEMA_VERSION
 
     if not store.is_file():
         raise UserError(f"{store}: no store here; make one with `python -m precompute run`, or name one with --store")

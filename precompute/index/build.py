@@ -15,25 +15,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from precompute.cache import Arrays, Cache, duration
-from precompute.config import RunConfig, fingerprint
-from precompute.corpus import Track
-from precompute.curvature import kept_fisher
-from precompute.directions import Directions, Tap, dot
-from precompute.engine import gather, noise_bank
+from precompute.common.cache import Arrays, Cache, duration
+from precompute.common.files import write_whole
+from precompute.config.run import RunConfig, fingerprint
+from precompute.corpus.stages import Corpus, load_cohort, load_corpus, load_latents, load_model, shipped_latents
+from precompute.corpus.tracks import Track
 from precompute.errors import UserError
-from precompute.files import write_whole
-from precompute.fisher import evenly, inverse
+from precompute.gradients.curvature import kept_fisher
+from precompute.gradients.directions import Directions, Tap, dot
+from precompute.gradients.fisher import evenly, inverse
+from precompute.gradients.sketches import Sketch
+from precompute.gradients.track_pass import gather, noise_bank
 from precompute.index import layout, recall
 from precompute.index.layout import Cohort, Rows
 from precompute.index.search import fold, quantised
 from precompute.methods.base import Queries
 from precompute.methods.taps import by_replicate
 from precompute.methods.unlearning import Unlearning
-from precompute.model import Items, Model, NoiseBank
-from precompute.record import commit_hash
-from precompute.sketch import Sketch
-from precompute.stages import Corpus, load_cohort, load_corpus, load_latents, load_model, shipped_latents
+from precompute.model.diffusion import Items, Model, NoiseBank
+from precompute.store.record import commit_hash
 
 GROUP = 4096  # tracks whose latents are in memory at once
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from precompute.clips import Prompt, generate, write_audio
-from precompute.config import RunConfig
-from precompute.corpus import SUFFIXES, AudioError, read_audio
+from precompute.clips.prompts import Prompt, generate, write_audio
+from precompute.common.files import write_whole
+from precompute.config.run import RunConfig
+from precompute.corpus.tracks import SUFFIXES, AudioError, read_audio
 from precompute.errors import UserError, need
-from precompute.files import write_whole
-from precompute.model import Items, Model
+from precompute.model.diffusion import Items, Model
 
 TITLE_CHARS = 120
 PROMPT_CHARS = 1000

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from precompute.cache import Arrays, Cache, progress
-from precompute.directions import Directions, StepTap
-from precompute.engine import gather
+from precompute.common.cache import Arrays, Cache, progress
+from precompute.common.parallel import count_for, run_jobs
+from precompute.gradients.directions import Directions, StepTap
+from precompute.gradients.track_pass import gather
 from precompute.methods.base import Queries
 from precompute.methods.unlearning import Unlearning, track_rises
-from precompute.model import Items, Model, NoiseBank
-from precompute.workers import count_for, run_jobs
+from precompute.model.diffusion import Items, Model, NoiseBank
 
 FEW = 2  # clips, up to which the derivative is less work
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from precompute.config import RESULTS, RunConfig
+from precompute.common.files import write_whole
+from precompute.config.run import RESULTS, RunConfig
 from precompute.errors import UserError
-from precompute.files import write_whole
 
 FORMAT = 1  # count up when the files change their meaning
 MANIFEST = "manifest.json"

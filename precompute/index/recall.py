@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute.calibrate import ranks
 from precompute.index.search import Estimator, fold, products, quantised
-from precompute.normalisation import Normalisation
+from precompute.significance.error_rates import ranks
+from precompute.significance.normalisation import Normalisation
 
 TOP = 10
 FOLDS = 6

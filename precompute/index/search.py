@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute import calibrate
 from precompute.index.layout import Index, Rows
-from precompute.normalisation import Normalisation
-from precompute.rows import Calibrated
+from precompute.significance import error_rates
+from precompute.significance.normalisation import Normalisation
+from precompute.store.tables import Calibrated
 
 RIDGES = (0.001, 0.01, 0.1, 1.0, 10.0)  # tried; in units of a clip's squared length
 BLOCK = 1 << 20  # int8 numbers that are turned to float32 at once: they stay in the cache
@@ -128,25 +128,25 @@ class Judge:
         cohort) and the sketch; in those of normalised scores, modes, centres and widths count as fixed.
         """
         score = self.estimator.line(halves.mean(1), lengths)
-        by_clip = calibrate.standard_error((self.estimator.slope * halves).transpose(1, 0, 2)[None])
+        by_clip = error_rates.standard_error((self.estimator.slope * halves).transpose(1, 0, 2)[None])
         own = np.square(lengths)[:, None] * (np.square(self.rows.noise) + np.square(self.estimator.residual))
         std_error = np.sqrt(np.square(by_clip) + own)
         score[:, places] = exact.mean((2, 3, 4))
-        std_error[:, places] = calibrate.standard_error(exact.mean(3).transpose(2, 3, 0, 1))
+        std_error[:, places] = error_rates.standard_error(exact.mean(3).transpose(2, 3, 0, 1))
         score_norm = self.normalisation(score)
         std_error_norm = self.normalisation.alone(std_error, score)
         pairs = self.rows.is_train, self.rows.is_control
-        q_value = np.stack([calibrate.q_values(row, *pairs) for row in score_norm])
+        q_value = np.stack([error_rates.q_values(row, *pairs) for row in score_norm])
         trained = ~self.rows.is_decoy
         train_rank = np.zeros(score.shape, dtype=int)
-        train_rank[:, trained] = calibrate.ranks(score_norm[:, trained])
+        train_rank[:, trained] = error_rates.ranks(score_norm[:, trained])
         return Calibrated(
             score=score,
             std_error=std_error,
             score_norm=score_norm,
             std_error_norm=std_error_norm,
             q_value=q_value,
-            above_noise=calibrate.above_noise(score_norm, std_error_norm, q_value),
-            rank=calibrate.ranks(score_norm),
+            above_noise=error_rates.above_noise(score_norm, std_error_norm, q_value),
+            rank=error_rates.ranks(score_norm),
             train_rank=train_rank,
         )

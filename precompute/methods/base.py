@@ -24,13 +24,13 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from precompute.cache import Arrays, Cache
-from precompute.config import RunConfig, fingerprint
-from precompute.corpus import Track, read_audio
-from precompute.curvature import kept_fisher
-from precompute.directions import Tap
-from precompute.fisher import inverse
-from precompute.model import Items, Model, NoiseBank
+from precompute.common.cache import Arrays, Cache
+from precompute.config.run import RunConfig, fingerprint
+from precompute.corpus.tracks import Track, read_audio
+from precompute.gradients.curvature import kept_fisher
+from precompute.gradients.directions import Tap
+from precompute.gradients.fisher import inverse
+from precompute.model.diffusion import Items, Model, NoiseBank
 
 KINDS = ("shown", "targets", "cohort")
 
@@ -233,7 +233,7 @@ class GradientMethod(Method):
         raise NotImplementedError
 
     def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        from precompute.engine import gather
+        from precompute.gradients.track_pass import gather
 
         taps = self.taps(context)
         found = gather(context.model, context.items, context.bank, list(taps.values()), context.cache)

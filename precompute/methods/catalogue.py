@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from precompute.methods import settings, settings_compare
+from precompute.config import methods as settings
+from precompute.config import methods_compare
 
 
 @dataclass(frozen=True)
@@ -21,19 +22,19 @@ class Entry:
 CATALOGUE: dict[str, Entry] = {
     "unlearning": Entry("unlearning", "Unlearning", None),  # section [unlearning]
     "unlearning-ekfac": Entry("unlearning_ekfac", "UnlearningEkfac", settings.EkfacSettings()),
-    "unlearning-gram": Entry("gram", "UnlearningGram", settings.GramSettings()),
+    "unlearning-gram": Entry("unlearning_gram", "UnlearningGram", settings.GramSettings()),
     "influence": Entry("influence", "Influence", settings.InfluenceSettings()),
     "influence-damped": Entry("influence", "DampedInfluence", settings.InfluenceSettings(damping=1.0)),
     "tracin": Entry("tracin", "Tracin", settings.TracinSettings()),
     "trak": Entry("trak", "Trak", settings.TrakSettings()),
     "dtrak": Entry("trak", "DTrak", settings.TrakSettings()),
     "das": Entry("trak", "Das", settings.DasSettings()),
-    "mucs": Entry("mucs", "Mucs", settings_compare.MucsSettings()),
-    "clap": Entry("clap", "ClapSimilarity", settings_compare.ClapSettings()),
-    "clews": Entry("clews", "ClewsSimilarity", settings_compare.ClewsSettings()),
-    "lpips": Entry("lpips", "Lpips", settings_compare.LpipsSettings()),
-    "rps": Entry("rps", "Rps", settings_compare.RpsSettings()),
-    "rps-ridge": Entry("rps", "RpsRidge", settings_compare.RpsRidgeSettings()),
+    "mucs": Entry("mucs", "Mucs", methods_compare.MucsSettings()),
+    "clap": Entry("clap", "ClapSimilarity", methods_compare.ClapSettings()),
+    "clews": Entry("clews", "ClewsSimilarity", methods_compare.ClewsSettings()),
+    "lpips": Entry("lpips", "Lpips", methods_compare.LpipsSettings()),
+    "rps": Entry("rps", "Rps", methods_compare.RpsSettings()),
+    "rps-ridge": Entry("rps", "RpsRidge", methods_compare.RpsRidgeSettings()),
     "random": Entry("random", "Random", settings.RandomSettings()),
     "ensemble": Entry("ensemble", "Ensemble", settings.EnsembleSettings()),
 }

@@ -14,12 +14,12 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from precompute.cache import Arrays
-from precompute.clap import Clap
+from precompute.common.cache import Arrays
 from precompute.errors import UserError
-from precompute.laion import LaionClap
-from precompute.methods import sounds
+from precompute.methods import embeddings
 from precompute.methods.base import Context, Method, MethodResult
+from precompute.model.clap import Clap
+from precompute.model.laion import LaionClap
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 WAIT_S = 3.0  # for an answer of the hub
@@ -83,12 +83,12 @@ class ClapSimilarity(Method):
 
     def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
         source = self._source(context)
-        found = context.kept(f"embeddings-{sounds.digest(source)}", lambda: self._embeddings(context, source))
+        found = context.kept(f"embeddings-{embeddings.digest(source)}", lambda: self._embeddings(context, source))
         tracks = found["tracks"].astype(np.float64)
-        rows = np.stack([sounds.of(found, context, kind, row)[0] for kind, row in context.clips])
+        rows = np.stack([embeddings.of(found, context, kind, row)[0] for kind, row in context.clips])
         cosines = rows @ tracks.T
         return MethodResult.deterministic(cosines[: len(context.stored)], cosines[len(context.stored) :])
 
     def _embeddings(self, context: Context, source: str) -> Arrays:
         clap = open_clap(source, str(context.model.device))
-        return sounds.embeddings(context, lambda wave: clap.audio([wave]).numpy(), clap.sample_rate, "CLAP")
+        return embeddings.embeddings(context, lambda wave: clap.audio([wave]).numpy(), clap.sample_rate, "CLAP")

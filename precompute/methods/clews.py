@@ -1,6 +1,6 @@
 """CLEWS: how near clip and track are as versions of one work (arXiv 2502.16936).
 
-Mono at 16 kHz, overlapping windows, an embedding each (`precompute/clews.py`); distance of two windows: squared
+Mono at 16 kHz, overlapping windows, an embedding each (`precompute/model/clews.py`); distance of two windows: squared
 Euclidean / dimension; of two recordings: mean of the n best pairs, no window used twice; score = -distance. It hears
 melody and harmony whatever the sound, and knows nothing of the generating model: similarity, not influence.
 """
@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from precompute.cache import Arrays
-from precompute.clews import best_pairs, distances
-from precompute.clews_files import load
-from precompute.methods import sounds
+from precompute.common.cache import Arrays
+from precompute.methods import embeddings
 from precompute.methods.base import Context, Method, MethodResult
+from precompute.model.clews import best_pairs, distances
+from precompute.model.clews_files import load
 
 
 class ClewsSimilarity(Method):
@@ -35,15 +35,15 @@ class ClewsSimilarity(Method):
         return None
 
     def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        digest = sounds.digest(self.settings.checkpoint)
+        digest = embeddings.digest(self.settings.checkpoint)
         found = context.kept(f"embeddings-{digest}", lambda: self._embeddings(context))
-        near = -np.stack([self._distances(sounds.of(found, context, *clip), found) for clip in context.clips])
+        near = -np.stack([self._distances(embeddings.of(found, context, *clip), found) for clip in context.clips])
         return MethodResult.deterministic(near[: len(context.stored)], near[len(context.stored) :])
 
     def _embeddings(self, context: Context) -> Arrays:
         network = load(Path(self.settings.checkpoint), str(context.model.device))
         rate, hop_s = network.shape.sample_rate, self.settings.hop_s
-        return sounds.embeddings(context, lambda wave: network.recording(wave, hop_s), rate, "CLEWS")
+        return embeddings.embeddings(context, lambda wave: network.recording(wave, hop_s), rate, "CLEWS")
 
     def _distances(self, clip: np.ndarray, found: Arrays) -> np.ndarray:
         """Windows [W, E] of a clip -> its distance to each track, [N]; tracks with as many windows at once."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from precompute.calibrate import ranks
 from precompute.methods.base import Context, Method, MethodResult
+from precompute.significance.error_rates import ranks
 
 
 class Ensemble(Method):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from precompute.cache import Arrays
-from precompute.directions import Tap
+from precompute.common.cache import Arrays
+from precompute.gradients.directions import Tap
 from precompute.methods.base import Context, GradientMethod, MethodResult
 from precompute.methods.taps import ProductTap, clip_directions, diagonal_inverse, linear_result, one_step, products
 

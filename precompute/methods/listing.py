@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 
-from precompute.config import UnlearningSection
+from precompute.config.run import UnlearningSection
 from precompute.methods.catalogue import CATALOGUE, method_class
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from precompute.activations import depth, layer_outputs, valid_positions
 from precompute.methods import passes
 from precompute.methods.base import Context, Method, MethodResult
-from precompute.model import Items, NoiseBank
+from precompute.model.activations import depth, layer_outputs, valid_positions
+from precompute.model.diffusion import Items, NoiseBank
 
 
 def spread(layers: int, wanted: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""MUCS: mirrored unlearning and noise-consistent skew (arXiv 2605.17938); `precompute/unlearned.py` has the arithmetic.
+"""MUCS: mirrored unlearning and noise-consistent skew (arXiv 2605.17938); arithmetic in `mucs_arithmetic.py`.
 
 A copy of the network unlearns the clip; a track's score is the mean over draws of (L_u - L_0) / (L_u + L_0 + 0.001):
 whose loss rises most, in proportion. Draws are the same before and after and for all tracks. Losses count all padded
@@ -15,13 +15,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from precompute import quiet
-from precompute.cache import Arrays, progress
+from precompute.common.cache import Arrays, progress
+from precompute.common.parallel import run_jobs
 from precompute.methods import passes
 from precompute.methods.base import Context, Method, MethodResult
-from precompute.model import Items, Model
-from precompute.unlearned import Ascent, noisier_times, skew, unlearn
-from precompute.workers import run_jobs
+from precompute.methods.mucs_arithmetic import Ascent, noisier_times, skew, unlearn
+from precompute.model.diffusion import Items, Model, third_party
 
 TRAINED = (".ff.", ".to_cond_embed.", ".to_global_embed.")  # parts of the names of weights that may change
 NULL_BATCH = 16
@@ -106,7 +105,7 @@ class Mucs(Method):
         model, count = context.model, self.settings.null_draws
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
-            untrained = quiet.untrained_transformer(model.config)
+            untrained = third_party.untrained_transformer(model.config)
         weights = {name: p.detach().to(model.device) for name, p in untrained.named_parameters()}
         generator = torch.Generator().manual_seed(self.settings.seed)
         total = 0.0

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from precompute.common.parallel import count_for, run_jobs
 from precompute.methods.base import Context, MethodResult
-from precompute.model import NoiseBank
-from precompute.workers import count_for, run_jobs
+from precompute.model.diffusion import NoiseBank
 
 Cell = Callable[[Context, torch.Tensor, torch.Tensor], np.ndarray]  # context, t [D], eps [D, C, F] -> [Q + K, N]
 

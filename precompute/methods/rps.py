@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from precompute.activations import output_layer, targets, valid_positions
-from precompute.cache import Arrays
+from precompute.common.cache import Arrays
+from precompute.common.parallel import run_jobs
 from precompute.methods import passes
 from precompute.methods.base import Context, Method, MethodResult
-from precompute.model import Items
-from precompute.workers import run_jobs
+from precompute.model.activations import output_layer, targets, valid_positions
+from precompute.model.diffusion import Items
 
 SHARD = 16  # tracks
 

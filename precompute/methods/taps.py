@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from precompute.cache import Arrays, Cache
-from precompute.config import fingerprint
-from precompute.directions import Directions, Tap, dot
-from precompute.fisher import count, inverse
-from precompute.gradients import Kind, of_clip
+from precompute.common.cache import Arrays, Cache
+from precompute.common.parallel import count_for, run_jobs
+from precompute.config.run import fingerprint
+from precompute.gradients.directions import Directions, Tap, dot
+from precompute.gradients.fisher import count, inverse
+from precompute.gradients.per_item import Kind, of_clip
+from precompute.gradients.sketches import Sketch
 from precompute.methods.base import Context, MethodResult
 from precompute.methods.unlearning import HALVES, MASKED, Unlearning, ascent_bank
-from precompute.sketch import Sketch
-from precompute.workers import count_for, run_jobs
 
 
 def one_step(context: Context, normalised: bool) -> Unlearning:

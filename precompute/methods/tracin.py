@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from precompute.cache import Arrays
-from precompute.config import fingerprint
-from precompute.directions import Tap, dot
-from precompute.fisher import evenly
-from precompute.gradients import of_clip
+from precompute.common.cache import Arrays
+from precompute.config.run import fingerprint
+from precompute.gradients.directions import Tap, dot
+from precompute.gradients.fisher import evenly
+from precompute.gradients.per_item import of_clip
 from precompute.methods.base import Context, GradientMethod, MethodResult
 from precompute.methods.taps import by_replicate, clip_kind, linear_result, parameters, track_kind
 from precompute.methods.unlearning import HALVES, ascent_bank
@@ -49,8 +49,8 @@ class Tracin(GradientMethod):
         return {}  # its passes are over other weights
 
     def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        from precompute.engine import gather, seconds_of
-        from precompute.stages import load_model
+        from precompute.corpus.stages import load_model
+        from precompute.gradients.track_pass import gather, seconds_of
 
         cells, cohort, seconds = [], [], 0.0
         for path in self._paths(context):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from precompute.cache import Arrays
-from precompute.directions import Tap
+from precompute.common.cache import Arrays
+from precompute.gradients.directions import Tap
+from precompute.gradients.sketches import Ridge, ridge_scores
 from precompute.methods.base import Context, GradientMethod, MethodResult
 from precompute.methods.taps import SketchTap, clip_kind, clip_sketches, track_kind
-from precompute.sketch import Ridge, ridge_scores
 
 
 class Trak(GradientMethod):

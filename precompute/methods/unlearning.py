@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from precompute.cache import Arrays, Cache
-from precompute.config import RunConfig, UnlearningSection, fingerprint
-from precompute.directions import HALVES, Directions, StepTap, Tap
-from precompute.fisher import count, flat_gradient, unflatten
-from precompute.gradients import Kind, unit_rows
+from precompute.common.cache import Arrays, Cache
+from precompute.config.run import RunConfig, UnlearningSection, fingerprint
+from precompute.gradients.directions import HALVES, Directions, StepTap, Tap
+from precompute.gradients.fisher import count, flat_gradient, unflatten
+from precompute.gradients.per_item import Kind, unit_rows
 from precompute.methods.base import Context, GradientMethod, MethodResult, Queries
-from precompute.model import Items, Model, NoiseBank
+from precompute.model.diffusion import Items, Model, NoiseBank
 
 MASKED = {"none": (False, False), "mixed": (True, False), "dual": (True, True)}  # (M_U, M_L)
 ASCENT_BATCH = 16  # draws a forward pass

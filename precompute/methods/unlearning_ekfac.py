@@ -1,6 +1,6 @@
 """Unlearning with EK-FAC curvature in place of the diagonal Fisher (AbU+ in arXiv 2511.10721).
 
-The one step is (alpha/N) (K + damping)^-1 grad L(clip) with K in Kronecker factors (`precompute/ekfac.py`), over the
+The one step is (alpha/N) (K + damping)^-1 grad L(clip) with K in Kronecker factors (`gradients/ekfac.py`), over the
 Linear layers of the run's layer group; a track's score is its gradient's product with it. Draws and masks are
 unlearning's. Clips are preconditioned, not tracks: there are fewer of them.
 """
@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from precompute.cache import Arrays, Cache
-from precompute.config import fingerprint
-from precompute.curvature import Reporter
-from precompute.directions import Tap, dot
-from precompute.ekfac import Ekfac, fit, linear_layers
+from precompute.common.cache import Arrays, Cache
+from precompute.config.run import fingerprint
+from precompute.gradients.curvature import Reporter
+from precompute.gradients.directions import Tap, dot
+from precompute.gradients.ekfac import Ekfac, fit, linear_layers
 from precompute.methods.base import Context, GradientMethod, MethodResult
 from precompute.methods.taps import by_replicate, clip_directions, linear_result, one_step, parameters, track_kind
 from precompute.methods.unlearning import HALVES

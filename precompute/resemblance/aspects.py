@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from precompute.cache import Arrays
-from precompute.resemblance.align import SEMITONES, agreement, align
+from precompute.common.cache import Arrays
+from precompute.resemblance.alignment import SEMITONES, agreement, align
 
 ASPECTS = ("melody", "harmony", "rhythm", "timbre")
 FITS = 0.6  # cosine of two frames' predominant pitches above which they count as the same note

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute.cache import Arrays, Cache
-from precompute.config import fingerprint
+from precompute.common.cache import Arrays, Cache
+from precompute.config.run import fingerprint
 
 RATE = 22_050  # hertz
 HOP = 2048  # samples of one frame of a sequence

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute.cache import Arrays
-from precompute.resemblance.align import SEMITONES, Alignment, agreement, align
+from precompute.common.cache import Arrays
+from precompute.resemblance.alignment import SEMITONES, Alignment, agreement, align
 from precompute.resemblance.features import HOP_S
 
 CHROMA = 0.75  # share of the chroma in the agreement; the rest are the onsets

@@ -12,8 +12,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from precompute.cache import duration
-from precompute.config import RunConfig
+from precompute.common.cache import duration
+from precompute.config.run import RunConfig
 from precompute.scale.manifest import alone
 from precompute.scale.scheduler import Limits, Pool, Report, schedule
 from precompute.scale.work import Work, worker
@@ -27,7 +27,7 @@ def run_pass(config: RunConfig, options: argparse.Namespace) -> None:
         by_ranks(config, options.cost_per_hour)
         return
     if options.launcher == "ray":
-        from precompute.scale.raying import require
+        from precompute.scale.ray_pool import require
 
         require()
     began = time.monotonic()
@@ -71,9 +71,9 @@ def _pool(config: RunConfig, folder: Path, workers: int, options: argparse.Names
     make = partial(worker, replace(config, text=""), folder.resolve(), threads)
     cards = torch.cuda.device_count() if config.model.device.startswith("cuda") else 0
     if options.launcher == "ray":
-        from precompute.scale.raying import RayPool
+        from precompute.scale.ray_pool import RayPool
 
         return RayPool(make, workers, cards, options.ray_address)
-    from precompute.scale.local import LocalPool
+    from precompute.scale.local_pool import LocalPool
 
     return LocalPool(make)

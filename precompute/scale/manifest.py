@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from precompute.corpus import Track
+from precompute.common.files import write_whole
+from precompute.corpus.tracks import Track
 from precompute.errors import UserError
-from precompute.files import write_whole
 from precompute.scale.shards import Shard
 
 VERSION = 1

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from precompute.config import RunConfig
+from precompute.config.run import RunConfig
 from precompute.errors import UserError
 from precompute.scale import shards
 from precompute.scale.driver import finish, start

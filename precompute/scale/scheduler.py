@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from precompute.cache import duration
+from precompute.common.cache import duration
 from precompute.errors import UserError
 from precompute.scale.shards import Shard
 

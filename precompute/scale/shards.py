@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from precompute.config import fingerprint
+from precompute.config.run import fingerprint
 
 Arrays = dict[str, np.ndarray]
 METADATA = b"whence"

@@ -14,19 +14,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from precompute import engine
-from precompute.cache import Cache
-from precompute.config import RunConfig, fingerprint
-from precompute.directions import StepTap, Tap
+from precompute.common.cache import Cache
+from precompute.config.run import RunConfig, fingerprint
+from precompute.corpus.stages import Corpus, items_of, load_corpus, load_latents, load_model
 from precompute.errors import UserError
+from precompute.gradients import track_pass
+from precompute.gradients.directions import StepTap, Tap
 from precompute.methods.base import Context, GradientMethod
 from precompute.methods.catalogue import build
-from precompute.model import Items, Model
+from precompute.model.diffusion import Items, Model
 from precompute.pipeline import make_context
 from precompute.scale import shards
 from precompute.scale.manifest import Manifest
 from precompute.scale.shards import Shard, TapResult
-from precompute.stages import Corpus, items_of, load_corpus, load_latents, load_model
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Work:
         for tap in taps.values():
             tap.prepare()
             tap.release()
-        kept = {name: (tap.stage, engine.kept_as(tap, model)) for name, tap in taps.items()}
+        kept = {name: (tap.stage, track_pass.kept_as(tap, model)) for name, tap in taps.items()}
         key = fingerprint(kept, track_key, context.key)
         times = items.times()
         contents = [_content(items, times, row) for row in range(len(items))]
@@ -72,7 +72,7 @@ class Work:
         items = _items(model, corpus, manifest.track_key, cache)
         context = make_context(model, corpus, config, cache, (items, manifest.track_key))[0]
         taps = _taps(context)
-        kept = {name: (tap.stage, engine.kept_as(tap, model)) for name, tap in taps.items()}
+        kept = {name: (tap.stage, track_pass.kept_as(tap, model)) for name, tap in taps.items()}
         if fingerprint(kept, manifest.track_key, context.key) != manifest.key:
             raise UserError(f"{folder}: prepared with other settings than this worker's; start the pass again")
         for tap in taps.values():
@@ -88,13 +88,13 @@ class Work:
     def compute(self, shard: Shard) -> None:
         """Do one shard and keep it."""
         context = self.context
-        taken = engine.of_shard(context.model, context.items, shard.rows, list(self.taps.values()), context.bank)
+        taken = track_pass.of_shard(context.model, context.items, shard.rows, list(self.taps.values()), context.bank)
         results = {n: TapResult(taken[t].arrays, taken[t].own_s, taken[t].gradient_s) for n, t in self.taps.items()}
         shards.write(self.folder, shard, results)
 
     def is_collected(self) -> bool:
         """Whether the run's cache holds everything already."""
-        numbers = range(-(-len(self.context.items) // engine.SHARD))
+        numbers = range(-(-len(self.context.items) // track_pass.SHARD))
         keys = self.manifest.taps.values()
         return all(self.context.cache.has(f"{stage}-{n:05d}", key) for stage, key in keys for n in numbers)
 
@@ -113,11 +113,11 @@ class Work:
                     raise UserError(f"{error}; start the pass again, and it is done again") from error
             arrays = {n: np.concatenate([part.arrays[n] for part in parts]) for n in parts[0].arrays}
             own, gradient = (sum(getattr(p, f) for p in parts) / len(wanted) for f in ("own_s", "gradient_s"))
-            for number, start in enumerate(range(0, len(wanted), engine.SHARD)):
-                piece = {n: a[start : start + engine.SHARD] for n, a in arrays.items()}
-                count = min(engine.SHARD, len(wanted) - start)
-                taken = engine.Taken(piece, own * count, gradient * count)
-                engine.keep(tap, self.context.model, number, taken, self.context.cache)
+            for number, start in enumerate(range(0, len(wanted), track_pass.SHARD)):
+                piece = {n: a[start : start + track_pass.SHARD] for n, a in arrays.items()}
+                count = min(track_pass.SHARD, len(wanted) - start)
+                taken = track_pass.Taken(piece, own * count, gradient * count)
+                track_pass.keep(tap, self.context.model, number, taken, self.context.cache)
 
     def free_model(self) -> None:
         """Leave the accelerator to the workers."""

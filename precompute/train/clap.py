@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from precompute.clap import audio_features, text_features
+from precompute.model.clap import audio_features, text_features
 
 EMBEDDING = 128
 MAX_WORDS = 40

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from precompute.cache import progress
-from precompute.clews import Clews, ClewsShape, best_pairs, cut_windows, distances
-from precompute.clews_files import save
-from precompute.config import read_toml
-from precompute.corpus import read_audio
+from precompute.common.cache import progress
+from precompute.config.run import read_toml
+from precompute.corpus.tracks import read_audio
 from precompute.errors import UserError, need
-from precompute.model import check_device
+from precompute.model.clews import Clews, ClewsShape, best_pairs, cut_windows, distances
+from precompute.model.clews_files import save
+from precompute.model.diffusion import check_device
 from precompute.train.loop import LoopSettings, fit
 
 NAME = "clews"  # of the checkpoints in the work folder
@@ -292,7 +292,7 @@ def average_precision(relevant: np.ndarray) -> float:
 def _report(
     settings: TrainClewsSettings, network: Clews, train: Versions, held_out: Versions, before: float, result: Path
 ) -> dict[str, Any]:
-    from precompute.evaluate.result import write_result
+    from precompute.common.results import write_result
 
     after = mean_average_precision(network, held_out)
     chance = np.random.default_rng(0)

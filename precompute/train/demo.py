@@ -15,13 +15,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from precompute import quiet
-from precompute.clap import Clap, mel_features
-from precompute.config import read_toml
-from precompute.corpus import Track, read_audio, read_manifest
+from precompute.common.files import write_whole
+from precompute.config.run import read_toml
+from precompute.corpus.tracks import Track, read_audio, read_manifest
 from precompute.errors import UserError
-from precompute.files import write_whole
-from precompute.model import Items, Model, NoiseBank, check_device
+from precompute.model.clap import Clap, mel_features
+from precompute.model.diffusion import Items, Model, NoiseBank, check_device, third_party
 from precompute.train import autoencoder as ae
 from precompute.train import clap as small_clap
 from precompute.train.diffusion import DiffusionLoss, mean_loss
@@ -93,7 +92,7 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
     torch.manual_seed(settings.seed)
     config = json.loads(settings.model_config.read_text())
     material = _material(settings, config)
-    network = quiet.create_network(config).to(device)
+    network = third_party.create_network(config).to(device)
     print(f"train-demo: {len(material.train)} training tracks; {_millions(network)} million parameters", flush=True)
 
     _train_autoencoder(settings, network, material)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from precompute.model import Items, Model, NoiseBank, v_objective
+from precompute.model.diffusion import Items, Model, NoiseBank, v_objective
 
 CAPTION_DROPOUT = 0.1  # for guidance at sampling time
 

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from precompute.cache import Cache, progress
-from precompute.clips import Prompt, generate
-from precompute.config import ClipsSection, RunConfig, fingerprint
-from precompute.corpus import Track
+from precompute.clips.prompts import Prompt, generate
+from precompute.common.cache import Cache, progress
+from precompute.common.files import write_whole
+from precompute.config.run import ClipsSection, RunConfig, fingerprint
+from precompute.corpus.stages import load_corpus, load_latents, load_model
+from precompute.corpus.tracks import Track
 from precompute.errors import UserError
-from precompute.files import write_whole
-from precompute.model import Items, Model
-from precompute.stages import load_corpus, load_latents, load_model
+from precompute.model.diffusion import Items, Model
 from precompute.train.lora import Pairs, PairSettings, apply, train_pairs
 
 LIMIT_PERCENTILE = 5.0  # of the decoys' distances to their nearest training track

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from precompute.files import write_whole
+from precompute.common.files import write_whole
 from precompute.train.optimiser import MuonAndAdamW
 
 LossFunction = Callable[[int, torch.Generator], dict[str, torch.Tensor]]

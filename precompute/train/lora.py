@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import torch
 
-from precompute.config import fingerprint
+from precompute.config.run import fingerprint
 from precompute.errors import UserError
-from precompute.model import Items, Model, NoiseBank
+from precompute.model.diffusion import Items, Model, NoiseBank
 
 BANK_SEED = 3_000_000  # of the training draws, apart from every bank of a run
 

@@ -6,7 +6,6 @@ tests do with a page is in browsing.py.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import socket
@@ -39,11 +38,9 @@ FLAGS = [
 @pytest.fixture(scope="session")
 def made() -> ModuleType:
     """The module make_store: its function and the ids of the tracks with something special."""
-    spec = importlib.util.spec_from_file_location("explorer_make_store", Path(__file__).with_name("make_store.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from support import make_store
+
+    return make_store
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +51,7 @@ def store_path(made: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def store(store_path: Path) -> Iterator[Any]:
-    from explorer.store import Store
+    from explorer.store.database import Store
 
     opened = Store(store_path)
     yield opened
@@ -101,7 +98,7 @@ def serving(settings: Any) -> Iterator[str]:
 @pytest.fixture
 def sessions_url(store_path: Path, tmp_path: Path) -> Iterator[str]:
     """The address of an explorer with listening sessions, whose host's key is that of listening.py."""
-    from listening import settings_of
+    from support.listening import settings_of
 
     with serving(settings_of(store_path, tmp_path / "sessions.sqlite")) as address:
         yield address
@@ -127,7 +124,7 @@ def url(store_path: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def held_path(made: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A read-only store with labels, passages and what else a rights holder looks for: see held.py."""
-    from held import make_held
+    from support.held import make_held
 
     return make_held(made, tmp_path_factory.mktemp("held") / "shop")
 
@@ -135,8 +132,8 @@ def held_path(made: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="session")
 def held(held_path: Path) -> Iterator[Any]:
     """Its callbacks."""
-    from explorer.callbacks import Callbacks
-    from explorer.store import Store
+    from explorer.state.callbacks import Callbacks
+    from explorer.store.database import Store
 
     opened = Store(held_path)
     yield Callbacks(opened)

@@ -98,8 +98,8 @@ def test_no_other_address_gives_a_file(client, path):
 def test_roots_must_be_relative(made, tmp_path):
     import duckdb
 
-    from explorer.audio import AudioError, locate
-    from explorer.store import Store
+    from explorer.sound.audio import AudioError, locate
+    from explorer.store.database import Store
 
     path = made.make_store(tmp_path / "s")
     with duckdb.connect(str(path)) as con:

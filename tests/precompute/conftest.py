@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 
-import tiny
-from precompute.cache import Cache
-from precompute.cli import main
-from precompute.config import RunConfig
-from precompute.corpus import Track
-from precompute.model import Items, Model
-from precompute.stages import load_corpus, load_latents, load_model
+from precompute.cli.main import main
+from precompute.common.cache import Cache
+from precompute.config.run import RunConfig
+from precompute.corpus.stages import load_corpus, load_latents, load_model
+from precompute.corpus.tracks import Track
+from precompute.model.diffusion import Items, Model
 from precompute.train.diffusion import DiffusionLoss
 from precompute.train.loop import LoopSettings, fit
-from twins import context, fisher, naive, of_loss  # noqa: F401 (fixtures)
+from support import tiny
+from support.twins import context, fisher, naive, of_loss  # noqa: F401 (fixtures)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIMIT = 300_000  # parameters of autoencoder and transformer

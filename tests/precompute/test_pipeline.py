@@ -13,12 +13,12 @@ import pytest
 import soundfile
 from safetensors.torch import load_file, save_file
 
-import tiny
-from explorer.store import Store
-from precompute.cli import main
-from precompute.clips import Prompt, write_audio
-from precompute.config import CLIP_FORMATS
-from precompute.model import Items, Model
+from explorer.store.database import Store
+from precompute.cli.main import main
+from precompute.clips.prompts import Prompt, write_audio
+from precompute.config.run import CLIP_FORMATS
+from precompute.model.diffusion import Items, Model
+from support import tiny
 
 
 def rows(store: Path, sql: str) -> list[tuple]:

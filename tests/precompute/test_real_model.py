@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-import own_files
+from support import own_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RATE = 44_100
@@ -53,7 +53,7 @@ def command(home: Path, folder: Path, *arguments: str) -> str:
 def test_the_whole_pipeline_in_the_real_configuration(tmp_path: Path) -> None:
     home, music = tmp_path / "hf", tmp_path / "music"
     music.mkdir()
-    command(home, tmp_path, str(Path(__file__).with_name("real_model.py")), str(home))
+    command(home, tmp_path, str(REPOSITORY / "tests/support/real_model.py"), str(home))
     for number, seconds in enumerate((1.4, 0.7, 3.2)):
         name = music / f"a slow piano tune {number}.flac"
         soundfile.write(name, own_files.wave_of(seconds, RATE, number, channels=2), RATE)

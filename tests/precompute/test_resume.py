@@ -17,13 +17,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import tiny
-from precompute import engine
-from precompute.cache import Cache
-from precompute.cli import main
-from precompute.config import BankSection, RunConfig
+from precompute.cli.main import main
+from precompute.common.cache import Cache
+from precompute.config.run import BankSection, RunConfig
+from precompute.gradients import track_pass as engine
 from precompute.methods.unlearning import Unlearning
-from precompute.model import Items, Model
+from precompute.model.diffusion import Items, Model
+from support import tiny
 
 
 def rows(store: Path, sql: str) -> list[tuple]:

@@ -1,0 +1,1 @@
+"""What the tab Holders shows: values for components. No gradio."""

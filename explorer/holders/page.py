@@ -1,0 +1,242 @@
+"""A view -> what holders.js shows. Plain values, no gradio; below 50 kB whatever the store holds."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+
+from explorer.holders.pairs import Pair, audible, read_pairs
+from explorer.listen import table
+from explorer.listen.overview import clip_name
+from explorer.sound import audio
+from explorer.state.callbacks import Callbacks
+from explorer.state.holder_query import GROUPS_SHOWN, ROWS_SHOWN, HolderQuery
+from explorer.state.view import View
+from explorer.store.catalogue import ANY_ROLE, COLLECTION, Catalogue, Passage
+from explorer.store.groups import Groups, standing
+from explorer.store.records import Clip
+from explorer.text import holders, sentences
+
+PASSAGES_SHOWN = 6
+CELL_CHARS = 120
+RIGHTS_HOLDER, COMPOSER = "rights holder", "composer"
+TELLING = 0.5  # a grouping whose largest group holds more of the tracks tells little
+_COUNTS = {"10": "among the first 10", "100": "among the first 100", "above": "above noise"}
+_STANDS = {
+    "more": "above chance",
+    "maybe more": "above, or lucky",
+    "chance": "as by chance",
+    "maybe less": "below, or unlucky",
+    "less": "below chance",
+}
+
+
+def default_grouping(groupings: dict[str, tuple[int, float]]) -> tuple[str, str]:
+    """What to group by unasked, and why where it is not by rights holder.
+
+    `groupings`: of Catalogue.groupings. A public-domain corpus has hardly a holder to name.
+    """
+    if RIGHTS_HOLDER in groupings and groupings[RIGHTS_HOLDER][1] <= TELLING:
+        return RIGHTS_HOLDER, ""
+    choice = COMPOSER if COMPOSER in groupings and groupings[COMPOSER][1] <= TELLING else COLLECTION
+    if RIGHTS_HOLDER not in groupings:
+        return choice, f"This store names no rights holders, so its tracks are grouped by {choice}."
+    part = sentences.percent(groupings[RIGHTS_HOLDER][1])
+    return choice, (
+        f"One rights holder, or none at all (“public domain”), stands for {part} of these tracks, so they are grouped "
+        f"by "
+        f"{choice}."
+    )
+
+
+class HoldersPage:
+    """Renders the page of rights holders of one store."""
+
+    def __init__(self, callbacks: Callbacks) -> None:
+        self.callbacks = callbacks
+        self.store = callbacks.store
+        self._folded = lru_cache(8)(self._fold)
+        callbacks.forgets(self)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Of the version of the store that is open."""
+        return self.store.catalogue
+
+    def value(self, view: View) -> dict[str, Any]:
+        """Everything that the page of rights holders shows for a view."""
+        query, groupings = view.holders, self.catalogue.groupings()
+        unasked, note = default_grouping(groupings)
+        grouping = query.grouping if query.grouping in groupings else unasked
+        groups = self.catalogue.groups(view.method.method_id, grouping, query.count)
+        row = row_of(groups, query.name)
+        return {
+            "groupings": [{"id": name, "label": f"{name} ({count:,})"} for name, (count, _) in groupings.items()],
+            "grouping": grouping,
+            "note": note if grouping == unasked else "",
+            "counts": [{"id": count, "label": label} for count, label in _COUNTS.items()],
+            "count": query.count,
+            "methods": [{"id": one.name, "label": one.label} for one in self.callbacks.methods],
+            "method": view.method.name,
+            "why": [holders.WHY_SORTED, holders.method_of_lift(groups, query.count), holders.stands_out(groups)],
+            "groups": self._groups(groups, grouping, query),
+            "chosen": None if row is None else self._chosen(view, grouping, groups, row),
+            "unknown": query.name if query.name is not None and row is None else None,
+            "questions": self._questions(view, grouping, groups, row),
+        }
+
+    def _groups(self, groups: Groups, grouping: str, query: HolderQuery) -> dict[str, Any]:
+        words = _plain(query.find).split()
+        folded = self._folded(grouping)
+        rows = [i for i, name in enumerate(groups.name) if all(word in folded[name] for word in words)]
+        offset = min(query.offset, max(0, len(rows) - 1) // GROUPS_SHOWN * GROUPS_SHOWN)
+        return {
+            "rows": [group_row(groups, i) for i in rows[offset : offset + GROUPS_SHOWN]],
+            "total": len(rows),
+            "of": len(groups.name),
+            "offset": offset,
+            "limit": GROUPS_SHOWN,
+            "find": query.find,
+        }
+
+    def _fold(self, grouping: str) -> dict[str, str]:
+        return {name: _plain(name) for name in self.catalogue.groups(self._any_method, grouping, "10").name}
+
+    @property
+    def _any_method(self) -> int:
+        return self.callbacks.methods[0].method_id
+
+    def _chosen(self, view: View, grouping: str, groups: Groups, row: int) -> dict[str, Any]:
+        query, name = view.holders, str(groups.name[row])
+        up = int(groups.above[row] if query.count == "above" else groups.hits[row])
+        # Where nothing comes up, the best places of all: what there is to listen to, and called so.
+        count, words, method_id = query.count if up else None, query.within if up else "", view.method.method_id
+        total = self.catalogue.count_pairs(method_id, grouping, name, query.count, words) if words.strip() else up
+        offset = query.row if query.row < total else 0
+        ids = self.catalogue.pairs(method_id, grouping, name, count, ROWS_SHOWN, offset, words)
+        pairs = read_pairs(self.store, self.callbacks.clip_by_id, view.method.method_id, ids)
+        heading = f"Where it {'comes up' if up else 'stands best, though it does not come up'}"
+        return {
+            "name": name,
+            "role": "" if grouping in (COLLECTION, ANY_ROLE) else grouping,
+            "result": holders.result(groups, row, query.count, self.catalogue.clips()),
+            "interval": group_row(groups, row),
+            "heading": heading,
+            "rows": [self.pair_row(view, pair) for pair in pairs],
+            "total": total if up else len(pairs),
+            "of": up,
+            "within": words,
+            "offset": offset,
+            "limit": ROWS_SHOWN,
+            "downloads": downloads(
+                "holder", {"by": grouping, "of": name, "method": view.method.name, "up": query.count}
+            ),
+        }
+
+    def pair_row(self, view: View, pair: Pair) -> dict[str, Any]:
+        """One clip and track, texts ready to read."""
+        summary = self.callbacks.summaries[view.method.method_id].get(pair.clip.clip_id)
+        why = audio.refusal(pair.track.audition, pair.track.has_audio)
+        return {
+            "clip_id": pair.clip.clip_id,
+            "track_id": pair.track.track_id,
+            "clip": f"{pair.clip.clip_id} · {clip_name(pair.clip)}"[:CELL_CHARS],
+            "title": pair.track.title[:CELL_CHARS],
+            "people": pair.people[: 2 * CELL_CHARS],
+            "work": f"one of {pair.renderings} renderings of this work" if pair.renderings > 1 else "",
+            "planted": pair.track.planted or "",
+            "place": f"{pair.place:,}",
+            "of": f"{summary.tracks:,}" if summary else "",
+            "norm": table.plus_minus(pair.score_norm, pair.std_error_norm, 2),
+            "q": table.q_text(pair.q_value),
+            "kind": "above" if pair.above_noise else "noise",
+            "badge": table.badge(False, pair.above_noise),
+            "clip_at": pair.clip_at,
+            "track_at": pair.track_at,
+            "hears": audible(pair.track, pair.track_at),
+            "playable": why is None,
+            "why": why or "",
+        }
+
+    def _questions(self, view: View, grouping: str, groups: Groups, row: int | None) -> list[dict[str, Any]]:
+        name = None if row is None else str(groups.name[row])
+        by = None if name is None else grouping
+        method_id = view.method.method_id
+        copying = self.catalogue.copying(PASSAGES_SHOWN, by, name)
+        clips = self.callbacks.clip_by_id
+        generated = [s for s in self.callbacks.summaries[method_id].values() if clips[s.clip_id].kind != "track"]
+        out, command = holders.taken_out(by, name, self.store.path.name)
+        above = None if row is None else int(groups.above[row])
+        sure = holders.sure(generated, self.catalogue.controls(method_id), self.catalogue.retrained(), above)
+        tracks = self.store.tracks([one.track_id for one in copying.passages])
+        return [
+            {
+                "title": "Is anything copied?",
+                "lines": holders.copied(copying, self.catalogue.looked_for_copies()),
+                "passages": [
+                    _passage(one, clips[one.clip_id], tracks[one.track_id].title)
+                    for one in copying.passages
+                    if one.clip_id in clips and one.track_id in tracks
+                ],
+            },
+            {"title": "How sure is this?", "lines": sure},
+            {"title": "What may be played?", "lines": holders.played(self.catalogue.heard(by, name))},
+            {"title": "Take it out", "lines": out, "command": command},
+        ]
+
+
+def row_of(groups: Groups, name: str | None) -> int | None:
+    """Where a group stands; None where there is none of this name."""
+    found = np.flatnonzero(groups.name == name)
+    return int(found[0]) if len(found) else None
+
+
+def group_row(groups: Groups, i: int) -> dict[str, Any]:
+    """One group of the list; `low`, `lift`, `high` for drawing (high None: not known), the rest ready to read."""
+    low, lift, high = float(groups.low[i]), float(groups.lift[i]), float(groups.high[i])
+    known = bool(groups.expected[i] > 0)
+    return {
+        "name": str(groups.name[i]),
+        "tracks": f"{groups.tracks[i]:,}",
+        "works": f"{groups.works[i]:,}",
+        "hits": f"{groups.hits[i]:,}",
+        "expected": holders.short(groups.expected[i]),
+        "low": round(low, 3),
+        "lift": round(lift, 3),
+        "high": round(high, 3) if known else None,
+        "text": holders.lift_text(low, lift, high),
+        "stands": standing(groups, i).replace(" ", "-"),
+        "stands_text": _STANDS[standing(groups, i)] if known else "nothing comes up",
+        "above": f"{groups.above[i]:,}",
+        "best": f"{groups.best[i]:,}" if groups.best[i] else "–",
+    }
+
+
+def downloads(what: str, parts: dict[str, Any]) -> list[dict[str, str]]:
+    """Addresses of the report and its rows."""
+    asked = urlencode(parts)
+    kinds = (("html", "Evidence report (HTML)"), ("csv", "its rows (CSV)"), ("parquet", "its rows (Parquet)"))
+    return [{"href": f"/report/{what}.{kind}?{asked}", "label": label} for kind, label in kinds]
+
+
+def _passage(one: Passage, clip: Clip, title: str) -> dict[str, Any]:
+    moved = f", moved by {one.semitones:+d} semitones" if one.semitones else ""
+    return {
+        "clip_id": one.clip_id,
+        "track_id": one.track_id,
+        "text": f"clip {one.clip_id}, {one.clip[0]:.1f}–{one.clip[1]:.1f} s: “{title[:CELL_CHARS]}”, "
+        f"{one.track[0]:.1f}–{one.track[1]:.1f} s{moved} (p {table.q_text(one.p_value)})",
+        "clip_at": list(one.clip),
+        "track_at": list(one.track),
+        "clip": clip_name(clip)[:CELL_CHARS],
+    }
+
+
+def _plain(text: str) -> str:
+    """Without accents and case, as the filter of tracks compares."""
+    split = unicodedata.normalize("NFD", text)
+    return "".join(letter for letter in split if not unicodedata.combining(letter)).lower()

@@ -1,0 +1,1 @@
+"""What the tab Listen shows: values for components. No gradio."""

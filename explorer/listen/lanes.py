@@ -1,0 +1,117 @@
+"""Stored sounds -> what the player draws and plays. Pure functions; seconds, LUFS, dBFS, dB.
+
+Curves for drawing travel as base64 of one byte a value: nine lanes stay below 30 kB.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from explorer.sound.audio import EXCERPT_S, heard_s
+from explorer.store.records import Moments, Sound
+
+PEAK_BINS = 800  # bars of a waveform; more cannot be seen before the sound itself is decoded
+STRIP_BINS = 240
+TARGET_LUFS = -18.0  # no louder than this, however much headroom there is
+MAX_BOOST_DB, MAX_CUT_DB = 20.0, 40.0
+
+
+def matched_gains(sounds: Sequence[Sound]) -> list[float]:
+    """Gain of each sound, dB, so that all are equally loud and none passes 0 dBFS; 0 if loudness is unknown.
+
+    The common level is the loudest that every sound reaches without clipping, at most TARGET_LUFS. A sound
+    whose peak was not stored is taken to peak at 0 dBFS, so it is only ever turned down.
+    """
+    known = [(sound.loudness_lufs, sound.peak_dbfs or 0.0) for sound in sounds if sound.loudness_lufs is not None]
+    if not known:
+        return [0.0] * len(sounds)
+    target = min(TARGET_LUFS, *(loudness - peak for loudness, peak in known))
+    gains = []
+    for sound in sounds:
+        if sound.loudness_lufs is None:
+            gains.append(0.0)
+            continue
+        gain = min(target - sound.loudness_lufs, -(sound.peak_dbfs or 0.0))
+        gains.append(round(max(-MAX_CUT_DB, min(MAX_BOOST_DB, gain)), 2))
+    return gains
+
+
+def gain_alone(loudness_lufs: float | None) -> float:
+    """Gain in dB, at most 0, of a sound heard by itself: no louder than TARGET_LUFS; 0 if loudness is unknown."""
+    return 0.0 if loudness_lufs is None else min(0.0, round(TARGET_LUFS - loudness_lufs, 2))
+
+
+def binned(values: Sequence[float], bins: int) -> list[float]:
+    """At most `bins` values, each the largest of its stretch: a short peak stays visible."""
+    if len(values) <= bins:
+        return list(values)
+    edges = [round(i * len(values) / bins) for i in range(bins + 1)]
+    return [max(values[a:b]) for a, b in pairwise(edges)]
+
+
+def heard_part(values: Sequence[int], sound: Sound) -> Sequence[int]:
+    """The part of `values` (evenly spread over the whole sound) that a listener gets."""
+    return values[: max(1, round(len(values) * heard_s(sound) / sound.duration_s))]
+
+
+def packed(values: Sequence[float]) -> str:
+    """Values in 0..255 as base64, one byte each."""
+    return b64encode(bytes(min(255, max(0, round(value))) for value in values)).decode("ascii")
+
+
+def relative(values: Sequence[float], bins: int) -> str | None:
+    """Positive influence as `packed` bytes, 255 = the largest; None where nothing is positive."""
+    positive = binned([max(0.0, value) for value in values], bins)
+    largest = max(positive, default=0.0)
+    return packed([255 * value / largest for value in positive]) if largest > 0 else None
+
+
+def lane(
+    kind: str, item_id: int, title: str, note: str, sound: Sound, gain_db: float, refused: str | None
+) -> dict[str, Any]:
+    """One lane of the player, kind 'clip' or 'track'. `refused`: why nothing can be played; None where it can."""
+    cut = sound.audition == "excerpt" and sound.duration_s > EXCERPT_S
+    excerpt = f"the first {EXCERPT_S:.0f} s of {sound.duration_s:.0f} s" if cut else ""
+    return {
+        "key": kind if kind == "clip" else str(item_id),
+        "url": f"/audio/{kind}/{item_id}",
+        "spectrogram": f"/spectrogram/{kind}/{item_id}",
+        "title": title,
+        "note": " · ".join(part for part in (note, excerpt) if part),
+        "place": None,  # among the training tracks, in words
+        "q": None,  # rate of false discoveries, in words
+        "work": None,  # other renderings of its work, a planted case: in words
+        "chip": None,  # 'above', 'noise' or 'decoy'
+        "refused": refused,
+        "duration_s": round(heard_s(sound), 3),
+        "gain_db": gain_db,
+        "lufs": None if sound.loudness_lufs is None else round(sound.loudness_lufs, 1),
+        "peaks": packed(binned(heard_part(sound.peaks, sound), PEAK_BINS)) if sound.peaks else "",
+        "strip": None,
+        "clip_strip": None,
+    }
+
+
+def strip(moments: Moments, sound: Sound) -> dict[str, Any] | None:
+    """Influence over the heard part of a track, relative to its largest value, and where that is (seconds).
+
+    None where nothing is positive: there is no most influential moment then.
+    """
+    heard = list(moments.influence[: max(1, round(heard_s(sound) * moments.rate_hz))])
+    values = relative(heard, STRIP_BINS)
+    if values is None:
+        return None
+    return {
+        "values": values,
+        "length_s": round(len(heard) / moments.rate_hz, 3),
+        "peak_s": round(heard.index(max(heard)) / moments.rate_hz, 3),
+    }
+
+
+def clip_strip(influence: Sequence[float], window_s: float) -> dict[str, Any] | None:
+    """Influence of one track over the windows of the clip, relative to its largest value; None: nothing positive."""
+    values = relative(influence, STRIP_BINS)
+    return None if values is None else {"values": values, "length_s": round(len(influence) * window_s, 3)}

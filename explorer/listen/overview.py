@@ -1,0 +1,79 @@
+"""All clips of a store under one method, side by side. Pure functions; no gradio. Scores here are normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from explorer.store.records import Clip, Summary
+from explorer.text.sentences import percent
+
+CONCENTRATION = 10  # tracks; the second of Summary's shares
+NAME_CHARS = 300  # of a prompt
+_KINDS = {"generated": "generated", "user": "your clip", "track": "control"}
+
+
+def overview(
+    clips: Sequence[Clip],
+    summaries: Mapping[int, Summary],
+    selected: int | None,
+    heard: Mapping[int, dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """What overview.js shows: a card a clip, controls apart, each in the order of `clips`.
+
+    `heard`: by clip, the gain_db of its sound and why it cannot be played (None: it can).
+
+    `scale`: the least and the largest score of all spark lines and 0, so that the lines compare. A clip without a
+    summary was not scored by this method.
+    """
+    values = [value for summary in summaries.values() for value in summary.spark]
+    cards = [_card(clip, summaries.get(clip.clip_id)) | (heard or {}).get(clip.clip_id, {}) for clip in clips]
+    return {
+        "scale": [round(min([0.0, *values]), 3), round(max([0.0, *values]), 3)],
+        "clips": [card for card, clip in zip(cards, clips, strict=True) if clip.kind != "track"],
+        "controls": [card for card, clip in zip(cards, clips, strict=True) if clip.kind == "track"],
+        "selected": selected,
+    }
+
+
+def _card(clip: Clip, summary: Summary | None) -> dict[str, Any]:
+    """`above` and `share` sort (None: last); the texts are read."""
+    details = [_KINDS[clip.kind], f"{clip.duration_s:.1f} s", *([f"seed {clip.seed}"] if clip.seed is not None else [])]
+    scored = summary if summary is not None and summary.tracks else None
+    share = None if scored is None else scored.shares_norm[1]
+    return {
+        "clip_id": clip.clip_id,
+        "name": clip_name(clip)[:NAME_CHARS],
+        "detail": " · ".join(details),
+        "above": None if scored is None else scored.above_noise,
+        "above_text": above_text(scored),
+        "share": share,
+        # How noise is spread says nothing.
+        "share_text": _share_text(scored.tracks, share) if scored is not None and scored.above_noise else "",
+        "spark": [] if scored is None else [float(f"{value:.3g}") for value in scored.spark],
+    }
+
+
+def clip_name(clip: Clip) -> str:
+    """The prompt; of a control, the track that was unlearned."""
+    if clip.kind == "track":
+        return f"Control: {clip.target_title}"
+    return clip.prompt or "no prompt"
+
+
+def above_text(summary: Summary | None) -> str:
+    """'5 of 365 above noise'."""
+    if summary is None:
+        return "not scored by this method"
+    if not summary.above_noise:
+        return "nothing above noise"
+    return f"{summary.above_noise:,} of {summary.tracks:,} above noise"
+
+
+def _share_text(tracks: int, share: float | None) -> str:
+    """'top 10 hold 29 %': of the positive score."""
+    if share is None:
+        return "no positive score"
+    if tracks == 1:
+        return "the only track holds all"
+    return f"top {min(CONCENTRATION, tracks)} hold {percent(share)}"

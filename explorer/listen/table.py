@@ -1,0 +1,280 @@
+"""One page of the table of tracks: what is asked for, what matches, what each row says. Pure functions; no gradio.
+
+Scores: higher = stronger influence, shown with as many digits as their standard error bears. Place 1 = strongest among
+training tracks; a decoy shows, in brackets, the place that a track of its score would take.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from explorer.listen.charts import power_of_ten, power_text
+from explorer.store.ranking import Ranking, Span
+from explorer.store.records import Track
+from explorer.text.sentences import q_text, span_name
+
+LIMIT = 100  # rows of a page
+TEXT_SORTS = ("title", "composer", "collection", "source")
+SORTS = ("place", *TEXT_SORTS, "q", "error", "raw")  # error: of the normalised score
+ABOVE_TEXT, NOISE_TEXT, DECOY_TEXT = "above noise", "not distinguishable from noise", "decoy, never heard"
+TEXT_CHARS, MAX_OFFSET = 200, 10_000_000
+_NBSP = "\N{NO-BREAK SPACE}"  # headings break into two lines, not between these
+RENDERINGS = 6  # places of a work's renderings that are named
+CELL_CHARS, LICENCE_CHARS = 240, 400  # of a title and the like: a page of 100 rows stays small
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the table is asked for."""
+
+    text: str = ""  # words that a track must hold
+    collection: str | None = None  # None: any
+    above: bool = False  # only above noise
+    decoys: bool = False  # list decoys too
+    sort: str = "place"  # one of SORTS
+    descending: bool = False  # from the last place, from Z, from the largest q or error, from the least raw score
+    offset: int = 0  # rows before this page; a multiple of LIMIT
+    works: bool = False  # one row a work: its first rendering
+
+    @classmethod
+    def of(cls, asked: object) -> Query:
+        """From what a browser sent: a missing key takes its default. Raises ValueError with a plain sentence."""
+        if not isinstance(asked, dict):
+            raise ValueError("the table was asked for nothing that it knows")
+        if not set(asked) <= {field.name for field in fields(cls)}:
+            raise ValueError("the table was asked for something that it does not know")
+        query = cls(**asked)
+        if not is_text(query.text) or len(query.text) > TEXT_CHARS:
+            raise ValueError(f"a filter is a text of at most {TEXT_CHARS} characters")
+        if query.collection is not None and not is_text(query.collection):
+            raise ValueError("a collection is named by a text")
+        if not all(isinstance(flag, bool) for flag in (query.above, query.decoys, query.descending, query.works)):
+            raise ValueError("a choice of the table is either on or off")
+        if query.sort not in SORTS:
+            raise ValueError(f"the table sorts by {', '.join(SORTS[:-1])} or {SORTS[-1]}")
+        whole = isinstance(query.offset, int) and not isinstance(query.offset, bool)
+        if not whole or not 0 <= query.offset <= MAX_OFFSET or query.offset % LIMIT:
+            raise ValueError(f"a page of the table begins at a multiple of {LIMIT}")
+        return query
+
+    @property
+    def by(self) -> str | None:
+        """The column that `Store.find_tracks` sorts by; None where the ranking or a number gives the order."""
+        return self.sort if self.sort in TEXT_SORTS else None
+
+    @property
+    def finds(self) -> bool:
+        """Whether `matching` needs what `Store.find_tracks` finds."""
+        return bool(self.text.strip()) or self.collection is not None or self.by is not None
+
+    def within(self, total: int) -> Query:
+        """Moved back to the last page of `total` rows where it lies past it."""
+        return replace(self, offset=min(self.offset, max(0, total - 1) // LIMIT * LIMIT))
+
+
+def is_text(value: object) -> bool:
+    """A string that the store can be asked for: half a surrogate pair has no UTF-8."""
+    return isinstance(value, str) and value.encode("utf-8", "ignore").decode("utf-8") == value
+
+
+def matching(
+    ranking: Ranking, query: Query, found_ids: np.ndarray | None, key: np.ndarray | None = None, work: Any = None
+) -> np.ndarray:
+    """Indices into the ranking of all rows that match, in the table's order, int64 [rows].
+
+    `found_ids`: of `Store.find_tracks`, ordered by `query.by`; None where `query.finds` is False. A found track that
+    was not scored has no row. `key` [N]: what `query.sort` sorts by, least first, where that is a number. `work` [N]:
+    the number of each track's work; where `query.works`, the best-placed matching rendering alone stands for it.
+    """
+    wanted = np.ones(len(ranking.track_id), bool) if query.decoys else ~ranking.is_decoy
+    if query.above:
+        wanted = wanted & ranking.above_noise
+    if found_ids is None:
+        rows = np.flatnonzero(wanted)
+    elif query.by is None:
+        rows = np.flatnonzero(wanted & np.isin(ranking.track_id, found_ids))
+    else:
+        by_id = np.argsort(ranking.track_id, kind="stable")
+        sorted_ids = ranking.track_id[by_id]
+        at = np.searchsorted(sorted_ids, found_ids)
+        scored = at < len(sorted_ids)
+        scored[scored] = sorted_ids[at[scored]] == found_ids[scored]
+        rows = by_id[at[scored]]
+        rows = rows[wanted[rows]]
+    if query.works and work is not None:
+        _, first = np.unique(work[np.sort(rows)], return_index=True)
+        rows = rows[np.isin(rows, np.sort(rows)[first])]
+    if key is not None:
+        rows = rows[np.argsort(key[rows], kind="stable")]
+    return rows[::-1] if query.descending else rows
+
+
+def renderings(ranking: Ranking, work: np.ndarray, rows: np.ndarray, decoys: bool) -> dict[int, list[int]]:
+    """By track of `rows` (indices into the ranking): the places of all renderings of its work, where there are several.
+
+    `work` [N]: the number of each track's work. Decoys are told of only where the table lists them.
+    """
+    wanted = np.zeros(int(work.max(initial=0)) + 1, bool)
+    wanted[work[rows]] = True
+    here = np.flatnonzero(wanted[work] & (decoys | ~ranking.is_decoy))
+    found: dict[int, list[int]] = {}
+    for row in rows:
+        same = here[work[here] == work[row]]
+        if len(same) > 1:
+            found[int(ranking.track_id[row])] = ranking.place[same].tolist()
+    return found
+
+
+def places_of(values: np.ndarray, all_values: np.ndarray, is_decoy: np.ndarray) -> np.ndarray:
+    """Place that each of `values` takes among the training tracks of all [N], by value, from 1."""
+    asked, back = np.unique(values, return_inverse=True)  # few: faster than to sort them all
+    below = np.searchsorted(asked, all_values[~is_decoy], side="left")  # how many of `asked` a score is above
+    above = np.bincount(below, minlength=len(asked) + 1)[::-1].cumsum()[::-1]
+    return 1 + above[1:][back]
+
+
+def page(indices: np.ndarray, query: Query) -> np.ndarray:
+    """The rows of one page."""
+    return indices[query.offset : query.offset + LIMIT]
+
+
+def decimals(errors: pd.Series) -> int:
+    """Decimals for a column of scores: down to the second digit of a typical error; more would be noise."""
+    typical = float(errors.median()) if len(errors) else 0.0
+    return 2 if typical <= 0 else max(0, min(4, 1 - math.floor(math.log10(typical))))
+
+
+def plus_minus(value: float, error: float, digits: int) -> str:
+    """'4.31 ± 0.12'."""
+    return f"{_number(value, digits)} ± {error:.{digits}f}"
+
+
+def _number(value: float, digits: int) -> str:
+    rounded = round(value, digits) + 0.0  # no minus before a zero
+    return f"{rounded:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def badge(is_decoy: bool, above_noise: bool) -> str:
+    if is_decoy:
+        return DECOY_TEXT
+    return ABOVE_TEXT if above_noise else NOISE_TEXT
+
+
+def table(
+    rows: pd.DataFrame,
+    tracks: Mapping[int, Track],
+    ranking: Ranking,
+    query: Query,
+    total: int,
+    collections: Sequence[str],
+    span: Span | None = None,
+    selected: int | None = None,
+    unplayable: Mapping[int, str] | None = None,
+    largest_raw: float | None = None,
+    places: tuple[np.ndarray, np.ndarray] | None = None,
+    works: Mapping[int, list[int]] | None = None,
+    holders: Mapping[int, str] | None = None,
+) -> dict[str, Any]:
+    """What table.js shows: one page of `total` matching rows, texts ready to read.
+
+    `rows`: of `Store.scores_of`, in the table's order; one that is not in `tracks` or `ranking` is left out.
+    `ranking`: the one on show; gives place, q and, in a span, the value. `unplayable`: why, by track id.
+    `largest_raw`: of all tracks of the clip, so that every page has one unit; None: of these rows. `places`: of each
+    row by normalised and by raw score. `works`: places of all renderings of a row's work, by track id. `holders`: all
+    of a track, where there are more than its columns name.
+    """
+    scores = rows["score"].to_numpy(dtype=float)
+    exponent = power_of_ten(scores if largest_raw is None else np.array([largest_raw]))
+    unit = 10.0**exponent
+    digits, norm_digits = decimals(rows["std_error"] / unit), decimals(rows["std_error_norm"])
+    silent = unplayable or {}
+    listed = []
+    for number, row in enumerate(rows.itertuples()):
+        track_id = int(row.track_id)
+        at, track = ranking.index(track_id), tracks.get(track_id)
+        if at is None or track is None:
+            continue
+        shown = {
+            **_texts(track),
+            "track_id": track_id,
+            "place": _place(ranking.place[at], bool(row.is_decoy)),
+            "norm": plus_minus(float(row.score_norm), float(row.std_error_norm), norm_digits),
+            "raw": plus_minus(float(row.score) / unit, float(row.std_error) / unit, digits),
+            "q": q_text(float(ranking.q_value[at])),
+            "kind": "decoy" if row.is_decoy else "above" if row.above_noise else "noise",
+            "badge": badge(bool(row.is_decoy), bool(row.above_noise)),
+            "playable": track_id not in silent,
+        }
+        if places is not None:
+            shown["norm_place"], shown["raw_place"] = (_place(p[number], bool(row.is_decoy)) for p in places)
+        if works and (same := works.get(track_id)):
+            shown["work"] = _same_work(same)
+        if holders and track_id in holders:
+            shown["holders"] = holders[track_id]
+        if track_id in silent:
+            shown["why"] = silent[track_id]
+        if span is not None:
+            shown["span"] = _number(float(ranking.value[at]), 2)
+        listed.append(shown)
+    return {
+        "headings": {
+            "norm": f"normalised ±{_NBSP}error",
+            "raw": f"raw ±{_NBSP}error{power_text(exponent).replace(' ', _NBSP)}",
+            "q": "q" if span is None else "q in this span",
+            "badge": "above noise?" if span is None else "in the whole clip",
+        },
+        "rows": listed,
+        "total": total,
+        "of": len(ranking.track_id) if query.decoys else ranking.tracks,  # rows without any filter
+        "offset": query.offset,
+        "limit": LIMIT,
+        "asked": asdict(query),
+        "collections": list(collections),
+        "span": None if span is None else span_name(span),
+        "selected": selected,
+    }
+
+
+_SHARED = ("composer", "collection", "instrument", "licence", "badge", "holders", "why")  # the same in many rows
+
+
+def lean(made: dict[str, Any]) -> dict[str, Any]:
+    """`table`'s value, its rows as lists: a third of the size.
+
+    `columns`: what each entry of a row is, None where a row has no such thing; those in `shared` are places in `texts`.
+    """
+    columns = list(dict.fromkeys(name for row in made["rows"] for name in row))
+    at: dict[str, int] = {}
+
+    def entry(row: dict[str, Any], name: str) -> Any:
+        value = row.get(name)
+        return at.setdefault(value, len(at)) if name in _SHARED and value is not None else value
+
+    rows = [[entry(row, name) for name in columns] for row in made["rows"]]
+    shared = [name for name in columns if name in _SHARED]
+    return {**made, "columns": columns, "rows": rows, "shared": shared, "texts": list(at)}
+
+
+def _place(place: int, is_decoy: bool) -> str:
+    return f"({place:,})" if is_decoy else f"{place:,}"
+
+
+def _same_work(places: Sequence[int]) -> str:
+    """'3 renderings of this work: places 1, 7, 19'."""
+    listed = ", ".join(f"{place:,}" for place in places[:RENDERINGS])
+    return f"{len(places)} renderings of this work: places {listed}" + (" …" if len(places) > RENDERINGS else "")
+
+
+def _texts(track: Track) -> dict[str, Any]:
+    """What a listener reads of a track; a planted case is named as one."""
+    names = ("title", "composer", "collection", "source", "instrument")
+    texts = {name: getattr(track, name)[:CELL_CHARS] for name in names}
+    texts["licence"] = track.licence[:LICENCE_CHARS]
+    planted = {"planted": track.planted} if track.planted else {}
+    return {**texts, **planted, "duration": f"{track.duration_s:.1f} s"}

@@ -1,0 +1,38 @@
+"""Puts listening sessions into the server: their file, their pages, and what keeps listeners blind."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from explorer.listening_sessions.exchange import add_closed, add_shared
+from explorer.listening_sessions.file import SessionFile
+from explorer.listening_sessions.host import Hosts, add_host
+from explorer.listening_sessions.listeners import HeldOff, add_listeners
+from explorer.settings import Settings
+from explorer.state.callbacks import Callbacks
+
+
+def add_sessions(app: FastAPI, callbacks: Callbacks, settings: Settings) -> None:
+    """Opens the sessions file for as long as the application lives. Raises SessionFileError."""
+    if settings.sessions is None or settings.host_key is None:
+        add_closed(app)
+        return
+    file, hosts = SessionFile(settings.sessions), Hosts(settings.host_key)
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def closing(app: FastAPI) -> AsyncIterator[Any]:
+        """Closed in order, the file is whole by itself, without a log beside it: it can be copied."""
+        async with inner(app) as state:
+            yield state
+        file.close()
+
+    app.router.lifespan_context = closing
+    add_shared(app)
+    add_listeners(app, callbacks.store, file)
+    add_host(app, callbacks, file, hosts)
+    app.add_middleware(HeldOff, file=file, is_host=hosts)

@@ -1,0 +1,1 @@
+"""What the tabs Compare and hard cases show: values for components. No gradio."""

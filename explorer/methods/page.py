@@ -1,0 +1,309 @@
+"""A view -> the values of the parts for researchers: two methods side by side, hard cases, what lies behind a score.
+
+No gradio. A part that no open tab shows has the value None: it costs nothing until its tab is opened. What does not
+depend on the listener is worked out once, at the first question, and kept: some 3 MB a method at 115,000 tracks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from explorer.listen import why
+from explorer.listen.overview import clip_name
+from explorer.listen.page import clip_label
+from explorer.methods import cases, comparison, hard_cases
+from explorer.sound import audio
+from explorer.state.callbacks import Callbacks
+from explorer.state.view import View
+from explorer.store.ranking import NORMALISED, Ranking
+from explorer.store.records import Agreement, Method, Sample
+from explorer.store.research import SAMPLE
+from explorer.text import methods as trust
+from explorer.text.tracks import further, people, same_work, sureness
+
+CLIP_CHARS = 80
+
+
+class Study:
+    """Renders the parts for researchers of one store."""
+
+    def __init__(self, callbacks: Callbacks) -> None:
+        self.callbacks = callbacks
+        self.store = store = callbacks.store
+        self._top = lru_cache(None)(store.top)
+        self._sample: Any = lru_cache(None)(store.sample)
+        self._comparison = lru_cache(32)(self._compare)  # 30 kB each
+        self._lines = lru_cache(None)(self._record)
+        self._durations = lru_cache(1)(store.durations)
+        self._usual_s = lru_cache(1)(store.usual_duration_s)
+        self._agreement = lru_cache(1)(self._agreements)
+        self._cases = lru_cache(64)(self._case_frame)
+        self._facts = lru_cache(1)(store.method_facts)
+        self._holds = lru_cache(None)(store.holds)
+        self._settings = lru_cache(None)(self._run_settings)
+        callbacks.forgets(self)
+        self.key = self._store_key()
+
+    # --- beside the player
+
+    def why(self, view: View) -> dict[str, Any]:
+        """Aspects and passages of every track in the player, and what a note on one is kept with."""
+        ids = self.callbacks.lanes(view)
+        tracks, ranking = self.store.tracks(ids), self.callbacks.ranking(view)
+        aspects, passages = self.store.aspects(view.clip_id, ids), self.store.passages(view.clip_id, ids)
+        measured = self._holds("aspects"), self._holds("passages")
+        told = self._told(ranking, ids)
+        shown = {}
+        for track_id in ids:
+            sound, track = self.store.track_sound(track_id), tracks[track_id]
+            refused = audio.missing(self.store, sound)
+            found = passages.get(track_id, [])
+            row = ranking.index(track_id)
+            item = why.track(track.title, aspects.get(track_id), found, sound, refused, measured, told[track_id])
+            item["facts"] = (
+                {}
+                if row is None
+                else {
+                    "place": f"{int(ranking.place[row])}",
+                    "value": f"{float(ranking.value[row]):.6g}",
+                    "q_value": f"{float(ranking.q_value[row]):.6g}",
+                }
+            )
+            shown[str(track_id)] = item
+        return {**self._noted(view), "focus": view.track_id, "tracks": shown}
+
+    def _told(self, ranking: Ranking, ids: Sequence[int]) -> dict[int, list[str]]:
+        """By track: how sure its score is, who holds it, other renderings of its work; texts may be empty."""
+        catalogue, tracks = self.store.catalogue, self.store.tracks(ids)
+        parties, works = catalogue.parties(ids), catalogue.renderings(ids)
+        return {
+            i: [sureness(ranking, i), people(parties[i]), same_work(track, works.get(i, 0)) or ""]
+            for i, track in tracks.items()
+        }
+
+    def _noted(self, view: View) -> dict[str, Any]:
+        """What a note belongs to."""
+        clip = self.callbacks.clip_by_id[view.clip_id]
+        return {
+            "store": self.key,
+            "clip_id": view.clip_id,
+            "clip": clip_name(clip)[:CLIP_CHARS],
+            "method": view.method.name,
+            "method_label": view.method.label,
+        }
+
+    def _store_key(self) -> str:
+        """Names the run, so that notes on another one are not shown here."""
+        run = self.store.run()
+        return f"{run.model_sha256[:12]}-{run.started_at:%Y%m%d%H%M%S}"
+
+    # --- two methods
+
+    def compare(self, view: View) -> dict[str, Any] | None:
+        if view.tab != "compare":
+            return None
+        versus = self.callbacks.versus(view)
+        form = {
+            "clips": [[clip.clip_id, clip_label(clip)[:CLIP_CHARS]] for clip in self.callbacks.clips],
+            "methods": [[one.name, one.label] for one in self.callbacks.methods],
+            "measures": list(comparison.MEASURE_NAMES.items()),
+            "clip_id": view.clip_id,
+            "method": view.method.name,
+            "versus": versus.name if versus else None,
+            "measure": view.measure,
+        }
+        if versus is None:
+            only = f"This store holds one method, {view.method.label}: there is no second one to compare it with."
+            return {**form, "lines": [only], "columns": [], "scatter": None}
+        return {**form, **self._comparison(view.clip_id, view.method, versus, view.order)}
+
+    def _compare(self, clip_id: int, first: Method, second: Method, order: str) -> dict[str, Any]:
+        views = [View(clip_id, method, order) for method in (first, second)]
+        a, b = (self.callbacks.ranking(view) for view in views)
+        tracks = self.store.tracks([*a.first(100), *b.first(comparison.ROWS)])
+        silent = {i: text for i, track in tracks.items() if (text := audio.refusal(track.audition, track.has_audio))}
+        loudness = self.store.loudness([*a.first(comparison.ROWS), *b.first(comparison.ROWS)])
+        titles = {i: track.title for i, track in tracks.items()}
+        by = "normalised" if order == NORMALISED else "raw"
+        return {
+            "lines": [
+                *comparison.pair(a, b, (first.label, second.label)),
+                f"Order: by {by} score, training tracks alone.",
+            ],
+            "columns": [
+                comparison.column(a, b, first.label, tracks, silent, loudness),
+                comparison.column(b, a, second.label, tracks, silent, loudness),
+            ],
+            "scatter": comparison.scatter(a, b, titles),
+        }
+
+    def heat(self, view: View) -> dict[str, Any] | None:
+        """The heat map, as gr.Plot takes it."""
+        if view.tab != "compare" or len(self.callbacks.methods) < 2:
+            return None
+        plot = comparison.heat(self.callbacks.methods, self._agreement()[0], view.measure)
+        return None if plot is None else {"type": "plotly", "plot": plot}
+
+    def heat_text(self, view: View) -> list[str]:
+        """What the heat map shows, or why there is none."""
+        if view.tab != "compare":
+            return []
+        if len(self.callbacks.methods) < 2:
+            return ["Agreement needs two methods: this store holds one."]
+        found, said = self._agreement()
+        if not found:
+            return ["No two methods scored the same clips, so nothing can be compared."]
+        return [
+            f"Colour: {comparison.MEASURE_NAMES[view.measure]}, mean over generated clips, training tracks alone. "
+            f"{said}"
+        ]
+
+    def _agreements(self) -> tuple[list[Agreement], str]:
+        stored = self.store.agreement()
+        if stored:
+            return stored, "As the run measured it."
+        tops, samples = self._tops(self.callbacks.methods), self._samples(self.callbacks.methods)
+        clips = {clip.clip_id for clip in self.callbacks.clips if clip.kind != "track"}
+        found = comparison.measured(self.callbacks.methods, tops, samples, clips)
+        if self.store.training_tracks() > SAMPLE:
+            return found, f"The run kept no agreement: correlations are of {SAMPLE:,} training tracks drawn by chance."
+        return found, "The run kept no agreement: worked out from the scores when this tab was opened."
+
+    def _tops(self, methods: list[Method]) -> dict[int, pd.DataFrame]:
+        return {one.method_id: self._top(one.method_id) for one in methods}
+
+    def _samples(self, methods: list[Method]) -> dict[int, Sample]:
+        return {one.method_id: self._sample(one.method_id) for one in methods}
+
+    def methods(self, view: View) -> dict[str, Any] | None:
+        """Every method: what it is, costs, and how it did; and those that could not run."""
+        if view.tab != "compare":
+            return None
+        versus = self.callbacks.versus(view)
+        shown = [view.method.method_id, *([versus.method_id] if versus else [])]
+        facts = self._facts()
+        lines = {one.method_id: self._lines(one.method_id, one.name) for one in facts}
+        device, clips = self.store.run().device, len(self.callbacks.clips)
+        return trust.methods(facts, lines, self.store.skipped_methods(), shown, device, clips)
+
+    def _record(self, method_id: int, name: str) -> list[str]:
+        clips, summaries = self.callbacks.clip_by_id, self.callbacks.summaries.get(method_id, {})
+        generated = [s for s in summaries.values() if clips[s.clip_id].kind != "track"]
+        own = trust.own_places(self._top(method_id))
+        told = trust.evaluated(self.store.evaluations(), name)
+        return trust.record(self.store.diagnostics(method_id), generated, own, told)
+
+    # --- where it is wrong
+
+    def cases(self, view: View) -> dict[str, Any] | None:
+        if view.tab != "wrong":
+            return None
+        query, method = view.cases, view.method
+        frame = self._cases(query.kind, query.first, method.method_id)
+        names = {clip.clip_id: clip_name(clip) for clip in self.callbacks.clips}
+        rows, total = hard_cases.listed(frame, query, names)
+        counted = len(self._compared())
+        generated = [clip for clip in self.callbacks.clips if clip.kind != "track"]
+        chance = (
+            hard_cases.hub_chance(query.first, len(generated), self.store.training_tracks())
+            if query.kind == "hubs"
+            else ""
+        )
+        ids = [] if "track_id" not in rows else [int(i) for i in rows["track_id"]]
+        tracks = self.store.tracks(ids)
+        silent = {i: text for i, one in tracks.items() if (text := audio.refusal(one.audition, one.has_audio))}
+        catalogue = self.store.catalogue
+        works, parties = catalogue.renderings(ids), catalogue.parties(ids)
+        told = {
+            i: [text for text in (further(one, parties[i]), same_work(one, works.get(i, 0))) if text]
+            for i, one in tracks.items()
+        }
+        shown = hard_cases.cases(
+            rows,
+            total,
+            query,
+            method.name,
+            [(one.name, one.label) for one in self.callbacks.methods],
+            hard_cases.about(query.kind, query.first, self._usual_s(), 0, counted, chance),
+            hard_cases.empty(query.kind, query.text, counted),
+            silent,
+            self.store.loudness(ids),
+            told,
+        )
+        return {**shown, **self._noted(view)}
+
+    def notes(self, view: View) -> dict[str, Any] | None:
+        """Which run's notes are shown; they themselves are in the browser."""
+        return {"store": self.key} if view.tab == "wrong" else None
+
+    def _compared(self) -> list[Method]:
+        """The methods that say something of their own."""
+        return [one for one in self.callbacks.methods if one.name not in cases.UNCOUNTED]
+
+    def _case_frame(self, kind: str, first: int, method_id: int) -> pd.DataFrame:
+        if kind == "disagree":
+            compared = self._compared()
+            return cases.disagreements(self._tops(compared), self._samples(compared), first)
+        top = self._top(method_id)
+        if kind == "short":
+            return cases.short(top, self._usual_s(), first)
+        make = {"hubs": cases.hubs, "decoys": cases.decoys_high, "quiet": cases.quiet}[kind]
+        return make(top, first)
+
+    def behind(self, view: View) -> dict[str, Any] | None:
+        """Score against length, the chosen track's parts over t, diagnostics along training, settings and cost."""
+        if view.tab != "wrong":
+            return None
+        clip_view = View(view.clip_id, view.method)
+        ranking = self.callbacks.ranking(clip_view)
+        ids, seconds = self._durations()
+        at = np.searchsorted(ids, ranking.track_id[~ranking.is_decoy])
+        correlation = cases.spearman(ranking.value[~ranking.is_decoy], seconds[at])
+        named = self.store.tracks(ranking.first(60))
+        titles = {i: track.title for i, track in named.items()}
+        chosen = view.track_id
+        parts, title = None, ""
+        told: list[str] = []
+        if chosen is not None:
+            title = self.store.track(chosen).title
+            told = [text for text in self._told(ranking, [chosen])[chosen] if text]
+            parts = self.store.score_parts(view.method.method_id, view.clip_id, [chosen]).get(chosen)
+        return {
+            "clip_id": view.clip_id,
+            "clip": clip_name(self.callbacks.clip_by_id[view.clip_id])[:CLIP_CHARS],
+            "method_label": view.method.label,
+            "track_id": chosen,
+            "named": told,
+            "duration": hard_cases.against_duration(ranking, ids, seconds, titles, correlation),
+            "parts": hard_cases.parts(parts, title, self._holds("score_parts")),
+            "findings": hard_cases.findings(self.store.diagnostics(view.method.method_id)),
+            "settings": self._settings(view.method.method_id),
+        }
+
+    def _run_settings(self, method_id: int) -> list[list[str]]:
+        """[heading, text] pairs: the run, the method, versions, the whole configuration."""
+        run = self.store.run_facts()
+        one = next(one for one in self._facts() if one.method_id == method_id)
+        made = [
+            f"made {run.started_at:%Y-%m-%d %H:%M} UTC on {run.device} in {trust.duration(run.duration_s)}",
+            f"weights {run.model_sha256}",
+            f"code {run.commit_hash or 'outside a git checkout'}",
+            trust.cost(one.cost_s, run.device, len(self.callbacks.clips)),
+        ]
+        try:
+            versions = "\n".join(f"{key} {value}" for key, value in json.loads(run.versions_json).items())
+        except (ValueError, AttributeError):
+            versions = run.versions_json
+        texts = [
+            ("Run and cost", "\n".join(made)),
+            (f"Settings of {one.label}", trust.settings(one.settings_json)),
+            ("Package versions", versions[:4000]),
+            ("Configuration of the run", run.config_toml[:8000]),
+        ]
+        return [[heading, text] for heading, text in texts if text.strip()]

@@ -1,0 +1,1 @@
+"""Evidence reports: one offline HTML file, rows as CSV and Parquet."""

@@ -1,0 +1,95 @@
+"""Rows of a report as CSV and Parquet. One row a pair of clip and track; column names hold their units.
+
+Spreadsheets run cells that begin like a formula: in CSV such texts get an apostrophe in front (OWASP, CSV injection).
+Parquet holds texts as they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from explorer.holders.pairs import Pair
+from explorer.listen.overview import clip_name
+from explorer.report.records import Evidence
+
+_DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_PAPERS = ("work_id", "isrc", "iswc", "licence_evidence", "audio_sha256")
+
+
+def _row(evidence: Evidence, pair: Pair) -> dict[str, Any]:
+    clip, track = pair.clip, pair.track
+    known = evidence.papers.get(track.track_id, {})
+    return {
+        "clip_id": clip.clip_id,
+        "clip": clip_name(clip),
+        "track_id": track.track_id,
+        "is_decoy": pair.place is None,
+        "place": pair.place,
+        "title": track.title,
+        "composer": track.composer,
+        "collection": track.collection,
+        "rights_holder": track.rights_holder,
+        "holders": pair.people,
+        "licence": track.licence,
+        "source": track.source,
+        **{name: known.get(name) for name in _PAPERS},
+        "renderings": pair.renderings,
+        "score": pair.score,
+        "std_error": pair.std_error,
+        "score_norm": pair.score_norm,
+        "std_error_norm": pair.std_error_norm,
+        "q_value": pair.q_value,
+        "above_noise": pair.above_noise,
+        "clip_from_s": pair.clip_at[0] if pair.clip_at else None,
+        "clip_to_s": pair.clip_at[1] if pair.clip_at else None,
+        "track_from_s": pair.track_at[0] if pair.track_at else None,
+        "track_to_s": pair.track_at[1] if pair.track_at else None,
+        "audition": track.audition,
+    }
+
+
+_INTEGERS = ("clip_id", "track_id", "place", "renderings")
+_REALS = (
+    *("score", "std_error", "score_norm", "std_error_norm", "q_value"),
+    *("clip_from_s", "clip_to_s", "track_from_s", "track_to_s"),
+)
+_FLAGS = ("is_decoy", "above_noise")
+
+
+def frame(evidence: Evidence) -> pd.DataFrame:
+    """The rows, typed; a column keeps its type where it is empty."""
+    found = pd.DataFrame([_row(evidence, pair) for pair in evidence.rows])
+    kinds: dict[str, str] = dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys(_REALS, "float64")
+    kinds |= dict.fromkeys(_FLAGS, "bool")
+    return found.astype({name: kinds.get(name, "string") for name in found.columns})
+
+
+def csv_text(evidence: Evidence) -> str:
+    """CSV with a header, quoted where needed; a text that a spreadsheet would run begins with an apostrophe."""
+    written = io.StringIO()
+    rows = [_row(evidence, pair) for pair in evidence.rows]
+    writer = csv.writer(written, lineterminator="\r\n")  # RFC 4180
+    writer.writerow(rows[0] if rows else [])
+    for row in rows:
+        writer.writerow([harmless(value) if isinstance(value, str) else value for value in row.values()])
+    return written.getvalue()
+
+
+def harmless(text: str) -> str:
+    """`text`, with an apostrophe in front where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.lstrip(" \ufeff\xa0").startswith(_DANGEROUS) or text.startswith(_DANGEROUS) else text
+
+
+def write_parquet(evidence: Evidence, path: Path) -> None:
+    """Raises OSError, or duckdb.IOException, where it cannot be written."""
+    rows = frame(evidence)
+    with duckdb.connect(":memory:") as con:
+        con.register("rows", rows)
+        place = str(path).replace("'", "''")
+        con.execute(f"COPY rows TO '{place}' (FORMAT parquet)")

@@ -1,0 +1,1 @@
+"""The only place where an id becomes audio for a listener."""

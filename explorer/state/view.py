@@ -1,0 +1,184 @@
+"""What the address of the page names, checked against the store. The address is the state: nothing else is kept."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+from urllib.parse import urlencode
+
+from explorer.listen.table import Query
+from explorer.methods.cases import CaseQuery
+from explorer.state.holder_query import HolderQuery
+from explorer.store.database import MAX_ID
+from explorer.store.ranking import NORMALISED, RAW, Span
+from explorer.store.records import Method
+
+LANES = 4  # strongest tracks that the player holds unasked
+MOST_LANES = 8
+NO_LANES = "none"
+STARTS = ("clock", "moment")
+TABS = ("listen", "clips", "holders", "compare", "wrong", "guide")
+MEASURES = ("spearman", "pearson", "top10", "top100")  # of the agreement of two methods
+_PASSAGE = re.compile(r"(\d{1,10}):(\d{1,4})", re.ASCII)
+_LOOP = re.compile(r"(?:(\d{1,10}):)?(\d{1,6}(?:\.\d{1,3})?)-(\d{1,6}(?:\.\d{1,3})?)", re.ASCII)
+
+
+class BadEventError(ValueError):
+    """A browser sent something that this store has not; the message is one line for the listener."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A passage that is repeated: of every lane, or of one track."""
+
+    track_id: int | None
+    from_s: float
+    to_s: float
+
+
+@dataclass(frozen=True)
+class View:
+    clip_id: int
+    method: Method
+    order: str = NORMALISED
+    span: Span | None = None  # of the clip; tracks are then ranked for it
+    lanes: tuple[int, ...] | None = None  # tracks in the player; None: the strongest LANES
+    track_id: int | None = None  # the track that the clip is compared with; None: the first lane
+    start: str = STARTS[0]  # where tracks start: on the clip's clock, or at their most influential moment
+    loop: Loop | None = None
+    asked: Query = field(default_factory=Query)  # of the table
+    tab: str = "listen"
+    passage: tuple[int, int] | None = None  # (track, number of its passage) that is heard against the clip's
+    versus: Method | None = None  # the second method; None: the first other one
+    measure: str = MEASURES[0]
+    cases: CaseQuery = field(default_factory=CaseQuery)
+    holders: HolderQuery = field(default_factory=HolderQuery)  # of the page of rights holders
+    unknown: str | None = field(default=None, compare=False)  # what an address named and this store has not
+
+    def query(self) -> str:
+        """The query string that names this view; defaults are left out."""
+        parts: dict[str, Any] = {"clip": self.clip_id, "method": self.method.name}
+        if self.track_id is not None:
+            parts["track"] = self.track_id
+        if self.order == RAW:
+            parts["scores"] = RAW
+        if self.span is not None:
+            parts["span"] = f"{self.span.from_s:.2f}-{self.span.to_s:.2f}"
+        if self.lanes is not None:
+            parts["lanes"] = ",".join(map(str, self.lanes)) or NO_LANES
+        if self.start == "moment":
+            parts["start"] = "moment"
+        if self.loop is not None:
+            of_track = "" if self.loop.track_id is None else f"{self.loop.track_id}:"
+            parts["loop"] = f"{of_track}{self.loop.from_s:.2f}-{self.loop.to_s:.2f}"
+        if self.passage is not None:
+            parts["passage"] = f"{self.passage[0]}:{self.passage[1]}"
+        sort = self.asked.sort if self.asked.sort != Query().sort else None
+        table = {"find": self.asked.text, "in": self.asked.collection, "sort": sort, "from": self.asked.offset}
+        parts.update({key: value for key, value in table.items() if value})
+        flags = {
+            "above": self.asked.above,
+            "decoys": self.asked.decoys,
+            "down": self.asked.descending,
+            "works": self.asked.works,
+        }
+        parts.update({key: 1 for key, value in flags.items() if value})
+        parts.update(self.holders.parts())
+        if self.tab != "listen":
+            parts["view"] = self.tab
+        if self.versus is not None:
+            parts["with"] = self.versus.name
+        if self.measure != MEASURES[0]:
+            parts["measure"] = self.measure
+        asked = {
+            "cases": self.cases.kind,
+            "first": self.cases.first,
+            "holds": self.cases.text,
+            "case": self.cases.offset,
+        }
+        usual = asdict(CaseQuery())
+        parts.update({key: v for (key, v), u in zip(asked.items(), usual.values(), strict=True) if v != u})
+        return urlencode(parts, safe=":,")
+
+    def with_lane(self, track_id: int, lanes: tuple[int, ...]) -> View:
+        """The track is a lane and in focus; where the player is full, the last lane gives way."""
+        if track_id not in lanes:
+            lanes = (*lanes[: MOST_LANES - 1], track_id)
+            return replace(self, lanes=lanes, track_id=track_id)
+        return replace(self, track_id=track_id)
+
+
+def parse_id(value: object) -> int:
+    """An id from a browser (number or digits). Raises BadEventError."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10:
+        value = int(value)
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ID:
+        raise BadEventError("this is not an id")
+    return value
+
+
+def parse_seconds(value: object) -> float:
+    """A time from a browser, seconds. Raises BadEventError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e6:
+        raise BadEventError("this is not a time")
+    return float(value)
+
+
+def parse_loop(text: str) -> Loop | None:
+    """'1.2-3.4' or '17:1.2-3.4'; None for anything else."""
+    match = _LOOP.fullmatch(text)
+    if match is None or float(match[3]) <= float(match[2]):
+        return None
+    return Loop(None if match[1] is None else int(match[1]), float(match[2]), float(match[3]))
+
+
+def parse_passage(text: str) -> tuple[int, int] | None:
+    """'17:2' -> (17, 2): track and number; None for anything else."""
+    match = _PASSAGE.fullmatch(text)
+    return None if match is None else (int(match[1]), int(match[2]))
+
+
+def parse_cases(parts: dict[str, str]) -> CaseQuery:
+    """Which hard cases are asked for, as far as that makes sense."""
+    asked: dict[str, Any] = {"kind": parts.get("cases", CaseQuery.kind), "text": parts.get("holds", "")}
+    for key, name in (("first", "first"), ("offset", "case")):
+        if parts.get(name, "").isdigit() and len(parts[name]) < 9:
+            asked[key] = int(parts[name])
+    try:
+        return CaseQuery.of(asked)
+    except ValueError:
+        return CaseQuery()
+
+
+def parse_query(parts: dict[str, str]) -> Query:
+    """What the table was asked, as far as it makes sense."""
+    asked = {
+        "text": parts.get("find", ""),
+        "collection": parts.get("in") or None,
+        "above": parts.get("above") == "1",
+        "decoys": parts.get("decoys") == "1",
+        "sort": parts.get("sort", Query().sort),
+        "descending": parts.get("down") == "1",
+        "works": parts.get("works") == "1",
+        "offset": int(parts["from"]) if parts.get("from", "").isdigit() and len(parts["from"]) < 9 else 0,
+    }
+    try:
+        return Query.of(asked)
+    except ValueError:
+        return Query()
+
+
+def span_of(from_s: float, to_s: float, windows: int, window_s: float, length_s: float = math.inf) -> Span | None:
+    """The windows that a span of the clip touches by more than a tenth; None where that is none or all."""
+    if not windows or to_s <= from_s or from_s >= windows * window_s:
+        return None
+    slack = 0.1 * window_s
+    first = math.floor((from_s + slack) / window_s) + 1
+    last = min(windows, math.ceil((to_s - slack) / window_s))
+    first = min(first, windows)
+    last = max(first, last)
+    return None if (first, last) == (1, windows) else Span(first, last, window_s, length_s)

@@ -1,0 +1,1 @@
+"""Opens a store read-only, checks its version, and holds every query."""

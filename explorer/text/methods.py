@@ -1,0 +1,184 @@
+"""What each method is, what it costs, and how it did on decoys and planted truths, in plain words. Pure functions.
+
+A figure stands beside what chance would give. Nothing here says more than the store: what was not measured is said so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from explorer.store.ranking import Q_LIMIT
+from explorer.store.records import Diagnostic, MethodFacts, Skipped, Summary
+from explorer.text.sentences import percent
+
+TEXT_CHARS = 600
+EVALUATED = 6  # results of a kept evaluation that a card shows at most
+PLANTED = {  # (truth, name) of `evaluate planted`, in plain words
+    ("weighted", "share_above_twin"): "Planted truths: a track drawn more often in training stands above its twin"
+    " in {:.0%}, 50% by chance",
+    ("rare", "auc_over_unheard"): "Planted truths: of a rare style, a track that was trained on stands above one of the"
+    " same style and caption that was not in {:.0%}, 50% by chance",
+    ("exemplars", "places_gained"): "Planted truths: a stranger among others under its own caption gains {:.2g} places"
+    " when the model is tuned on it, 0 by chance",
+}
+
+
+def methods(
+    facts: Sequence[MethodFacts],
+    lines: Mapping[int, list[str]],
+    skipped: Sequence[Skipped],
+    shown: Sequence[int],
+    device: str,
+    clips: int,
+) -> dict[str, Any]:
+    """What methods.js shows: a card a method, those of `shown` first, then what could not run and why."""
+    ordered = sorted(facts, key=lambda one: (one.method_id not in shown, one.method_id))
+    return {
+        "methods": [
+            {
+                "name": one.name,
+                "label": one.label[:TEXT_CHARS],
+                "about": one.description[:TEXT_CHARS],
+                "cost": cost(one.cost_s, device, clips),
+                "record": lines.get(one.method_id, []),
+                "settings": settings(one.settings_json),
+                "shown": one.method_id in shown,
+            }
+            for one in ordered
+        ],
+        "skipped": [f"{one.label} ({one.name}): {one.reason}"[:TEXT_CHARS] for one in skipped],
+    }
+
+
+def settings(text: str) -> str:
+    """A method's settings as lines 'name = value', one a line; the text itself where it is no JSON object."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        return text[:4000]
+    return "\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in found.items())[:4000]
+
+
+def cost(cost_s: float | None, device: str, clips: int) -> str:
+    """'Cost: 1 min 9 s on cpu, 2.0 s a clip'."""
+    if cost_s is None:
+        return "Cost: not measured."
+    each = f", {duration(cost_s / clips)} a clip" if clips else ""
+    return f"Cost: {duration(cost_s)} on {device}{each}."
+
+
+def duration(seconds: float) -> str:
+    """'0.4 s', '42 s', '3 min 20 s', '2 h 5 min'."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def record(
+    found: Sequence[Diagnostic],
+    summaries: Sequence[Summary],
+    own_places: Sequence[int | None],
+    evaluated: Sequence[str],
+) -> list[str]:
+    """How a method did, as sentences: decoys, the test of above noise, planted truths.
+
+    `found`: diagnostics; the latest checkpoint counts. `summaries`: of the generated clips. `own_places`: of each
+    control, where the unlearned track stands in its own list (None: beyond what was looked at).
+    """
+    latest = max((one.checkpoint_step for one in found), default=0)
+    known = {one.name: one.value for one in found if one.checkpoint_step == latest}
+    return [*_decoys(known, summaries), *_test(summaries), *_planted(own_places, known), *evaluated]
+
+
+def _decoys(known: Mapping[str, float], summaries: Sequence[Summary]) -> list[str]:
+    with_decoys = [s for s in summaries if s.decoys]
+    if not with_decoys:
+        return ["Decoys: none were scored, so nothing tells its findings from chance."]
+    lines = []
+    chance = sum(s.decoys / (s.decoys + s.tracks) for s in with_decoys) / len(with_decoys)
+    chance = known.get("decoys_chance", chance)
+    for name, words in (("norm", "normalised"), ("raw", "raw")):
+        best = [min(10, s.decoys + s.tracks) for s in with_decoys]
+        counts = [s.decoys_top10_norm if name == "norm" else s.decoys_top10_raw for s in with_decoys]
+        share = known.get(f"decoys_top10_{name}", sum(counts) / sum(best))
+        error = math.sqrt(chance * (1 - chance) / sum(best))  # of that many draws, were they independent
+        verdict = "no better than chance"
+        if share < chance - 2 * error:
+            verdict = "better than chance"
+        elif share > chance + 2 * error:
+            verdict = "worse than chance: it prefers what the model never heard"
+        lines.append(
+            f"Decoys: by {words} score {percent(share)} of the first ten were never heard by the model, "
+            f"{percent(chance)} by chance; {verdict}."
+        )
+    areas = [s.auc_norm for s in with_decoys if s.auc_norm is not None]
+    if areas:
+        area = known.get("auc_norm", sum(areas) / len(areas))
+        lines.append(f"A training track stands above a decoy in {percent(area)} of pairs (50 % by chance).")
+    return lines
+
+
+def _test(summaries: Sequence[Summary]) -> list[str]:
+    if not any(s.decoys for s in summaries):
+        return []
+    above, swapped = sum(s.above_noise for s in summaries), sum(s.decoys_swapped for s in summaries)
+    clips = f"{len(summaries):,} clip{'s' if len(summaries) != 1 else ''}"
+    if not above and not swapped:
+        return [f"Above noise: nothing over {clips}, and no decoy with the roles exchanged."]
+    holds = "the test holds" if swapped <= Q_LIMIT * max(1, above) else "the test does not hold for this method"
+    return [
+        f"Above noise: {above:,} training track{'s' if above != 1 else ''} over {clips}; with the roles exchanged "
+        f"{swapped:,} decoy{'s' if swapped != 1 else ''}: {holds}."
+    ]
+
+
+def _planted(own_places: Sequence[int | None], known: Mapping[str, float]) -> list[str]:
+    if not own_places:
+        return ["Planted truths: no training track was unlearned itself, so whether it would find itself is not known."]
+    first = sum(place == 1 for place in own_places)
+    tracks = f"{first} of {len(own_places)} training tracks that were unlearned themselves"
+    text = f"Planted truths: {tracks} find themselves first"
+    rank = known.get("self_rank_norm")
+    return [text + (f" (mean rank {rank:.3g})." if rank is not None else ".")]
+
+
+def own_places(top: pd.DataFrame) -> list[int | None]:
+    """Of each control clip in `Store.top`: the place of the track that was unlearned; None below what `top` holds."""
+    controls = top[top["clip_kind"] == "track"]
+    found = controls[controls["track_id"] == controls["target_track_id"]]
+    places = {int(row.clip_id): int(row.train_rank) for row in found.itertuples() if not pd.isna(row.train_rank)}
+    return [places.get(int(clip)) for clip in sorted(controls["clip_id"].unique())]
+
+
+def evaluated(results: Mapping[str, str], method: str) -> list[str]:
+    """What kept evaluations of planted truths say of a method: rows with truth, name and value; others are skipped."""
+    lines: list[str] = []  # in plain words; `others` where there are none
+    others: list[str] = []
+    for name, text in results.items():
+        try:
+            rows = json.loads(text).get("rows", [])
+        except (ValueError, AttributeError):
+            continue
+        for row in rows if isinstance(rows, list) else []:
+            if not isinstance(row, dict) or row.get("method") != method or "truth" not in row:
+                continue
+            value, told = row.get("value"), PLANTED.get((str(row["truth"]), str(row.get("name"))))
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                kind = f" ({row['score']} score)" if row.get("score") else ""
+                plain = f"{told.format(value)}{kind}." if told else None
+                other = f"{name}, {row['truth']}, {row.get('score', '')}: {row.get('name', '')} {value:.3g}."
+                (lines if told else others).append((plain or other)[:TEXT_CHARS])
+    return (lines or others)[:EVALUATED]

@@ -1,0 +1,1 @@
+"""Guard, media routes, uploads, jobs."""

@@ -1,0 +1,226 @@
+"""`check`: what a config will run, what is missing, what is left out and why, how long it takes and what it needs.
+
+Every file of music is decoded once; nothing is written and no score computed. Ends in UserError where something is
+missing, so that a script can rely on the exit code.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from precompute.common.cache import duration
+from precompute.config.run import ModelSection, RunConfig
+from precompute.corpus.intake import Intake, OwnClip, model_length_s, own_clips, read_model_config, said, take_in
+from precompute.corpus.tracks import UNKNOWN
+from precompute.corpus.windows import SLACK
+from precompute.cost import estimate
+from precompute.errors import UserError
+from precompute.model import hub
+
+LAYERS = {"to_kv": ".cross_attn.to_kv.", "cross_attn": ".cross_attn.", "self_attn": ".self_attn.", "all": "."}
+CLAP_FILES = ("config.json", "model.safetensors")
+
+
+def check(config: RunConfig) -> None:
+    """Print the report. Raises UserError naming what is missing."""
+    missing: list[str] = []
+    model_config = _model(config.model, missing)
+    longest_s = model_length_s(model_config) if model_config else None
+    taken = _attempt(lambda: _corpus(config, longest_s), missing)
+    trained = sum(not t.is_decoy for t in taken.tracks) if taken else config.clips.targets
+    clips = _attempt(lambda: _clips(config, longest_s, min(config.clips.targets, trained)), missing)
+    _methods(config)
+    _output(config, missing)
+    if model_config and taken and clips and not missing:
+        _cost(config, model_config, taken, clips)
+    for line in missing:
+        print(f"missing: {line}")
+    if missing:
+        raise UserError(f"{len(missing)} {'thing is' if len(missing) == 1 else 'things are'} missing, see above")
+    print("ready")
+
+
+def _attempt(step: Any, missing: list[str]) -> Any:
+    try:
+        return step()
+    except UserError as error:
+        missing.append(str(error))
+        return None
+
+
+def _model(section: ModelSection, missing: list[str]) -> dict[str, Any] | None:
+    """Files of the model: here, to be fetched, or missing."""
+    label = section.name or section.config
+    print(f"model: {label}")
+    if section.name:
+        repo = _attempt(lambda: hub.repository(section.name), missing)
+        if repo is None:
+            return None
+        absent = [names[0] for names in (("model_config.json",), hub.CHECKPOINTS) if hub.cached(repo, names) is None]
+        if absent and not hub.reachable():
+            _attempt(lambda: hub.require_network(repo, absent[0]), missing)
+            return None
+        if absent:
+            print(
+                f"  {' and '.join(absent)} will be fetched from {repo} (gigabytes; its licence must be accepted there)"
+            )
+        config: dict[str, Any] | None = _attempt(lambda: read_model_config(hub.config_file(section)), missing)
+    else:
+        config = _attempt(lambda: read_model_config(Path(section.config)), missing)
+        if not Path(section.checkpoint).is_file():
+            missing.append(f"{section.checkpoint}: not found; [model] checkpoint must name a file of weights")
+    if config is None:
+        return None
+    diffusion = config["model"].get("diffusion", {})
+    channels = "stereo" if int(config.get("audio_channels", 2)) == 2 else "mono"
+    objective = diffusion.get("diffusion_objective", "v")
+    print(
+        f"  hears {model_length_s(config):.1f} s at once, {config['sample_rate']} Hz {channels}; objective {objective}"
+    )
+    for repo in hub.missing_encoders(config):
+        if hub.reachable():
+            print(f"  its text encoder {repo} will be fetched from the hub")
+        else:
+            missing.append(f"{repo}: the model's text encoder is not on this machine and the hub does not answer")
+    conditioners = {c.get("id") for c in config["model"].get("conditioning", {}).get("configs", [])}
+    if "prompt" in diffusion.get("cross_attention_cond_ids", []) and "prompt" not in conditioners:
+        absent = [name for name in CLAP_FILES if not (Path(section.clap) / name).is_file()]
+        if not section.clap or absent:
+            where = section.clap or "[model] clap"
+            missing.append(
+                f"{where}: this model takes its prompt as a CLAP embedding; clap must name a ClapModel folder"
+            )
+    return config
+
+
+def _corpus(config: RunConfig, longest_s: float | None) -> Intake:
+    taken = take_in(config, longest_s if longest_s is not None else float("inf"))
+    place = config.corpus.manifest or config.corpus.folder
+    print(f"corpus: {len(taken.files)} files of {place}, {len(taken.quarantined)} left out")
+    by_id = {t.track_id: t for t in taken.files}
+    for track_id, reason in taken.quarantined.items():
+        print(f"  left out: {by_id[track_id].path}: {reason}")
+    if longest_s is not None:
+        for line in said(taken, longest_s):
+            print(f"  {line}")
+    decoys = sum(t.is_decoy for t in taken.tracks)
+    seconds = duration(sum(t.duration_s for t in taken.tracks))
+    print(f"  {len(taken.tracks) - decoys} training tracks and {decoys} decoys, {seconds} of sound")
+    if taken.to_write:
+        print(f"  {len(taken.to_write)} of them are written as FLAC, into {Path(config.output.clips) / 'tracks'}")
+    if not decoys:
+        print("  without decoys no score can be told from noise: a manifest may name some")
+    named = sum(bool(t.holders) or UNKNOWN not in (t.composer, t.rights_holder) for t in taken.tracks)
+    print(f"  rights holders are named for {named}, an ISRC for {sum(bool(t.isrc) for t in taken.tracks)}")
+    return taken
+
+
+def _clips(config: RunConfig, longest_s: float | None, targets: int) -> tuple[int, list[OwnClip]]:
+    prompts = 0
+    if config.clips.prompts:
+        prompts = _count_prompts(Path(config.clips.prompts))
+    own, bad = own_clips(config.clips.audio)
+    print(
+        f"clips: {prompts} to generate, {len(own)} of your own; "
+        f"{targets} training tracks are unlearned themselves, {config.clips.cohort} clips make the cohort"
+    )
+    for name, reason in bad.items():
+        print(f"  left out: {name}: {reason}")
+    for clip in own:
+        if longest_s is not None and clip.seconds > SLACK * longest_s:
+            print(f"  {clip.path}: {clip.seconds:.1f} s long, its first {longest_s:.1f} s are used")
+    return prompts, own
+
+
+def _count_prompts(path: Path) -> int:
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no prompts here; [clips] prompts must name a CSV file (clip_id, prompt, seconds, seed)"
+        )
+    with path.open(newline="", encoding="utf-8") as handle:
+        reader = csv.DictReader(handle)
+        absent = {"clip_id", "prompt", "seconds", "seed"} - set(reader.fieldnames or [])
+        if absent:
+            raise UserError(f"{path}: column {sorted(absent)[0]!r} is missing from the header")
+        return sum(1 for _ in reader)
+
+
+def _methods(config: RunConfig) -> None:
+    from precompute.methods.catalogue import method_class
+
+    print("methods:")
+    for name in config.methods.run:
+        print(f"  {name}: needs {method_class(name).needs}")
+
+
+def _output(config: RunConfig, missing: list[str]) -> None:
+    store = Path(config.output.store)
+    replaced = ", in place of the one that is there" if store.exists() else ""
+    print(f"output: {store}{replaced}; clips in {config.output.clips}, caches in {config.output.work}")
+    for name in (str(store.parent), config.output.clips, config.output.work):
+        place = _nearest(Path(name))
+        if not os.access(place, os.W_OK):
+            missing.append(f"{place}: cannot be written to; see [output]")
+
+
+def _nearest(path: Path) -> Path:
+    """The path itself or its closest parent that exists."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _cost(config: RunConfig, model_config: dict[str, Any], taken: Intake, clips: tuple[int, list[OwnClip]]) -> None:
+    counts = (
+        _counted(config, hub.cached(hub.repository(config.model.name), hub.CHECKPOINTS))
+        if config.model.name
+        else (_counted(config, Path(config.model.checkpoint)))
+    )
+    if counts is None:
+        print("time and disk: not told for a checkpoint that is not .safetensors or not here yet")
+        return
+    parameters, stepped = counts
+    ratio = int(model_config["model"]["pretransform"]["config"]["downsampling_ratio"])
+    frames = int(model_config["sample_size"]) // ratio
+    trained = sum(not t.is_decoy for t in taken.tracks)
+    sizes = estimate.Sizes(
+        parameters=parameters,
+        stepped=stepped,
+        frames=frames,
+        channels=int(model_config["model"]["io_channels"]),
+        window_frames=max(1, round(config.unlearning.window_s * int(model_config["sample_rate"]) / ratio)),
+        shown=clips[0] + len(clips[1]),
+        targets=min(config.clips.targets, trained),
+        tracks=len(taken.tracks),
+        trained=trained,
+    )
+    seconds = estimate.operations(config, sizes) / (estimate.EFFICIENCY * estimate.speed(config.model.device))
+    shapes = {t.path: taken.shapes[t.track_id] for t in taken.files if t.track_id in taken.shapes}
+    to_write = [(t, shapes[t.original].sample_rate, shapes[t.original].channels) for t in taken.to_write]
+    free = shutil.disk_usage(_nearest(Path(config.output.work))).free
+    print(f"time: about {_long(seconds)} on {config.model.device} as busy as it is now, the autoencoder not counted")
+    print(
+        f"disk: about {_size(estimate.disk_bytes(config, sizes, to_write))}, {_size(free)} free; "
+        f"memory: {_size(estimate.memory_bytes(config, sizes))} for directions beside the model"
+    )
+
+
+def _counted(config: RunConfig, checkpoint: Path | None) -> tuple[int, int] | None:
+    """Parameters of the transformer, and of the chosen layers."""
+    counts = estimate.parameters_of(checkpoint) if checkpoint is not None else {}
+    layers = {name: count for name, count in counts.items() if ".transformer.layers." in name}
+    chosen = sum(count for name, count in layers.items() if LAYERS[config.unlearning.layers] in name)
+    return (sum(layers.values()), chosen) if layers else None
+
+
+def _long(seconds: float) -> str:
+    return duration(seconds) if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"

@@ -1,0 +1,1 @@
+"""Prompts and seeds -> generated clips; clips of the user; the cohort."""

@@ -1,0 +1,1 @@
+"""What every room uses: cache, progress, files, parallel work, results."""

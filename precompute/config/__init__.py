@@ -1,0 +1,1 @@
+"""TOML files -> frozen dataclasses that check themselves."""

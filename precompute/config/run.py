@@ -1,0 +1,340 @@
+"""TOML -> frozen dataclasses that check themselves. No torch here: `--help` and mistakes answer at once.
+
+Paths in a config are relative to the folder that the command runs in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from precompute.config.pass_section import PassSection as PassSection
+from precompute.errors import UserError
+from precompute.errors import need as _need
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NO_WINDOWS_S = 1e6  # longer than any clip: one window
+RESULTS = 2  # count up when a stage computes or keeps its result otherwise: old caches are then left alone
+LAYERS = ("to_kv", "cross_attn", "self_attn", "all")
+MASKS = ("none", "mixed", "dual")
+SAMPLERS = ("ddim", "dpmpp-2m")
+CLIP_FORMATS = ("flac", "mp3")
+
+
+@dataclass(frozen=True)
+class CorpusSection:
+    """Where the training tracks are: a manifest (with decoys) or a folder of audio (without)."""
+
+    manifest: str = ""
+    folder: str = ""
+    latents: str = ""  # .npz of fp16 latents by track_id, for tracks that ship without audio
+    decoys: int = 0  # how many decoys to score, spread evenly; 0 = all
+    windows: int = 4  # of a file that is longer than the model hears at once: at most so many, spread evenly
+
+    def __post_init__(self) -> None:
+        _need(self.windows >= 1, f"[corpus] windows = {self.windows}: must be at least 1")
+        _need(bool(self.manifest) != bool(self.folder), "[corpus] needs either manifest or folder, and not both")
+        _need(self.decoys >= 0, f"[corpus] decoys = {self.decoys}: must be 0 (all) or more")
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """A stable-audio-tools model and, where its prompt is a CLAP embedding, the CLAP's folder."""
+
+    config: str = ""
+    checkpoint: str = ""  # .safetensors, or .ckpt (read without running code from it)
+    name: str = ""  # in place of both: a published model, "stable-audio-open-1.0" or any "owner/name" of the hub
+    clap: str = ""
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        local = bool(self.config) and bool(self.checkpoint)
+        either = local != bool(self.name) and not (self.name and (self.config or self.checkpoint))
+        _need(either, "[model] needs either config and checkpoint, or name, and not both")
+
+
+@dataclass(frozen=True)
+class ClipsSection:
+    """What is generated, and what is unlearned besides: self-influence targets and the normalisation cohort."""
+
+    prompts: str = ""  # CSV with columns clip_id, prompt, seconds, seed
+    audio: str = ""  # a file or a folder: clips of your own, beside the generated ones or in place of them
+    steps: int = 50  # of the sampler
+    guidance: float = 4.0
+    sampler: str = "ddim"
+    targets: int = 16  # training tracks unlearned themselves; each should find itself
+    cohort: int = 48  # further clips, not shown, that say what is usual for a track
+
+    def __post_init__(self) -> None:
+        _need(bool(self.prompts or self.audio), "[clips] needs prompts, audio, or both")
+        _need(self.sampler in SAMPLERS, f"[clips] sampler = {self.sampler!r}: choose one of {', '.join(SAMPLERS)}")
+        _need(self.steps >= 1, f"[clips] steps = {self.steps}: must be at least 1")
+        _need(self.targets >= 0, f"[clips] targets = {self.targets}: must be 0 or more")
+        _need(self.cohort >= 2, f"[clips] cohort = {self.cohort}: normalisation needs at least 2 clips")
+
+
+@dataclass(frozen=True)
+class BankSection:
+    """The noise bank under which tracks are scored: replicates x strata cells, one backward each."""
+
+    replicates: int = 4
+    strata: int = 4
+    draws_per_cell: int = 1
+    seed: int = 303
+    t_low: float = 0.0  # least t of the tracks' draws: 0 = nearly clean, 1 = noise alone
+
+    def __post_init__(self) -> None:
+        _need(self.replicates >= 2, f"[bank] replicates = {self.replicates}: a standard error needs at least 2")
+        _need(self.strata >= 1, f"[bank] strata = {self.strata}: must be at least 1")
+        _need(self.draws_per_cell >= 1, f"[bank] draws_per_cell = {self.draws_per_cell}: must be at least 1")
+        _need(0 <= self.t_low < 1, f"[bank] t_low = {self.t_low}: must be from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class FisherSection:
+    """Diagonal Fisher information of the training loss."""
+
+    draws: int = 4  # a track: one in each stratum of t
+    damping: float = 0.1  # of the mean Fisher, added to the diagonal
+    tracks: int = 0  # how many training tracks to average over; 0 = all
+    seed: int = 101
+
+    def __post_init__(self) -> None:
+        _need(self.draws >= 1, f"[fisher] draws = {self.draws}: must be at least 1")
+        _need(self.damping > 0, f"[fisher] damping = {self.damping}: must be above 0")
+
+
+@dataclass(frozen=True)
+class UnlearningSection:
+    """What one unlearning step is."""
+
+    layers: str = "all"  # layer group of the transformer
+    mask: str = "mixed"
+    learning_rate: float = 1e-6  # alpha; with one step it scales every score alike
+    ascent_draws: int = 32  # draws of the clip's gradient, halved for the standard error
+    window_s: float = 1.0  # of the clip, for influence over time in the clip
+    seed: int = 202  # of the ascent draws: independent of the scoring bank
+    t_low: float = 0.0  # least t of the clip's draws; a file that does not say takes that of [bank], the tracks'
+    steps: int = 1  # 1 ... k
+    pull_back: bool = True  # towards the weights as trained, in further steps
+    relative_step: float = 0.0  # length of the first step / the weights'; 0 = learning_rate says how far a step goes
+    normalise_timesteps: bool = False  # every draw's gradient is scaled to length 1
+
+    def __post_init__(self) -> None:
+        _need(self.layers in LAYERS, f"[unlearning] layers = {self.layers!r}: choose one of {', '.join(LAYERS)}")
+        _need(self.mask in MASKS, f"[unlearning] mask = {self.mask!r}: choose one of {', '.join(MASKS)}")
+        _need(self.learning_rate > 0, f"[unlearning] learning_rate = {self.learning_rate}: must be above 0")
+        even = self.ascent_draws >= 2 and self.ascent_draws % 2 == 0
+        _need(even, f"[unlearning] ascent_draws = {self.ascent_draws}: must be even and at least 2")
+        _need(0 <= self.t_low < 1, f"[unlearning] t_low = {self.t_low}: must be from 0 to below 1")
+        _need(self.window_s > 0, f"[unlearning] window_s = {self.window_s}: must be above 0")
+        _need(self.steps >= 1, f"[unlearning] steps = {self.steps}: must be at least 1")
+        _need(self.relative_step >= 0, f"[unlearning] relative_step = {self.relative_step}: must be 0 or more")
+
+
+@dataclass(frozen=True)
+class MethodsSection:
+    """Which methods run, and the settings of each that has a section `[methods.NAME]`."""
+
+    run: tuple[str, ...] = ("unlearning",)  # in the order of their ids in the store
+    settings: dict[str, Any] = field(default_factory=dict)  # by name; what is absent has its defaults
+
+    @classmethod
+    def read(cls, table: Any) -> MethodsSection:
+        """Raises UserError naming an unknown method or a bad field."""
+        from precompute.methods.catalogue import CATALOGUE
+
+        _need(isinstance(table, dict), "[methods] must be a section")
+        known = ", ".join(CATALOGUE)
+        run = table.get("run", list(cls.run))
+        _need(isinstance(run, list) and bool(run), '[methods] run: must be a list of methods, such as ["unlearning"]')
+        for name in [*run, *(key for key in table if key != "run")]:
+            _need(name in CATALOGUE, f"[methods] {name!r}: unknown method; known are {known}")
+        _need(len(set(run)) == len(run), "[methods] run: a method stands twice")
+        read = {}
+        for name, values in table.items():
+            if name == "run":
+                continue
+            _need(name != "unlearning", "[methods.unlearning]: its settings stand in section [unlearning]")
+            _need(isinstance(values, dict), f"[methods] {name}: must be a section [methods.{name}]")
+            read[name] = _section(f"methods.{name}", CATALOGUE[name].settings, values)
+        return cls(tuple(run), read)
+
+
+@dataclass(frozen=True)
+class MomentsSection:
+    """Influence over time in the track, by forward mode."""
+
+    tracks: int = 10  # best-ranked training tracks of each generated clip
+    rate_hz: float = 4.5  # at least; frames are averaged down to it
+
+    def __post_init__(self) -> None:
+        _need(self.rate_hz > 0, f"[moments] rate_hz = {self.rate_hz}: must be above 0")
+
+
+@dataclass(frozen=True)
+class OutputSection:
+    store: str  # published by rename
+    clips: str  # folder for the generated clips' audio
+    work: str = "data/work/run"  # caches; may be deleted at any time
+    note: str = ""  # shown on the page beside the scores
+    clip_format: str = "flac"  # of the generated clips' audio: "flac", or "mp3" at an eighth of the bytes
+    evaluations: str = "assets/benchmarks"  # folder of what `evaluate` kept; results on this model go into the store
+
+    def __post_init__(self) -> None:
+        known = ", ".join(CLIP_FORMATS)
+        _need(self.clip_format in CLIP_FORMATS, f"[output] clip_format = {self.clip_format!r}: choose one of {known}")
+
+
+@dataclass(frozen=True)
+class IndexSection:
+    """The index of sketches, by which `attribute` finds a new clip's tracks without a pass over all."""
+
+    folder: str = ""  # "" = beside the store, with the ending .index
+    width: int = 0  # k; 0 = the least at which the measured recall is reached
+    widest: int = 65_536  # of the measured widths, which are its halves
+    seed: int = 404
+    shortlist: int = 48  # tracks and decoys of a new clip that get exact scores
+    recall: float = 0.95  # of the ten strongest training tracks, wanted
+    sample: int = 1024  # tracks and decoys on which recall is measured, spread evenly; 0 = all
+
+    def __post_init__(self) -> None:
+        _need(self.widest >= 8, f"[index] widest = {self.widest}: must be at least 8")
+        fits = self.width >= 0 and (self.width == 0 or self.widest % self.width == 0)
+        _need(fits, f"[index] width = {self.width}: must be 0 or divide widest = {self.widest}")
+        _need(self.shortlist >= 1, f"[index] shortlist = {self.shortlist}: must be at least 1")
+        _need(0 < self.recall <= 1, f"[index] recall = {self.recall}: must be above 0 and at most 1")
+        _need(self.sample >= 0, f"[index] sample = {self.sample}: must be 0 (all) or more")
+
+
+@dataclass(frozen=True)
+class DiagnosticsSection:
+    """Checkpoints along training, scored like theta_0 (with fewer draws) and reported beside it."""
+
+    checkpoints: str = ""  # folder with step-NNNNNN/model.safetensors; empty or absent = theta_0 alone
+    final_step: int = 0  # training step of theta_0, for the report
+    replicates: int = 2  # of the noise bank, for the earlier checkpoints
+    cohort: int = 32  # clips of the normalisation cohort, for the earlier checkpoints
+
+    def __post_init__(self) -> None:
+        _need(self.replicates >= 2, f"[diagnostics] replicates = {self.replicates}: must be at least 2")
+        _need(self.cohort >= 2, f"[diagnostics] cohort = {self.cohort}: normalisation needs at least 2 clips")
+
+    def reduced(self, config: RunConfig) -> RunConfig:
+        """The run's settings with these draws, half of the other ones, and without windows of the clip."""
+        return replace(
+            config,
+            bank=replace(config.bank, replicates=self.replicates),
+            clips=replace(config.clips, cohort=self.cohort),
+            fisher=replace(config.fisher, draws=-(-config.fisher.draws // 2)),
+            unlearning=replace(
+                config.unlearning, ascent_draws=config.unlearning.ascent_draws // 4 * 2 or 2, window_s=NO_WINDOWS_S
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One attribution run."""
+
+    corpus: CorpusSection
+    model: ModelSection
+    clips: ClipsSection
+    output: OutputSection
+    bank: BankSection = field(default_factory=BankSection)
+    fisher: FisherSection = field(default_factory=FisherSection)
+    unlearning: UnlearningSection = field(default_factory=UnlearningSection)
+    methods: MethodsSection = field(default_factory=MethodsSection)
+    pass_: PassSection = field(default_factory=PassSection)  # section [pass]
+    moments: MomentsSection = field(default_factory=MomentsSection)
+    diagnostics: DiagnosticsSection = field(default_factory=DiagnosticsSection)
+    index: IndexSection = field(default_factory=IndexSection)
+    text: str = field(default="", repr=False)  # the TOML as read, kept with the store
+
+    @classmethod
+    def load(cls, path: Path) -> RunConfig:
+        """Raises UserError naming the file, section and field at fault."""
+        text, table = read_toml(path)
+        types = {
+            "corpus": CorpusSection,
+            "model": ModelSection,
+            "clips": ClipsSection,
+            "output": OutputSection,
+            "bank": BankSection,
+            "fisher": FisherSection,
+            "unlearning": UnlearningSection,
+            "pass": PassSection,
+            "moments": MomentsSection,
+            "diagnostics": DiagnosticsSection,
+            "index": IndexSection,
+        }
+        for name in table:
+            known = ", ".join([*types, "methods"])
+            _need(name in types or name == "methods", f"{path}: section [{name}] is unknown; known are {known}")
+        for name in ("corpus", "model", "clips", "output"):
+            _need(name in table, f"{path}: section [{name}] is missing")
+        try:
+            sections: dict[str, Any] = {name: _section(name, types[name], table.get(name, {})) for name in types}
+            sections["methods"] = MethodsSection.read(table.get("methods", {}))
+            sections["pass_"] = sections.pop("pass")
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        bank, step = sections["bank"], sections["unlearning"]
+        _need(bank.seed != step.seed, f"{path}: seed of [bank] and [unlearning] must differ, for independent draws")
+        sections["unlearning"] = replace(step, t_low=table.get("unlearning", {}).get("t_low", bank.t_low))
+        return cls(**sections, text=text)
+
+
+def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """Text and content of a TOML file. Raises UserError."""
+    try:
+        return (text := path.read_text(encoding="utf-8")), tomllib.loads(text)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: is not valid TOML ({error})") from error
+
+
+def _section(name: str, kind: Any, values: Any) -> Any:
+    """A section from a table; `kind`: its class, or an object of it whose values are the defaults."""
+    _need(isinstance(values, dict), f"[{name}] must be a section")
+    known = {f.name: f for f in fields(kind)}
+    read = {}
+    for key, value in values.items():
+        _need(key in known, f"[{name}] {key}: unknown field; known are {', '.join(known)}")
+        read[key] = _value(f"[{name}] {key}", str(known[key].type), value)
+    try:
+        return kind(**read) if isinstance(kind, type) else replace(kind, **read)
+    except TypeError as error:
+        raise UserError(f"[{name}]: {str(error).split(')')[-1].strip()}") from error
+
+
+def _value(place: str, wanted: str, value: Any) -> Any:
+    if wanted.startswith("tuple[str"):
+        good = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        _need(good, f"{place} = {value!r}: must be a list of texts")
+        return tuple(value)
+    kinds: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool}
+    good = isinstance(value, kinds[wanted]) and isinstance(value, bool) == (wanted == "bool")
+    _need(good, f"{place} = {value!r}: must be of type {wanted}")
+    return value
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short stable hash of settings and content hashes: what a cached result depends on."""
+
+    def plain(value: Any) -> Any:
+        if is_dataclass(value) and not isinstance(value, type):
+            return {k: v for k, v in asdict(value).items() if k != "text"}
+        return value
+
+    data = json.dumps([RESULTS, *(plain(p) for p in parts)], sort_keys=True, default=str)
+    return hashlib.sha256(data.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""A folder or manifest of music -> tracks and their latents."""

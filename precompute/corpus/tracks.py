@@ -1,0 +1,254 @@
+"""A manifest or a folder of audio -> tracks; a file -> loudness, peaks.
+
+Conventions: samples are float32 in [-1, 1], shape [channels, T]; loudness in LUFS (ITU-R BS.1770), levels in dBFS. What
+cannot be read is quarantined with a reason, never dropped in silence. No torch here.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from precompute.corpus.audio import SUFFIXES, Shape, read_span, scan
+from precompute.corpus.audio import AudioError as AudioError
+from precompute.corpus.audio import read_audio as read_audio
+from precompute.corpus.tags import ISRC, ISWC, Tags, code, read_tags
+from precompute.errors import UserError
+
+PEAK_BINS = 400  # of the waveform drawn on the page
+AUDITIONS = ("full", "excerpt", "none")
+SPLITS = ("train", "decoy")
+OPTIONAL = {"path", "planted", "matched_to", "training_weight", "holders", "isrc", "iswc"}  # columns of a manifest
+UNLISTED = {"original", "start_s", "whole_s"}  # fields that no manifest has
+UNKNOWN = "not stated"
+
+
+@dataclass(frozen=True)
+class Track:
+    """One recording of the corpus, as the manifest tells it."""
+
+    track_id: int
+    work_id: str
+    title: str
+    composer: str
+    collection: str
+    rights_holder: str
+    licence_composition: str
+    licence_encoding: str
+    licence_rendering: str
+    licence_evidence: str
+    source: str
+    instrument: str
+    caption: str
+    split: str  # train | decoy
+    duration_s: float
+    audition: str  # full | excerpt | none
+    path: Path | None  # absolute; None where only latents are at hand
+    planted: str = ""  # planted case, outside the decoy statistics
+    matched_to: int | None = None  # of a decoy: the training track that it matches; of a twin: its weighted track
+    training_weight: float = 1.0  # how often it was drawn in training, in terms of an ordinary track
+    holders: tuple[tuple[str, str], ...] = ()  # further holders: (name, role)
+    isrc: str = ""
+    iswc: str = ""
+    # of a track that is a part of a file, or had to be written in another format:
+    original: Path | None = None  # the file as it was brought; `path` is what is heard and scored
+    start_s: float = 0.0  # of the window in that file
+    whole_s: float = 0.0  # length of that file; 0 = the track is all of it
+
+    @property
+    def is_decoy(self) -> bool:
+        return self.split == "decoy"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the page needs to draw and level a recording."""
+
+    sha256: str
+    duration_s: float
+    loudness_lufs: float | None  # None: shorter than one 0.4 s block, or silent
+    peak_dbfs: float
+    peaks: np.ndarray = field(repr=False)  # [PEAK_BINS] uint8, largest magnitude a bin
+
+
+def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows, as text. In Parquet, absent values are empty and `holders` may be a list of structs."""
+    if not path.is_file():
+        raise UserError(f"{path}: no manifest here; [corpus] manifest must name a CSV file or a Parquet file")
+    if path.suffix.lower() not in (".parquet", ".pq"):
+        with path.open(newline="", encoding="utf-8") as handle:
+            reader = csv.DictReader(handle)
+            return list(reader.fieldnames or []), list(reader)
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path}: is not a Parquet file ({str(error).splitlines()[0]})") from error
+    return table.column_names, [{k: _text(v) for k, v in row.items()} for row in table.to_pylist()]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return "; ".join(f"{one.get('role', '')}: {one.get('holder', '')}" for one in value if isinstance(one, dict))
+    return "" if value is None else str(value)
+
+
+def read_manifest(path: Path) -> list[Track]:
+    """Tracks of a manifest, CSV or Parquet, by track_id. Raises UserError naming the line and column at fault."""
+    columns, rows = _table(path)
+    needed = {f.name for f in fields(Track)} - OPTIONAL - UNLISTED
+    missing = sorted(needed - set(columns))
+    if missing:
+        raise UserError(f"{path}: column {missing[0]!r} is missing from the header")
+    tracks = [_track(path, line, row) for line, row in enumerate(rows, start=2)]
+    if not tracks:
+        raise UserError(f"{path}: the manifest has no rows")
+    seen: set[int] = set()
+    for track in tracks:
+        if track.track_id in seen:
+            raise UserError(f"{path}: track_id {track.track_id} stands twice")
+        seen.add(track.track_id)
+    trained_works = {t.work_id for t in tracks if not t.is_decoy}
+    for track in tracks:
+        if track.is_decoy and track.work_id in trained_works:
+            raise UserError(f"{path}: decoy {track.track_id} shares work {track.work_id!r} with a training track")
+    return sorted(tracks, key=lambda t: t.track_id)
+
+
+def _track(path: Path, line: int, row: dict[str, str]) -> Track:
+    def number(name: str, kind: type) -> float:
+        try:
+            value = kind(row[name])
+        except (TypeError, ValueError):
+            raise UserError(f"{path}, line {line}: {name} = {row[name]!r} is not a number") from None
+        if not math.isfinite(value):
+            raise UserError(f"{path}, line {line}: {name} = {row[name]!r} is not finite")
+        return value
+
+    for name, allowed in (("split", SPLITS), ("audition", AUDITIONS)):
+        if row[name] not in allowed:
+            raise UserError(f"{path}, line {line}: {name} = {row[name]!r}, must be one of {', '.join(allowed)}")
+    for name in ("licence_composition", "licence_encoding", "licence_rendering", "licence_evidence", "caption"):
+        if not (row[name] or "").strip():
+            raise UserError(f"{path}, line {line}: {name} is empty")
+    text: dict[str, object] = {f.name: row[f.name] for f in fields(Track) if f.name in row and f.name not in UNLISTED}
+    text["track_id"] = int(number("track_id", int))
+    text["duration_s"] = seconds = number("duration_s", float)
+    if seconds <= 0:
+        raise UserError(f"{path}, line {line}: duration_s = {row['duration_s']!r} must be above 0")
+    text["path"] = path.parent / row["path"] if row.get("path") else None
+    text["planted"] = row.get("planted") or ""
+    text["matched_to"] = int(number("matched_to", int)) if row.get("matched_to") else None
+    text["training_weight"] = weight = number("training_weight", float) if row.get("training_weight") else 1.0
+    if weight < 0:
+        raise UserError(f"{path}, line {line}: training_weight = {row['training_weight']!r} must not be below 0")
+    text["holders"] = _holders(path, line, row.get("holders") or "")
+    for name, form in (("isrc", ISRC), ("iswc", ISWC)):
+        text[name] = code(row.get(name) or "", form)
+        if row.get(name) and not text[name]:
+            raise UserError(f"{path}, line {line}: {name} = {row[name]!r} is not an {name.upper()}")
+    return Track(**text)  # type: ignore[arg-type]
+
+
+def _holders(path: Path, line: int, text: str) -> tuple[tuple[str, str], ...]:
+    """'composer: A. Name; label: B' -> ((name, role), ...)."""
+    found = []
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        role, colon, name = (p.strip() for p in part.partition(":"))
+        if not (role and colon and name):
+            raise UserError(f"{path}, line {line}: holders = {part!r} must read 'role: name; role: name'")
+        found.append((name, role))
+    return tuple(dict.fromkeys(found))
+
+
+def read_folder(folder: Path) -> list[Track]:
+    """Every audio file below a folder as a training track; what is not known about it says so."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: not a folder; [corpus] folder must hold audio files")
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not paths:
+        raise UserError(f"{folder}: no audio in it ({', '.join(sorted(SUFFIXES))})")
+    return [_of_file(number, path, folder, read_tags(path)) for number, path in enumerate(paths, start=1)]
+
+
+def _of_file(number: int, path: Path, folder: Path, tags: Tags) -> Track:
+    holder = tags.named("rights holder") or tags.named("label") or tags.named("publisher")
+    return Track(
+        track_id=number,
+        work_id=str(path.relative_to(folder).with_suffix("")),
+        title=tags.title or path.stem,
+        composer=tags.composer or UNKNOWN,
+        collection=tags.album or path.parent.name,
+        rights_holder=holder or UNKNOWN,
+        licence_composition=UNKNOWN,
+        licence_encoding=UNKNOWN,
+        licence_rendering=UNKNOWN,
+        licence_evidence=UNKNOWN,
+        source=str(path.relative_to(folder)),
+        instrument=UNKNOWN,
+        caption=path.stem.replace("_", " ").replace("-", " "),
+        split="train",
+        duration_s=0.0,  # counted when the file is decoded
+        audition="full",
+        path=path,
+        holders=tags.holders,
+        isrc=tags.isrc,
+        iswc=tags.iswc,
+    )
+
+
+def analyse(path: Path) -> Analysis:
+    """Hash, length, loudness and waveform peaks of a file as it is played. Raises AudioError."""
+    wave, rate = read_span(path)
+    return analyse_wave(wave, rate, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def analyse_wave(wave: np.ndarray, sample_rate: int, sha256: str) -> Analysis:
+    """The same for samples [channels, T]."""
+    import pyloudnorm
+
+    loudness = None
+    if wave.shape[1] > 0.4 * sample_rate:
+        with np.errstate(divide="ignore"):
+            value = float(pyloudnorm.Meter(sample_rate).integrated_loudness(wave.T.astype(np.float64)))
+        loudness = value if math.isfinite(value) else None
+    magnitude = np.abs(wave).max(0)
+    edges = np.linspace(0, len(magnitude), min(PEAK_BINS, len(magnitude)) + 1).astype(int)
+    peaks = np.maximum.reduceat(magnitude, edges[:-1])
+    return Analysis(
+        sha256=sha256,
+        duration_s=wave.shape[1] / sample_rate,
+        loudness_lufs=loudness,
+        peak_dbfs=20 * math.log10(max(float(magnitude.max()), 1e-6)),
+        peaks=np.round(np.clip(peaks, 0, 1) * 255).astype(np.uint8),
+    )
+
+
+def quarantine(tracks: Iterable[Track]) -> tuple[list[Track], dict[int, str]]:
+    """Split tracks into readable ones and {track_id: reason}. Tracks without audio (latents only) pass."""
+    good, bad, shapes = examine(tracks)
+    return [t if t.duration_s else replace(t, duration_s=shapes[t.track_id].seconds) for t in good], bad
+
+
+def examine(tracks: Iterable[Track]) -> tuple[list[Track], dict[int, str], dict[int, Shape]]:
+    """Readable tracks, why others are not, and what the readable files hold, both by track_id."""
+    good: list[Track] = []
+    bad: dict[int, str] = {}
+    shapes: dict[int, Shape] = {}
+    for track in tracks:
+        if track.path is not None:
+            try:
+                shapes[track.track_id] = scan(track.path)
+            except AudioError as error:
+                bad[track.track_id] = str(error)
+                continue
+        good.append(track)
+    return good, bad, shapes

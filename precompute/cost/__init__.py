@@ -1,0 +1,1 @@
+"""The one cost model: time, memory and disk, measured or projected."""

@@ -1,0 +1,220 @@
+"""The model card's tables, written between marks from the results that are kept: nobody copies a number by hand.
+
+A mark is a line `<!-- NAME -->`; what stands between it and `<!-- /NAME -->` is replaced. What was not measured, or on
+other weights than those beside the card, is said to be so in one line. No torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from precompute.common.files import write_whole
+from precompute.errors import UserError
+from precompute.evaluate.card.markdown import estimate, markdown
+from precompute.evaluate.card.methods import null_table, planted_table
+
+Row = dict[str, Any]
+SPACES = (("clap", "CLAP"), ("descriptors", "descriptors"))
+
+
+def write_card(card: Path, results: Path, measured: Path) -> None:
+    """Rewrite the marked parts of `card` from `results`/demo-*.json and `measured` (model-card.json). Raises UserError.
+
+    Where model.safetensors lies beside the card, results of other weights count as missing. Also says what is missing.
+    """
+    if not card.is_file():
+        raise UserError(f"{card}: no model card here")
+    text = card.read_text(encoding="utf-8")
+    weights = card.with_name("model.safetensors")
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
+    losses = (_read(measured) or {}).get("losses", [])
+    for name, (kind, build) in PARTS.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise UserError(f"{card}: has no part marked <!-- {name} --> ... <!-- /{name} -->")
+        path = measured if kind is None else results / f"demo-{kind}.json"
+        kept = _read(path)
+        stale = kept is not None and sha256 is not None and kept.get("model_sha256", sha256) != sha256
+        if name == "training" and losses:
+            body = training_table(None if stale else kept, losses, stale)
+        elif kept is None or stale:
+            body = _missing(kind, stale)
+            print(f"{path}: {'of other weights' if stale else 'not here'}; the card says so in its part {name!r}")
+        else:
+            body = build(kept)
+        text = pattern.sub(lambda found, body=body: f"{found[1]}\n{body}\n\n{found[2]}", text)
+    write_whole(card, text.encode())
+
+
+def _read(path: Path) -> Any:
+    """What a result file holds; None without one. Raises UserError."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: is not valid JSON ({error}); make it anew") from error
+
+
+def _missing(kind: str | None, stale: bool) -> str:
+    command = f"evaluate {kind}" if kind else "train-demo"
+    return f"Not measured on {'these weights' if stale else 'this model'}: `python -m precompute {command}` does it."
+
+
+# -- tables ------------------------------------------------------------------------------------------------------
+
+
+def autoencoder_table(kept: Any) -> str:
+    """What the autoencoder keeps, on decoys."""
+    texts = (
+        ("si_sdr_db", "SI-SDR, dB"),
+        ("low_pass_db", "SI-SDR of a low-pass that needs as many numbers, dB"),
+        ("snr_db", "SNR, dB"),
+        ("stft_distance", "multi-resolution STFT distance"),
+        ("band_error_db", "error of the spectrum's level, dB"),
+        ("onset_blur_db", "error in the 50 ms of the steepest attack, dB relative to it"),
+        ("silence_db", "level of decoded silence, dBFS"),
+        ("latent_mean", "largest mean of a latent channel"),
+        ("latent_deviation_least", "least deviation of a latent channel"),
+        ("latent_deviation_most", "greatest deviation of a latent channel"),
+    )
+    body = []
+    for measure, text in texts:
+        for row in kept["rows"]:
+            if row["measure"] == measure:
+                where = "" if row["of"] == "decoys" else f", {row['of']}"
+                body.append((f"{text}{where}", estimate(row, ".1f" if measure.endswith("_db") else ".2f")))
+    table = markdown(("decoys as recorded, never heard", "mean [95 %]"), body)
+    return "\n\n".join([table, *_ringing(kept["rows"])])
+
+
+def _ringing(rows: Sequence[Row]) -> list[str]:
+    """Level at multiples of the decoder's patch rate against between them."""
+    find = _finder(rows)
+    bands = list(dict.fromkeys(row["space"] for row in rows if row["measure"] == "ringing_db"))
+    sets = {"decoys": "decoys as recorded", "reconstructions": "reconstructed", "clips": "generated clips"}
+    body = [(band, *(find("ringing_db", of, band, ".1f") for of in sets)) for band in bands]
+    head = ("ringing: level at multiples of the patch rate against between, dB", *sets.values())
+    return [markdown(head, body)] if body else []
+
+
+def learning_table(kept: Any) -> str:
+    """Reconstruction along the autoencoder's training."""
+    body = [
+        (f"{row['step']:,}", *(f"{row[kind][name]:.2f}" for name in NAMES for kind in ("train", "decoy")))
+        for row in kept["reconstruction"]
+    ]
+    head = ("training step", *(f"{text}, {kind}" for text in NAMES.values() for kind in ("training tracks", "decoys")))
+    return markdown(head, body)
+
+
+NAMES = {"si_sdr_db": "SI-SDR, dB", "stft_distance": "STFT distance"}
+
+
+def quality_table(kept: Any) -> str:
+    """Clips beside decoys, both against training tracks."""
+    find = _finder(kept["rows"])
+    body = []
+    for measure, of, text, form in (
+        ("frechet", "clips", "Fréchet distance, clips", ".2f"),
+        ("frechet", "decoys", "Fréchet distance, decoys", ".2f"),
+        ("frechet_ratio", "clips", "clips / decoys (wanted: at most 1.5)", ".2f"),
+        ("kernel", "clips", "kernel distance, clips", ".3f"),
+        ("kernel", "decoys", "kernel distance, decoys", ".3f"),
+        ("nearest", "clips", "median distance to the nearest training track, clips", ".2f"),
+        ("nearest", "decoys", "… decoys", ".2f"),
+        ("near_share", "clips", "clips nearer than the nearest 5 % of decoys", ".0%"),
+    ):
+        body.append((text, *(find(measure, of, space, form) for space, _ in SPACES)))
+    both = markdown(("", *(title for _, title in SPACES)), body)
+    body = []
+    for measure, text, form in (
+        ("accuracy", "instrument heard as asked for", ".0%"),
+        ("times_chance", "… times chance (wanted: at least 5)", ".1f"),
+        ("onset_deviation", "onset rate: mean deviation from the collection's tracks, per second", ".2f"),
+        ("pitch_distance", "pitch classes: distance from the collection's tracks (0 to 1)", ".2f"),
+    ):
+        body.append((text, *(find(measure, of, "", form) for of in ("decoys", "clips"))))
+    return both + "\n\n" + markdown(("", "decoys", "clips"), body)
+
+
+def training_table(kept: Any, losses: Sequence[Row], stale: bool = False) -> str:
+    """Losses, distances and nearness along training; losses alone where `kept` is None."""
+    loss = {row["step"]: row for row in losses}
+    lines = kept["training"] if kept else [{"step": step} for step in sorted(loss)]
+    body = []
+    for line in lines:
+        own = loss.get(line["step"], {})
+        cells = [f"{line['step']:,}", *(f"{own[kind]:.3f}" if kind in own else "–" for kind in ("train", "decoy"))]
+        if kept:
+            find = _finder(line["measures"])
+            cells += [find("frechet_ratio", "clips", space, ".2f") for space, _ in SPACES]
+            cells += [find("nearest", of, "descriptors", ".1f") for of in ("clips", "decoys")]
+            cells.append(find("near_share", "clips", "clap", ".0%"))
+        body.append(cells)
+    head: tuple[str, ...] = ("training step", "loss, tracks", "loss, decoys")
+    if kept:
+        head += tuple(f"Fréchet, clips / decoys, {title}" for _, title in SPACES)
+        head += ("nearest track, clips", "nearest track, decoys", "clips nearer than 5 % of decoys (CLAP)")
+    table = markdown(head, body)
+    return table if kept else f"{table}\n\nDistances of clips: {_missing('quality', stale).lower()}"
+
+
+def sweep_table(kept: Any) -> str:
+    """Guidance and sampler."""
+    body = []
+    for line in kept["rows"]:
+        find = _finder(line["measures"])
+        settings = (f"{line['guidance']:g}", f"{line['steps']}", line["sampler"], f"{line['seconds_a_clip']:.1f}")
+        ratios = (find("frechet_ratio", "clips", space, ".2f") for space, _ in SPACES)
+        body.append((*settings, *ratios, find("accuracy", "clips", "", ".0%")))
+    head = ("guidance", "steps", "sampler", "s a clip", *(f"Fréchet, clips / decoys, {t}" for _, t in SPACES))
+    return markdown((*head, "instrument heard"), body)
+
+
+def calibration_table(kept: Any) -> str:
+    """The test of above noise with more and fewer common modes removed."""
+    body = [
+        (
+            f"{row['modes']}",
+            f"{row['auc']:.2f} ({row['auc_least']:.2f} to {row['auc_most']:.2f})",
+            f"{row['clips_tracks']:.0%}, {row['tracks']}",
+            f"{row['clips_decoys']:.0%}, {row['decoys']}",
+            f"{row['mirrored_clips_tracks']:.0%}, {row['mirrored_clips_decoys']:.0%}",
+            f"{row['decoys_top10']:.0%}",
+        )
+        for row in kept["rows"]
+    ]
+    head = ("modes removed", "track above decoy, mean and range over clips", "clips with tracks found, tracks")
+    head += ("roles exchanged: clips with decoys found, decoys", "at the lower end: tracks, decoys")
+    return markdown((*head, "decoys in the top 10"), body)
+
+
+# -- parts -------------------------------------------------------------------------------------------------------
+
+
+def _finder(rows: Sequence[Row]) -> Callable[[str, str, str, str], str]:
+    by_name = {(row["measure"], row["of"], row["space"]): row for row in rows}
+
+    def find(measure: str, of: str, space: str, form: str) -> str:
+        row = by_name.get((measure, of, space))
+        return estimate(row, form) if row else "–"
+
+    return find
+
+
+PARTS: dict[str, tuple[str | None, Callable[[Any], str]]] = {  # mark -> its verb of `evaluate`; None: train-demo's
+    "autoencoder": ("quality", autoencoder_table),
+    "learning": (None, learning_table),
+    "quality": ("quality", quality_table),
+    "training": ("quality", lambda kept: training_table(kept, [])),
+    "sweep": ("sweep", sweep_table),
+    "planted": ("planted", planted_table),
+    "null": ("null", null_table),
+    "calibration": ("calibration", calibration_table),
+}

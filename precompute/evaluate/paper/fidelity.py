@@ -1,0 +1,102 @@
+"""Does unlearning leave the model's sound alone? Fréchet distance of its generations to the training tracks.
+
+The clips of some captions are made before and after an unlearning step of stated length, with the same seeds, and held
+against training tracks. The space is the run's CLAP, on its leading directions: openl3 where the paper has it needs
+weights that are not at hand, so that its numbers do not compare with these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from precompute.clips.prompts import Prompt, generate
+from precompute.common.cache import progress
+from precompute.common.results import Row
+from precompute.errors import UserError
+from precompute.evaluate.quality.distances import frechet_distance, principal
+from precompute.gradients.fisher import evenly, unflatten
+from precompute.methods.base import Context
+from precompute.methods.unlearning import MASKED, Unlearning
+from precompute.model.diffusion import Items
+
+SEED = 4_000_000
+LEAST = 8
+
+
+def distance_rows(
+    context: Context,
+    inverse_fisher: Callable[[str], torch.Tensor],
+    ways: Sequence[tuple[str, str]],
+    rows: list[Row],
+    targets: Items,
+    options: Any,
+) -> list[Row]:
+    """`rows` with `frechet` after unlearning the first target, and `frechet_before`.
+
+    One value a layer group and mask of `ways`; masks that unlearn alike share it. The step is as long, relative to the
+    weights, as the first of several steps. `inverse_fisher`: of a layer group; `options.fd`: clips.
+    """
+    if options.fd < LEAST:
+        raise UserError(f"--fd {options.fd}: a Fréchet distance needs at least {LEAST} clips")
+    chosen = [context.trained[row] for row in evenly(len(context.trained), options.fd)]
+    prompts = [Prompt(0, context.tracks[row].caption, float(context.items.seconds[row]), SEED + row) for row in chosen]
+    reference = _embeddings(context, context.items[chosen], "tracks")
+    basis = principal(reference)
+
+    def distance(what: str) -> float:
+        latents = generate(context.model, prompts, context.config.clips, what)
+        made = context.model.items([p.text for p in prompts], [p.seconds for p in prompts], latents)
+        return frechet_distance(basis.project(_embeddings(context, made, what)), basis.project(reference))
+
+    before, after = distance("clips before unlearning"), {}
+    for layers, mask in ways:
+        way = layers, MASKED[mask][0]
+        if way not in after:
+            section = replace(context.config.unlearning, layers=layers, mask=mask, steps=1, relative_step=0.0)
+            what = f"clips after unlearning {layers}, {'masked' if way[1] else 'unmasked'}"
+            measure = lambda what=what: distance(what)  # noqa: E731
+            after[way] = _after(context, section, targets[[0]], inverse_fisher(layers), options.relative_step, measure)
+    return [
+        row | {"frechet_before": before, "frechet": after[row["layers"], MASKED[row["mask"]][0]]}
+        if row["steps"] == 1
+        else row
+        for row in rows
+    ]
+
+
+def _embeddings(context: Context, items: Items, what: str) -> np.ndarray:
+    """CLAP embeddings of items as the autoencoder sounds them, [N, E]."""
+    import soxr
+
+    clap, model, rows = context.model.clap, context.model, []
+    for row in progress(f"CLAP of {what}", range(len(items))):
+        wave = model.decode(items.latents[row])[:, : max(1, round(float(items.seconds[row]) * model.sample_rate))]
+        rows.append(clap.audio([soxr.resample(wave.mean(0), model.sample_rate, clap.sample_rate)])[0].numpy())
+    return np.stack(rows)
+
+
+def _after(
+    context: Context, section: Any, target: Items, inverse_fisher: torch.Tensor, relative: float, measure: Any
+) -> float:
+    """What `measure` returns at the changed weights, which are put back exactly."""
+    model = context.model
+    method = Unlearning(section, len(context.trained))
+    parameters = model.parameters(section.layers)
+    direction = method.directions(model, target, inverse_fisher, False).sum(1).mean(0)
+    kept = {name: p.detach().clone() for name, p in parameters.items()}
+    length = torch.sqrt(sum(p.double().square().sum() for p in kept.values()))
+    factor = float(relative * length / direction.double().norm().clamp(min=1e-300))
+    try:
+        with torch.no_grad():
+            for name, change in unflatten(direction, parameters).items():
+                parameters[name].add_(change.to(model.device), alpha=factor)
+        return float(measure())
+    finally:
+        with torch.no_grad():
+            for name, value in kept.items():
+                parameters[name].copy_(value)

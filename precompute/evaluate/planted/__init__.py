@@ -1,0 +1,1 @@
+"""Methods judged by planted truths."""

@@ -1,0 +1,1 @@
+"""How the generated clips sound, beside decoys."""

@@ -1,0 +1,152 @@
+"""What quality is measured on: sets of tracks and clips that all went the same way to sound, and their features."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import soxr
+import torch
+
+from precompute.clips.prompts import Prompt, generate
+from precompute.common.cache import Cache, progress
+from precompute.config.run import ClipsSection, RunConfig, fingerprint
+from precompute.corpus.stages import load_corpus, load_latents, load_model
+from precompute.corpus.tracks import Track, read_audio
+from precompute.errors import UserError
+from precompute.evaluate.quality.descriptors import descriptors, onset_rate, pitch_classes
+from precompute.model.diffusion import Items, Model
+
+LEAST = 8  # items a set
+SEED = 2_000_000  # plus the decoy's id: apart from the seeds of prompts and cohort
+
+
+@dataclass(frozen=True)
+class Features:
+    """Of N recordings."""
+
+    clap: np.ndarray  # [N, E] float32: CLAP audio embeddings, unit length
+    descriptors: np.ndarray  # [N, S] float64
+    onset_rate: np.ndarray  # [N] float64, onsets a second
+    pitch_classes: np.ndarray  # [N, 12] float64, each row sums to 1, from C
+
+    def __getitem__(self, rows: Sequence[int]) -> Features:
+        return Features(*(getattr(self, f.name)[list(rows)] for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class Material:
+    """A model, and the tracks that its clips are held against. Planted tracks are in none of these."""
+
+    model: Model
+    cache: Cache
+    trained: list[Track]  # all regular training tracks
+    trained_items: Items
+    reference: list[int]  # n rows of `trained`
+    others: list[int]  # n further rows of `trained`
+    decoys: list[Track]  # n
+    decoy_items: Items
+
+    def prompts(self) -> list[Prompt]:
+        """One clip for each decoy: its caption and length, and a seed of its own."""
+        return [Prompt(t.track_id, t.caption, t.duration_s, SEED + t.track_id) for t in self.decoys]
+
+
+def spread(tracks: Sequence[Track], count: int) -> list[int]:
+    """Rows of `count` tracks, evenly over collections and, within one, over ids."""
+    order = sorted(range(len(tracks)), key=lambda row: (tracks[row].collection, tracks[row].track_id))
+    return [order[i * len(order) // count] for i in range(count)]
+
+
+def load_material(config: RunConfig, count: int) -> Material:
+    """At most `count` tracks a set, all sets of one size. Raises UserError where tracks, decoys or CLAP are missing."""
+    model = load_model(config)
+    if model.clap is None:
+        raise UserError("[model] clap: the quality of clips is measured by CLAP embeddings too; name a CLAP's folder")
+    cache = Cache(Path(config.output.work) / "cache")
+    corpus = load_corpus(config)
+    regular = [row for row, track in enumerate(corpus.tracks) if not track.planted and track.caption]
+    trained_rows = [row for row in regular if not corpus.tracks[row].is_decoy]
+    decoy_rows = [row for row in regular if corpus.tracks[row].is_decoy]
+    n = min(count, len(decoy_rows), len(trained_rows) // 2)
+    if n < LEAST:
+        raise UserError(
+            f"{len(trained_rows)} training tracks, {len(decoy_rows)} decoys and a count of {count}:"
+            f" the quality of clips needs {2 * LEAST} training tracks, {LEAST} decoys and a count of {LEAST} at least"
+        )
+    items, _ = load_latents(model, corpus, config, cache)
+    trained = [corpus.tracks[row] for row in trained_rows]
+    reference = spread(trained, n)
+    rest = [row for row in range(len(trained)) if row not in set(reference)]
+    others = [rest[row] for row in spread([trained[row] for row in rest], n)]
+    chosen = [decoy_rows[row] for row in spread([corpus.tracks[row] for row in decoy_rows], n)]
+    decoys = [corpus.tracks[row] for row in chosen]
+    return Material(model, cache, trained, items[trained_rows], reference, others, decoys, items[chosen])
+
+
+def generated(model: Model, prompts: list[Prompt], settings: ClipsSection, cache: Cache) -> tuple[Items, float]:
+    """Clips of prompts, and the seconds that one took when it was made."""
+    rows = [(p.text, p.seconds, p.seed) for p in prompts]
+    key = fingerprint(model.inputs_sha256, rows, settings.sampler, settings.steps, settings.guidance)
+
+    def compute() -> dict[str, np.ndarray]:
+        began = time.monotonic()
+        what = f"clips, {settings.steps} steps, guidance {settings.guidance:g}"
+        latents = generate(model, prompts, settings, what).numpy()
+        return {"latents": latents, "seconds": np.array((time.monotonic() - began) / len(prompts))}
+
+    kept = cache.get("quality-clips", key, compute)
+    items = model.items([p.text for p in prompts], [p.seconds for p in prompts], torch.from_numpy(kept["latents"]))
+    return items, float(kept["seconds"])
+
+
+def decoded(model: Model, latents: torch.Tensor, seconds: float) -> np.ndarray:
+    """Latents [C, F] -> waveform [channels, T], cut to the stated length."""
+    return model.decode(latents)[:, : max(1, round(seconds * model.sample_rate))]
+
+
+def features_of_latents(model: Model, items: Items, cache: Cache, what: str) -> Features:
+    """Features of tracks or clips as the autoencoder sounds them; kept by content."""
+    digest = hashlib.sha256(items.latents.numpy().tobytes() + items.seconds.numpy().tobytes()).hexdigest()
+    rows = progress(f"features of {what}", range(len(items)))
+    waves = (decoded(model, items.latents[row], float(items.seconds[row])) for row in rows)
+    return _kept(model, waves, cache, digest)
+
+
+def features_of_audio(model: Model, tracks: Sequence[Track], cache: Cache, what: str) -> Features:
+    """Features of tracks as recorded, up to the model's longest; each needs a path. Kept by content."""
+    paths = [track.path for track in tracks if track.path is not None]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths)).hexdigest()
+    waves = (
+        read_audio(path, model.sample_rate, model.channels)[:, : model.sample_size]
+        for path in progress(f"features of {what}", paths)
+    )
+    return _kept(model, waves, cache, digest)
+
+
+def _kept(model: Model, waves: Iterable[np.ndarray], cache: Cache, digest: str) -> Features:
+    kept = cache.get("features", fingerprint(model.inputs_sha256, digest), lambda: vars(features(model, waves)))
+    return Features(**kept)
+
+
+def features(model: Model, waves: Iterable[np.ndarray]) -> Features:
+    """Features of waveforms, each [channels, T] at the model's rate, measured in mono."""
+    rows = []
+    for wave in waves:
+        mono = wave.mean(0)
+        heard = mono
+        if model.clap.sample_rate != model.sample_rate:
+            heard = soxr.resample(mono, model.sample_rate, model.clap.sample_rate, quality="HQ")
+        rows.append(
+            (
+                model.clap.audio([heard])[0].numpy(),
+                descriptors(mono, model.sample_rate),
+                np.float64(onset_rate(mono, model.sample_rate)),
+                pitch_classes(mono, model.sample_rate),
+            )
+        )
+    return Features(*(np.stack(column) for column in zip(*rows, strict=True)))

@@ -1,0 +1,202 @@
+"""Measures of a set of clips beside a set of decoys, from their features: distances, adherence, rhythm, pitch, copying.
+
+Clip q and decoy q have the same caption and length, so both sets have N items in one order and a bootstrap draws them
+together. Every measure is given for the decoys too: real recordings of the same kind that the model never heard.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from precompute.evaluate.quality.distances import (
+    Estimate,
+    bootstrap,
+    frechet_distance,
+    interval,
+    kernel,
+    kernel_distance_of,
+    mean_estimate,
+    nearest_distances,
+    principal,
+    rescaled,
+    standardised,
+    unit_length,
+)
+from precompute.evaluate.quality.features import Features
+
+SPACES = ("clap", "descriptors")
+LEAST_TRACKS = 4  # training tracks of an instrument that the classifier learns
+NEAR = 0.05  # quantile of the decoys' distances below which a clip is called near
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured number."""
+
+    measure: str
+    space: str  # clap | descriptors | a band of frequencies | "" where it is of none
+    of: str  # which set it is of; of a comparison: clips
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of_estimate(cls, measure: str, space: str, of: str, estimate: Estimate) -> Row:
+        return cls(measure, space, of, estimate.value, estimate.low, estimate.high)
+
+
+def in_space(space: str, features: Features, reference: Features) -> np.ndarray:
+    """[N, S]: CLAP embeddings of length √S, or descriptors in standard deviations of the reference."""
+    if space == "clap":
+        return unit_length(features.clap)
+    return standardised(features.descriptors, reference.descriptors)
+
+
+def distances(space: str, reference: Features, sets: dict[str, Features]) -> list[Row]:
+    """`frechet` and `kernel` of each set to the reference, all of N items.
+
+    The kernel distance is of rows scaled to one length: a single outlier would decide a cubic kernel otherwise. Where
+    clips and decoys are among the sets: `frechet_ratio` (clips / decoys), `kernel_difference` (clips - decoys), and
+    `kernel_ratio` where the decoys' kernel distance is above 0 beyond its interval: its expectation is near 0, and a
+    ratio to nothing means nothing.
+    """
+    base = in_space(space, reference, reference)
+    rows = {name: in_space(space, features, reference) for name, features in sets.items()}
+    basis = principal(base)
+    flat = basis.project(base)
+    projected = {name: basis.project(values) for name, values in rows.items()}
+    directed = {name: unit_length(values) for name, values in rows.items()}
+    within_base = kernel(unit_length(base), unit_length(base))
+    kernels = {name: (kernel(values, values), kernel(unit_length(base), values)) for name, values in directed.items()}
+
+    def measure(on_base: np.ndarray, on_set: np.ndarray) -> list[float]:
+        frechet = [frechet_distance(flat, values, on_base, on_set) for values in projected.values()]
+        return frechet + [
+            kernel_distance_of(within_base, within, between, on_base, on_set) for within, between in kernels.values()
+        ]
+
+    count = len(base)
+    values = np.array(measure(np.ones(count), np.ones(count)))
+    drawn = bootstrap(measure, [count, count])
+    drawn[:, : len(sets)] = rescaled(drawn[:, : len(sets)], values[: len(sets)])  # the Fréchet distances
+    keys = [(name, of) for name in ("frechet", "kernel") for of in sets]
+    found = {key: (float(values[i]), drawn[:, i]) for i, key in enumerate(keys)}
+    if {"clips", "decoys"} <= set(sets):
+        clips, decoys = found["frechet", "clips"], found["frechet", "decoys"]
+        found["frechet_ratio", "clips"] = (_ratio(clips[0], decoys[0]), _ratio(clips[1], decoys[1]))
+        clips, decoys = found["kernel", "clips"], found["kernel", "decoys"]
+        found["kernel_difference", "clips"] = (clips[0] - decoys[0], clips[1] - decoys[1])
+        if interval(decoys[1])[0] > 0:
+            found["kernel_ratio", "clips"] = (_ratio(clips[0], decoys[0]), _ratio(clips[1], decoys[1]))
+    return [Row(name, space, of, value, *interval(draws)) for (name, of), (value, draws) in found.items()]
+
+
+def _ratio(one: Any, other: Any) -> Any:
+    """Of two distances, or of draws of them; a draw of a kernel distance can be 0 or below."""
+    return one / np.maximum(other, 1e-12)
+
+
+def nearest(space: str, trained: Features, decoys: Features, clips: Features) -> list[Row]:
+    """How near the sets come to single training tracks [M]: a model that copies has clips nearer than any decoy.
+
+    `nearest`: median distance to the nearest training track. `near_share`: share of clips that are nearer than the
+    decoys' 5th percentile; 0.05 is what unheard recordings have.
+    """
+    base = in_space(space, trained, trained)
+    found = {
+        name: nearest_distances(in_space(space, features, trained), base)
+        for name, features in (("decoys", decoys), ("clips", clips))
+    }
+    rows = []
+    for name, values in found.items():
+
+        def median(weights: np.ndarray, values: np.ndarray = values) -> list[float]:
+            return [float(np.median(np.repeat(values, weights.astype(int))))]
+
+        rows.append(
+            Row("nearest", space, name, float(np.median(values)), *interval(bootstrap(median, [len(values)])[:, 0]))
+        )
+    near = found["clips"] < np.quantile(found["decoys"], NEAR)
+    return [*rows, Row.of_estimate("near_share", space, "clips", mean_estimate(near))]
+
+
+def adherence(
+    trained: Features, trained_labels: Sequence[str], decoys: Features, clips: Features, labels: Sequence[str]
+) -> list[Row]:
+    """Whether an instrument classifier hears in clip q the instrument that its caption asks for, labels [N].
+
+    Logistic regression (L2, C = 1) on standardised descriptors, fitted on training tracks [M]; instruments with fewer
+    than 4 training tracks are left out. `accuracy`, `times_chance` of decoys and clips; `chance` is the larger of 1 / K
+    and the share of the commonest label. Empty where fewer than 2 instruments are left.
+    """
+    counts = Counter(trained_labels)
+    kept = {label for label, number in counts.items() if number >= LEAST_TRACKS}
+    fit = [row for row, label in enumerate(trained_labels) if label in kept]
+    asked = [row for row, label in enumerate(labels) if label in kept]
+    if len(kept) < 2 or not asked:
+        return []
+    base = trained.descriptors[fit]
+    classifier = LogisticRegression(max_iter=2000)
+    classifier.fit(standardised(base, base), [trained_labels[row] for row in fit])
+    wanted = np.array([labels[row] for row in asked])
+    chance = max(1 / len(kept), Counter(wanted.tolist()).most_common(1)[0][1] / len(asked))
+    rows = [Row("chance", "", "instruments", chance, chance, chance)]
+    for name, features in (("decoys", decoys), ("clips", clips)):
+        heard = classifier.predict(standardised(features.descriptors[asked], base))
+        found = mean_estimate(heard == wanted)
+        rows.append(Row.of_estimate("accuracy", "", name, found))
+        rows.append(Row("times_chance", "", name, found.value / chance, found.low / chance, found.high / chance))
+    return rows
+
+
+def by_collection(
+    trained: Features, trained_in: Sequence[str], decoys: Features, clips: Features, collections: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Onsets a second and mean pitch-class histogram (from C) of each collection that has training tracks and decoys.
+
+    `trained_in` [M], `collections` [N]: of each training track, and of each decoy and its clip. `pitch_distance`: total
+    variation to the tracks' histogram, 0 (the same) to 1.
+    """
+    found = []
+    for collection in sorted(set(trained_in) & set(collections)):
+        sets = {
+            "tracks": trained[[row for row, name in enumerate(trained_in) if name == collection]],
+            "decoys": decoys[[row for row, name in enumerate(collections) if name == collection]],
+            "clips": clips[[row for row, name in enumerate(collections) if name == collection]],
+        }
+        pitches = {name: features.pitch_classes.mean(0) for name, features in sets.items()}
+        found.append(
+            {
+                "collection": collection,
+                "count": {name: len(features.onset_rate) for name, features in sets.items()},
+                "onset_rate": {name: float(features.onset_rate.mean()) for name, features in sets.items()},
+                "pitch_classes": {name: histogram.tolist() for name, histogram in pitches.items()},
+                "pitch_distance": {
+                    name: float(np.abs(pitches[name] - pitches["tracks"]).sum() / 2) for name in ("decoys", "clips")
+                },
+            }
+        )
+    return found
+
+
+def over_collections(table: list[dict[str, Any]]) -> list[Row]:
+    """Means over collections, each counting once; empty where there is none.
+
+    `onset_rate`; `onset_deviation`, its absolute difference from the tracks'; `pitch_distance`.
+    """
+    if not table:
+        return []
+    rates = {name: np.array([line["onset_rate"][name] for line in table]) for name in ("tracks", "decoys", "clips")}
+    rows = [Row.of_estimate("onset_rate", "", name, mean_estimate(values)) for name, values in rates.items()]
+    for name in ("decoys", "clips"):
+        deviation = mean_estimate(np.abs(rates[name] - rates["tracks"]))
+        rows.append(Row.of_estimate("onset_deviation", "", name, deviation))
+        pitch = mean_estimate(np.array([line["pitch_distance"][name] for line in table]))
+        rows.append(Row.of_estimate("pitch_distance", "", name, pitch))
+    return rows

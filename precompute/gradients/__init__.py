@@ -1,0 +1,1 @@
+"""Gradients of clips and tracks, curvature, directions, taps, the pass over the tracks."""

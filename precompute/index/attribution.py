@@ -1,0 +1,203 @@
+"""`python -m precompute attribute`: new clips by the index, and a new version of the store that holds them.
+
+Exact: scores and moments of the shortlist (`exact.py`). Estimated: all others, from sketches (`search.py`). Tracks and
+decoys are shortlisted by one rule, so that q-values keep their meaning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from precompute.common.cache import Cache, duration
+from precompute.config.run import RunConfig, fingerprint
+from precompute.corpus.stages import load_model, shipped_latents
+from precompute.corpus.tracks import Track, read_audio, read_folder, read_manifest
+from precompute.errors import UserError
+from precompute.gradients.directions import Directions
+from precompute.gradients.fisher import inverse
+from precompute.gradients.sketches import Sketch
+from precompute.gradients.track_pass import noise_bank
+from precompute.index import addition, layout
+from precompute.index import clips as made
+from precompute.index.addition import Results
+from precompute.index.build import digest_of
+from precompute.index.clips import Wanted
+from precompute.index.exact import Shortlist
+from precompute.index.layout import Index
+from precompute.index.search import Judge, fold, products
+from precompute.methods.base import Queries
+from precompute.methods.unlearning import HALVES, Unlearning
+from precompute.model.diffusion import Items, Model
+
+
+class Watch:
+    """What the stages of a command take, in seconds."""
+
+    def __init__(self) -> None:
+        self.began = self.last = time.monotonic()
+        self.spent: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        """The stage that ends now."""
+        now = time.monotonic()
+        self.spent[stage], self.last = now - self.last, now
+
+    def whole(self) -> float:
+        return self.last - self.began
+
+    def __str__(self) -> str:
+        return ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self.spent.items())
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What the index says of Q new clips: scores from sketches, corrected by what these are known to miss."""
+
+    halves: np.ndarray  # [Q, H, N]
+    windows: list[np.ndarray]  # Q of [W, N]: parts by window of the clip
+    lengths: np.ndarray  # [Q]: |b|
+
+
+def attribute(config: RunConfig, wanted: Sequence[Wanted], store: Path | None = None) -> list[int]:
+    """Publish a new version of the store with these clips; their ids. Raises UserError; the store is then as it was."""
+    watch, folder = Watch(), layout.folder_of(config)
+    store = store or Path(config.output.store)
+    layout.check_settings(layout.read_manifest(folder), config, folder)
+    index = layout.load(folder)
+    tracks = _tracks(config, index)
+    standing = addition.check(store, index)
+    watch.lap("index")
+    model = load_model(config)
+    layout.check_model(index.manifest, model.inputs_sha256, folder)
+    standing.check_model(model.sha256)
+    watch.lap("model")
+    method = Unlearning(config.unlearning, index.manifest["trained"])
+    clips = [made.make(model, one, config) for one in wanted]
+    watch.lap("clip")
+    items = _joined([clip.items for clip in clips])
+    queries = Queries(shown=items, targets=items[[]], cohort=items[[]])
+    damped = inverse(torch.from_numpy(index.fisher), config.fisher.damping)
+    with _scratch(Path(config.output.work)) as cache:
+        key = fingerprint("attribute", hashlib.sha256(items.latents.numpy()).hexdigest())
+        directions = method.clip_directions(model, queries, lambda: damped, config, cache, key)
+        directions.ensure()
+        watch.lap("direction")
+        print("search", flush=True)
+        judge = Judge.of(index)
+        found = _search(directions, index, judge, damped, config)
+        estimates = judge.estimator.line(found.halves.mean(1), found.lengths)
+        places = judge.shortlist(estimates, config.index.shortlist)
+        watch.lap("search")
+        print(f"  {len(places)} of {len(index.rows)} tracks and decoys get exact scores", flush=True)
+        near = [tracks[int(place)] for place in places]
+        near_items = _items(model, near, index.rows.digest[places], config)
+        halves = judge.estimator.slope * found.halves
+        apart = (halves - halves.mean(1, keepdims=True))[:, :, places].transpose(0, 2, 1)
+        bank = noise_bank(config.bank)
+        shortlist = Shortlist(model, method, directions, queries, near_items, apart, bank, cache)
+        cells, windows = shortlist.scores()
+        result = judge.judged(found.halves, found.lengths, places, cells)
+        by_window = _windows(judge, found, places, cells, windows)
+        best = (result.train_rank[:, places] > 0) & (result.train_rank[:, places] <= config.moments.tracks)
+        rises = shortlist.moments([(int(q), int(n)) for q, n in zip(*np.nonzero(best), strict=True)])
+        rises = {(q, int(places[n])): rise for (q, n), rise in rises.items()}
+        watch.lap("exact scores")
+    ids = addition.publish(store, config, model, clips, Results(tracks, result, places, cells, by_window, rises))
+    watch.lap("store")
+    print(f"published {store} with clip {', '.join(map(str, ids))} in {duration(watch.whole())}: {watch}", flush=True)
+    return ids
+
+
+def _tracks(config: RunConfig, index: Index) -> list[Track]:
+    """The corpus' entries in the order of the index; no audio is read. Raises UserError."""
+    section = config.corpus
+    listed = read_manifest(Path(section.manifest)) if section.manifest else read_folder(Path(section.folder))
+    by_id = {track.track_id: track for track in listed}
+    for track_id in index.rows.track_id.tolist():
+        if track_id not in by_id:
+            raise UserError(f"track {track_id} of the index is no longer in the corpus; run `precompute index` again")
+    return [by_id[track_id] for track_id in index.rows.track_id.tolist()]
+
+
+def _joined(items: Sequence[Items]) -> Items:
+    """Clips one below the other."""
+    prompts = tuple(prompt for one in items for prompt in one.prompts)
+    rest = {f.name: [getattr(one, f.name) for one in items] for f in fields(Items) if f.name != "prompts"}
+    tensors = {name: None if parts[0] is None else torch.cat(parts) for name, parts in rest.items()}
+    return Items(prompts=prompts, **tensors)
+
+
+@contextmanager
+def _scratch(work: Path) -> Iterator[Cache]:
+    """A cache of this process alone; what killed ones have left is removed."""
+    for left in work.glob("attribute-*"):
+        pid = left.name.removeprefix("attribute-")
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = work / f"attribute-{os.getpid()}"
+    try:
+        yield Cache(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _search(directions: Directions, index: Index, judge: Judge, damped: torch.Tensor, config: RunConfig) -> Searched:
+    """Sketches of the clips' steps, and their products with all tracks in one reading of the index."""
+    width = index.rows.sketches.shape[1]
+    sketch = Sketch(len(index.fisher), config.index.widest, config.index.seed)
+    weight, vectors, lengths, counts = 1.0 / damped.sqrt(), [], [], []
+    for number in range(len(directions.jobs)):
+        kept = directions.kept(number)
+        steps = torch.cat([torch.from_numpy(kept["halves"]), torch.from_numpy(kept["windows"])])
+        vectors.append(fold(sketch(steps, weight).numpy(), width))
+        lengths.append(float((steps[:HALVES].mean(0) * weight).double().norm()))
+        counts.append(len(steps))
+    clips = np.concatenate(vectors)
+    scores = judge.estimator.corrected(products(index.rows.sketches, index.rows.scale, clips), clips)
+    parts = np.split(scores, np.cumsum(counts)[:-1])
+    halves = np.stack([part[:HALVES] for part in parts])
+    return Searched(halves, [part[HALVES:] for part in parts], np.array(lengths))
+
+
+def _items(model: Model, tracks: Sequence[Track], digests: np.ndarray, config: RunConfig) -> Items:
+    """Latents and conditions of the shortlist, read now. Raises UserError where a track is not what was indexed."""
+    shipped, latents = shipped_latents(config), []
+    for track, digest in zip(tracks, digests.tolist(), strict=True):
+        if track.path is not None and not track.path.is_file():
+            raise UserError(f"track {track.track_id} ({track.path}): missing; run `precompute index` again")
+        if digest_of(track, shipped) != digest:
+            raise UserError(f"track {track.track_id} is not what was indexed; run `precompute index` again")
+        if track.path is None:
+            latents.append(torch.from_numpy(shipped[str(track.track_id)].astype(np.float32)))
+        else:
+            latents.append(model.encode(read_audio(track.path, model.sample_rate, model.channels)))
+    return model.items([t.caption for t in tracks], [t.duration_s for t in tracks], torch.stack(latents))
+
+
+def _windows(
+    judge: Judge, found: Searched, places: np.ndarray, cells: np.ndarray, exact: np.ndarray | None
+) -> np.ndarray:
+    """[Q, N, W]: parts of the score by window of the clip, that sum to it; NaN past a clip's last window.
+
+    Where no exact ones are at hand, what an exact score [Q, n, ...] and its estimated parts differ by is spread evenly.
+    """
+    counts = [len(part) for part in found.windows]
+    by_window = np.full((len(counts), len(judge.rows), max(counts)), np.nan)
+    for q, part in enumerate(found.windows):
+        estimates = (judge.estimator.slope * part + judge.estimator.offset * (found.lengths[q] / counts[q])).T
+        short = cells[q].mean((1, 2, 3)) - estimates[places].sum(1)
+        estimates[places] += short[:, None] / counts[q]
+        by_window[q, :, : counts[q]] = estimates
+    if exact is not None:
+        by_window[:, places] = exact
+    return by_window

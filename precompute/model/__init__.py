@@ -1,0 +1,1 @@
+"""Models: diffusion transformer, CLAP, CLEWS; weights, hub, precision."""

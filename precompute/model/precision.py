@@ -1,0 +1,41 @@
+"""How the network runs in the pass over tracks: precision, attention, compilation; by `[pass]` of a config.
+
+Weights, gradients and products stay fp32; under bf16 the matrix products of the forward and backward pass are bf16.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from precompute.errors import UserError
+from precompute.model.diffusion import Model
+
+FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]
+
+
+def predict(
+    model: Model, latents: torch.Tensor, condition: dict[str, Any], t: torch.Tensor, eps: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `model.predict`, with the model's `arithmetic`; float32 under bf16 too."""
+    settings = model.arithmetic
+    if settings.compile and model.compiled is None:
+        model.compiled = torch.compile(model.network.model)
+    low = settings.precision == "bf16"
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=low), _attention(settings.attention):
+        try:
+            predicted, target = model.predict(latents, condition, t, eps)
+        except RuntimeError as error:
+            if settings.attention == "fused" and "No available kernel" in str(error):
+                raise UserError("[pass] attention = 'fused': torch has no such kernel here; choose auto") from error
+            raise
+    return (predicted.float() if low else predicted), target
+
+
+def _attention(name: str) -> AbstractContextManager[Any]:
+    if name == "auto":
+        return nullcontext()
+    return sdpa_kernel(FUSED if name == "fused" else [SDPBackend.MATH])

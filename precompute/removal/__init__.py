@@ -1,0 +1,1 @@
+"""Taking tracks out of a published store."""

@@ -1,0 +1,1 @@
+"""Scores -> what may be believed of them. NumPy only."""

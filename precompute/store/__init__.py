@@ -1,0 +1,1 @@
+"""Results -> tables -> a DuckDB file, published by rename."""

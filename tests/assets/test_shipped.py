@@ -1,0 +1,124 @@
+"""What ships fits together: hashes, sizes, the store with its model, and the README with the results it quotes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from explorer.listen.page import Page
+from explorer.state.callbacks import Callbacks
+from explorer.store.database import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "assets/demo"
+SUMS = DEMO / "SHA256SUMS"
+MEGABYTE = 1_000_000
+
+
+def size_mb(*paths: Path) -> float:
+    files = [f for path in paths for f in ([path] if path.is_file() else path.rglob("*")) if f.is_file()]
+    return sum(f.stat().st_size for f in files) / MEGABYTE
+
+
+@pytest.fixture(scope="module")
+def store():
+    with contextlib.closing(Store(DEMO / "store.duckdb")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def scores(store):
+    """Every score of every clip, by clip_id."""
+    method = next(one for one in store.methods() if one.name == "unlearning")
+    return {clip.clip_id: store.scores(method.method_id, clip.clip_id) for clip in store.clips()}
+
+
+def test_a_page_of_the_table_is_small(store):
+    page = Page(Callbacks(store))
+    view = page.callbacks.view_of({"clip": "1"})
+    assert len(page.table(view)["rows"]) == 100
+    assert len(json.dumps(page.table_sent(view))) < 0.5 * len(json.dumps(page.table(view)))
+
+
+def test_every_shipped_file_has_its_hash():
+    listed = dict(reversed(line.split("  ", 1)) for line in SUMS.read_text().splitlines())
+    present = {
+        path.relative_to(ROOT).as_posix()
+        for folder in (DEMO, ROOT / "data/demo/audio", ROOT / "data/demo/unheard")
+        for path in folder.rglob("*")
+        if path.is_file() and path != SUMS
+    }
+    assert set(listed) == present
+    wrong = [name for name, sha in listed.items() if hashlib.sha256((ROOT / name).read_bytes()).hexdigest() != sha]
+    assert not wrong, f"changed since SHA256SUMS was written: {wrong[:3]}"
+
+
+def test_sizes_stay_within_the_budget():
+    latents, models = DEMO / "decoy-latents.npz", (DEMO / "model.safetensors", DEMO / "clap")
+    assert size_mb(ROOT / "data/demo", latents) <= 24
+    assert size_mb(*models) <= 24
+    assert size_mb(ROOT / "assets") - size_mb(latents, *models) <= 8
+
+
+def test_the_store_was_made_with_the_shipped_weights(store):
+    assert store.run().model_sha256 == hashlib.sha256((DEMO / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_every_clip_has_a_score_for_every_track(store, scores):
+    kinds = [clip.kind for clip in store.clips()]
+    assert kinds.count("generated") >= 12 and kinds.count("track") == 16
+    for table in scores.values():
+        assert len(table) == 709 and table["is_decoy"].sum() == 320
+        assert np.isfinite(table[["score", "std_error", "score_norm", "std_error_norm", "q_value"]].to_numpy()).all()
+
+
+def test_an_unlearned_training_track_finds_itself(store, scores):
+    targets = [clip for clip in store.clips() if clip.kind == "track"]
+    raw = {clip: table.set_index("track_id")["score"].rank(ascending=False) for clip, table in scores.items()}
+    ranks = [raw[clip.clip_id].loc[clip.target_track_id] for clip in targets]
+    assert np.mean(ranks) <= 1.5
+
+
+def test_above_noise_follows_its_definition(scores):
+    for table in scores.values():
+        expected = (table["q_value"] <= 0.10) & (table["score_norm"] > 2 * table["std_error_norm"])
+        assert (table["above_noise"] == expected).all()
+
+
+def test_no_clip_is_silent_or_clipped(store):
+    for clip in store.clips():
+        if clip.kind != "generated":
+            continue
+        wave, rate = soundfile.read(DEMO / "clips" / store.clip_sound(clip.clip_id).audio_path)
+        assert rate >= 24_000 and abs(len(wave) / rate - clip.duration_s) < 0.01
+        assert 20 * np.log10(np.sqrt(np.mean(wave**2))) > -45, clip.prompt
+        assert np.abs(wave).max() < 0.99, clip.prompt
+
+
+def test_the_readme_quotes_the_kept_results(store):
+    from precompute.evaluate.report import table
+
+    kept = json.loads((ROOT / "assets/benchmarks/demo-diagnostics.json").read_text())
+    assert set(kept) == {"what", "command", "hardware", "commit", "repeats", "rows"}
+    assert table(kept["rows"]) in (ROOT / "README.md").read_text()
+    in_store = {(item.checkpoint_step, item.name): item.value for item in store.diagnostics(1)}
+    assert {(row["checkpoint_step"], row["name"]): row["value"] for row in kept["rows"]} == in_store
+
+
+def test_the_readme_quotes_the_kept_times():
+    kept = json.loads((ROOT / "assets/benchmarks/explorer.json").read_text())
+    assert set(kept) == {"what", "command", "hardware", "commit", "repeats", "rows"}
+    found = {(row["case"], row.get("kind")): row for row in kept["rows"]}
+    start, alone = found["start", None], found["one listener", "all"]
+    many = found["many listeners, closed loop", "all"]
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert f"the page opens {start['seconds']:.1f} s after the start" in readme
+    assert f"{alone['p50_ms']:.0f} ms at the median for one listener alone" in readme
+    assert f"p95 {many['p95_ms']:.0f} ms, {many['errors']} errors" in readme
+    assert f"from {start['memory_mb']} MB to {many['memory_mb']:,} MB" in readme

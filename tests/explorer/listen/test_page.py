@@ -1,0 +1,159 @@
+"""What a view shows: plain values, small, honest, and without a path of the server."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import duckdb
+import pytest
+
+from explorer.listen.page import Page, clip_label
+from explorer.state.callbacks import Callbacks
+from explorer.store.database import Store
+from explorer.text.tracks import in_a_lane
+
+PARTS = ("verdict", "player", "summary", "curve", "table", "overview", "about")
+
+
+@pytest.fixture
+def callbacks(store) -> Callbacks:
+    return Callbacks(store)
+
+
+@pytest.fixture
+def page(callbacks) -> Page:
+    return Page(callbacks)
+
+
+@pytest.mark.parametrize(
+    "query", ["", "clip=2&scores=raw&decoys=1", "clip=3", "clip=101", "clip=1&span=1.0-1.5", "lanes=none"]
+)
+def test_every_part_is_plain_and_small(page, callbacks, query):
+    view = callbacks.view_at(query)
+    for part in PARTS:
+        # allow_nan: a browser's JSON has no NaN
+        assert len(json.dumps(getattr(page, part)(view), allow_nan=False)) < 50_000, part
+
+
+def test_no_path_leaves_the_server(page, callbacks, store_path):
+    for query in ("lanes=4,5,6,7,8,9,10&decoys=1", "clip=101"):
+        text = json.dumps([getattr(page, part)(callbacks.view_at(query)) for part in PARTS])
+        assert str(store_path.parent) not in text and "secret" not in text and ".wav" not in text
+
+
+def test_noise_is_said_first(page, callbacks):
+    view = callbacks.view_at("clip=3")
+    assert page.verdict(view)[0].startswith("Nothing is above noise")
+    assert {lane["chip"] for lane in page.player(view)["tracks"]} == {"noise"}
+
+
+def test_control_clip_is_explained(page, callbacks):
+    view = callbacks.view_at("clip=101")
+    assert "unlearned itself" in page.verdict(view)[0] and "number 1 of 40" in page.verdict(view)[0]
+    assert page.player(view)["clip"]["note"].startswith("control: a training track unlearned itself")
+
+
+def test_a_span_is_named_and_ranks(page, callbacks, made):
+    view = callbacks.view_at("clip=1&span=1.0-1.5")
+    said = page.verdict(view)
+    assert said[0].startswith("In 1.0–1.5 s: ") and said[1].startswith("Of the whole clip: 4 of 40 training tracks")
+    player = page.player(view)
+    assert player["tracks"][0]["key"] == str(made.SPAN_TRACK)
+    assert player["tracks"][0]["place"] == "place 1 of 40 in this span"
+    assert player["span"] == {"from_s": 1.0, "to_s": 1.5} and player["window_s"] == 0.5
+    assert page.table(view)["rows"][0]["track_id"] == made.SPAN_TRACK
+
+
+def test_lanes_say_who_stands_where(page, callbacks):
+    tracks = page.player(callbacks.view_at("lanes=1,60,30"))["tracks"]
+    assert [lane["chip"] for lane in tracks] == ["above", "decoy", "noise"]
+    assert tracks[0]["place"] == "place 1 of 40" and tracks[1]["place"].startswith("would be place ")
+    raw = page.player(callbacks.view_at("lanes=1&scores=raw"))["tracks"]
+    assert raw[0]["place"].endswith("of 40 by raw score")
+
+
+def test_lanes_that_cannot_be_played_say_why(page, callbacks, made):
+    ids = (made.FORBIDDEN, made.MISSING, made.PATHLESS, made.ESCAPING, made.EXCERPT)
+    view = callbacks.view_at("lanes=" + ",".join(map(str, ids)))
+    lanes = {int(lane["key"]): lane for lane in page.player(view)["tracks"]}
+    assert lanes[made.FORBIDDEN]["refused"] == "the rights holder does not allow listening"
+    assert lanes[made.MISSING]["refused"] == "the audio file is missing"
+    assert lanes[made.PATHLESS]["refused"] == "its audio is not part of this copy"
+    assert lanes[made.ESCAPING]["refused"] == "the audio file lies outside its folder"
+    assert lanes[made.EXCERPT]["refused"] is None and lanes[made.EXCERPT]["duration_s"] == 15.0
+
+
+def test_loop_and_start_reach_the_player(page, callbacks):
+    player = page.player(callbacks.view_at("track=2&loop=2:0.5-1.5&start=moment"))
+    assert player["loop"] == {"track_id": 2, "from_s": 0.5, "to_s": 1.5}
+    assert (player["focus"], player["start"]) == (2, "moment")
+
+
+def test_the_table_answers_what_was_asked(page, callbacks):
+    shown = page.table(callbacks.view_at("find=etude&decoys=1&sort=title"))
+    assert shown["total"] == len(shown["rows"]) == 9
+    assert all("tude" in row["title"] or "alert" in row["title"] for row in shown["rows"])
+    assert page.table(callbacks.view_at("find=zzz"))["rows"] == []
+    above = page.table(callbacks.view_at("clip=1&above=1"))
+    assert {row["kind"] for row in above["rows"]} == {"above"} and above["total"] == 4
+
+
+def test_findings_are_listed_along_training(page, callbacks):
+    lines = page.about(callbacks.view_of({}))
+    (line,) = [text for text in lines if text.startswith("share of decoys among the best 10 by raw")]
+    assert line.endswith(": 0.3 (step 100) → 0.92 (step 2,000)")
+
+
+def test_a_clip_that_a_method_did_not_score_says_so(made, tmp_path):
+    path = made.make_store(tmp_path / "s")
+    with duckdb.connect(str(path)) as con:
+        con.execute("DELETE FROM scores WHERE method_id = 2 AND clip_id = 1")
+        con.execute("DELETE FROM summaries WHERE method_id = 2 AND clip_id = 1")
+    callbacks = Callbacks(Store(path))
+    page, view = Page(callbacks), callbacks.view_at("method=cosine&clip=1")
+    assert page.verdict(view) == ["This method did not score this clip."]
+    player = page.player(view)
+    assert player["tracks"] == [] and player["focus"] is None and player["clip"]["url"] == "/audio/clip/1"
+    assert page.summary(view) == [] and page.table(view)["rows"] == []
+    json.dumps([page.curve(view), page.overview(view)], allow_nan=False)
+
+
+def test_clip_labels_are_short(callbacks):
+    labels = [clip_label(clip) for clip in callbacks.clips]
+    assert labels[0].startswith("Generated clip 1 · slow piano waltz") and labels[3].startswith("Control 101 · ")
+    assert max(map(len, labels)) < 120
+
+
+def test_the_table_by_number_and_both_places(page, callbacks, store):
+    scores = store.scores(1, 1)
+    training = scores[~scores["is_decoy"]]
+    for sort, column, up in (("raw", "score", False), ("error", "std_error_norm", True), ("q", "q_value", True)):
+        rows = page.table(callbacks.view_at(f"clip=1&sort={sort}"))["rows"]
+        values = training.set_index("track_id")[column][[row["track_id"] for row in rows]].tolist()
+        assert values == sorted(values, reverse=not up), sort
+    by_raw = training.sort_values("score", ascending=False)["track_id"].tolist()
+    for row in page.table(callbacks.view_at("clip=1&decoys=1&scores=raw"))["rows"]:
+        if row["kind"] != "decoy":
+            assert row["raw_place"] == str(by_raw.index(row["track_id"]) + 1) == row["place"]
+            assert row["norm_place"] == str(training["track_id"].tolist().index(row["track_id"]) + 1)
+
+
+def test_renderings_of_a_work_are_told_of_and_can_be_one_row(store_path, tmp_path):
+    path = tmp_path / "works.duckdb"
+    path.write_bytes(store_path.read_bytes())
+    with duckdb.connect(str(path)) as con:
+        con.execute("UPDATE tracks SET work_id = 'w1' WHERE track_id IN (1, 17, 60)")
+    store = Store(path)
+    page = Page(Callbacks(store))
+    rows = {row["track_id"]: row for row in page.table(page.callbacks.view_at("clip=1"))["rows"]}
+    assert rows[1]["work"] == rows[17]["work"] == "2 renderings of this work: places 1, 4" and "work" not in rows[2]
+    lanes = {lane["key"]: lane for lane in page.player(page.callbacks.view_at("clip=1&lanes=1,2,60"))["tracks"]}
+    assert lanes["1"]["work"] == "one of 2 renderings of its work"
+    weighted = replace(store.tracks([1])[1], planted="weighted")
+    assert in_a_lane(weighted, 2) == "one of 2 renderings of its work · planted case: weighted"
+    assert in_a_lane(weighted, 1) == "planted case: weighted" and in_a_lane(replace(weighted, planted=None), 1) is None
+    assert lanes["2"]["work"] is None and lanes["60"]["work"] is None  # a decoy is none of them
+    assert all(lane["q"].startswith("q ") for lane in lanes.values())
+    assert 17 not in {row["track_id"] for row in page.table(page.callbacks.view_at("clip=1&works=1"))["rows"]}
+    store.close()

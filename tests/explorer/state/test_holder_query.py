@@ -1,0 +1,79 @@
+"""What the page of rights holders is asked for: kept in the address, checked where it comes in."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+import pytest
+
+from explorer.state.holder_query import GROUPS_SHOWN, ROWS_SHOWN, HolderQuery
+from explorer.state.view import BadEventError
+
+ASKED = HolderQuery("label", "A & B=<i>", "above", "clara s", 2 * GROUPS_SHOWN, ROWS_SHOWN, "waltz é")
+
+
+def test_the_address_holds_it(held):
+    view = held.view_of({"view": "holders", **{k: str(v) for k, v in ASKED.parts().items()}})
+    assert view.holders == ASKED
+    assert held.view_at(view.query()) == view
+    assert HolderQuery().parts() == {}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        None,
+        [],
+        {"nothing": 1},
+        {"count": "11"},
+        {"count": None},
+        {"name": 3},
+        {"name": "x" * 201},
+        {"grouping": "\ud800"},
+        {"find": None},
+        {"within": None},
+        {"within": "x" * 201},
+        {"offset": 1},
+        {"offset": -GROUPS_SHOWN},
+        {"offset": True},
+        {"row": GROUPS_SHOWN + 1},
+        {"row": 10**9 * ROWS_SHOWN},
+    ],
+)
+def test_what_makes_no_sense_is_refused(held, asked):
+    with pytest.raises(ValueError):
+        HolderQuery.of(asked)
+    if isinstance(asked, dict):
+        with pytest.raises(BadEventError):
+            held.ask_holders(held.view_of({}), asked)
+
+
+@pytest.mark.parametrize("parts", [{"page": "x"}, {"page": "7"}, {"rows": "9" * 30}, {"up": "z"}, {"of": "n" * 300}])
+def test_an_address_that_makes_no_sense_is_the_default(parts):
+    assert HolderQuery.read(parts) == HolderQuery()
+
+
+def test_a_clip_that_is_opened_keeps_it(held):
+    view = held.view_of({"view": "holders", "by": "label"})
+    assert held.choose_clip(view, 2).holders.grouping == "label"
+
+
+def test_a_pair_is_opened_at_its_place(held):
+    view = held.view_of({"view": "holders"})
+    where = {"from_s": 0.5, "to_s": 2.0, "clip_from_s": 1.0, "clip_to_s": 1.4}
+    opened = held.hear_pair(view, {"clip_id": 1, "track_id": 20, **where})
+    asked = dict(parse_qsl(opened.query()))
+    assert asked["clip"] == "1" and asked["track"] == "20" and asked["loop"] == "20:0.50-2.00"
+    assert asked["start"] == "moment" and "view" not in asked and asked["span"] == "1.00-1.50"
+    for track_id in (1, 20, 33):  # in the player, though the span has other strongest tracks
+        opened = held.hear_pair(view, {"clip_id": 1, "track_id": track_id, **where})
+        assert opened.track_id == track_id and track_id in held.lanes(opened)
+    assert held.hear_pair(view, {"clip_id": 2, "track_id": 3}).loop is None
+    for bad in (
+        {},
+        {"clip_id": 9, "track_id": 1},
+        {"clip_id": 1, "track_id": 999},
+        {"clip_id": 1, "track_id": 1, "from_s": "x"},
+    ):
+        with pytest.raises(BadEventError):
+            held.hear_pair(view, bad)

@@ -1,0 +1,340 @@
+"""Known truths: the statistics in closed form, and the whole judgement on the tiny model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from precompute.config.methods_compare import ClewsSettings
+from precompute.config.run import BankSection, RunConfig
+from precompute.corpus.tracks import Track, read_manifest
+from precompute.errors import UserError
+from precompute.evaluate.planted import judges
+from precompute.evaluate.planted.evaluation import PlantedSettings, evaluate_planted, truths
+from precompute.evaluate.planted.truths import Pair
+from precompute.evaluate.ranking import bootstrap_interval, chance_of_hits, chance_of_most, hits_in_top, wins
+from precompute.gradients import per_item, track_pass
+from precompute.train.exemplars import ExemplarSettings, make_exemplars
+from support import tiny
+
+METHODS = ("unlearning", "unlearning-gram", "influence", "trak", "dtrak", "das", "ensemble", "random")
+FEW = PlantedSettings(seeds=2, exemplar_clips=1)
+PLANTED = {  # track_id -> planted, matched_to; captions are alike within a pair and among the rare
+    1: ("weighted", ""),
+    5: ("twin", "1"),
+    2: ("weighted", ""),
+    4: ("twin", "2"),
+    3: ("rare", ""),
+    9: ("rare", ""),
+    15: ("rare", ""),
+}
+
+
+def places(ranks: list[int], before: list[int], place: list[int], place_before: list[int]) -> dict:
+    """A case of one method, raw scores."""
+    given = {"ranks": ranks, "ranks_untuned": before, "places": place, "places_untuned": place_before}
+    return {name: {"m": {"raw": values}} for name, values in given.items()}
+
+
+def planted_manifest(root: Path, name: str, cases: dict[int, tuple[str, str]]) -> Path:
+    """The fixture's manifest with planted cases, beside the original."""
+    with (root / "corpus" / "manifest.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    for row in rows:
+        if int(row["track_id"]) in cases:
+            row["planted"], row["matched_to"] = cases[int(row["track_id"])]
+    path = root / "corpus" / name
+    with path.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, tiny.COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def unheard_manifest(root: Path, name: str = "unheard.csv", **changed: str) -> Path:
+    """Two pieces in the caption of the rare ones, outside the corpus; `changed`: columns of the second."""
+    with (root / "corpus" / "planted.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    caption = next(row["caption"] for row in rows if row["planted"] == "rare")
+    made = [row | {"caption": caption, "planted": "rare"} for row in rows if row["split"] == "decoy"][:2]
+    for number, row in enumerate(made):
+        row |= {"track_id": str(101 + number), "work_id": f"apart-{number}", "matched_to": ""}
+    made[1] |= changed
+    path = root / "corpus" / name
+    with path.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, tiny.COLUMNS)
+        writer.writeheader()
+        writer.writerows(made)
+    return path
+
+
+@pytest.fixture(scope="module")
+def small(tiny_root: Path) -> RunConfig:
+    """A run with planted tracks and a small bank."""
+    manifest = planted_manifest(tiny_root, "planted.csv", PLANTED)
+    config = RunConfig.load(tiny.write_run(tiny_root, tiny_root / "planted", manifest=f'"{manifest}"'))
+    return replace(config, bank=BankSection(replicates=2, strata=2))
+
+
+@pytest.fixture(scope="module")
+def judged(small: RunConfig, tiny_root: Path) -> dict:
+    """What a whole judgement writes, with two exemplars and two seeds."""
+    folder = tiny_root / "planted" / "exemplars"
+    make_exemplars(small, folder, [17, 18], ExemplarSettings(rank=2, steps=2, draws=2, check_every=2, clips=1))
+    out = tiny_root / "planted" / "planted.json"
+    told = evaluate_planted(small, out, METHODS, folder, FEW, unheard_manifest(tiny_root))
+    assert json.loads(out.read_text()) == told
+    return told
+
+
+# -- statistics --------------------------------------------------------------------------------------------------
+
+
+def test_wins_count_ties_by_half() -> None:
+    assert wins(np.array([2.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0])).tolist() == [1.0, 0.5, 0.0]
+
+
+def test_the_share_above_the_twin_is_over_pairs_and_seeds() -> None:
+    scores = np.array([[5.0, 1.0, 0.0, 9.0], [0.0, 1.0, 0.0, 9.0], [0.0, 0.0, 3.0, 2.0], [0.0, 0.0, 4.0, 2.0]])
+    pairs = [Pair(weighted=0, twin=1), Pair(weighted=2, twin=3)]  # two seeds each
+    assert truths.pair_wins(scores, pairs, 2).tolist() == [[1.0, 0.0], [1.0, 1.0]]
+    row, chance = truths.weighted_rows({"m": {"raw": scores}}, pairs, 2)
+    assert (row["value"], row["low"], row["high"]) == (0.75, 0.5, 1.0)
+    assert (chance["method"], chance["value"]) == ("random", 0.5)
+
+
+def test_the_bootstrap_interval_holds_the_mean_and_shrinks() -> None:
+    assert bootstrap_interval(np.full(5, 0.25)) == (0.25, 0.25)
+    values = np.random.default_rng(0).random(400)
+    low, high = bootstrap_interval(values)
+    half_width = 1.96 * values.std() / np.sqrt(len(values))
+    assert low == pytest.approx(values.mean() - half_width, abs=0.004)
+    assert high == pytest.approx(values.mean() + half_width, abs=0.004)
+
+
+def test_hits_in_the_top() -> None:
+    scores = np.array([[9.0, 8.0, 7.0, 0.0], [0.0, 1.0, 2.0, 3.0]])
+    wanted = np.array([True, False, True, True])
+    assert hits_in_top(scores, wanted, 2).tolist() == [1, 2]
+
+
+def test_chances_are_those_of_counting() -> None:
+    assert chance_of_hits(4, 2, 2, 1) == pytest.approx(1 - 1 / 6)  # of 6 pairs one misses both
+    assert chance_of_hits(4, 2, 2, 2) == pytest.approx(1 / 6)
+    assert chance_of_hits(3, 2, 10, 2) == 1.0  # everything is in the top
+    assert chance_of_most(0.5, 4, 3) == pytest.approx(5 / 16)
+
+
+def test_a_rare_style_succeeds_with_three_hits_in_all_seeds_but_one() -> None:
+    rare = np.arange(40) < 5
+    good, poor = np.where(rare, 1.0, 0.0), np.where(rare, 0.0, 1.0)
+    by_name = {r["name"]: r["value"] for r in truths.rare_rows({"m": {"raw": np.stack([good] * 3 + [poor])}}, rare)[:3]}
+    assert by_name == {"hits_in_top10": 3.75, "seeds_with_3_hits": 0.75, "success": 1.0}
+    rows = truths.rare_rows({"m": {"raw": np.stack([good] * 2 + [poor] * 2)}}, rare)
+    assert rows[2]["value"] == 0.0
+    assert rows[3] == {"truth": "rare", "method": "random", "score": "", "name": "hits_in_top10", "value": 1.25}
+
+
+def test_heard_tracks_are_told_from_unheard_ones() -> None:
+    heard, unheard = np.arange(40) < 5, np.arange(40) >= 32
+    losses = np.where(np.arange(13) < 5, 0.25, 0.5)
+    scores = np.stack([np.arange(40, 0, -1.0), np.arange(40, 0, -1.0)])  # the heard first, the unheard last
+    rows = {r["name"]: r["value"] for r in truths.unheard_rows({"m": {"raw": scores}}, heard, unheard, losses)[:6]}
+    assert rows["auc_over_unheard"] == 1.0
+    assert rows["p_value"] == pytest.approx(1 / math.comb(13, 5))  # exact: no other labelling is as good
+    assert (rows["alone_in_top10"], rows["unheard_alone_in_top10"]) == (1.0, 0.0)
+    assert (rows["mean_heard"], rows["mean_unheard"]) == (0.25, 0.5)
+
+
+def test_a_caption_alone_does_not_pass_for_hearing() -> None:
+    heard, unheard = np.arange(40) < 5, np.arange(40) >= 32
+    scores = np.tile(np.where(heard | unheard, 1.0, 0.0), (2, 1)) + np.random.default_rng(0).random((2, 40)) / 2
+    rows = {r["name"]: r for r in truths.unheard_rows({"m": {"raw": scores}}, heard, unheard, np.zeros(13))[2:6]}
+    assert rows["alone_in_top10"]["value"] == rows["unheard_alone_in_top10"]["value"] == 1.0
+    both = scores[:, heard | unheard]
+    auc = np.mean([[a > b for a in row[:5] for b in row[5:]] for row in both])
+    assert rows["auc_over_unheard"]["value"] == pytest.approx(auc)
+    assert rows["p_value"]["value"] > 0.05
+
+
+def test_exemplar_rows_are_over_exemplars_and_clips() -> None:
+    cases = [
+        {"rivals": 3, **places([1, 3], [5, 7], [1, 1], [2, 4])},
+        {"rivals": 3, **places([20, 40], [10, 10], [2, 2], [3, 3])},
+    ]
+    rows = {(r["method"], r["name"]): r for r in truths.exemplar_rows(cases, 99)}
+    assert rows["m", "mean_rank_untuned"]["value"] == 8.0
+    assert (rows["m", "mean_place"]["value"], rows["m", "mean_place_untuned"]["value"]) == (1.5, 3.0)
+    gained = rows["m", "places_gained"]
+    assert (gained["value"], gained["low"], gained["high"]) == (1.5, 1.0, 2.0)
+    assert rows["random", "mean_place"]["value"] == 2.5
+    alone = truths.exemplar_rows([{**case, "rivals": 0} for case in cases], 99)
+    assert not {r["name"] for r in alone} & {"mean_place", "places_gained"}
+    assert rows["m", "mean_rank"]["value"] == 16.0
+    assert (rows["m", "mean_rank"]["low"], rows["m", "mean_rank"]["high"]) == (2.0, 30.0)
+    assert rows["m", "share_first"]["value"] == 0.25
+    assert rows["m", "share_in_top10"]["value"] == 0.5
+    assert rows["random", "mean_rank"]["value"] == 50.0
+
+
+# -- the whole ---------------------------------------------------------------------------------------------------
+
+
+def test_pairs_and_the_rare_style_are_found(small: RunConfig) -> None:
+    tracks = read_manifest(Path(small.corpus.manifest))
+    pairs = truths.find_pairs(tracks)
+    assert [(tracks[p.weighted].track_id, tracks[p.twin].track_id) for p in pairs] == [(1, 5), (2, 4)]
+    rare = truths.find_rare(tracks)
+    assert np.flatnonzero(rare).tolist() == [2, 8, 14]
+    assert truths.rare_caption(tracks, rare) == ("a low plucked chord, slow", 1.5)
+
+
+def test_a_weighted_track_without_its_twin_is_told(tracks: list[Track]) -> None:
+    alone = [replace(tracks[0], planted="weighted")]
+    with pytest.raises(UserError, match="no twin"):
+        truths.find_pairs(alone)
+    other_caption = replace(tracks[1], planted="twin", matched_to=tracks[0].track_id)
+    with pytest.raises(UserError, match="no twin of the same caption"):
+        truths.find_pairs([*alone, other_caption])
+
+
+def test_every_question_is_answered_by_every_method(judged: dict) -> None:
+    assert {"what", "command", "hardware", "commit", "repeats", "rows", "settings", "cases"} <= judged.keys()
+    answered = {(r["truth"], r["method"], r["score"]) for r in judged["rows"]}
+    wanted = {
+        (truth, method, score)
+        for truth in ("weighted", "rare", "exemplars")
+        for method, score in [(m, s) for m in (*METHODS, "clap") for s in ("raw", "normalised")] + [("random", "")]
+    }
+    assert answered == wanted | {("weighted", "loss", ""), ("rare", "loss", "")}
+    controls = {(r["truth"], r["name"]) for r in judged["rows"] if r["method"] == "unlearning"}
+    assert {("rare", "auc_over_unheard"), ("rare", "p_value"), ("exemplars", "places_gained")} <= controls
+    assert (judged["settings"]["unheard"], judged["settings"]["rivals"]) == (2, 32)
+    assert all(np.isfinite(r["value"]) for r in judged["rows"])
+    assert "preconditioner" in judged["what"] and judged["skipped"] == []
+    assert set(judged["settings"]["methods"]) == {*METHODS, "clap"}
+
+
+def test_the_cases_stand_beside_the_figures(judged: dict) -> None:
+    assert [(c["track_id"], c["twin_id"]) for c in judged["cases"]["weighted"]] == [(1, 5), (2, 4)]
+    assert all(c["loss"] > 0 and c["loss_twin"] > 0 for c in judged["cases"]["weighted"])
+    made = judged["cases"]["exemplars"]
+    assert [(c["track_id"], c["steps"], c["rivals"]) for c in made] == [(17, 2, 14), (18, 2, 14)]
+    for name, among in (("ranks", 17), ("ranks_untuned", 17), ("places", 15), ("places_untuned", 15)):
+        found = [place for c in made for kinds in c[name].values() for ranks in kinds.values() for place in ranks]
+        assert len(found) == 2 * 9 * 2 and all(
+            1 <= place <= among for place in found
+        )  # 16 tracks, or 14 other decoys, and itself
+
+
+def test_a_second_judgement_reads_what_is_kept(
+    small: RunConfig, judged: dict, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_root / "planted" / "exemplars"
+    monkeypatch.setattr("precompute.methods.unlearning.flat_gradient", None)  # nothing may be computed anew
+    again = evaluate_planted(small, tmp_path / "again.json", METHODS, folder, FEW, unheard_manifest(tiny_root))
+    assert again["rows"] == judged["rows"]
+
+
+def test_methods_share_one_pass_and_agree_with_one_alone(
+    small: RunConfig, judged: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = replace(small, output=replace(small.output, work=str(tmp_path / "work")))
+    passes = []
+    gather = track_pass.gather
+    monkeypatch.setattr("precompute.methods.run.gather", lambda *given: passes.append(len(given[3])) or gather(*given))
+    seen, of_track = [], per_item.of_track
+    monkeypatch.setattr("precompute.gradients.track_pass.of_track", lambda *given: seen.append(1) or of_track(*given))
+    told = evaluate_planted(fresh, tmp_path / "x.json", ["unlearning", "unlearning-gram", "trak"], None, FEW)
+    assert passes == [4] and len(seen) == 32, "every track's gradients are taken once"
+    mine = {(r["truth"], r["method"], r["score"], r["name"]): r["value"] for r in told["rows"]}
+    assert not {name for _, _, _, name in mine} & {"auc_over_unheard", "mean_unheard"}, "none were given"
+    theirs = {(r["truth"], r["method"], r["score"], r["name"]): r["value"] for r in judged["rows"]}
+    assert mine == {key: pytest.approx(theirs[key]) for key in mine}
+
+
+def test_methods_that_listen_alone_take_no_gradient(
+    small: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("precompute.gradients.fisher.flat_gradient", None)
+    monkeypatch.setattr("precompute.gradients.track_pass.of_track", None)
+    fresh = replace(small, output=replace(small.output, work=str(tmp_path / "work")))
+    told = evaluate_planted(fresh, tmp_path / "x.json", ["random"], None, FEW)
+    assert {row["method"] for row in told["rows"]} == {"random", "clap", "loss"}
+
+
+def test_decoys_are_thinned_and_the_bank_is_smaller(
+    small: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    four = replace(small, bank=BankSection(replicates=4, strata=2))
+    settings = PlantedSettings(seeds=1, decoys=4, replicates=2)
+    told = evaluate_planted(four, tmp_path / "x.json", ["unlearning"], None, settings)
+    assert (told["settings"]["decoys"], told["settings"]["bank"]["replicates"]) == (4, 2)
+    said = capsys.readouterr().out
+    assert "5 clips against" not in said and "3 clips against 20 tracks and decoys" in said
+    assert said.index("this takes about") < said.index("scores, shards")
+
+
+def test_a_method_that_cannot_is_left_out_with_its_reason(
+    small: RunConfig, judged: dict, tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny_root / "planted" / "exemplars"
+    own = {**small.methods.settings, "clews": ClewsSettings(checkpoint=str(tmp_path / "none.safetensors"))}
+    small = replace(small, methods=replace(small.methods, settings=own))
+    told = evaluate_planted(small, tmp_path / "x.json", ["tracin", "clews"], folder, FEW)
+    reasons = {(row["method"], row["truth"]): row["reason"] for row in told["skipped"]}
+    assert set(reasons) == {("tracin", "exemplars"), ("clews", "corpus"), ("clews", "exemplars")}
+    assert "checkpoints of a training" in reasons["tracin", "exemplars"]
+    assert "checkpoint is not there" in reasons["clews", "corpus"]
+    judged_by = {(row["truth"], row["method"]) for row in told["rows"]}
+    assert ("weighted", "tracin") in judged_by and ("exemplars", "tracin") not in judged_by
+    assert "exemplars: tracin is not judged: it looks at" in capsys.readouterr().out
+
+
+def test_exemplars_by_some_methods_alone(small: RunConfig, judged: dict, tiny_root: Path, tmp_path: Path) -> None:
+    folder = tiny_root / "planted" / "exemplars"
+    few = replace(FEW, exemplar_methods=("random",))
+    told = evaluate_planted(small, tmp_path / "x.json", ["unlearning", "random"], folder, few)
+    judged_by = {(row["truth"], row["method"]) for row in told["rows"]}
+    assert ("weighted", "unlearning") in judged_by and ("exemplars", "random") in judged_by
+    assert ("exemplars", "unlearning") not in judged_by
+    reasons = {(row["method"], row["truth"]): row["reason"] for row in told["skipped"]}
+    assert "--exemplar-method" in reasons["unlearning", "exemplars"]
+    with pytest.raises(UserError, match="--exemplar-method guess: unknown"):
+        replace(FEW, exemplar_methods=("guess",))
+
+
+def test_unheard_tracks_that_are_none_are_told(small: RunConfig, judged: dict, tiny_root: Path) -> None:
+    tracks = read_manifest(Path(small.corpus.manifest))
+    mistakes = {
+        "track_id 4 is a track of the corpus": {"track_id": "4"},
+        "planted must be rare": {"planted": ""},
+        "split must be decoy": {"split": "train"},
+        "no rare track of the corpus has its caption": {"caption": "a tune"},
+    }
+    for told, changed in mistakes.items():
+        with pytest.raises(UserError, match=told):
+            truths.read_unheard(unheard_manifest(tiny_root, "wrong.csv", **changed), tracks)
+    with pytest.raises(UserError, match=r"none\.csv: not found; --unheard"):
+        truths.read_unheard(tiny_root / "none.csv", tracks)
+
+
+def test_mistakes_are_told(small: RunConfig, config: RunConfig, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--method guess: unknown; known are unlearning"):
+        evaluate_planted(small, tmp_path / "x.json", ["guess"])
+    with pytest.raises(UserError, match="no exemplars here"):
+        evaluate_planted(small, tmp_path / "x.json", exemplars=tmp_path)
+    with pytest.raises(UserError, match="no weighted and no rare"):
+        evaluate_planted(config, tmp_path / "x.json")
+    with pytest.raises(UserError, match="at least 1"):
+        PlantedSettings(seeds=0)
+    with pytest.raises(UserError, match="at least 2"):
+        PlantedSettings(replicates=1)
+    with pytest.raises(UserError, match="no such track"):
+        judges._decoy(small, 999)

@@ -1,0 +1,159 @@
+"""Gradient methods along checkpoints and over more steps; duplicates found; order and shards change nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from precompute.config.run import RunConfig, UnlearningSection
+from precompute.corpus.stages import load_model
+from precompute.gradients import track_pass as engine
+from precompute.gradients.fisher import diagonal_fisher, inverse
+from precompute.gradients.per_item import of_track
+from precompute.gradients.track_pass import noise_bank
+from precompute.methods import unlearning
+from precompute.methods.base import Context
+from precompute.methods.unlearning import Unlearning
+from precompute.model.diffusion import Items, Model
+from support.twins import GRADIENT, LAYERS, TARGETS, agrees, make, make_context, scores
+
+
+def test_tracin_is_the_mean_over_checkpoints(
+    context: Context, config: RunConfig, model: Model, items: Items, tracks, tiny_root: Path, tmp_path: Path
+) -> None:
+    folder = tiny_root / "train" / "checkpoints"
+    found = scores(context, "tracin", checkpoints=str(folder))
+    paths = sorted(folder.glob("step-*/model.safetensors"))
+    assert len(paths) == 2
+    there = [make_context(config, load_model(config, p), items, tracks, tmp_path / p.parent.name) for p in paths]
+    alone = [scores(one, "influence") for one in there]
+    agrees(found, np.mean([r.cells[:, :, :, 0] for r in alone], 0), np.mean([r.cohort for r in alone], 0))
+    again = scores(
+        context, "tracin", checkpoints=str(folder)
+    )  # from what is kept: its cost is still that of the passes
+    assert found.seconds is not None and found.seconds > 0 and again.seconds == found.seconds
+    method = make("tracin", context, checkpoints=str(tmp_path / "none"))
+    assert method.requirements(context) == f"{tmp_path}/none: no checkpoints of the training here"
+
+
+@pytest.mark.parametrize("name", ["unlearning", "unlearning-ekfac", "influence", "influence-damped"])
+def test_moments_have_the_score_as_their_mean(context: Context, name: str) -> None:
+    method = make(name, context)
+    result = method.scores(context.of(method), {})
+    for clip, track in ((0, 3), (1, 17)):
+        rise = method.moments(context.of(method), clip, track)
+        assert rise.shape == (context.model.frames,)
+        assert rise.mean() == pytest.approx(result.score[clip, track], rel=2e-3)
+
+
+# -- more steps ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pull_back", [True, False])
+def test_more_steps_against_a_plain_loop(context: Context, config: RunConfig, pull_back: bool) -> None:
+    section = UnlearningSection(
+        layers=LAYERS, ascent_draws=4, window_s=0.5, steps=3, pull_back=pull_back, relative_step=0.02
+    )
+    walker, own = load_model(config), load_model(config)
+    curvature = inverse(diagonal_fisher(own, context.items[range(16)], LAYERS, config.fisher), 0.1)
+    method, clip = Unlearning(section, tracks=16), context.items[[2]]
+    found = method.directions(own, clip, curvature, True)
+    assert found.shape[1] > 1
+    kept = {n: p.detach().clone() for n, p in walker.parameters(LAYERS).items()}
+    start = torch.cat([p.flatten() for p in kept.values()]).double()
+    for half in range(2):
+        theta, rate = start.clone(), None
+        for _ in range(3):
+            plain = replace(section, steps=1)
+            ascent = unlearning.clip_gradients(walker, clip, plain, False)[half, 0].double() * curvature / 16
+            rate = 0.02 * start.norm() / ascent.norm() if rate is None else rate
+            pull = min(1.0, float(rate)) * (theta - start) if pull_back else 0.0
+            theta = theta + rate * ascent - pull
+            put(walker, theta)
+        put(walker, start)
+        wanted = (theta - start) * section.learning_rate / rate
+        assert float((found[half].sum(0) - wanted).norm() / wanted.norm()) <= 1e-3
+    assert all(torch.equal(p, kept[n]) for n, p in own.parameters(LAYERS).items())
+
+
+def put(model: Model, theta: torch.Tensor) -> None:
+    start = 0
+    with torch.no_grad():
+        for parameter in model.parameters(LAYERS).values():
+            parameter.copy_(theta[start : start + parameter.numel()].view_as(parameter))
+            start += parameter.numel()
+
+
+def test_one_step_of_many_is_the_one_step(context: Context, config: RunConfig) -> None:
+    model, curvature = load_model(config), torch.ones(sum(p.numel() for p in context.model.parameters(LAYERS).values()))
+    section = replace(context.config.unlearning, relative_step=0.01)
+    one = Unlearning(section, 16).directions(model, context.items[[2]], curvature, True)
+    walked = unlearning.many_steps(model, context.items[[2]], section, curvature, section.learning_rate / 16, True)
+    assert float((walked - one).norm() / one.norm()) <= 1e-5
+
+
+def test_normalised_unlearning_weighs_all_timesteps_alike(context: Context, naive) -> None:
+    section = replace(context.config.unlearning, normalise_timesteps=True)
+    found = unlearning.clip_gradients(context.model, context.clip("targets", 1), section, True).sum(1)
+    wanted = naive("loss", True)[1][3]
+    assert np.allclose(found.numpy(), wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
+    assert not Unlearning(section, 16).has_moments
+
+
+# -- duplicates, order, sharing ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_an_exact_duplicate_is_found(
+    config: RunConfig, fitted: Model, items: Items, tracks, tmp_path_factory, name: str
+) -> None:
+    """A model that has learnt something; all layers; a clip that is a training track is among the first of 16."""
+    folder = tmp_path_factory.getbasetemp() / "fitted-cache"
+    context = make_context(config, fitted, items, tracks, folder)
+    section = replace(context.config.unlearning, layers="all", ascent_draws=16)
+    bank = replace(context.config.bank, strata=4)
+    context = replace(context, config=replace(context.config, unlearning=section, bank=bank), bank=noise_bank(bank))
+    found = scores(context, name).score[2:, :16]
+    places = (found > found[range(len(TARGETS)), TARGETS][:, None]).sum(1) + 1
+    assert places.max() <= 3 and places.mean() <= 2, places
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_neither_order_nor_shards_matter(
+    config: RunConfig, model: Model, items: Items, tracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    order = [*range(0, 20, 2), *range(19, 0, -2)]
+    plain = scores(make_context(config, model, items, tracks, tmp_path / "a"), name)
+    monkeypatch.setattr(engine, "SHARD", 7)
+    turned = scores(make_context(config, model, items, tracks, tmp_path / "b", order), name)
+    scale = np.abs(plain.cells).max()
+    assert np.allclose(turned.cells, plain.cells[:, order], rtol=0, atol=1e-4 * scale)
+    assert np.allclose(turned.cohort, plain.cohort[:, order], rtol=0, atol=1e-4 * scale)
+
+
+def test_methods_share_the_gradients_of_a_track(
+    config: RunConfig, model: Model, items: Items, tracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once: one visit a track. One more later: one more visit, and nothing else is computed again."""
+    context, visits = make_context(config, model, items, tracks, tmp_path), []
+
+    def counted(model, track, kinds, bank):
+        visits.append(kinds)
+        return of_track(model, track, kinds, bank)
+
+    monkeypatch.setattr(engine, "of_track", counted)
+    methods = [make(name, context) for name in ("unlearning", "unlearning-gram", "influence", "trak")]
+    taps = [tap for method in methods for tap in method.taps(context.of(method)).values()]
+    engine.gather(model, context.items, context.bank, taps, context.cache)
+    assert len(visits) == 20 and {len(kinds) for kinds in visits} == {1}
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
+    scores(context, "dtrak")
+    assert len(visits) == 40 and all(kinds[0].objective == "square" for kinds in visits[20:])
+    for method in methods:
+        method.scores(context.of(method), {})
+    assert len(visits) == 40
+    assert all(path.stat().st_mtime_ns == before[path.name] for path in tmp_path.glob("*.npz") if path.name in before)

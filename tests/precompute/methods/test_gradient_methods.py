@@ -1,0 +1,156 @@
+"""Gradient methods of one step against a naive twin from full gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from precompute.gradients import finite_difference
+from precompute.gradients.per_item import Kind, of_clip, of_track
+from precompute.gradients.sketches import Sketch
+from precompute.methods import unlearning
+from precompute.methods.base import Context
+from precompute.methods.trak import residuals
+from support.twins import LAYERS, WIDE, agrees, linear, make, scores
+
+# -- gradients -----------------------------------------------------------------------------------------------------
+
+
+def test_one_pass_gives_every_kind_of_gradient(context: Context, naive) -> None:
+    kinds = [Kind(o, LAYERS, n) for o in ("loss", "square", "mean") for n in (False, True)]
+    seen = of_track(context.model, context.items[[3]], kinds, context.bank)
+    alone = unlearning.track_gradients(context.model, context.items[[3]], context.config.unlearning, context.bank)
+    assert torch.equal(seen.rows[kinds[0]], alone)
+    for kind in kinds:
+        wanted = naive(kind.objective, kind.normalised)[0][3]
+        found = seen.rows[kind].double().reshape(2, 2, -1).mean(1).numpy()
+        assert np.allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+        if kind.normalised:
+            assert torch.allclose(seen.rows[kind].norm(dim=1), torch.ones(4), atol=1e-5)
+    assert set(seen.seconds) == set(kinds) and min(seen.seconds.values()) > 0
+
+
+def test_the_pass_knows_the_losses(context: Context) -> None:
+    item, model = context.items[[4]], context.model
+    found = of_track(model, item, [Kind(layers=LAYERS)], context.bank).losses
+    wanted = finite_difference.bank_loss(model, item, context.config.unlearning, context.bank)
+    assert float(found.mean()) == pytest.approx(wanted, rel=1e-6) and found.shape == (4,)
+
+
+@pytest.mark.parametrize("objective", ["loss", "square", "mean"])
+def test_a_clips_gradient_is_the_mean_over_its_draws(context: Context, naive, objective: str) -> None:
+    bank = unlearning.ascent_bank(context.config.unlearning)
+    for normalised in (False, True):
+        wanted = naive(objective, normalised)[1][2]
+        kind = Kind(objective, LAYERS, normalised, masked=True)
+        found = of_clip(context.model, context.clip("targets", 0), kind, bank).double().numpy()
+        assert np.allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
+# -- methods against twins -----------------------------------------------------------------------------------------
+
+
+def test_influence_is_the_product_of_gradients(context: Context, of_loss) -> None:
+    agrees(scores(context, "influence"), *linear(*of_loss))
+
+
+def test_damped_influence_has_the_curvature_between(context: Context, of_loss, fisher: np.ndarray) -> None:
+    tracks, clips = of_loss
+    agrees(scores(context, "influence-damped", damping=0.5), *linear(tracks / (fisher + 0.5 * fisher.mean()), clips))
+
+
+def test_normalised_influence(context: Context, naive) -> None:
+    agrees(scores(context, "influence", normalise_timesteps=True), *linear(*naive("loss", True)))
+
+
+@pytest.mark.parametrize("leverage", [False, True])
+def test_gram_correction_against_the_dense_formula(
+    context: Context, of_loss, fisher: np.ndarray, leverage: bool
+) -> None:
+    tracks, clips = (x / np.sqrt(fisher + 0.1 * fisher.mean()) for x in of_loss)
+    wanted = gram_twin(tracks, clips, leverage)
+    agrees(scores(context, "unlearning-gram", damping=0.05, width=WIDE, leverage=leverage), *wanted, rel=1e-3)
+
+
+@pytest.mark.parametrize("leverage", [False, True])
+def test_gram_correction_in_a_narrow_space(context: Context, of_loss, fisher: np.ndarray, leverage: bool) -> None:
+    """The k x k form is the same formula on sketches."""
+    sketch = Sketch(of_loss[0].shape[-1], 128, seed=505)
+    white = [torch.from_numpy(x / np.sqrt(fisher + 0.1 * fisher.mean())).float() for x in of_loss]
+    tracks, clips = (sketch(x.flatten(0, 1)).double().numpy().reshape(*x.shape[:2], 128) for x in white)
+    wanted = gram_twin(tracks, clips, leverage)
+    found = scores(context, "unlearning-gram", damping=0.05, width=128, form="sketch", leverage=leverage)
+    agrees(found, *wanted, rel=1e-3)
+
+
+def gram_twin(tracks: np.ndarray, clips: np.ndarray, leverage: bool) -> tuple[np.ndarray, np.ndarray]:
+    """From whitened [N, R, P] and [Q + K, H, P]."""
+    a = tracks[:16].mean(1)
+    damping = 0.05 * np.square(a).sum(1).mean()
+    if leverage:
+        tracks = tracks.mean(1, keepdims=True)  # what A holds of a track
+    cells, cohort = linear(tracks, dense(a, damping, clips))
+    for i in range(16) if leverage else []:  # leaving the track itself out of A is the same as dividing by 1 - h
+        own, usual = linear(tracks[[i]], dense(np.delete(a, i, 0), damping, clips))
+        cells[:, i], cohort[:, i] = own[:, 0], usual[:, 0]
+    return cells, cohort
+
+
+def dense(a: np.ndarray, damping: float, vectors: np.ndarray) -> np.ndarray:
+    """vectors (A'A + damping I)^-1 by the eigenvectors of A'A that A spans."""
+    _, values, right = np.linalg.svd(a, full_matrices=False)
+    inside = vectors @ right.T
+    return (vectors - inside @ right) / damping + (inside / (values**2 + damping)) @ right
+
+
+def test_a_narrow_sketch_of_the_gram_matrix_keeps_the_ranking(context: Context) -> None:
+    exact = scores(context, "unlearning-gram", width=WIDE).score
+    found = scores(context, "unlearning-gram", width=2048).score
+    assert np.mean([np.corrcoef(one, other)[0, 1] for one, other in zip(exact, found, strict=True)]) > 0.9
+
+
+@pytest.mark.parametrize(("name", "objective"), [("trak", "loss"), ("dtrak", "square")])
+@pytest.mark.parametrize("normalised", [False, True])
+def test_projected_methods_against_the_dense_formula(
+    context: Context, naive, name: str, objective: str, normalised: bool
+) -> None:
+    tracks, clips = naive(objective, normalised)
+    a = tracks[:16].mean(1)
+    solved = dense(a, 0.2 * np.square(a).sum(1).mean(), clips)
+    found = scores(context, name, damping=0.2, width=WIDE, normalise_timesteps=normalised)
+    agrees(found, *linear(tracks, solved), rel=1e-3)
+
+
+def test_das_is_that_times_residual_and_leverage(context: Context, naive) -> None:
+    tracks, clips = naive("mean", True)
+    a = tracks[:16].mean(1)
+    damping = 0.2 * np.square(a).sum(1).mean()
+    cells, cohort = linear(tracks, dense(a, damping, clips))
+    bank = context.bank
+    losses = [
+        finite_difference.bank_loss(context.model, context.items[[i]], context.config.unlearning, bank)
+        for i in range(20)
+    ]
+    factor = np.sqrt(losses)
+    factor[:16] /= 1 - (dense(a, damping, a) * a).sum(1)
+    found = scores(context, "das", damping=0.2, width=WIDE)
+    agrees(found, cells * factor[:, None, None], cohort * factor, rel=1e-3)
+    squared = scores(context, "das", damping=0.2, width=WIDE, squared=True)
+    assert np.allclose(squared.cells, found.cells**2)
+    bare = scores(context, "das", damping=0.2, width=WIDE, residual="none", leverage=0)
+    agrees(bare, cells, cohort, rel=1e-3)
+
+
+def test_flat_residuals_have_unit_length_over_the_draws() -> None:
+    losses = np.array([[4.0, 9.0], [1.0, 1.0]])
+    assert np.allclose(residuals(losses, "flat"), [np.mean([2, 3]) / np.sqrt(13), 1 / np.sqrt(2)])
+    assert np.allclose(residuals(losses, "error"), np.sqrt([6.5, 1.0])) and residuals(losses, "none").tolist() == [1, 1]
+
+
+def test_ekfac_unlearning_is_the_preconditioned_product(context: Context, of_loss) -> None:
+    method = make("unlearning-ekfac", context, damping=0.2)
+    ekfac, (tracks, clips) = method.curvature(context), of_loss
+    solved = np.stack([ekfac.solve(torch.from_numpy(clip).float()).double().numpy() for clip in clips])
+    scale = context.config.unlearning.learning_rate / 16
+    agrees(method.scores(context.of(method), {}), *linear(tracks, scale * solved), rel=1e-3)

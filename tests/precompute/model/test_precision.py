@@ -1,0 +1,41 @@
+"""What ships in fp16 scores like what was trained in fp32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from precompute.config.run import RunConfig, UnlearningSection
+from precompute.corpus.stages import load_model
+from precompute.gradients.finite_difference import spearman
+from precompute.gradients.fisher import diagonal_fisher, inverse
+from precompute.methods.unlearning import Unlearning
+from precompute.model.diffusion import Items, Model, NoiseBank
+from support import tiny
+
+BANK = NoiseBank(replicates=2, strata=2, draws_per_cell=1, seed=7)
+SECTION = UnlearningSection(ascent_draws=4)
+
+
+def scores(model: Model, items: Items, config: RunConfig) -> np.ndarray:
+    """Of every track along the directions of the first four, [4, N]."""
+    inverse_fisher = inverse(diagonal_fisher(model, items[:16], "all", config.fisher), config.fisher.damping)
+    method = Unlearning(SECTION, tracks=16)
+    directions = [method.directions(model, items[[i]], inverse_fisher, False).sum(1).mean(0) for i in range(4)]
+    rows = [tiny.scores_of_track(model, items[[i]], torch.stack(directions), SECTION, BANK) for i in range(len(items))]
+    return torch.stack(rows).mean(1).numpy().T
+
+
+def test_shipped_weights_score_like_the_trained_ones(
+    model: Model, items: Items, config: RunConfig, tiny_root: Path
+) -> None:
+    trained = load_model(config)
+    average = torch.load(tiny_root / "train" / "diffusion.pt", weights_only=True)["average"]
+    trained.network.load_state_dict(average, strict=False)
+    differing = [n for n, p in model.network.named_parameters() if n in average and not torch.equal(p, average[n])]
+    assert differing, "the shipped weights are rounded to fp16"
+    shipped, full = scores(model, items, config), scores(trained, items, config)
+    assert min(spearman(one, other) for one, other in zip(shipped, full, strict=True)) >= 0.999
+    assert np.abs(shipped - full).max() <= 0.01 * np.abs(full).max()

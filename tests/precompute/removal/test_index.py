@@ -1,0 +1,213 @@
+"""An index of sketches from which tracks are taken out with the store: its rows go, all else holds together."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from precompute.cli.main import main
+from precompute.config.run import RunConfig
+from precompute.errors import UserError
+from precompute.index import addition, layout
+from precompute.removal import removal as removing
+from precompute.removal.index import index_of
+from precompute.removal.removal import remove
+from support import make_store
+from support.tiny import write_index_run
+
+GONE = [17, 1, 45]
+WIDTH, CLIPS, WEIGHTS = 64, 3, 5
+
+
+def model_of(store: Path) -> str:
+    with duckdb.connect(str(store), read_only=True) as con:
+        return con.execute("SELECT model_sha256 FROM runs").fetchone()[0]
+
+
+def make_index(folder: Path, track_ids: list[int], weights: str | None) -> layout.Index:
+    """Of numbers drawn by chance: what `remove` does not look into."""
+    rng, count = np.random.default_rng(0), len(track_ids)
+    rows = layout.Rows(
+        track_id=np.array(track_ids),
+        digest=np.array([f"{i:032x}" for i in track_ids]),
+        is_decoy=np.array(track_ids) > 40,
+        planted=np.zeros(count, bool),
+        scale=rng.random(count, np.float32),
+        noise=rng.random(count),
+        cohort=rng.random((count, CLIPS)),
+        sketches=rng.integers(-127, 128, (count, WIDTH), np.int8),
+    )
+    cohort = layout.Cohort(["a"] * CLIPS, [1.0] * CLIPS, *(rng.random((CLIPS, 2)) for _ in range(2)), np.ones(CLIPS))
+    said = {} if weights is None else {"weights": weights}
+    layout.save(folder, {"width": WIDTH, "trained": 40, **said}, rows, cohort, np.ones(WEIGHTS, np.float32))
+    return replace(layout.load(folder, whole=True), rows=rows)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store.make_store(tmp_path_factory.mktemp("remove-index") / "shop")
+
+
+@pytest.fixture
+def store(shop: Path, tmp_path: Path) -> Path:
+    shutil.copytree(shop.parent, tmp_path / "shop", symlinks=True)
+    return tmp_path / "shop" / shop.name
+
+
+def ids_of(store: Path) -> list[int]:
+    with duckdb.connect(str(store), read_only=True) as con:
+        return [row[0] for row in con.execute("SELECT track_id FROM tracks ORDER BY track_id").fetchall()]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_rows_go_and_the_others_stay_bit_for_bit(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = store.with_suffix(".index")
+    before = make_index(folder, ids_of(store), model_of(store))
+    arguments = ["remove", *map(str, GONE), "--store", str(store)]
+    assert main(arguments) == 0  # the index beside the store is found
+    said = capsys.readouterr().out
+    assert f"dropped 3 entries of the index {folder}: a new version is in place" in said
+    assert "`precompute index` adds again what the corpus lists" in said and "The model still contains" in said
+    after = layout.load(folder, whole=True)
+    kept = ~np.isin(before.rows.track_id, GONE)
+    for name in (*layout.COLUMNS, "sketches"):
+        assert np.array_equal(getattr(after.rows, name), getattr(before.rows, name)[kept]), name
+    assert after.rows.track_id.tolist() == ids_of(store) and after.manifest["tracks"] == len(after.rows)
+    assert np.array_equal(after.fisher, before.fisher) and np.array_equal(after.cohort.latents, before.cohort.latents)
+    rest = {"width", "trained", "weights"}
+    assert {name: after.manifest[name] for name in rest} == {name: before.manifest[name] for name in rest}
+    # No byte of what was taken out is left, and no file that the manifest does not name.
+    gone = before.rows.sketches[np.flatnonzero(~kept)]
+    held = b"".join(files_of(folder).values())
+    assert not any(row.tobytes() in held for row in gone) and before.rows.sketches[0].tobytes() not in held
+    assert before.rows.sketches[1].tobytes() in held and len(files_of(folder)) == 5
+
+
+def test_an_index_elsewhere_is_named_and_what_it_does_not_hold_is_no_mistake(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    make_index(folder, [i for i in ids_of(store) if i != 17], model_of(store))
+    done = remove(store, GONE, index=folder)
+    assert (done.index, done.index_rows) == (folder, 2)
+    before = files_of(folder)
+    make_index(store.with_suffix(".index"), [3], "of another model")
+    done = remove(store, [2], indexed=False)
+    assert done.index is None and files_of(folder) == before and 2 not in ids_of(store)
+
+
+def test_the_run_s_config_says_where_its_index_is(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "named"
+    config = f'[index]\nfolder = "{folder}"\n'
+    assert index_of(store, config) is None
+    make_index(folder, [1], "w")
+    assert index_of(store, config) == folder and index_of(store, "") is None
+    make_index(store.with_suffix(".index"), [1], "w")
+    assert index_of(store, "") == index_of(store, "no [ TOML") == store.with_suffix(".index")
+
+
+def of_another_model(store: Path, folder: Path) -> None:
+    make_index(folder, ids_of(store), "0" * 64)
+
+
+def of_no_named_model(store: Path, folder: Path) -> None:
+    make_index(folder, ids_of(store), None)
+
+
+def damaged(store: Path, folder: Path) -> None:
+    make_index(folder, ids_of(store), model_of(store))
+    next(folder.glob("tracks-*")).write_bytes(b"music")
+
+
+def not_there(store: Path, folder: Path) -> None:
+    folder.mkdir()
+
+
+def all_of_it(store: Path, folder: Path) -> None:
+    make_index(folder, [17], model_of(store))
+
+
+MISTAKES = {
+    of_another_model: "made with another model (000000000000) than the store's scores",
+    of_no_named_model: "does not say which weights it was made with",
+    damaged: "not what the manifest says",
+    not_there: "no index here",
+    all_of_it: "nothing would be left of it",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
+def test_a_mistake_changes_neither(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mistake) -> None:
+    folder = tmp_path / "index"
+    mistake(store, folder)
+    kept, before = store.read_bytes(), files_of(folder)
+    assert main(["remove", "17", "--audio", "--store", str(store), "--index", str(folder)]) == 1
+    said = capsys.readouterr().err
+    assert MISTAKES[mistake] in said and said.startswith("precompute: ") and said.count("\n") == 1
+    assert store.read_bytes() == kept and files_of(folder) == before
+    assert (store.parent / "audio/track017.flac").is_file()
+
+
+def test_a_failure_of_the_store_leaves_the_index(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = store.with_suffix(".index")
+    make_index(folder, ids_of(store), model_of(store))
+    kept, before = store.read_bytes(), files_of(folder)
+
+    def full(con) -> None:
+        raise duckdb.IOException("No space left on device")
+
+    monkeypatch.setattr(removing, "_score", full)
+    with pytest.raises(UserError, match="the old one is as it was"):
+        remove(store, GONE)
+    assert store.read_bytes() == kept and files_of(folder) == before
+
+
+def test_a_full_disk_while_the_index_is_written_changes_nothing(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = store.with_suffix(".index")
+    make_index(folder, ids_of(store), model_of(store))
+    kept, before, write = store.read_bytes(), files_of(folder), layout._write_rows
+
+    def full(handle, sketches) -> None:
+        write(handle, sketches)
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(layout, "_write_rows", full)
+    with pytest.raises(UserError, match=r"could not be written \(No space left on device\); nothing was changed"):
+        remove(store, GONE)
+    assert store.read_bytes() == kept and files_of(folder) == before
+
+
+def test_an_index_that_cannot_be_replaced_is_told_of(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = store.with_suffix(".index")
+    make_index(folder, ids_of(store), model_of(store))
+    before = files_of(folder)
+
+    def refused(path: Path, data: bytes) -> None:
+        raise OSError(30, os.strerror(30))
+
+    monkeypatch.setattr(layout, "write_whole", refused)
+    with pytest.raises(UserError, match="still holds what was taken out; the store is without it already"):
+        remove(store, GONE)
+    assert 17 not in ids_of(store) and files_of(folder) == before
+
+
+def test_store_and_index_of_a_run_still_go_together(finished, tmp_path: Path) -> None:
+    """An index made by the program names its weights; after a removal `attribute` finds store and index in step."""
+    folder, store = tmp_path / "run.index", tmp_path / "store.duckdb"
+    path = write_index_run(finished.root, tmp_path, folder, work=f'"{finished.out}/work"')
+    shutil.copy(finished.store, store)
+    assert main(["index", "--config", str(path)]) == 0
+    addition.check(store, layout.load(folder, whole=True))
+    track = ids_of(store)[0]
+    assert main(["remove", str(track), "--store", str(store), "--index", str(folder)]) == 0
+    index = layout.load(folder, whole=True)
+    assert track not in index.rows.track_id and len(index.rows) == 31
+    addition.check(store, index).check_model(index.manifest["weights"])
+    layout.check_settings(index.manifest, RunConfig.load(path), folder)

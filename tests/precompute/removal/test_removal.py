@@ -1,0 +1,301 @@
+"""Tracks taken out of a store: nothing of them is left, the rest holds together, and a failure changes nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from explorer.store.database import Store
+from precompute.cli.main import main
+from precompute.errors import UserError
+from precompute.removal import removal as removing
+from precompute.removal.files import manifest_without
+from precompute.removal.removal import remove, rescored
+from precompute.significance.error_rates import q_values
+from support import make_store
+
+HAS_TRACK = "SELECT table_name, column_name FROM information_schema.columns WHERE column_name LIKE '%track_id'"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with passages, aspects and evaluations, its audio beside it."""
+    path = make_store.make_store(tmp_path_factory.mktemp("remove") / "shop")
+    with duckdb.connect(str(path)) as con:
+        con.execute("DELETE FROM aspects")
+        con.execute("DELETE FROM passages")
+        con.execute("DELETE FROM score_parts")
+        con.execute(
+            "INSERT INTO passages VALUES (1, 17, 1, 0, 1, 0, 1, 0, 0.9, 0.01), (1, 2, 1, 0, 1, 0, 1, 0, 0.9, 0.01)"
+        )
+        con.execute("INSERT INTO aspects VALUES (1, 17, 'melody', 90), (2, 3, 'melody', 90)")
+        con.execute("INSERT INTO score_parts SELECT 1, 1, track_id, 0, 1, 0 FROM tracks WHERE track_id < 30")
+        con.execute('INSERT INTO evaluations VALUES (\'targets\', \'{"rows": [{"track_id": 17, "rank": 1}]}\')')
+        con.execute("INSERT INTO evaluations VALUES ('titles', '{\"best\": [\"Nocturne No. 17 in D minor\"]}')")
+        con.execute("INSERT INTO evaluations VALUES ('agreement', '{\"steps\": 17, \"pearson\": 0.5}')")
+    return path
+
+
+@pytest.fixture
+def store(shop: Path, tmp_path: Path) -> Path:
+    shutil.copytree(shop.parent, tmp_path / "shop", symlinks=True)
+    return tmp_path / "shop" / shop.name
+
+
+def rows(store: Path, sql: str) -> list[tuple]:
+    with duckdb.connect(str(store), read_only=True) as con:
+        return con.execute(sql).fetchall()
+
+
+def test_no_row_of_any_table_names_what_was_taken_out(store: Path) -> None:
+    before = rows(store, "SELECT * FROM tracks WHERE track_id NOT IN (1, 17, 45) ORDER BY track_id")
+    done = remove(store, [17, 1, 45, 17])
+    assert done.tracks == (1, 17, 45) and done.clips == (101,) and done.evaluations == ("targets", "titles")
+    for table, column in rows(store, HAS_TRACK):
+        assert rows(store, f"SELECT count(*) FROM {table} WHERE {column} IN (1, 17, 45)") == [(0,)], (table, column)
+    for table in ("clips", "scores", "moments", "summaries"):
+        assert rows(store, f"SELECT count(*) FROM {table} WHERE clip_id = 101") == [(0,)]
+    assert rows(store, "SELECT * FROM tracks ORDER BY track_id") == before
+    assert rows(store, "SELECT name FROM evaluations") == [("agreement",)]
+    assert rows(store, "SELECT count(*) FROM passages") == rows(store, "SELECT count(*) FROM aspects") == [(1,)]
+    assert b"Nocturne No. 17 in D minor" not in store.read_bytes()  # nor in what was free space
+    assert sorted(os.listdir(store.parent)) == ["audio", "clips", "outside", "store.duckdb"]
+    Store(store).close()
+
+
+def test_ranks_go_from_one_on_in_the_same_order(store: Path) -> None:
+    old = rows(
+        store, "SELECT method_id, clip_id, track_id FROM scores WHERE track_id NOT IN (17, 60) ORDER BY 1, 2, rank"
+    )
+    remove(store, [17, 60])
+    new = rows(store, "SELECT method_id, clip_id, track_id FROM scores ORDER BY method_id, clip_id, rank")
+    assert new == old
+    listed = "SELECT list({0} ORDER BY {0}) FILTER ({0} IS NOT NULL) AS found FROM scores GROUP BY method_id, clip_id"
+    odd = f"SELECT count(*) FROM ({listed})"
+    for rank, count in (("rank", 78), ("train_rank", 39)):
+        assert rows(store, f"{odd.format(rank)} WHERE found <> range(1, {count + 1})") == [(0,)]
+
+
+def test_what_is_compared_with_other_tracks_is_made_again(store: Path) -> None:
+    raw = dict(rows(store, "SELECT (method_id, clip_id, track_id), (score, std_error) FROM scores"))
+    remove(store, [17, 60])
+    for key, value in rows(store, "SELECT (method_id, clip_id, track_id), (score, std_error) FROM scores"):
+        assert raw[key] == value  # rests on its own track alone
+    opened = Store(store)
+    frame = opened.scores(1, 1)
+    train = frame[~frame["is_decoy"]]
+    assert train["score_norm"].mean() == pytest.approx(0, abs=1e-9) and train["score_norm"].std() == pytest.approx(1)
+    q = q_values(frame["score_norm"].to_numpy(), (~frame["is_decoy"]).to_numpy(), frame["is_decoy"].to_numpy())
+    assert np.allclose(frame["q_value"], q)
+    above = (frame["q_value"] <= 0.10) & (frame["score_norm"] > 2 * frame["std_error_norm"])
+    assert (frame["above_noise"] == above).all()
+    summary = opened.summaries(1)[1]
+    assert (summary.tracks, summary.decoys, summary.above_noise) == (39, 39, int((above & ~frame["is_decoy"]).sum()))
+    opened.close()
+
+
+def test_without_a_loss_nothing_changes(finished) -> None:
+    """Of a store that a run published: what is made again is what the run made."""
+    with duckdb.connect(str(finished.store), read_only=True) as con:
+        columns = con.execute(
+            "SELECT s.*, is_decoy, planted IS NULL AS regular FROM scores s JOIN tracks USING (track_id)"
+            " WHERE clip_id = 1 ORDER BY track_id"
+        ).fetchnumpy()
+    again = rescored(columns)
+    for name in ("score_norm", "std_error_norm", "q_value", "above_noise", "rank"):
+        assert np.allclose(np.asarray(again[name], float), np.asarray(columns[name], float), atol=2e-5), name
+    assert np.array_equal(again["train_rank"], columns["train_rank"].filled(0))
+
+
+def test_the_store_says_so_and_twice_is_twice(store: Path) -> None:
+    remove(store, [17])
+    remove(store, [18, 19])
+    note = rows(store, "SELECT note FROM store_info")[0][0]
+    assert note.startswith("demo run: ") and "1 track was taken out on 20" in note and "2 tracks were taken out" in note
+    assert "The model still contains what was taken out" in note
+
+
+def test_sound_is_deleted_where_asked(store: Path) -> None:
+    audio = store.parent / "audio"
+    path = audio / "track017.flac"
+    done = remove(store, [18], audio=False)
+    assert path.is_file() and not done.files
+    outside = store.parent / "outside" / "secret.wav"
+    done = remove(store, [17, make_store.ESCAPING, make_store.LINKED, make_store.MISSING], audio=True)
+    assert done.files == (path,) and not path.exists()
+    assert outside.is_file() and (audio / "link.wav").is_symlink()  # what leads outside is not ours to delete
+    assert (audio / "track018.mp3").is_file()
+
+
+def test_sound_that_another_track_uses_stays(store: Path) -> None:
+    with duckdb.connect(str(store)) as con:
+        (path,) = con.execute("SELECT audio_path FROM tracks WHERE track_id = 39").fetchone()
+        names = [row[0] for row in con.execute("DESCRIBE tracks").fetchall()]
+        others = ", ".join("900" if name == "track_id" else name for name in names)
+        con.execute(f"INSERT INTO tracks SELECT {others} FROM tracks WHERE track_id = 39")
+    done = remove(store, [39], audio=True)
+    assert done.files == () and done.kept_files == (store.parent.resolve() / "audio" / path,)
+    assert done.kept_files[0].is_file()
+
+
+def test_a_manifest_loses_its_rows_and_nothing_else(store: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.csv"
+    text = 'title,track_id,note\r\n"a, ""b""\r\nc",17,x\r\nWaltz,18,"y, z"\r\nshort\r\n'
+    manifest.write_bytes(text.encode())
+    assert remove(store, [17], manifest=manifest).manifest_rows == 1
+    assert manifest.read_bytes() == b'title,track_id,note\r\nWaltz,18,"y, z"\r\nshort\r\n'
+    assert manifest_without(manifest, [99])[1] == 0
+
+
+def unknown(store: Path) -> list[str]:
+    return ["17", "4711"]
+
+
+def other_version(store: Path) -> list[str]:
+    with duckdb.connect(str(store)) as con:
+        con.execute("DROP TABLE store_info")
+        con.execute(
+            "CREATE TABLE store_info AS SELECT 2 AS version, 'audio' AS track_root, 'clips' AS clip_root, '' AS note"
+        )
+    return ["17"]
+
+
+def not_a_store(store: Path) -> list[str]:
+    store.write_bytes(b"music")
+    return ["17"]
+
+
+def gone(store: Path) -> list[str]:
+    store.unlink()
+    return ["17"]
+
+
+def nothing(store: Path) -> list[str]:
+    return []
+
+
+def everything(store: Path) -> list[str]:
+    return [str(i) for i in range(1, 41)]
+
+
+def no_manifest(store: Path) -> list[str]:
+    (store.parent / "m.csv").write_text("id,title\n17,x\n")
+    return ["17", "--manifest", str(store.parent / "m.csv")]
+
+
+def half_a_group(store: Path) -> list[str]:
+    return ["--of", "Amy Beach"]
+
+
+def no_grouping(store: Path) -> list[str]:
+    return ["--by", "planet", "--of", "Amy Beach"]
+
+
+def nobody(store: Path) -> list[str]:
+    return ["--by", "composer", "--of", "Nobody"]
+
+
+MISTAKES = {
+    unknown: "has no track 4711; nothing was changed",
+    other_version: "has version 2, this explorer reads version 3",
+    not_a_store: "is not a DuckDB file",
+    gone: "no store at",
+    nothing: "name at least one track",
+    everything: "would take out every training track",
+    no_manifest: "its header has no column track_id; nothing was changed",
+    half_a_group: "--by and --of go together",
+    no_grouping: "has no such grouping; it has composer, rights holder, collection, any role",
+    nobody: "no training track of",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
+def test_a_mistake_is_one_line_and_changes_nothing(store: Path, capsys: pytest.CaptureFixture[str], mistake) -> None:
+    arguments = mistake(store)
+    before = store.read_bytes() if store.exists() else None
+    listing = sorted(os.listdir(store.parent))
+    assert main(["remove", "--store", str(store), "--audio", *arguments]) == 1
+    said = capsys.readouterr().err
+    assert MISTAKES[mistake] in said and said.startswith("precompute: ") and said.count("\n") == 1
+    assert (store.read_bytes() if store.exists() else None) == before and sorted(os.listdir(store.parent)) == listing
+    assert (store.parent / "audio/track017.flac").is_file()
+
+
+def test_a_group_by_name(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["remove", "--by", "composer", "--of", "Amy Beach", "--store", str(store)]) == 0
+    said = capsys.readouterr().out
+    assert "removed tracks 4, 9, 14, 19, 24, 29, 34, 39 from" in said and "The model still contains" in said
+    assert rows(store, "SELECT count(*) FROM tracks WHERE composer = 'Amy Beach' AND NOT is_decoy") == [(0,)]
+
+
+def test_a_failure_while_writing_leaves_the_old_store(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = store.read_bytes()
+
+    def full(con) -> None:
+        raise duckdb.IOException("No space left on device")
+
+    monkeypatch.setattr(removing, "_score", full)
+    with pytest.raises(UserError, match=r"the old one is as it was \(No space left"):
+        remove(store, [17], audio=True)
+    assert store.read_bytes() == before and (store.parent / "audio/track017.flac").is_file()
+    assert sorted(os.listdir(store.parent)) == ["audio", "clips", "outside", "store.duckdb"]
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """Root may write everywhere: as nobody, then. Anybody else is somebody else already."""
+    own = os.geteuid()
+    if own == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if own == 0:
+            os.seteuid(own)
+
+
+@pytest.mark.parametrize("audio", [True, False])
+def test_a_folder_that_cannot_be_written(shop: Path, audio: bool) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="whence-remove-"))
+    try:
+        shutil.copytree(shop.parent, folder / "shop", symlinks=True)
+        inside = [path for path in (folder / "shop").iterdir() if not path.is_symlink()]
+        for path in (folder, folder / "shop", *inside):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        store = folder / "shop" / shop.name
+        before = store.read_bytes()
+        said = "cannot be deleted, its folder cannot be written" if audio else "the old one is as it was"
+        with somebody_else(), pytest.raises(UserError, match=said):
+            remove(store, [17], audio=audio)
+        assert store.read_bytes() == before and sorted(os.listdir(store.parent)) == sorted(os.listdir(shop.parent))
+        assert (store.parent / "audio/track017.flac").is_file()
+    finally:
+        for path in (folder, folder / "shop", *inside):
+            path.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+def test_readers_keep_the_old_version(store: Path) -> None:
+    reader = Store(store)
+    remove(store, [17])
+    assert reader.track(17).track_id == 17
+    reader.close()
+
+
+def test_the_manifest_reader_keeps_a_byte_order_mark() -> None:
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        file.write("\ufefftrack_id,title\n1,a\n2,b\n".encode())
+        file.flush()
+        data, went = manifest_without(Path(file.name), [2])
+    assert went == 1 and data.decode() == "\ufefftrack_id,title\n1,a\n"
+    assert list(csv.DictReader(io.StringIO(data.decode("utf-8-sig")))) == [{"track_id": "1", "title": "a"}]
