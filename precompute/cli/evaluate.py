@@ -97,21 +97,21 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _quality(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
-    from precompute.evaluate.quality.evaluation import quality
+    from precompute.evaluate.quality.comparison import quality
 
     quality(RunConfig.load(options.config), options.out, options.count)
 
 
 def _sweep(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
-    from precompute.evaluate.quality.evaluation import sweep
+    from precompute.evaluate.quality.comparison import sweep
 
     sweep(RunConfig.load(options.config), options.out, options.count)
 
 
 def _planted(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
-    from precompute.evaluate.planted.evaluation import PlantedSettings, evaluate_planted
+    from precompute.evaluate.planted.judgement import PlantedSettings, evaluate_planted
 
     config = RunConfig.load(options.config)
     exemplars = options.exemplars if options.exemplars.is_dir() else None
@@ -129,7 +129,7 @@ def _planted(options: argparse.Namespace) -> None:
 
 def _null(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
-    from precompute.evaluate.null.evaluation import NullSettings, evaluate_null
+    from precompute.evaluate.null.controls import NullSettings, evaluate_null
 
     settings = NullSettings(options.swap_steps, options.captions, options.tracks, options.clips)
     evaluate_null(RunConfig.load(options.config), options.out, options.method or ["unlearning"], settings)
@@ -137,9 +137,9 @@ def _null(options: argparse.Namespace) -> None:
 
 def _self_influence(options: argparse.Namespace) -> None:
     from precompute.config.run import LAYERS, MASKS, RunConfig
-    from precompute.evaluate.paper.self_influence import Options, evaluate_self_influence
+    from precompute.evaluate.paper.self_influence import SelfInfluenceSettings, evaluate_self_influence
 
-    chosen = Options(
+    chosen = SelfInfluenceSettings(
         targets=options.targets,
         layers=tuple(options.layers or LAYERS),
         masks=tuple(options.masks or MASKS),
@@ -167,7 +167,7 @@ def _calibration(options: argparse.Namespace) -> None:
 
 
 def _card(options: argparse.Namespace) -> None:
-    from precompute.evaluate.card.card import write_card
+    from precompute.evaluate.card import write_card
 
     write_card(options.card, ROOT / "assets/benchmarks", options.card.with_name("model-card.json"))
 

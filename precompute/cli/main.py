@@ -220,7 +220,7 @@ def _train_clews(options: argparse.Namespace) -> None:
 
 def _verify(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
-    from precompute.evaluate.verify import verify
+    from precompute.evaluate.verification import verify
 
     verify(RunConfig.load(options.config), options.store, options.clips, options.tracks)
 

@@ -21,7 +21,7 @@ RANDOM_PAIRS = 2000
 SEED = 404
 
 
-class Aspects:
+class AspectComparison:
     """Similarities of clips and tracks, and what is usual among random pairs."""
 
     def __init__(self, clips: Sequence[Arrays], tracks: Sequence[Arrays]) -> None:

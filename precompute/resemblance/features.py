@@ -27,14 +27,14 @@ VERSION = 1  # count up when a feature is computed otherwise
 
 
 @dataclass(frozen=True)
-class Sound:
+class SoundSource:
     """A sound to be described: read only where its features are not kept yet."""
 
     digest: str  # of its content
     wave: Callable[[], np.ndarray]  # [T] mono at RATE
 
 
-def describe(sound: Sound, cache: Cache) -> Arrays:
+def describe(sound: SoundSource, cache: Cache) -> Arrays:
     """The features of a sound, from the cache where they are kept."""
     return cache.get("sound", fingerprint(VERSION, sound.digest), lambda: compute(sound.wave()))
 

@@ -27,7 +27,7 @@ DECOYS = 400  # that are aligned with each clip, spread evenly
 
 
 @dataclass(frozen=True)
-class Passage:
+class SharedPassage:
     """One aligned passage; spans in seconds."""
 
     clip: tuple[float, float]
@@ -37,7 +37,7 @@ class Passage:
     p_value: float
 
 
-class Copies:
+class PassageFinder:
     """Passages of one clip, calibrated on decoys: any tracks that cannot have been copied.
 
     Without decoys, chance agreement is told from `tracks`, of which few are copied, and every p-value is 1.
@@ -58,10 +58,10 @@ class Copies:
         as_close = len(self._null) - int(np.searchsorted(self._null, score, "left"))
         return (1 + as_close) / (1 + len(self._null))
 
-    def passages(self, track: Arrays) -> list[Passage]:
+    def passages(self, track: Arrays) -> list[SharedPassage]:
         """The closest passage first; empty where nothing runs alike."""
         gains = self._gains(track)
-        found: list[Passage] = []
+        found: list[SharedPassage] = []
         while len(found) < MORE:
             best = align(gains)
             p_value = self.p_value(best.score)
@@ -84,9 +84,9 @@ def _agreements(clip: Arrays, track: Arrays) -> np.ndarray:
     return loud * (CHROMA * pitches + (1 - CHROMA) * beginnings)
 
 
-def _passage(best: Alignment, p_value: float, clip_s: float, track_s: float) -> Passage:
+def _passage(best: Alignment, p_value: float, clip_s: float, track_s: float) -> SharedPassage:
     """In seconds; the last frame of a sound may be longer than what is left of it."""
-    return Passage(
+    return SharedPassage(
         clip=(best.first[0] * HOP_S, min(best.first[1] * HOP_S, clip_s)),
         track=(best.second[0] * HOP_S, min(best.second[1] * HOP_S, track_s)),
         semitones=best.semitones,

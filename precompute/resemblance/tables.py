@@ -19,7 +19,7 @@ from precompute.config.run import fingerprint
 from precompute.corpus.stages import Corpus
 from precompute.corpus.tracks import read_audio
 from precompute.model.diffusion import Items, Model
-from precompute.resemblance.features import RATE, Sound, describe
+from precompute.resemblance.features import RATE, SoundSource, describe
 from precompute.store.publication import Columns
 
 TOP = 50  # tracks of a clip, by any method
@@ -74,8 +74,8 @@ def compare(
     pairs: Iterable[tuple[int, int]],
 ) -> tuple[Columns, Columns]:
     """The same from features: clips by clip_id, tracks by row; `decoys` are track rows, pairs are rows of both."""
-    from precompute.resemblance.aspects import Aspects
-    from precompute.resemblance.passages import DECOYS, Copies
+    from precompute.resemblance.aspects import AspectComparison
+    from precompute.resemblance.passages import DECOYS, PassageFinder
 
     aspects: Columns = {name: [] for name in ("clip_id", "track_id", "aspect", "percentile")}
     passages: Columns = {name: [] for name in _PASSAGE}
@@ -85,10 +85,10 @@ def compare(
     if not by_clip:
         return aspects, passages
     clip_ids = list(clips)
-    alike = Aspects(list(clips.values()), tracks)
+    alike = AspectComparison(list(clips.values()), tracks)
     kept = [decoys[k * len(decoys) // DECOYS] for k in range(DECOYS)] if len(decoys) > DECOYS else list(decoys)
     for q, rows in progress("resemblance", list(by_clip.items())):
-        copies = Copies(clips[clip_ids[q]], [tracks[row] for row in kept], tracks)
+        copies = PassageFinder(clips[clip_ids[q]], [tracks[row] for row in kept], tracks)
         for i in rows:
             for aspect, percentile in alike.percentiles(q, i).items():
                 for name, value in zip(aspects, (clip_ids[q], track_ids[i], aspect, percentile), strict=True):
@@ -106,21 +106,21 @@ _PASSAGE = (
 ).split()
 
 
-def _from_file(path: Path, model: Model) -> Sound:
+def _from_file(path: Path, model: Model) -> SoundSource:
     """As far as the model hears it."""
 
     def wave() -> np.ndarray:
         return read_audio(path, RATE, 1)[0, : model.sample_size * RATE // model.sample_rate]
 
-    return Sound(
+    return SoundSource(
         fingerprint(hashlib.sha256(path.read_bytes()).hexdigest(), model.sample_size / model.sample_rate), wave
     )
 
 
-def _from_latents(model: Model, items: Items, row: int) -> Sound:
+def _from_latents(model: Model, items: Items, row: int) -> SoundSource:
     digest = hashlib.sha256(items.latents[row].numpy().tobytes()).hexdigest()
     seconds = float(items.seconds[row])
-    return Sound(fingerprint(model.inputs_sha256, digest, seconds), partial(_decoded, model, items, row, seconds))
+    return SoundSource(fingerprint(model.inputs_sha256, digest, seconds), partial(_decoded, model, items, row, seconds))
 
 
 def _decoded(model: Model, items: Items, row: int, seconds: float) -> np.ndarray:

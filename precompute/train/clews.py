@@ -37,7 +37,7 @@ CALIBRATION_STEPS = 30  # batches that the running statistics are taken from, on
 
 
 @dataclass(frozen=True)
-class Material:
+class RenderingSettings:
     """How many works are rendered, and how often."""
 
     works: int = 1000
@@ -50,7 +50,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchSettings:
     """What a step sees."""
 
     works: int = 16  # two renderings of each
@@ -64,7 +64,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Augment:
+class AugmentSettings:
     """How a rendering is changed before it is seen; little, since renderings differ in key, tempo and instruments.
 
     Held-out mAP after 40 s of one core on 183 works (chance 0.04): 0.06 with 5 semitones and 15 % silenced, 0.12
@@ -90,10 +90,10 @@ class TrainClewsSettings:
     work: Path
     out: Path
     seed: int
-    material: Material
+    material: RenderingSettings
     network: ClewsShape
-    batch: Batch
-    augment: Augment
+    batch: BatchSettings
+    augment: AugmentSettings
     training: LoopSettings
 
     @classmethod
@@ -110,10 +110,10 @@ class TrainClewsSettings:
                 work=root / table["work"],
                 out=root / table["out"],
                 seed=seed,
-                material=Material(**table["material"]),
+                material=RenderingSettings(**table["material"]),
                 network=ClewsShape(**shape),
-                batch=Batch(**table["batch"]),
-                augment=Augment(**table.get("augment", {})),
+                batch=BatchSettings(**table["batch"]),
+                augment=AugmentSettings(**table.get("augment", {})),
                 training=LoopSettings(seed=seed, **table["training"]),
             )
         except (KeyError, TypeError) as error:
@@ -121,7 +121,7 @@ class TrainClewsSettings:
 
 
 @dataclass(frozen=True)
-class Versions:
+class VersionSpectra:
     """Constant-Q magnitudes of all windows of one side of the split, [V, windows, bins, frames] float16."""
 
     spectra: torch.Tensor
@@ -175,7 +175,7 @@ def _rows(settings: TrainClewsSettings, builder: Path) -> list[dict[str, str]]:
 
 
 @torch.no_grad()
-def _spectra(network: Clews, settings: TrainClewsSettings, rows: list[dict[str, str]], split: str) -> Versions:
+def _spectra(network: Clews, settings: TrainClewsSettings, rows: list[dict[str, str]], split: str) -> VersionSpectra:
     shape = settings.network
     rate, device = shape.sample_rate, network.frontend[0].gain.device
     own = [row for row in rows if row["split"] == split]
@@ -188,13 +188,15 @@ def _spectra(network: Clews, settings: TrainClewsSettings, rows: list[dict[str, 
     counts = [len(part) for part in parts]
     most = max(counts)
     filled = torch.stack([part[torch.arange(most) % len(part)] for part in parts])
-    return Versions(filled, counts, torch.tensor([number[row["work_id"]] for row in own]))
+    return VersionSpectra(filled, counts, torch.tensor([number[row["work_id"]] for row in own]))
 
 
 class ClewsLoss:
     """Random works, two renderings of each -> named losses for `loop.fit`."""
 
-    def __init__(self, network: Clews, versions: Versions, batch: Batch, augment: Augment) -> None:
+    def __init__(
+        self, network: Clews, versions: VersionSpectra, batch: BatchSettings, augment: AugmentSettings
+    ) -> None:
         self.network, self.versions, self.batch, self.augment = network, versions, batch, augment
         self.members = [torch.nonzero(versions.works == k)[:, 0].tolist() for k in range(int(versions.works.max()) + 1)]
 
@@ -229,7 +231,7 @@ def version_loss(embedded: torch.Tensor, works: torch.Tensor, pairs: int = PAIRS
     return {"loss": align + uniform, "align": align.detach(), "uniform": uniform.detach()}
 
 
-def augmented(spectra: torch.Tensor, settings: Augment, generator: torch.Generator) -> torch.Tensor:
+def augmented(spectra: torch.Tensor, settings: AugmentSettings, generator: torch.Generator) -> torch.Tensor:
     """Windows [S, bins, frames] of one rendering, all in the same way: other key and tempo, parts silenced."""
 
     def within(low: float, high: float) -> float:
@@ -263,7 +265,7 @@ def _calibrate(network: Clews, loss: ClewsLoss, settings: TrainClewsSettings) ->
 
 
 @torch.no_grad()
-def mean_average_precision(network: Clews, versions: Versions) -> float:
+def mean_average_precision(network: Clews, versions: VersionSpectra) -> float:
     """Each rendering a query among all the others, ranked by distance: mean over queries of the average precision."""
     network.eval()
     device = network.frontend[0].gain.device
@@ -290,7 +292,12 @@ def average_precision(relevant: np.ndarray) -> float:
 
 
 def _report(
-    settings: TrainClewsSettings, network: Clews, train: Versions, held_out: Versions, before: float, result: Path
+    settings: TrainClewsSettings,
+    network: Clews,
+    train: VersionSpectra,
+    held_out: VersionSpectra,
+    before: float,
+    result: Path,
 ) -> dict[str, Any]:
     from precompute.common.results import write_result
 
@@ -326,7 +333,7 @@ def _report(
     )
 
 
-def _own(versions: Versions) -> np.ndarray:
+def _own(versions: VersionSpectra) -> np.ndarray:
     """Relevance of the others to the first query, in no order."""
     return (versions.works[1:] == versions.works[0]).numpy()
 

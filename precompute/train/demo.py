@@ -62,7 +62,7 @@ class TrainDemoSettings:
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingAudio:
     """What is trained on, and what is measured only."""
 
     train: list[Track]
@@ -134,7 +134,7 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
     print(f"train-demo: done; {settings.out}", flush=True)
 
 
-def _train_autoencoder(settings: TrainDemoSettings, network: nn.Module, material: Material) -> None:
+def _train_autoencoder(settings: TrainDemoSettings, network: nn.Module, material: TrainingAudio) -> None:
     autoencoder = network.pretransform.model.eval().requires_grad_(True)  # train() would only add checkpointing
     rate = autoencoder.sample_rate
 
@@ -155,7 +155,7 @@ def _train_autoencoder(settings: TrainDemoSettings, network: nn.Module, material
     autoencoder.requires_grad_(False)
 
 
-def _train_clap(settings: TrainDemoSettings, config: dict[str, Any], material: Material, device: str) -> Clap:
+def _train_clap(settings: TrainDemoSettings, config: dict[str, Any], material: TrainingAudio, device: str) -> Clap:
     captions = [t.caption for t in material.train]
     tokenizer = small_clap.build_tokenizer(captions)
     extractor = small_clap.build_extractor(config["sample_rate"], config["sample_size"] / config["sample_rate"])
@@ -167,7 +167,7 @@ def _train_clap(settings: TrainDemoSettings, config: dict[str, Any], material: M
     return Clap(model, tokenizer, extractor)
 
 
-def _latents(settings: TrainDemoSettings, model: Model, material: Material) -> tuple[Items, Items]:
+def _latents(settings: TrainDemoSettings, model: Model, material: TrainingAudio) -> tuple[Items, Items]:
     """Training tracks and decoys, encoded once and scaled to near unit variance; sets the pretransform's scale."""
     path = settings.work / "latents.pt"
     if not path.exists():
@@ -190,7 +190,7 @@ def _train_diffusion(
     settings: TrainDemoSettings,
     model: Model,
     config: dict[str, Any],
-    material: Material,
+    material: TrainingAudio,
     train_items: Items,
     decoy_items: Items,
 ) -> None:
@@ -234,7 +234,7 @@ def _mels(extractor: object, waves: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat([mel_features(extractor, [wave.mean(0).numpy()]) for wave in waves])
 
 
-def _material(settings: TrainDemoSettings, config: dict[str, Any]) -> Material:
+def _material(settings: TrainDemoSettings, config: dict[str, Any]) -> TrainingAudio:
     tracks = read_manifest(settings.manifest)
     train = [t for t in tracks if not t.is_decoy]
     decoys = [_with_audio(t, settings.decoy_audio) for t in tracks if t.is_decoy]
@@ -244,7 +244,7 @@ def _material(settings: TrainDemoSettings, config: dict[str, Any]) -> Material:
         waves = [read_audio(t.path, config["sample_rate"], channels) for t in group]  # type: ignore[arg-type]
         return [torch.from_numpy(wave[:, :longest]) for wave in waves]
 
-    return Material(train, [t for t in tracks if t.is_decoy], audio(train), audio(decoys))
+    return TrainingAudio(train, [t for t in tracks if t.is_decoy], audio(train), audio(decoys))
 
 
 def _with_audio(track: Track, folder: Path) -> Track:

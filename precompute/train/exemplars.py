@@ -23,7 +23,7 @@ from precompute.corpus.stages import load_corpus, load_latents, load_model
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
 from precompute.model.diffusion import Items, Model
-from precompute.train.lora import Pairs, PairSettings, apply, train_pairs
+from precompute.train.lora import LoraSettings, LowRankUpdate, apply, train_pairs
 
 LIMIT_PERCENTILE = 5.0  # of the decoys' distances to their nearest training track
 COUNT = 4  # exemplars
@@ -31,7 +31,7 @@ CHECK_SEED = 3_000_000  # starting noise of the clips of a check, apart from any
 
 
 @dataclass(frozen=True)
-class ExemplarSettings(PairSettings):
+class ExemplarSettings(LoraSettings):
     """How one exemplar is made."""
 
     clips: int = 4  # a check
@@ -46,7 +46,7 @@ class ExemplarSettings(PairSettings):
 class Exemplar:
     """One fine-tuned set of pairs and how it came about."""
 
-    pairs: Pairs
+    pairs: LowRankUpdate
     track_id: int
     caption: str
     seconds: float
@@ -180,7 +180,7 @@ def fine_tune(
     crossed_at = 0 if distances[0][1] < limit else None
     if crossed_at == 0:
         print(f"  exemplar {track_id}: clips of the untuned model are nearer than the limit already", flush=True)
-    kept: tuple[int, Pairs] | None = None
+    kept: tuple[int, LowRankUpdate] | None = None
     for step, pairs in train_pairs(model, item, settings):
         with apply(model, pairs):
             distances.append((step, clip_distance(model, item, embedding, config.clips, settings.clips)))
@@ -230,7 +230,7 @@ def load(path: Path, model: Model) -> Exemplar:
         a, b = ({n[:-2]: v for n, v in tensors.items() if n.endswith(end)} for end in (".a", ".b"))
         scale = float(record.pop("scale"))
         record["distances"] = tuple((int(step), float(value)) for step, value in record["distances"])
-        exemplar = Exemplar(Pairs(a, b, scale), **record)
+        exemplar = Exemplar(LowRankUpdate(a, b, scale), **record)
     except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"{path}: is not an exemplar ({str(error).splitlines()[0]})") from error
     if exemplar.base_sha256 != model.sha256:

@@ -22,7 +22,7 @@ BANK_SEED = 3_000_000  # of the training draws, apart from every bank of a run
 
 
 @dataclass(frozen=True)
-class PairSettings:
+class LoraSettings:
     """How pairs are trained; it checks itself."""
 
     rank: int = 4
@@ -42,7 +42,7 @@ class PairSettings:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class LowRankUpdate:
     """Low-rank updates by the parameter's name; fp16, as they are stored."""
 
     a: dict[str, torch.Tensor]  # [rank, in]
@@ -61,7 +61,7 @@ def matrices(model: Model) -> dict[str, torch.Tensor]:
     return found
 
 
-def train_pairs(model: Model, item: Items, settings: PairSettings) -> Iterator[tuple[int, Pairs]]:
+def train_pairs(model: Model, item: Items, settings: LoraSettings) -> Iterator[tuple[int, LowRankUpdate]]:
     """(step, pairs so far) at every check and at the last step; the base weights are only read.
 
     v-objective over all padded frames of one track under its own caption, in eval mode (no dropout).
@@ -88,11 +88,11 @@ def train_pairs(model: Model, item: Items, settings: PairSettings) -> Iterator[t
         optimiser.step()
         if step % settings.check_every == 0 or step == settings.steps:
             half_a, half_b = ({name: v.detach().half().cpu() for name, v in side.items()} for side in (a, b))
-            yield step, Pairs(half_a, half_b, settings.scale)
+            yield step, LowRankUpdate(half_a, half_b, settings.scale)
 
 
 @contextlib.contextmanager
-def apply(model: Model, pairs: Pairs) -> Iterator[None]:
+def apply(model: Model, pairs: LowRankUpdate) -> Iterator[None]:
     """The merged weights stand in the model for a while; at exit every bit is as before.
 
     Inside, the model's hashes name the tuned weights, so that no cache takes their results for theta_0's.

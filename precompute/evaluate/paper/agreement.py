@@ -21,7 +21,7 @@ from precompute.config.run import NO_WINDOWS_S, RunConfig, fingerprint
 from precompute.corpus.stages import generated, load_corpus, load_model
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
-from precompute.evaluate.planted.truths import Pair, find_pairs
+from precompute.evaluate.planted.truths import TwinPair, find_pairs
 from precompute.methods.catalogue import CATALOGUE
 from precompute.methods.run import Done, run_methods
 from precompute.pipeline import make_context
@@ -183,7 +183,7 @@ def measures(scores: np.ndarray, tracks: Sequence[Track], texts: Sequence[str]) 
     return found
 
 
-def asked_for(tracks: Sequence[Track], texts: Sequence[str]) -> list[tuple[int, Pair]]:
+def asked_for(tracks: Sequence[Track], texts: Sequence[str]) -> list[tuple[int, TwinPair]]:
     """(row of the clip, pair) wherever a clip's prompt is the caption of a weighted track."""
     pairs = find_pairs(tracks)
     return [(q, pair) for pair in pairs for q, text in enumerate(texts) if text == tracks[pair.weighted].caption]

@@ -25,7 +25,7 @@ from precompute.config.run import LAYERS, MASKS, NO_WINDOWS_S, RunConfig, finger
 from precompute.corpus.stages import load_corpus, load_model
 from precompute.errors import UserError
 from precompute.evaluate.paper.fidelity import distance_rows
-from precompute.evaluate.paper.self_scores import SelfScores, Way
+from precompute.evaluate.paper.self_scores import SelfScores, UnlearningVariant
 from precompute.gradients.finite_difference import audit_clip
 from precompute.gradients.fisher import evenly
 from precompute.gradients.track_pass import noise_bank
@@ -49,7 +49,7 @@ SHARD = 32  # tracks embedded by one job
 
 
 @dataclass(frozen=True)
-class Options:
+class SelfInfluenceSettings:
     """What is tried, and how much of it."""
 
     targets: int = 40
@@ -70,7 +70,7 @@ class Options:
             raise UserError("evaluate self-influence: at least 2 targets, 1 step and 1 track on top")
 
 
-def evaluate_self_influence(config: RunConfig, out: Path, options: Options) -> dict[str, Any]:
+def evaluate_self_influence(config: RunConfig, out: Path, options: SelfInfluenceSettings) -> dict[str, Any]:
     """Print the table, write JSON to `out`; what was written. Resumable. Raises UserError without a CLAP."""
     began = time.monotonic()
     unlearning = replace(config.unlearning, window_s=NO_WINDOWS_S, ascent_draws=options.draws)
@@ -82,7 +82,7 @@ def evaluate_self_influence(config: RunConfig, out: Path, options: Options) -> d
     context = replace(context, bank=noise_bank(config.bank))
     embeddings = clap_embeddings(context)
     chosen = kmeans_targets(embeddings, options.targets)
-    run = Run(context, embeddings, chosen, options)
+    run = SelfInfluence(context, embeddings, chosen, options)
     rows = run.rows()
     audited = run.finite_differences()
     run.found.delete_directions()
@@ -136,16 +136,21 @@ def kmeans_targets(embeddings: np.ndarray, count: int) -> list[int]:
     return sorted(chosen)
 
 
-class Run:
+class SelfInfluence:
     """The settings that are compared, on one set of targets."""
 
-    def __init__(self, context: Context, embeddings: np.ndarray, chosen: Sequence[int], options: Options) -> None:
+    def __init__(
+        self, context: Context, embeddings: np.ndarray, chosen: Sequence[int], options: SelfInfluenceSettings
+    ) -> None:
         """`embeddings` [n, E] and `chosen`: of and among the training tracks."""
         self.context, self.embeddings, self.chosen, self.options = context, embeddings, list(chosen), options
         self.items = context.items[context.trained]
         self.targets = self.items[self.chosen]
         self.seconds_of_tracks = np.array([context.tracks[row].duration_s for row in context.trained])
-        self.ways = [Way(*way) for way in itertools.product(options.layers, options.masks, sorted(set(options.steps)))]
+        self.ways = [
+            UnlearningVariant(*way)
+            for way in itertools.product(options.layers, options.masks, sorted(set(options.steps)))
+        ]
         self.found = SelfScores(context, self.items, chosen, self.ways, options.relative_step)
 
     def rows(self) -> list[Row]:
@@ -175,14 +180,14 @@ class Run:
             "tracks": scores.shape[1],
         }
 
-    def audited_way(self) -> Way:
+    def audited_way(self) -> UnlearningVariant:
         """The run's own layers and mask where they are among those tried, by the fewest steps; else the first."""
         section, least = self.context.config.unlearning, min(self.options.steps)
-        own = Way(section.layers, section.mask, least)
+        own = UnlearningVariant(section.layers, section.mask, least)
         return own if own in self.ways else next(way for way in self.ways if way.steps == least)
 
     def finite_differences(self) -> list[Row]:
-        """Way (a) beside way (c): rank correlation for some targets and tracks at each relative step, one step."""
+        """Rank correlation of finite differences with gradient products, by relative step; some targets and tracks."""
         context, way = self.context, self.audited_way()
         rows = list(evenly(len(self.items), AUDIT_TRACKS))
         targets = list(evenly(len(self.targets), AUDITED))

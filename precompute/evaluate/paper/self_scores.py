@@ -32,7 +32,7 @@ SHARD = 16  # tracks whose gradients are in memory together, so that directions 
 
 
 @dataclass(frozen=True)
-class Way:
+class UnlearningVariant:
     """A row of the table."""
 
     layers: str
@@ -52,7 +52,9 @@ class Way:
 class SelfScores:
     """The pass, resumable: directions a target, scores a shard of tracks."""
 
-    def __init__(self, context: Context, items: Items, chosen: Sequence[int], ways: Sequence[Way], step: float) -> None:
+    def __init__(
+        self, context: Context, items: Items, chosen: Sequence[int], ways: Sequence[UnlearningVariant], step: float
+    ) -> None:
         """`items` [n]: the training tracks; `chosen`: those among them that are unlearned; `step`: relative length of
         the first of several steps."""
         self.context, self.items, self.chosen, self.ways, self.step = context, items, list(chosen), list(ways), step
@@ -65,7 +67,7 @@ class SelfScores:
             context.track_key, self.chosen, names, step, config.unlearning, config.fisher, config.bank, config.pass_
         )
 
-    def section(self, way: Way) -> UnlearningSection:
+    def section(self, way: UnlearningVariant) -> UnlearningSection:
         """[unlearning] of one row of the table."""
         relative = self.step if way.steps > 1 else 0.0
         settings = self.context.config.unlearning
@@ -93,7 +95,7 @@ class SelfScores:
         run_jobs("targets unlearned", missing, self._unlearn, self.workers)
 
     def _unlearn(self, number: int) -> None:
-        walks: dict[tuple[str, bool], list[Way]] = {}
+        walks: dict[tuple[str, bool], list[UnlearningVariant]] = {}
         for way in self.ways:
             walks.setdefault((way.layers, MASKED[way.mask][0]), []).append(way)
         target, found = self.items[[self.chosen[number]]], {}
@@ -108,7 +110,7 @@ class SelfScores:
                 self._note(f"walk-{way.direction}-{number:03d}", spent * way.steps / at[-1])
         self.context.cache.put(f"self-direction-{number:03d}", self.key, found, 0.0)
 
-    def direction(self, way: Way, number: int) -> torch.Tensor:
+    def direction(self, way: UnlearningVariant, number: int) -> torch.Tensor:
         """Of one target, [P]; computed where it is missing."""
         self.ensure([number])
         kept = self.context.cache.mapped(f"self-direction-{number:03d}", self.key)
@@ -121,7 +123,7 @@ class SelfScores:
 
     # -- tracks ------------------------------------------------------------------------------------------------------
 
-    def scores(self) -> dict[Way, np.ndarray]:
+    def scores(self) -> dict[UnlearningVariant, np.ndarray]:
         """[T, n] float64 of every way."""
         cache, count_of = self.context.cache, len(self.items)
         self.shards = [range(start, min(start + SHARD, count_of)) for start in range(0, count_of, SHARD)]
@@ -196,7 +198,7 @@ class SelfScores:
     def _note(self, name: str, seconds: float) -> None:
         self.context.cache.note(f"self-{name}", self.key, seconds)
 
-    def seconds(self, way: Way) -> float:
+    def seconds(self, way: UnlearningVariant) -> float:
         """What a row took of the device's time, as if alone: the walks, its gradients of the tracks, its products."""
         cache = self.context.cache
         walks = sum(cache.seconds(f"self-walk-{way.direction}-{q:03d}", self.key) for q in range(len(self.chosen)))

@@ -25,21 +25,21 @@ ByMethod = dict[str, dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Pair:
+class TwinPair:
     """Rows of a weighted track and of its twin, among the corpus's tracks."""
 
     weighted: int
     twin: int
 
 
-def find_pairs(tracks: Sequence[Track]) -> list[Pair]:
+def find_pairs(tracks: Sequence[Track]) -> list[TwinPair]:
     """Weighted tracks and their twins (whose `matched_to` names the weighted track). Raises UserError."""
     row_of = {t.track_id: row for row, t in enumerate(tracks) if t.planted == "weighted"}
     twin_of = {t.matched_to: row for row, t in enumerate(tracks) if t.planted == "twin"}
     for track_id, row in row_of.items():
         if track_id not in twin_of or tracks[twin_of[track_id]].caption != tracks[row].caption:
             raise UserError(f"track {track_id}: planted as weighted, but no twin of the same caption is matched to it")
-    return [Pair(row, twin_of[track_id]) for track_id, row in row_of.items()]
+    return [TwinPair(row, twin_of[track_id]) for track_id, row in row_of.items()]
 
 
 def find_rare(tracks: Sequence[Track]) -> np.ndarray:
@@ -70,13 +70,13 @@ def rare_caption(tracks: Sequence[Track], rare: np.ndarray) -> tuple[str, float]
     return caption, float(np.median([t.duration_s for t in chosen]))
 
 
-def pair_wins(scores: np.ndarray, pairs: Sequence[Pair], seeds: int) -> np.ndarray:
+def pair_wins(scores: np.ndarray, pairs: Sequence[TwinPair], seeds: int) -> np.ndarray:
     """[P, S]: 1 where the weighted track is above its twin. Row p * seeds + s of scores is a clip of pair p."""
     blocks = scores.reshape(len(pairs), seeds, -1)
     return np.stack([wins(block[:, p.weighted], block[:, p.twin]) for block, p in zip(blocks, pairs, strict=True)])
 
 
-def weighted_rows(scores: ByMethod, pairs: Sequence[Pair], seeds: int) -> list[Row]:
+def weighted_rows(scores: ByMethod, pairs: Sequence[TwinPair], seeds: int) -> list[Row]:
     """Share of (pair, seed) in which the weighted track is above its twin, with an interval over pairs."""
     rows = []
     for method, kind, values in _each(scores):
@@ -96,7 +96,7 @@ def loss_rows(losses: np.ndarray) -> list[Row]:
 
 
 def weighted_cases(
-    scores: ByMethod, pairs: Sequence[Pair], seeds: int, losses: np.ndarray, tracks: Sequence[Track]
+    scores: ByMethod, pairs: Sequence[TwinPair], seeds: int, losses: np.ndarray, tracks: Sequence[Track]
 ) -> list[Row]:
     """Every pair by itself: ids, caption, losses, and the share of seeds in which the weighted track is above."""
     shares = {f"{method}_{kind}": pair_wins(v, pairs, seeds).mean(1).tolist() for method, kind, v in _each(scores)}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from precompute.evaluate.quality.distances import mean_estimate
-from precompute.evaluate.quality.measures import Row
+from precompute.evaluate.quality.measures import Measurement
 from precompute.model.diffusion import Model
 from precompute.train.autoencoder import stft_distance
 
@@ -21,9 +21,13 @@ WINDOW = 2048  # samples
 NUDGE = 0.1  # of a latent's standard deviation
 QUIET_DB = -60.0  # below the loudest bin of a track, a bin counts as silent
 SEED = 0
+RINGING_BANDS_HZ = ((500, 2000), (2000, 6000), (6000, 12000))
+RINGING_BINS = 16  # of the spectrum between two multiples
+ON, BETWEEN = (-1, 0, 1), (-8, -7, -6, -5, -4, 4, 5, 6, 7)  # bins from a multiple; a line is 3 to 5 bins wide
+RINGING_FLOOR_DB = 100.0  # below the loudest bin: what is fainter counts as silence
 
 
-def codec_rows(model: Model, waves: Sequence[np.ndarray]) -> list[Row]:
+def codec_rows(model: Model, waves: Sequence[np.ndarray]) -> list[Measurement]:
     """Measures over recordings [channels, T] at the model's rate, each up to the model's longest.
 
     `si_sdr_db`, `snr_db`: medians would hide the tail, so means with intervals. `stft_distance`: multi-resolution, 0 =
@@ -61,7 +65,7 @@ def codec_rows(model: Model, waves: Sequence[np.ndarray]) -> list[Row]:
         valid = latents[:, : model.valid_frames(samples)].double()
         sums, squares, frames = sums + valid.sum(1), squares + valid.square().sum(1), frames + valid.shape[1]
     rows = [
-        Row.of_estimate(name, "", of or "decoys", mean_estimate(np.array(values)[np.isfinite(values)]))
+        Measurement.of_estimate(name, "", of or "decoys", mean_estimate(np.array(values)[np.isfinite(values)]))
         for (name, of), values in measured.items()
         if np.isfinite(values).any()
     ]
@@ -74,7 +78,7 @@ def codec_rows(model: Model, waves: Sequence[np.ndarray]) -> list[Row]:
         "latent_deviation_least": float(deviation.min()),
         "latent_deviation_most": float(deviation.max()),
     }
-    return rows + [Row(name, "", "decoys", value, value, value) for name, value in single.items()]
+    return rows + [Measurement(name, "", "decoys", value, value, value) for name, value in single.items()]
 
 
 def si_sdr(truth: np.ndarray, estimate: np.ndarray) -> float:
@@ -123,3 +127,53 @@ def _power(wave: np.ndarray) -> float:
 
 def _db(ratio: float) -> float:
     return float(10 * np.log10(max(ratio, 1e-20)))
+
+
+# -- ringing ----------------------------------------------------------------------------------------------------
+
+
+def patch_rate(model: Model) -> float | None:
+    """Patches a second of the model's decoder, in hertz; None where it has no patches."""
+    inner = model.config.get("model", {}).get("pretransform", {}).get("config", {}).get("pretransform") or {}
+    size = inner.get("config", {}).get("patch_size") if inner.get("type") == "patched" else None
+    return model.sample_rate / size if size else None
+
+
+def contrast(wave: np.ndarray, sample_rate: int, rate_hz: float, low_hz: float, high_hz: float) -> float:
+    """Level at multiples of `rate_hz` within a band less the level between them, dB; mono [T]; nan without multiples.
+
+    Spectrum: mean power over time under Hann windows of 16 periods; means of dB on both sides, so that one loud
+    partial does not decide.
+    """
+    import librosa
+
+    window = round(RINGING_BINS * sample_rate / rate_hz)
+    padded = np.pad(np.asarray(wave, np.float32), (0, max(0, window - len(wave))))
+    power = (np.abs(librosa.stft(padded, n_fft=window, hop_length=window // 4, center=False)) ** 2).mean(1)
+    level = 10 * np.log10(np.maximum(power, max(power.max() * 10 ** (-RINGING_FLOOR_DB / 10), 1e-20)))
+    first, last = int(np.ceil(low_hz / rate_hz)), int(np.ceil(high_hz / rate_hz)) - 1
+    centres = np.arange(max(1, first), last + 1) * RINGING_BINS
+    centres = centres[centres + max(BETWEEN) < len(level)]
+    if not len(centres):
+        return float("nan")
+    on, between = (level[centres[:, None] + np.array(bins)].mean() for bins in (ON, BETWEEN))
+    return float(on - between)
+
+
+def ringing_rows(model: Model, sets: dict[str, Sequence[np.ndarray]]) -> list[Measurement]:
+    """`ringing_db` of each set of waveforms [channels, T] in each band, mean with its interval; none without patches.
+
+    The band stands in a row's `space`: "500-2000 Hz". Bands above half the sample rate are left out.
+    """
+    rate = patch_rate(model)
+    if rate is None:
+        print("the decoder has no patches: ringing at their rate is not measured")
+        return []
+    rows = []
+    for low, high in RINGING_BANDS_HZ:
+        for of, waves in sets.items():
+            values = np.array([contrast(wave.mean(0), model.sample_rate, rate, low, high) for wave in waves])
+            values = values[np.isfinite(values)]
+            if len(values):
+                rows.append(Measurement.of_estimate("ringing_db", f"{low}-{high} Hz", of, mean_estimate(values)))
+    return rows

@@ -39,7 +39,7 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Material:
+class ComparedSets:
     """A model, and the tracks that its clips are held against. Planted tracks are in none of these."""
 
     model: Model
@@ -62,7 +62,7 @@ def spread(tracks: Sequence[Track], count: int) -> list[int]:
     return [order[i * len(order) // count] for i in range(count)]
 
 
-def load_material(config: RunConfig, count: int) -> Material:
+def load_compared_sets(config: RunConfig, count: int) -> ComparedSets:
     """At most `count` tracks a set, all sets of one size. Raises UserError where tracks, decoys or CLAP are missing."""
     model = load_model(config)
     if model.clap is None:
@@ -85,7 +85,7 @@ def load_material(config: RunConfig, count: int) -> Material:
     others = [rest[row] for row in spread([trained[row] for row in rest], n)]
     chosen = [decoy_rows[row] for row in spread([corpus.tracks[row] for row in decoy_rows], n)]
     decoys = [corpus.tracks[row] for row in chosen]
-    return Material(model, cache, trained, items[trained_rows], reference, others, decoys, items[chosen])
+    return ComparedSets(model, cache, trained, items[trained_rows], reference, others, decoys, items[chosen])
 
 
 def generated(model: Model, prompts: list[Prompt], settings: ClipsSection, cache: Cache) -> tuple[Items, float]:

@@ -36,7 +36,7 @@ NEAR = 0.05  # quantile of the decoys' distances below which a clip is called ne
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """One measured number."""
 
     measure: str
@@ -47,7 +47,7 @@ class Row:
     high: float
 
     @classmethod
-    def of_estimate(cls, measure: str, space: str, of: str, estimate: Estimate) -> Row:
+    def of_estimate(cls, measure: str, space: str, of: str, estimate: Estimate) -> Measurement:
         return cls(measure, space, of, estimate.value, estimate.low, estimate.high)
 
 
@@ -58,7 +58,7 @@ def in_space(space: str, features: Features, reference: Features) -> np.ndarray:
     return standardised(features.descriptors, reference.descriptors)
 
 
-def distances(space: str, reference: Features, sets: dict[str, Features]) -> list[Row]:
+def distances(space: str, reference: Features, sets: dict[str, Features]) -> list[Measurement]:
     """`frechet` and `kernel` of each set to the reference, all of N items.
 
     The kernel distance is of rows scaled to one length: a single outlier would decide a cubic kernel otherwise. Where
@@ -94,7 +94,7 @@ def distances(space: str, reference: Features, sets: dict[str, Features]) -> lis
         found["kernel_difference", "clips"] = (clips[0] - decoys[0], clips[1] - decoys[1])
         if interval(decoys[1])[0] > 0:
             found["kernel_ratio", "clips"] = (_ratio(clips[0], decoys[0]), _ratio(clips[1], decoys[1]))
-    return [Row(name, space, of, value, *interval(draws)) for (name, of), (value, draws) in found.items()]
+    return [Measurement(name, space, of, value, *interval(draws)) for (name, of), (value, draws) in found.items()]
 
 
 def _ratio(one: Any, other: Any) -> Any:
@@ -102,7 +102,7 @@ def _ratio(one: Any, other: Any) -> Any:
     return one / np.maximum(other, 1e-12)
 
 
-def nearest(space: str, trained: Features, decoys: Features, clips: Features) -> list[Row]:
+def nearest(space: str, trained: Features, decoys: Features, clips: Features) -> list[Measurement]:
     """How near the sets come to single training tracks [M]: a model that copies has clips nearer than any decoy.
 
     `nearest`: median distance to the nearest training track. `near_share`: share of clips that are nearer than the
@@ -120,15 +120,17 @@ def nearest(space: str, trained: Features, decoys: Features, clips: Features) ->
             return [float(np.median(np.repeat(values, weights.astype(int))))]
 
         rows.append(
-            Row("nearest", space, name, float(np.median(values)), *interval(bootstrap(median, [len(values)])[:, 0]))
+            Measurement(
+                "nearest", space, name, float(np.median(values)), *interval(bootstrap(median, [len(values)])[:, 0])
+            )
         )
     near = found["clips"] < np.quantile(found["decoys"], NEAR)
-    return [*rows, Row.of_estimate("near_share", space, "clips", mean_estimate(near))]
+    return [*rows, Measurement.of_estimate("near_share", space, "clips", mean_estimate(near))]
 
 
 def adherence(
     trained: Features, trained_labels: Sequence[str], decoys: Features, clips: Features, labels: Sequence[str]
-) -> list[Row]:
+) -> list[Measurement]:
     """Whether an instrument classifier hears in clip q the instrument that its caption asks for, labels [N].
 
     Logistic regression (L2, C = 1) on standardised descriptors, fitted on training tracks [M]; instruments with fewer
@@ -146,12 +148,14 @@ def adherence(
     classifier.fit(standardised(base, base), [trained_labels[row] for row in fit])
     wanted = np.array([labels[row] for row in asked])
     chance = max(1 / len(kept), Counter(wanted.tolist()).most_common(1)[0][1] / len(asked))
-    rows = [Row("chance", "", "instruments", chance, chance, chance)]
+    rows = [Measurement("chance", "", "instruments", chance, chance, chance)]
     for name, features in (("decoys", decoys), ("clips", clips)):
         heard = classifier.predict(standardised(features.descriptors[asked], base))
         found = mean_estimate(heard == wanted)
-        rows.append(Row.of_estimate("accuracy", "", name, found))
-        rows.append(Row("times_chance", "", name, found.value / chance, found.low / chance, found.high / chance))
+        rows.append(Measurement.of_estimate("accuracy", "", name, found))
+        rows.append(
+            Measurement("times_chance", "", name, found.value / chance, found.low / chance, found.high / chance)
+        )
     return rows
 
 
@@ -185,7 +189,7 @@ def by_collection(
     return found
 
 
-def over_collections(table: list[dict[str, Any]]) -> list[Row]:
+def over_collections(table: list[dict[str, Any]]) -> list[Measurement]:
     """Means over collections, each counting once; empty where there is none.
 
     `onset_rate`; `onset_deviation`, its absolute difference from the tracks'; `pitch_distance`.
@@ -193,10 +197,10 @@ def over_collections(table: list[dict[str, Any]]) -> list[Row]:
     if not table:
         return []
     rates = {name: np.array([line["onset_rate"][name] for line in table]) for name in ("tracks", "decoys", "clips")}
-    rows = [Row.of_estimate("onset_rate", "", name, mean_estimate(values)) for name, values in rates.items()]
+    rows = [Measurement.of_estimate("onset_rate", "", name, mean_estimate(values)) for name, values in rates.items()]
     for name in ("decoys", "clips"):
         deviation = mean_estimate(np.abs(rates[name] - rates["tracks"]))
-        rows.append(Row.of_estimate("onset_deviation", "", name, deviation))
+        rows.append(Measurement.of_estimate("onset_deviation", "", name, deviation))
         pitch = mean_estimate(np.array([line["pitch_distance"][name] for line in table]))
-        rows.append(Row.of_estimate("pitch_distance", "", name, pitch))
+        rows.append(Measurement.of_estimate("pitch_distance", "", name, pitch))
     return rows

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from precompute.errors import UserError
-from precompute.evaluate.card.card import write_card
+from precompute.evaluate.card import write_card
 
 NAMES = ("autoencoder", "learning", "quality", "training", "sweep", "planted", "null", "calibration")
 

@@ -11,9 +11,9 @@ import pytest
 from precompute.common.cache import Cache
 from precompute.resemblance import features
 from precompute.resemblance.alignment import SEMITONES, align
-from precompute.resemblance.aspects import ASPECTS, Aspects
-from precompute.resemblance.features import HOP_S, RATE, Sound, compute, describe
-from precompute.resemblance.passages import RARE, Copies
+from precompute.resemblance.aspects import ASPECTS, AspectComparison
+from precompute.resemblance.features import HOP_S, RATE, SoundSource, compute, describe
+from precompute.resemblance.passages import RARE, PassageFinder
 from precompute.resemblance.tables import compare, pairs_of
 
 
@@ -93,7 +93,7 @@ def test_a_planted_copy_is_found_with_its_spans(waves, described, host: str) -> 
     rng = np.random.default_rng(0)
     clip = waves[0].copy() if host == "another clip" else 0.02 * rng.standard_normal(7 * RATE).astype(np.float32)
     clip[3 * RATE : 3 * RATE + len(excerpt)] = excerpt
-    copies = Copies(compute(clip), described[20:])
+    copies = PassageFinder(compute(clip), described[20:])
     [best, *_] = copies.passages(described[1])
     assert best.semitones == 2 and best.p_value == pytest.approx(1 / 21)
     assert best.clip == pytest.approx((3, 5.5), abs=0.35) and best.track == pytest.approx((1, 3.5), abs=0.35)
@@ -104,7 +104,7 @@ def test_a_planted_copy_is_found_with_its_spans(waves, described, host: str) -> 
 
 def test_two_copied_passages_are_told_apart(waves, described) -> None:
     clip = np.concatenate([waves[3][: 2 * RATE], waves[4][: 2 * RATE], waves[3][3 * RATE : 5 * RATE]])
-    found = Copies(compute(clip), described[20:]).passages(described[3])
+    found = PassageFinder(compute(clip), described[20:]).passages(described[3])
     assert len(found) >= 2 and all(p.p_value <= RARE for p in found[:2])
     spans = sorted((p.clip, p.track) for p in found[:2])
     assert spans[0][0] == pytest.approx((0, 2), abs=0.35) and spans[1][0] == pytest.approx((4, 6), abs=0.6)
@@ -114,7 +114,7 @@ def test_two_copied_passages_are_told_apart(waves, described) -> None:
 def test_unrelated_pairs_have_p_values_that_spread_evenly(described) -> None:
     values = []
     for clip in described[:10]:
-        copies = Copies(clip, described[20:])
+        copies = PassageFinder(clip, described[20:])
         values += [copies.passages(track)[0].p_value for track in described[10:20]]
     shares = np.histogram(values, bins=4, range=(0, 1.0001))[0] / len(values)
     assert (shares > 0.1).all() and (shares < 0.45).all()
@@ -122,14 +122,14 @@ def test_unrelated_pairs_have_p_values_that_spread_evenly(described) -> None:
 
 
 def test_without_decoys_nothing_is_certain(described) -> None:
-    [best, *more] = Copies(described[0], []).passages(described[0])
+    [best, *more] = PassageFinder(described[0], []).passages(described[0])
     assert best.p_value == 1 and not more
 
 
 def test_silence_copies_nothing(described) -> None:
     silent = compute(np.zeros(3 * RATE, dtype=np.float32))
-    assert Copies(silent, described[20:]).passages(described[0]) == []
-    assert Copies(described[0], described[20:]).passages(silent) == []
+    assert PassageFinder(silent, described[20:]).passages(described[0]) == []
+    assert PassageFinder(described[0], described[20:]).passages(silent) == []
 
 
 # -- aspects -----------------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def test_the_same_music_elsewhere_is_alike_where_it_should_be(described) -> None
         "speed": compute(tune(0, beat_s=0.42)),
     }
     clips = list(changed.values())
-    aspects = Aspects(clips, described)
+    aspects = AspectComparison(clips, described)
     found = {name: aspects.percentiles(row, 0) for row, name in enumerate(changed)}
     for name, kept in (("key", "melody harmony rhythm"), ("sound", "melody harmony rhythm"), ("speed", "harmony")):
         for aspect in kept.split():
@@ -153,7 +153,7 @@ def test_the_same_music_elsewhere_is_alike_where_it_should_be(described) -> None
 
 
 def test_percentiles_of_random_pairs_are_spread_evenly(described) -> None:
-    aspects = Aspects(described[:8], described[8:])
+    aspects = AspectComparison(described[:8], described[8:])
     for aspect in ASPECTS:
         values = [aspects.percentiles(q, i)[aspect] for q in range(8) for i in range(32)]
         assert np.mean(values) == pytest.approx(50, abs=1e-6)  # all pairs are the reference here
@@ -178,12 +178,12 @@ def test_very_short_sounds_are_described(samples: int) -> None:
 
 def test_features_are_kept(waves, tmp_path: Path) -> None:
     cache = Cache(tmp_path)
-    first = describe(Sound("a", lambda: waves[0]), cache)
+    first = describe(SoundSource("a", lambda: waves[0]), cache)
 
     def never() -> np.ndarray:
         raise AssertionError("read again")
 
-    again = describe(Sound("a", never), cache)
+    again = describe(SoundSource("a", never), cache)
     assert all(np.array_equal(first[name], again[name]) for name in first)
 
 

@@ -18,7 +18,7 @@ from precompute.model.diffusion import Items, Model, NoiseBank, third_party
 from precompute.train import exemplars
 from precompute.train.diffusion import mean_loss
 from precompute.train.exemplars import Exemplar, ExemplarSettings, choose, fine_tune, load, make_exemplars, save
-from precompute.train.lora import Pairs, apply, matrices, train_pairs
+from precompute.train.lora import LowRankUpdate, apply, matrices, train_pairs
 
 DECOY = 16  # row of a decoy among the fixture's tracks
 SMALL = ExemplarSettings(rank=2, steps=4, draws=2, check_every=2, clips=2)
@@ -29,14 +29,14 @@ def bits(model: Model) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in model.network.state_dict().items()}
 
 
-def random_pairs(weights: dict[str, torch.Tensor], rank: int, scale: float = 0.5) -> Pairs:
+def random_pairs(weights: dict[str, torch.Tensor], rank: int, scale: float = 0.5) -> LowRankUpdate:
     generator = torch.Generator().manual_seed(3)
     a = {n: torch.randn(rank, w.shape[1], generator=generator).half() * 0.1 for n, w in weights.items()}
     b = {n: torch.randn(w.shape[0], rank, generator=generator).half() * 0.1 for n, w in weights.items()}
-    return Pairs(a, b, scale)
+    return LowRankUpdate(a, b, scale)
 
 
-def exemplar_of(pairs: Pairs, sha256: str) -> Exemplar:
+def exemplar_of(pairs: LowRankUpdate, sha256: str) -> Exemplar:
     return Exemplar(pairs, 17, "a caption", 1.5, 4, ((0, 0.5), (4, 0.25)), 0.1, None, sha256)
 
 

@@ -16,9 +16,9 @@ from precompute.errors import UserError
 from precompute.model.clews import Clews, ClewsShape, best_pairs, distances
 from precompute.model.clews_files import load
 from precompute.train.clews import (
-    Augment,
+    AugmentSettings,
     TrainClewsSettings,
-    Versions,
+    VersionSpectra,
     augmented,
     average_precision,
     mean_average_precision,
@@ -101,7 +101,7 @@ def test_measure_of_many_at_once_is_that_of_each_pair() -> None:
     torch.manual_seed(0)
     network = Clews(ClewsShape(window_s=1, front=(4, 8), blocks=(1, 1, 1, 1), channels=(8, 8, 8, 8), dimension=8))
     spectra, counts = torch.rand(5, 3, 84, 40), [3, 2, 3, 1, 2]
-    versions = Versions(spectra, counts, torch.tensor([0, 1, 0, 1, 1]))
+    versions = VersionSpectra(spectra, counts, torch.tensor([0, 1, 0, 1, 1]))
     network.eval()
     with torch.no_grad():
         embedded = [network.embed(part[:count]) for part, count in zip(spectra, counts, strict=True)]
@@ -124,15 +124,15 @@ def test_augmenting_moves_a_tone_and_keeps_silence() -> None:
     tone[:, 40] = 1
     places = set()
     for seed in range(40):
-        moved = augmented(tone, Augment(semitones=5, mask=0.15), torch.Generator().manual_seed(seed))
+        moved = augmented(tone, AugmentSettings(semitones=5, mask=0.15), torch.Generator().manual_seed(seed))
         assert moved.shape == tone.shape and torch.equal(moved[0], moved[1])
         rows = torch.nonzero(moved[0].sum(1))[:, 0].tolist()
         assert len(rows) <= 1  # none where the silenced band lies on it
         places.update(rows)
     assert places == set(range(35, 46))
     none = torch.zeros(2, 84, 40)
-    assert augmented(none, Augment(semitones=5), torch.Generator().manual_seed(0)).abs().max() == 0
-    same = Augment(semitones=0, slowest=1, fastest=1)
+    assert augmented(none, AugmentSettings(semitones=5), torch.Generator().manual_seed(0)).abs().max() == 0
+    same = AugmentSettings(semitones=0, slowest=1, fastest=1)
     assert torch.equal(augmented(tone, same, torch.Generator().manual_seed(0)), tone)
 
 

@@ -5,11 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from precompute.evaluate.quality.codec import BANDS_HZ, attack_error, band_error, codec_rows, low_pass, si_sdr
+from precompute.evaluate.quality import codec
+from precompute.evaluate.quality.codec import (
+    BANDS_HZ,
+    RINGING_BANDS_HZ,
+    attack_error,
+    band_error,
+    codec_rows,
+    contrast,
+    low_pass,
+    patch_rate,
+    ringing_rows,
+    si_sdr,
+)
 from precompute.model.diffusion import Model
 from support import tiny
 
 RATE = 16_000
+PATCHED_RATE, PATCH = 32_000, 256
+LINES_HZ = PATCHED_RATE / PATCH
 
 
 def sine(hz: float, level: float, seconds: float = 1.0) -> np.ndarray:
@@ -57,3 +71,44 @@ def test_rows_of_the_tiny_model(model: Model) -> None:
     assert rows["latent_deviation_least", "decoys"].value <= rows["latent_deviation_most", "decoys"].value
     again = {(row.measure, row.of): row for row in codec_rows(model, waves)}
     assert again == rows
+
+
+# -- ringing at the rate of a decoder's patches ----------------------------------------------------------------------
+
+
+def noise(seed: int, seconds: float = 4.0) -> np.ndarray:
+    return 0.1 * np.random.default_rng(seed).standard_normal(int(seconds * PATCHED_RATE)).astype(np.float32)
+
+
+def test_noise_does_not_ring() -> None:
+    for low, high in RINGING_BANDS_HZ:
+        assert abs(contrast(noise(0), PATCHED_RATE, LINES_HZ, low, high)) < 0.5
+
+
+def test_a_pattern_repeated_in_every_patch_is_found_in_its_band() -> None:
+    time = np.arange(4 * PATCHED_RATE) / PATCHED_RATE
+    lines = sum(np.sin(2 * np.pi * k * LINES_HZ * time) for k in range(17, 48))  # 2,125 to 5,875 Hz
+    waves = [(noise(0) + level * lines).astype(np.float32) for level in (0.1, 0.2)]
+    found = [contrast(wave, PATCHED_RATE, LINES_HZ, 2000, 6000) for wave in waves]
+    assert found[0] > 20 and found[1] - found[0] == pytest.approx(6, abs=0.5)
+    assert abs(contrast(waves[0], PATCHED_RATE, LINES_HZ, 6000, 12000)) < 0.5
+
+
+def test_level_and_silence_change_no_ringing() -> None:
+    assert contrast(noise(0), PATCHED_RATE, LINES_HZ, 500, 2000) == pytest.approx(
+        contrast(0.01 * noise(0), PATCHED_RATE, LINES_HZ, 500, 2000), abs=1e-3
+    )
+    assert contrast(np.zeros(10, np.float32), PATCHED_RATE, LINES_HZ, 500, 2000) == 0
+    assert np.isnan(contrast(noise(0), PATCHED_RATE, LINES_HZ, 20_000, 30_000))
+
+
+def test_ringing_rows_of_the_tiny_model(model: Model, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    assert patch_rate(model) == 100
+    wave = tiny.tone(330, 2.0, 1)[None]
+    rows = ringing_rows(model, {"decoys": [wave, wave], "clips": [wave]})
+    assert [(row.space, row.of) for row in rows] == [
+        (f"{low}-{high} Hz", of) for low, high in RINGING_BANDS_HZ[:2] for of in ("decoys", "clips")
+    ]  # half the sample rate is below the third band
+    assert rows[0].value == rows[1].value == pytest.approx(rows[0].low)
+    monkeypatch.setattr(codec, "patch_rate", lambda model: None)
+    assert ringing_rows(model, {"clips": [wave]}) == [] and "not measured" in capsys.readouterr().out

@@ -13,11 +13,17 @@ from PIL import Image
 
 from precompute.config.run import RunConfig
 from precompute.errors import UserError
+from precompute.evaluate.quality.comparison import GUIDANCES, quality, sweep
 from precompute.evaluate.quality.distances import frechet_distance, kernel_distance, unit_length
-from precompute.evaluate.quality.evaluation import GUIDANCES, quality, sweep
-from precompute.evaluate.quality.features import Features, features_of_audio, features_of_latents, load_material, spread
+from precompute.evaluate.quality.features import (
+    Features,
+    features_of_audio,
+    features_of_latents,
+    load_compared_sets,
+    spread,
+)
 from precompute.evaluate.quality.measures import (
-    Row,
+    Measurement,
     adherence,
     by_collection,
     distances,
@@ -40,7 +46,7 @@ def made_up(count: int, seed: int, mean: float = 0.0) -> Features:
     )
 
 
-def only(rows: list[Row], measure: str, of: str) -> Row:
+def only(rows: list[Measurement], measure: str, of: str) -> Measurement:
     [found] = [row for row in rows if (row.measure, row.of) == (measure, of)]
     return found
 
@@ -123,7 +129,7 @@ def run(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 
 
 def test_sets_are_spread_and_apart(run: RunConfig, tracks) -> None:
-    material = load_material(run, 100)
+    material = load_compared_sets(run, 100)
     assert len(material.trained) == 16 and len(material.decoys) == len(material.reference) == len(material.others) == 8
     assert not set(material.reference) & set(material.others)
     assert {track.collection for track in material.decoys} == {"high", "low"}
@@ -135,7 +141,7 @@ def test_sets_are_spread_and_apart(run: RunConfig, tracks) -> None:
 
 def test_features_are_of_the_recording_s_own_length(run: RunConfig) -> None:
     """Decoded or as recorded: shapes, and a second look at the cache is the same to the bit."""
-    material = load_material(run, 8)
+    material = load_compared_sets(run, 8)
     one, again = (features_of_latents(material.model, material.decoy_items, material.cache, "decoys") for _ in "12")
     assert one.clap.shape[0] == len(one.onset_rate) == 8 and one.pitch_classes.shape == (8, 12)
     assert all(np.array_equal(a, b) for a, b in zip(vars(one).values(), vars(again).values(), strict=True))

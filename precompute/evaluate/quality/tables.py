@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from precompute.evaluate.quality.measures import SPACES, Row
+from precompute.evaluate.quality.measures import SPACES, Measurement
 
 SETS = {  # row of the table of distances -> what it says
     "clips": "generated clips",
@@ -17,7 +17,7 @@ SETS = {  # row of the table of distances -> what it says
 RINGING = {"decoys": "decoys as recorded", "reconstructions": "… reconstructed", "clips": "generated clips"}
 
 
-def _shown(rows: list[Row], measure: str, of: str, space: str = "", form: str = ".2f") -> str:
+def _shown(rows: list[Measurement], measure: str, of: str, space: str = "", form: str = ".2f") -> str:
     """'1.23 [1.10, 1.40]', or '–' where it was not measured."""
     for row in rows:
         if (row.measure, row.of, row.space) == (measure, of, space):
@@ -37,7 +37,7 @@ def _lines(head: tuple[str, ...], body: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def distance_lines(rows: list[Row]) -> list[str]:
+def distance_lines(rows: list[Measurement]) -> list[str]:
     measured = [of for of in SETS if any((row.measure, row.of) == ("frechet", of) for row in rows)]
     lines = []
     for measure, title in (("frechet", "Fréchet distance to the reference"), ("kernel", "kernel distance")):
@@ -55,7 +55,7 @@ def distance_lines(rows: list[Row]) -> list[str]:
     return lines + _lines(("distance to the nearest training track", "CLAP", "descriptors"), body)
 
 
-def adherence_lines(rows: list[Row]) -> list[str]:
+def adherence_lines(rows: list[Measurement]) -> list[str]:
     chance = next((row.value for row in rows if row.measure == "chance"), None)
     if chance is None:
         return ["", "instrument: too few training tracks of two instruments, not measured"]
@@ -66,7 +66,7 @@ def adherence_lines(rows: list[Row]) -> list[str]:
     return _lines(("instrument of the caption, by a classifier", "heard", f"times chance ({chance:.1%})"), body)
 
 
-def collection_lines(table: list[dict[str, Any]], rows: list[Row]) -> list[str]:
+def collection_lines(table: list[dict[str, Any]], rows: list[Measurement]) -> list[str]:
     names = ("tracks", "decoys", "clips")
     body = [
         (
@@ -87,7 +87,7 @@ def collection_lines(table: list[dict[str, Any]], rows: list[Row]) -> list[str]:
     return lines + _lines(("mean over collections", *names), body)
 
 
-def codec_lines(rows: list[Row]) -> list[str]:
+def codec_lines(rows: list[Measurement]) -> list[str]:
     names = (
         "si_sdr_db",
         "low_pass_db",
@@ -108,7 +108,7 @@ def codec_lines(rows: list[Row]) -> list[str]:
     return _lines(("autoencoder, on decoys as recorded", "mean"), body) if body else []
 
 
-def ringing_lines(rows: list[Row]) -> list[str]:
+def ringing_lines(rows: list[Measurement]) -> list[str]:
     bands = list(dict.fromkeys(row.space for row in rows if row.measure == "ringing_db"))
     body = [(band, *(_shown(rows, "ringing_db", of, band, ".1f") for of in RINGING)) for band in bands]
     return _lines(("level at multiples of the patch rate against between, dB", *RINGING.values()), body) if body else []
@@ -117,7 +117,7 @@ def ringing_lines(rows: list[Row]) -> list[str]:
 def training_lines(table: list[dict[str, Any]]) -> list[str]:
     body = []
     for line in table:
-        rows = [Row(**row) for row in line["measures"]]
+        rows = [Measurement(**row) for row in line["measures"]]
         cells = [_shown(rows, "frechet_ratio", "clips", space) for space in SPACES]
         cells += [_shown(rows, "nearest", of, "descriptors") for of in ("clips", "decoys")]
         cells += [_shown(rows, "near_share", "clips", space, ".0%") for space in SPACES]
@@ -130,7 +130,7 @@ def training_lines(table: list[dict[str, Any]]) -> list[str]:
 def sweep_lines(table: list[dict[str, Any]]) -> list[str]:
     body = []
     for line in table:
-        rows = [Row(**row) for row in line["measures"]]
+        rows = [Measurement(**row) for row in line["measures"]]
         body.append(
             (
                 f"{line['guidance']:g}",

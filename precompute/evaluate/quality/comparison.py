@@ -19,28 +19,27 @@ from precompute.common.results import write_result
 from precompute.config.run import SAMPLERS, RunConfig
 from precompute.corpus.stages import load_model
 from precompute.corpus.tracks import read_audio
-from precompute.evaluate.quality.codec import codec_rows
+from precompute.evaluate.quality.codec import codec_rows, ringing_rows
 from precompute.evaluate.quality.features import (
+    ComparedSets,
     Features,
-    Material,
     decoded,
     features_of_audio,
     features_of_latents,
     generated,
-    load_material,
+    load_compared_sets,
     spread,
 )
 from precompute.evaluate.quality.measures import (
     SPACES,
-    Row,
+    Measurement,
     adherence,
     by_collection,
     distances,
     nearest,
     over_collections,
 )
-from precompute.evaluate.quality.ringing import ringing_rows
-from precompute.evaluate.quality.text import (
+from precompute.evaluate.quality.tables import (
     adherence_lines,
     codec_lines,
     collection_lines,
@@ -63,7 +62,7 @@ def quality(config: RunConfig, out: Path, count: int = 160) -> None:
     Fewer where the corpus has fewer decoys, or fewer than twice as many regular training tracks. Deterministic for a
     model and corpus. Raises UserError where the corpus or the model lacks what this needs.
     """
-    material = load_material(config, count)
+    material = load_compared_sets(config, count)
     model, cache = material.model, material.cache
     trained = features_of_latents(model, material.trained_items, cache, "training tracks")
     decoys = features_of_latents(model, material.decoy_items, cache, "decoys")
@@ -104,7 +103,7 @@ def quality(config: RunConfig, out: Path, count: int = 160) -> None:
     )
 
 
-def _codec(material: Material, clips: Items) -> list[Row]:
+def _codec(material: ComparedSets, clips: Items) -> list[Measurement]:
     """The autoencoder by itself, on the decoys that are at hand as recorded; and its ringing in clips, too."""
     model = material.model
     heard = [clips[[row]] for row in evenly(len(clips), CODEC_TRACKS)]
@@ -119,7 +118,9 @@ def _codec(material: Material, clips: Items) -> list[Row]:
     return codec_rows(model, waves) + ringing_rows(model, {"decoys": waves, "reconstructions": rebuilt, **sets})
 
 
-def _along_training(config: RunConfig, material: Material, trained: Features, decoys: Features) -> list[dict[str, Any]]:
+def _along_training(
+    config: RunConfig, material: ComparedSets, trained: Features, decoys: Features
+) -> list[dict[str, Any]]:
     """Distances and nearness of the clips of each kept checkpoint, the shipped weights last; fewer clips each.
 
     The autoencoder is the same along training, so tracks and decoys are.
@@ -150,7 +151,7 @@ def sweep(config: RunConfig, out: Path, count: int = 48) -> None:
     Guidance 1, 2, 3, 4, 6 at the config's steps; 25, 50, 100 steps at the config's guidance, by either sampler.
     Deterministic but for the seconds. Raises UserError as `quality` does.
     """
-    material = load_material(config, count)
+    material = load_compared_sets(config, count)
     model, cache = material.model, material.cache
     trained = features_of_latents(model, material.trained_items, cache, "training tracks")
     decoys = features_of_latents(model, material.decoy_items, cache, "decoys")
@@ -172,7 +173,7 @@ def sweep(config: RunConfig, out: Path, count: int = 48) -> None:
     _write(out, "sweep", what, model, table)
 
 
-def _originals(material: Material) -> tuple[Features, Features] | None:
+def _originals(material: ComparedSets) -> tuple[Features, Features] | None:
     """Features of reference and other tracks as recorded; None where one of them has latents alone."""
     halves = [[material.trained[row] for row in rows] for rows in (material.reference, material.others)]
     if any(track.path is None for half in halves for track in half):
@@ -184,7 +185,7 @@ def _originals(material: Material) -> tuple[Features, Features] | None:
     return reference, others
 
 
-def _adherence(material: Material, trained: Features, decoys: Features, clips: Features) -> list[Row]:
+def _adherence(material: ComparedSets, trained: Features, decoys: Features, clips: Features) -> list[Measurement]:
     labels = [track.instrument for track in material.trained]
     return adherence(trained, labels, decoys, clips, [track.instrument for track in material.decoys])
 

@@ -15,9 +15,9 @@ from precompute.config.methods_compare import ClewsSettings
 from precompute.config.run import BankSection, RunConfig
 from precompute.corpus.tracks import Track, read_manifest
 from precompute.errors import UserError
-from precompute.evaluate.planted import judges
-from precompute.evaluate.planted.evaluation import PlantedSettings, evaluate_planted, truths
-from precompute.evaluate.planted.truths import Pair
+from precompute.evaluate.planted import scorer
+from precompute.evaluate.planted.judgement import PlantedSettings, evaluate_planted, truths
+from precompute.evaluate.planted.truths import TwinPair
 from precompute.evaluate.ranking import bootstrap_interval, chance_of_hits, chance_of_most, hits_in_top, wins
 from precompute.gradients import per_item, track_pass
 from precompute.train.exemplars import ExemplarSettings, make_exemplars
@@ -102,7 +102,7 @@ def test_wins_count_ties_by_half() -> None:
 
 def test_the_share_above_the_twin_is_over_pairs_and_seeds() -> None:
     scores = np.array([[5.0, 1.0, 0.0, 9.0], [0.0, 1.0, 0.0, 9.0], [0.0, 0.0, 3.0, 2.0], [0.0, 0.0, 4.0, 2.0]])
-    pairs = [Pair(weighted=0, twin=1), Pair(weighted=2, twin=3)]  # two seeds each
+    pairs = [TwinPair(weighted=0, twin=1), TwinPair(weighted=2, twin=3)]  # two seeds each
     assert truths.pair_wins(scores, pairs, 2).tolist() == [[1.0, 0.0], [1.0, 1.0]]
     row, chance = truths.weighted_rows({"m": {"raw": scores}}, pairs, 2)
     assert (row["value"], row["low"], row["high"]) == (0.75, 0.5, 1.0)
@@ -337,4 +337,4 @@ def test_mistakes_are_told(small: RunConfig, config: RunConfig, tmp_path: Path) 
     with pytest.raises(UserError, match="at least 2"):
         PlantedSettings(replicates=1)
     with pytest.raises(UserError, match="no such track"):
-        judges._decoy(small, 999)
+        scorer._decoy(small, 999)

@@ -15,9 +15,8 @@ from precompute.common.cache import Cache
 from precompute.config.run import BankSection, RunConfig
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
-from precompute.evaluate.null import controls, evaluation
-from precompute.evaluate.null.evaluation import NullSettings, evaluate_null
-from precompute.evaluate.null.findings import Rows, nothing_above_noise, reverses
+from precompute.evaluate.null import alterations, controls
+from precompute.evaluate.null.controls import ControlRows, NullSettings, evaluate_null, nothing_above_noise, reverses
 from precompute.evaluate.ranking import mean_wins, two_way_interval
 from precompute.evaluate.scoring import settings_for
 from precompute.model.diffusion import Items, Model
@@ -61,9 +60,9 @@ def test_two_areas_reverse_on_opposite_sides_of_chance(one: float, other: float,
 
 def test_separation_of_hand_made_scores(tracks: list[Track]) -> None:
     above = np.array([[0.0 if t.is_decoy else 1.0 for t in tracks]])
-    area, share = Rows("m", "c", tracks).separation("", "raw", above, "")
+    area, share = ControlRows("m", "c", tracks).separation("", "raw", above, "")
     assert (area["value"], share["value"]) == (1.0, 0.0)
-    area, share = Rows("m", "c", tracks).separation("", "raw", -above, "")
+    area, share = ControlRows("m", "c", tracks).separation("", "raw", -above, "")
     assert (area["value"], share["value"]) == (0.0, 1.0)
 
 
@@ -80,10 +79,10 @@ def test_the_interval_of_a_table_counts_rows_and_columns() -> None:
 
 def test_the_more_numerous_are_thinned_to_the_same_number(tracks: list[Track]) -> None:
     fewer = [*tracks[:16], *tracks[16:24]]
-    rows = controls.matched_numbers(fewer)
+    rows = alterations.matched_numbers(fewer)
     assert rows == sorted(set(rows)) and [fewer[r].is_decoy for r in rows] == [False] * 8 + [True] * 8
     assert rows[:8] == list(range(0, 16, 2))
-    assert [fewer[r].is_decoy for r in controls.matched_numbers(fewer, 3)] == [False] * 3 + [True] * 3
+    assert [fewer[r].is_decoy for r in alterations.matched_numbers(fewer, 3)] == [False] * 3 + [True] * 3
 
 
 # -- models and items --------------------------------------------------------------------------------------------
@@ -91,7 +90,7 @@ def test_the_more_numerous_are_thinned_to_the_same_number(tracks: list[Track]) -
 
 def test_a_fresh_model_is_seeded_and_keeps_the_autoencoder(model: Model) -> None:
     state = torch.get_rng_state()
-    one, other, third = (controls.fresh_model(model, seed) for seed in (0, 0, 1))
+    one, other, third = (alterations.fresh_model(model, seed) for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), state)
     assert one.sha256 == other.sha256 != third.sha256
     assert one.inputs_sha256 not in (one.sha256, model.inputs_sha256)
@@ -104,7 +103,7 @@ def test_a_fresh_model_is_seeded_and_keeps_the_autoencoder(model: Model) -> None
 
 
 def test_under_a_clips_caption_only_the_prompt_changes(model: Model, items: Items) -> None:
-    changed = controls.recaptioned(items, items[[3, 5]], 1)
+    changed = alterations.recaptioned(items, items[[3, 5]], 1)
     assert set(changed.prompts) == {items.prompts[5]}
     assert torch.equal(changed.latents, items.latents) and torch.equal(changed.seconds, items.seconds)
     assert torch.equal(changed.embeddings, model.embed_prompts(changed.prompts))
@@ -158,12 +157,12 @@ def test_captions_move_what_looks_at_the_model_and_nothing_else(
     kept = {(r["method"], r["score"]): r["value"] for r in told["rows"] if r["name"] == "correlation_with_ordinary"}
     assert kept["clap", "raw"] == kept["clap", "normalised"] == pytest.approx(1)
     names, rows = ("unlearning", "clap"), [0, 1, 20, 21]
-    run = evaluation._Run(
+    run = controls.ControlInputs(
         names, settings_for(small, names, 2), Cache(tmp_path), model, [tracks[r] for r in rows], items[rows], []
     )
     clips, usual = items[[2]], items[[3, 4, 5]]
     own = run.scored(model, clips, usual).done
-    other = run.scored(model, clips, usual, controls.recaptioned(run.items, clips, 0)).done
+    other = run.scored(model, clips, usual, alterations.recaptioned(run.items, clips, 0)).done
     assert np.array_equal(own["clap"].result.score, other["clap"].result.score)
     same = np.array([item == clips.prompts[0] for item in run.items.prompts])
     assert same.any() and not same.all()

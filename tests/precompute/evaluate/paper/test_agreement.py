@@ -16,8 +16,13 @@ from precompute.config.run import RunConfig
 from precompute.corpus.stages import load_corpus, load_model
 from precompute.errors import UserError
 from precompute.evaluate.paper import agreement
-from precompute.evaluate.paper.self_influence import Options, Run, clap_embeddings, kmeans_targets
-from precompute.evaluate.paper.self_scores import Way
+from precompute.evaluate.paper.self_influence import (
+    SelfInfluence,
+    SelfInfluenceSettings,
+    clap_embeddings,
+    kmeans_targets,
+)
+from precompute.evaluate.paper.self_scores import UnlearningVariant
 from precompute.gradients.fisher import diagonal_fisher, inverse
 from precompute.gradients.track_pass import noise_bank
 from precompute.methods.catalogue import CATALOGUE
@@ -84,14 +89,16 @@ def test_its_scores_are_those_of_unlearning(small: Path, tmp_path: Path, normali
     corpus, model = load_corpus(config), load_model(config)
     context, _ = make_context(model, corpus, config, Cache(tmp_path))
     context = replace(context, bank=noise_bank(config.bank))
-    run = Run(context, clap_embeddings(context), [3, 8], Options(targets=2, draws=4, top=3, steps=(1, 2)))
+    run = SelfInfluence(
+        context, clap_embeddings(context), [3, 8], SelfInfluenceSettings(targets=2, draws=4, top=3, steps=(1, 2))
+    )
     found = run.found.scores()
     assert len(found) == 4 * 3 * 2 and all(scores.shape == (2, 16) for scores in found.values())
     for way in (
-        Way("to_kv", "dual", 1),
-        Way("self_attn", "none", 1),
-        Way("all", "mixed", 2),
-        Way("cross_attn", "dual", 2),
+        UnlearningVariant("to_kv", "dual", 1),
+        UnlearningVariant("self_attn", "none", 1),
+        UnlearningVariant("all", "mixed", 2),
+        UnlearningVariant("cross_attn", "dual", 2),
     ):
         method = Unlearning(run.found.section(way), len(run.items))
         settings = config.fisher
@@ -105,13 +112,13 @@ def test_a_resumed_pass_computes_what_is_missing(small: Path, tmp_path: Path) ->
     config = RunConfig.load(small)
     config = replace(config, clips=replace(config.clips, targets=0))
     context, _ = make_context(load_model(config), load_corpus(config), config, Cache(tmp_path))
-    options = Options(targets=2, layers=("to_kv",), masks=("mixed",), steps=(1,), draws=4, top=3)
-    found = Run(context, np.eye(16), [3, 8], options).found
-    whole = found.scores()[Way("to_kv", "mixed", 1)]
+    options = SelfInfluenceSettings(targets=2, layers=("to_kv",), masks=("mixed",), steps=(1,), draws=4, top=3)
+    found = SelfInfluence(context, np.eye(16), [3, 8], options).found
+    whole = found.scores()[UnlearningVariant("to_kv", "mixed", 1)]
     found.delete_directions()
     next(tmp_path.glob("self-scores-00000-*.npz")).unlink()
-    again = Run(context, np.eye(16), [3, 8], options).found
-    assert np.array_equal(again.scores()[Way("to_kv", "mixed", 1)], whole)
+    again = SelfInfluence(context, np.eye(16), [3, 8], options).found
+    assert np.array_equal(again.scores()[UnlearningVariant("to_kv", "mixed", 1)], whole)
 
 
 def test_measures_by_hand() -> None:
@@ -119,10 +126,10 @@ def test_measures_by_hand() -> None:
         chosen=[0, 2],
         embeddings=np.eye(4)[[0, 0, 1, 1]],  # two pairs that are alike
         seconds_of_tracks=np.array([1.0, 2.0, 3.0, 4.0]),
-        options=Options(targets=2, top=1),
+        options=SelfInfluenceSettings(targets=2, top=1),
     )
     scores = np.array([[4.0, 3.0, 2.0, 1.0], [4.0, 3.0, 2.0, 1.0]])
-    found = Run.measures(four, scores)  # type: ignore[arg-type]
+    found = SelfInfluence.measures(four, scores)  # type: ignore[arg-type]
     assert found["R"] == (1 + 3) / 2 and found["duration_correlation"] == pytest.approx(-1)
     assert found["clap_top"] == (1 + 0) / 2 and found["clap_bottom"] == (0 + 1) / 2
 
@@ -139,7 +146,7 @@ def test_targets_are_spread_and_differ() -> None:
 @pytest.mark.parametrize("changes", [{"targets": 1}, {"layers": ("mlp",)}, {"masks": ("x",)}, {"steps": (0,)}])
 def test_senseless_options_are_refused(changes: dict) -> None:
     with pytest.raises(UserError):
-        Options(**changes)
+        SelfInfluenceSettings(**changes)
 
 
 def test_agreement_table_and_picture(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

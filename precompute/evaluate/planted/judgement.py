@@ -23,7 +23,7 @@ from precompute.corpus.tracks import Track
 from precompute.cost.evaluation import Pace, tell
 from precompute.errors import UserError
 from precompute.evaluate.planted import truths
-from precompute.evaluate.planted.judges import RIVALS, Judge, reduced
+from precompute.evaluate.planted.scorer import RIVALS, PlantedScorer, reduced
 from precompute.evaluate.scoring import known_methods, looks_at_gradients, settings_for
 from precompute.gradients.curvature import kept_fisher
 from precompute.gradients.fisher import evenly
@@ -67,7 +67,7 @@ def evaluate_planted(
     settings: PlantedSettings | None = None,
     unheard: Path | None = None,
 ) -> dict[str, Any]:
-    """Judge methods of the catalogue, print a table, write JSON to `out`; what was written. Resumable.
+    """PlantedScorer methods of the catalogue, print a table, write JSON to `out`; what was written. Resumable.
 
     weighted: share of (pair, seed) in which the weighted track is above its twin, for `seeds` clips of their caption.
     rare: how many rare tracks stand among the 10 best training tracks of a clip of their caption; success = at least 3
@@ -105,7 +105,7 @@ def evaluate_planted(
     config = settings_for(config, names, len(trained))
     prompts = _prompts(corpus.tracks, pairs, rare, settings.seeds, config, model.sample_size / model.sample_rate)
     _tell_cost(model, items, config, len(prompts), len(kept), len(trained), len(loaded), len(apart), settings)
-    judges = Judge(
+    judges = PlantedScorer(
         config=config,
         cache=cache,
         model=model,
@@ -156,7 +156,12 @@ def evaluate_planted(
 
 
 def _unheard_rows(
-    judges: Judge, prompts: list[Prompt], items: Items, corpus: Corpus, trained: Sequence[int], apart: list[Track]
+    judges: PlantedScorer,
+    prompts: list[Prompt],
+    items: Items,
+    corpus: Corpus,
+    trained: Sequence[int],
+    apart: list[Track],
 ) -> list[Row]:
     """Heard rare tracks against those apart, in a pass in which methods are told that all were trained on.
 
@@ -174,7 +179,12 @@ def _unheard_rows(
 
 
 def _prompts(
-    tracks: Sequence[Track], pairs: list[truths.Pair], rare: np.ndarray, seeds: int, config: RunConfig, longest: float
+    tracks: Sequence[Track],
+    pairs: list[truths.TwinPair],
+    rare: np.ndarray,
+    seeds: int,
+    config: RunConfig,
+    longest: float,
 ) -> list[Prompt]:
     """Clips to judge by: `seeds` of each pair's caption, then `seeds` of the rare tracks' most common one.
 

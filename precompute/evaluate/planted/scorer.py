@@ -17,7 +17,7 @@ from precompute.config.run import RunConfig
 from precompute.corpus.stages import Corpus, generated, load_latents
 from precompute.corpus.tracks import Track, read_manifest
 from precompute.errors import UserError
-from precompute.evaluate.null.controls import recaptioned
+from precompute.evaluate.null.alterations import recaptioned
 from precompute.evaluate.planted import truths
 from precompute.evaluate.scoring import OTHER_WEIGHTS, both_kinds, context_of, follows_training, judge, settings_for
 from precompute.gradients.fisher import evenly
@@ -44,7 +44,7 @@ def reduced(config: RunConfig) -> RunConfig:
 
 
 @dataclass
-class Judge:
+class PlantedScorer:
     """What all passes over the tracks share."""
 
     config: RunConfig
