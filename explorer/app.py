@@ -10,17 +10,25 @@ from typing import Any
 import gradio as gr
 import orjson
 
+from explorer.components.comparison import MethodComparison
 from explorer.components.curve import ScoreCurve
+from explorer.components.diagnostics import ScoreDiagnostics
+from explorer.components.downloads import Downloads
 from explorer.components.form import ClipForm
-from explorer.components.holders import Holders
+from explorer.components.hard_cases import HardCases
+from explorer.components.holders import HolderList
+from explorer.components.link import ViewLink
+from explorer.components.methods import MethodList
+from explorer.components.notes import NoteList
 from explorer.components.overview import ClipOverview
 from explorer.components.player import Player
-from explorer.components.study import Behind, Cases, Comparison, Methods, Notes, Why
+from explorer.components.resemblance import TrackResemblance
 from explorer.components.table import TrackTable
-from explorer.components.text import Downloads, Text, ThemeSwitch, ViewLink
+from explorer.components.text import Text
+from explorer.components.theme import ThemeSwitch
 from explorer.holders.page import HoldersPage, downloads
-from explorer.listen.page import CAVEAT, Page
-from explorer.methods.page import Study
+from explorer.listen.page import CAVEAT, ListenPage
+from explorer.methods.page import MethodsPage
 from explorer.state.callbacks import Callbacks
 from explorer.state.view import TABS, BadEventError, View
 from explorer.store.ranking import NORMALISED, RAW
@@ -63,7 +71,7 @@ def theme() -> gr.themes.Base:
 
 def build_app(callbacks: Callbacks, can_sign_out: bool = False, own_clips: bool = False) -> gr.Blocks:
     """The page over one store; with a password it offers to sign out. `own_clips`: listeners may bring some."""
-    page, study, info = Page(callbacks), Study(callbacks), callbacks.store.info
+    page, study, info = ListenPage(callbacks), MethodsPage(callbacks), callbacks.store.info
     holders_page = HoldersPage(callbacks)
     with gr.Blocks(title="Whence", fill_width=True, analytics_enabled=False) as blocks:
         with gr.Row(elem_id="top"):
@@ -97,7 +105,7 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False, own_clips: bool 
                     player = Player(elem_id="player")
                 with gr.Column(elem_classes="card"):
                     gr.Markdown("## Why this track? Resemblance, apart from influence")
-                    why = Why(elem_id="why")
+                    why = TrackResemblance(elem_id="why")
                 with gr.Column(elem_classes="card"):
                     gr.Markdown("## How the score is spread")
                     order = gr.Radio(
@@ -124,11 +132,11 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False, own_clips: bool 
                 gallery = ClipOverview(elem_id="overview")
             with gr.Tab("Holders", id="holders"), gr.Column(elem_classes="card"):
                 gr.Markdown("## What of ours, and how sure?")
-                holders = Holders(elem_id="holders")
+                holders = HolderList(elem_id="holders")
             with gr.Tab("Compare", id="compare"):
                 with gr.Column(elem_classes="card"):
                     gr.Markdown("## Two methods on one clip")
-                    comparison = Comparison(elem_id="comparison")
+                    comparison = MethodComparison(elem_id="comparison")
                 with gr.Column(elem_classes="card"):
                     gr.Markdown("## How far methods agree")
                     heat_text = Text(elem_id="heat-text")
@@ -137,17 +145,17 @@ def build_app(callbacks: Callbacks, can_sign_out: bool = False, own_clips: bool 
                     )
                 with gr.Column(elem_classes="card"):
                     gr.Markdown("## The methods: what they are, cost, and how they did")
-                    methods = Methods(elem_id="methods")
+                    methods = MethodList(elem_id="methods")
             with gr.Tab("Where is it wrong", id="wrong"):
                 with gr.Column(elem_classes="card"):
                     gr.Markdown("## Hard cases")
-                    cases = Cases(elem_id="cases")
+                    cases = HardCases(elem_id="cases")
                 with gr.Column(elem_classes="card"):
                     gr.Markdown("## Behind the scores")
-                    behind = Behind(elem_id="behind")
+                    behind = ScoreDiagnostics(elem_id="behind")
                 with gr.Column(elem_classes="card"):
                     gr.Markdown("## Notes")
-                    notes = Notes(elem_id="notes")
+                    notes = NoteList(elem_id="notes")
             with gr.Tab("How to read this", id="guide"), gr.Row(elem_id="guide"):
                 for text in (GUIDE, GLOSSARY):
                     with gr.Column(elem_classes="card"):

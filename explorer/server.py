@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from explorer.app import PAGE_CSS, build_app, theme
-from explorer.listening_sessions.serve import add_sessions
+from explorer.listening_sessions.routes import add_sessions
 from explorer.report import requests
 from explorer.settings import Settings
 from explorer.state.callbacks import Callbacks

@@ -28,7 +28,7 @@ from typing import Any
 
 import explorer_store
 import httpx
-from listener import TIMEOUT_S, Listener, Tally
+from listener import TIMEOUT_S, SimulatedListener, Tally
 
 ROOT = explorer_store.ROOT
 WHAT = "python -m explorer over a made-up store: start, memory, time and size of a selection"
@@ -86,7 +86,7 @@ async def run(store: Path, listeners: int, seconds: float, think_s: float, most:
     tally = Tally()
     with serving(store) as (address, pid, started):
         async with _client(address) as http:
-            first, *others = (Listener(http, 1000 * listeners + i, tally) for i in range(listeners))
+            first, *others = (SimulatedListener(http, 1000 * listeners + i, tally) for i in range(listeners))
             await first.open()
             start_s, start_mb = time.monotonic() - started, memory_mb(pid)
             await asyncio.gather(*(listener.open() for listener in others))

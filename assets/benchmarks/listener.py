@@ -91,7 +91,7 @@ def _spread(seconds: list[float]) -> dict[str, Any]:
     return {"selections": len(seconds), **{name: round(1000 * value, 1) for name, value in ms.items()}}
 
 
-class Listener:
+class SimulatedListener:
     """One browser: a session, the values of the parts that events start from, and habits of its own (seeded)."""
 
     def __init__(self, http: httpx.AsyncClient, seed: int, tally: Tally) -> None:

@@ -21,7 +21,7 @@ component_meta.create_or_modify_pyi = lambda *_: None
 FOLDER = Path(__file__).parent
 
 
-class Part(gr.HTML):
+class PagePart(gr.HTML):
     """A gr.HTML whose behaviour is `<name>.js` (a module with `mount`) and whose look is `<name>.css`.
 
     `events` are the custom events that the script triggers: Gradio finds their quotes in `js_on_load`.

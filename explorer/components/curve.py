@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.components import Part
+from explorer.components import PagePart
 
 _SKELETON = """
 <div class="curve">
@@ -45,7 +45,7 @@ _SKELETON = """
 """
 
 
-class ScoreCurve(Part):
+class ScoreCurve(PagePart):
     """Value: the dict of `charts.curve`. Event `pick`: {place, decoy}, a place among tracks or among decoys."""
 
     def __init__(self, **options: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.components import Part
+from explorer.components import PagePart
 
 _SKELETON = """
 <div class="own">
@@ -29,7 +29,7 @@ _SKELETON = """
 """
 
 
-class ClipForm(Part):
+class ClipForm(PagePart):
     """Has no value: the script speaks with /attribute/… and opens the page anew when a clip is done."""
 
     def __init__(self, **options: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.components import Part
+from explorer.components import PagePart
 
 _SKELETON = """
 <div class="holders">
@@ -50,7 +50,7 @@ _SKELETON = """
 """
 
 
-class Holders(Part):
+class HolderList(PagePart):
     """Value: the dict of `HoldersPage.value`, or None while another tab is open.
 
     Events: `ask`, the fields of HolderQuery; `switch`, {method}; `hear`, a pair and where (see Callbacks.hear_pair).

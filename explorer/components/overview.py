@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.components import Part
+from explorer.components import PagePart
 
 _SKELETON = """
 <div class="clips">
@@ -34,7 +34,7 @@ _SKELETON = """
 """
 
 
-class ClipOverview(Part):
+class ClipOverview(PagePart):
     """Value: the dict of `overview.overview`. Event `open`: {clip_id}."""
 
     def __init__(self, **options: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.components import Part
+from explorer.components import PagePart
 
 _KEYS = (
     ("Space", "play, pause"),
@@ -89,7 +89,7 @@ _SKELETON = f"""
 """
 
 
-class Player(Part):
+class Player(PagePart):
     """Value: the dict of `Callbacks.player`. Events: `span` {from_s, to_s, start} or {}, `drop` {track_id}."""
 
     def __init__(self, **options: Any) -> None:

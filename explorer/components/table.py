@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from explorer.components import Part
+from explorer.components import PagePart
 
 _SKELETON = """
 <div class="tracks">
@@ -34,7 +34,7 @@ _SKELETON = """
 """
 
 
-class TrackTable(Part):
+class TrackTable(PagePart):
     """Value: the dict of `table.table`. Events `choose`: {track_id, play}; `ask`: the fields of `table.Query`."""
 
     def __init__(self, **options: Any) -> None:

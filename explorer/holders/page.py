@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from explorer.holders.pairs import Pair, audible, read_pairs
+from explorer.holders.pairs import PairDetails, audible, read_pairs
 from explorer.listen import table
 from explorer.listen.overview import clip_name
 from explorer.sound import audio
@@ -137,7 +137,7 @@ class HoldersPage:
             ),
         }
 
-    def pair_row(self, view: View, pair: Pair) -> dict[str, Any]:
+    def pair_row(self, view: View, pair: PairDetails) -> dict[str, Any]:
         """One clip and track, texts ready to read."""
         summary = self.callbacks.summaries[view.method.method_id].get(pair.clip.clip_id)
         why = audio.refusal(pair.track.audition, pair.track.has_audio)

@@ -14,7 +14,7 @@ MOMENT_S = 1.5  # at least: what is played of a moment
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairDetails:
     """Scores: higher = stronger influence. Spans in seconds; None where the run kept none, or nothing is positive."""
 
     clip: Clip
@@ -37,7 +37,9 @@ class Pair:
         return " · ".join(f"{name} ({role})" for name, role in self.parties)
 
 
-def read_pairs(store: Store, clips: Mapping[int, Clip], method_id: int, pairs: Sequence[tuple[int, int]]) -> list[Pair]:
+def read_pairs(
+    store: Store, clips: Mapping[int, Clip], method_id: int, pairs: Sequence[tuple[int, int]]
+) -> list[PairDetails]:
     """(clip, track) ids -> pairs, in order; one whose clip or score the store has not is left out."""
     found = [row for row in store.catalogue.details(method_id, pairs) if row["clip_id"] in clips]
     ids = sorted({row["track_id"] for row in found})
@@ -51,9 +53,9 @@ def read_pairs(store: Store, clips: Mapping[int, Clip], method_id: int, pairs: S
 
 def _pair(
     row: Mapping[str, Any], clip: Clip, track: Track, parties: Mapping[int, Any], renderings: Mapping[int, int]
-) -> Pair:
+) -> PairDetails:
     scores = ("place", "score", "std_error", "score_norm", "std_error_norm", "q_value", "above_noise")
-    return Pair(
+    return PairDetails(
         clip=clip,
         track=track,
         parties=tuple(parties.get(track.track_id, ())),

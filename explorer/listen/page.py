@@ -46,7 +46,7 @@ def clip_note(clip: Clip) -> str:
     return " · ".join(part for part in (kind, f"{clip.duration_s:.1f} s", seed) if part)
 
 
-class Page:
+class ListenPage:
     """Renders the views of one store."""
 
     def __init__(self, callbacks: Callbacks) -> None:

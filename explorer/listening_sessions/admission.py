@@ -14,7 +14,7 @@ import sqlite3
 
 from explorer.listening_sessions import queries
 from explorer.listening_sessions.opened import Opened
-from explorer.listening_sessions.records import Listener, RefusedError, Session, now
+from explorer.listening_sessions.records import Listener, Session, SessionRefusedError, now
 
 NICKNAME_CHARS = 40
 LISTENERS = 500  # of one session: a link that got about must not fill the disk
@@ -42,30 +42,30 @@ def refuse_unless_open(con: sqlite3.Connection, session_id: int) -> None:
     """Within the transaction that writes: nothing is rated once a reveal was opened."""
     row = con.execute("SELECT state FROM sessions WHERE session_id = ?", (session_id,)).fetchone()
     if row is None:
-        raise RefusedError("there is no such session: ask the host for the link", 404)
+        raise SessionRefusedError("there is no such session: ask the host for the link", 404)
     if row[0] != "open":
-        raise RefusedError("the host has closed the ratings of this session", 409)
+        raise SessionRefusedError("the host has closed the ratings of this session", 409)
 
 
 class Admission(Opened):
     def join(self, session: Session, nickname: str) -> tuple[str, str]:
-        """A new listener's (token, resume code). Raises RefusedError: closed, name taken or empty, too many."""
+        """A new listener's (token, resume code). Raises SessionRefusedError: closed, name taken or empty, too many."""
         name = " ".join(nickname.split())
         if not name or len(name) > NICKNAME_CHARS or not name.isprintable():
-            raise RefusedError(f"a nickname has 1 to {NICKNAME_CHARS} letters")
+            raise SessionRefusedError(f"a nickname has 1 to {NICKNAME_CHARS} letters")
         token, code = secrets.token_urlsafe(32), new_code()
         order = self._random_order(session.session_id)
         with self._write() as con:
             refuse_unless_open(con, session.session_id)
             count = con.execute("SELECT count(*) FROM listeners WHERE session_id = ?", (session.session_id,))
             if count.fetchone()[0] >= LISTENERS:
-                raise RefusedError("this session is full", 409)
+                raise SessionRefusedError("this session is full", 409)
             row = (session.session_id, name, hash_of(token), json.dumps(order), now(), _code_hash(code))
             try:
                 columns = "session_id, nickname, token_hash, pairs, joined_at, resume_hash"
                 con.execute(f"INSERT INTO listeners ({columns}) VALUES (?,?,?,?,?,?)", row)
             except sqlite3.IntegrityError as error:
-                raise RefusedError(
+                raise SessionRefusedError(
                     "somebody has that nickname already: choose another, or go on with your code if it is you", 409
                 ) from error
         return token, code
@@ -83,7 +83,7 @@ class Admission(Opened):
         return [lane_id for lanes in trials for lane_id in lanes]
 
     def resume(self, session: Session, code: str) -> str:
-        """A token for one more browser of the listener with this resume code. Raises RefusedError (403)."""
+        """A token for one more browser of the listener with this resume code. Raises SessionRefusedError (403)."""
         token = secrets.token_urlsafe(32)
         with self._write() as con:
             key = (session.session_id, _code_hash(code))
@@ -91,18 +91,18 @@ class Admission(Opened):
                 "SELECT listener_id FROM listeners WHERE (session_id, resume_hash) = (?,?)", key
             ).fetchone()
             if row is None:
-                raise RefusedError("no listener of this session has that code", 403)
+                raise SessionRefusedError("no listener of this session has that code", 403)
             con.execute("INSERT INTO browsers VALUES (?,?)", (hash_of(token), row[0]))
             con.execute(queries.OLD_BROWSERS, (row[0], row[0], BROWSERS))
         return token
 
     def change_code(self, listener: Listener) -> str:
-        """A new resume code; the one before opens nothing any more. Raises RefusedError (401)."""
+        """A new resume code; the one before opens nothing any more. Raises SessionRefusedError (401)."""
         code = new_code()
         with self._write() as con:
             sql = "UPDATE listeners SET resume_hash = ? WHERE listener_id = ?"
             if not con.execute(sql, (_code_hash(code), listener.listener_id)).rowcount:
-                raise RefusedError("your data was deleted: join again", 401)
+                raise SessionRefusedError("your data was deleted: join again", 401)
         return code
 
     def listener(self, session_id: int, token: str) -> Listener | None:

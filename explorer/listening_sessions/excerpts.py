@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from explorer.listening_sessions.records import Excerpt
+from explorer.listening_sessions.records import LaneExcerpt
 from explorer.sound import audio
 from explorer.sound.audio import AudioError
 from explorer.store.database import Store
@@ -31,7 +31,7 @@ _KEPT = 48  # rendered; 0.9 MB each at 5 s of stereo
 
 
 @dataclass(frozen=True)
-class Measured:
+class ExcerptLevels:
     loudness_lufs: float
     peak_dbfs: float
     channels: int
@@ -48,7 +48,7 @@ def sound_of(store: Store, clip_id: int, track_id: int | None) -> Sound:
     return store.clip_sound(clip_id) if track_id is None else store.track_sound(track_id)
 
 
-def measure(store: Store, sound: Sound, start_s: float, seconds: float) -> Measured:
+def measure(store: Store, sound: Sound, start_s: float, seconds: float) -> ExcerptLevels:
     """Of one excerpt. Raises AudioError where it may not be heard, cannot be decoded, is too short or near-silent."""
     import pyloudnorm  # late: it brings scipy
 
@@ -56,16 +56,16 @@ def measure(store: Store, sound: Sound, start_s: float, seconds: float) -> Measu
     loudness = pyloudnorm.Meter(RATE).integrated_loudness(samples)
     if not math.isfinite(loudness) or loudness < QUIET_LUFS:
         raise AudioError(404, "it is near-silent there")
-    return Measured(float(loudness), 20 * math.log10(float(np.abs(samples).max())), samples.shape[1])
+    return ExcerptLevels(float(loudness), 20 * math.log10(float(np.abs(samples).max())), samples.shape[1])
 
 
-def gains(measured: list[Measured]) -> list[float]:
+def gains(measured: list[ExcerptLevels]) -> list[float]:
     """dB for each, so that all are equally loud and none comes closer than HEADROOM_DB to full scale."""
     target = min(TARGET_LUFS, *(one.loudness_lufs - one.peak_dbfs - HEADROOM_DB for one in measured))
     return [target - one.loudness_lufs for one in measured]
 
 
-def render(store: Store, excerpt: Excerpt, token: str) -> bytes:
+def render(store: Store, excerpt: LaneExcerpt, token: str) -> bytes:
     """The WAV of one lane, always the same for one token. Raises AudioError, also where the store is another one."""
     if excerpt.store_key != store_key(store):
         raise AudioError(409, "this session was made over another store: start the explorer with that one")
@@ -75,7 +75,7 @@ def render(store: Store, excerpt: Excerpt, token: str) -> bytes:
 
 
 @lru_cache(_KEPT)
-def _render(store: Store, sound: Sound, excerpt: Excerpt, token: str, mtime_ns: int) -> bytes:
+def _render(store: Store, sound: Sound, excerpt: LaneExcerpt, token: str, mtime_ns: int) -> bytes:
     """`mtime_ns` keeps a replaced file from being served stale."""
     samples = _read(store, sound, excerpt.start_s, excerpt.seconds) * 10 ** (excerpt.gain_db / 20)
     if samples.shape[1] != excerpt.channels:

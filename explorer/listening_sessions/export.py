@@ -16,13 +16,13 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from explorer.listening_sessions.records import Frames
+from explorer.listening_sessions.records import RatingFrames
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _SCORES = ("score", "score_norm", "q_value", "above_noise", "place", "chosen")
 
 
-def table(frames: Frames) -> pd.DataFrame:
+def table(frames: RatingFrames) -> pd.DataFrame:
     """session, blind, listener, clip_id, prompt, role, track_id, title, composer, start_s (of the excerpt), a column
     for each question (nullable Int64), note, rated_at (of the latest answer), then '<method> <column>' for each
     method's score.

@@ -18,14 +18,14 @@ from explorer.listening_sessions.admission import Admission, refuse_unless_open
 from explorer.listening_sessions.queries import insert_lane, session_of
 from explorer.listening_sessions.records import (
     SCALE,
-    Excerpt,
-    Frames,
     Lane,
+    LaneExcerpt,
     LaneScore,
     Listener,
-    Plan,
-    RefusedError,
+    RatingFrames,
     Session,
+    SessionPlan,
+    SessionRefusedError,
     Trial,
     now,
 )
@@ -38,7 +38,7 @@ class SessionFile(Admission):
 
     # --- the host
 
-    def add(self, plan: Plan) -> Session:
+    def add(self, plan: SessionPlan) -> Session:
         """Writes a session with new tokens and a new code."""
         with self._write() as con:
             questions, settings = json.dumps(plan.questions), json.dumps(plan.settings)
@@ -59,26 +59,26 @@ class SessionFile(Admission):
         return [session_of(row) for row in self._rows(f"{queries.SESSION} ORDER BY session_id DESC")]
 
     def session(self, session_id: int) -> Session:
-        """Raises RefusedError (404)."""
+        """Raises SessionRefusedError (404)."""
         return self._one_session("session_id", session_id)
 
     def by_code(self, code: str) -> Session:
-        """Raises RefusedError (404)."""
+        """Raises SessionRefusedError (404)."""
         return self._one_session("code", code)
 
     def _one_session(self, column: str, value: object) -> Session:
         rows = self._rows(f"{queries.SESSION} WHERE {column} = ?", value)
         if not rows:
-            raise RefusedError("there is no such session: ask the host for the link", 404)
+            raise SessionRefusedError("there is no such session: ask the host for the link", 404)
         return session_of(rows[0])
 
     def set_state(self, session_id: int, state: str) -> Session:
-        """Raises RefusedError where a revealed session would be opened again: its listeners know the answers."""
+        """Raises SessionRefusedError where a revealed session would be opened again: its listeners know the answers."""
         before = self.session(session_id).state
         if state not in ("open", "closed", "revealed"):
-            raise RefusedError("a session is open, closed or revealed")
+            raise SessionRefusedError("a session is open, closed or revealed")
         if before == "revealed" and state != before:
-            raise RefusedError("this session is revealed: its listeners know the answers, make another", 409)
+            raise SessionRefusedError("this session is revealed: its listeners know the answers, make another", 409)
         with self._write() as con:
             con.execute("UPDATE sessions SET state = ? WHERE session_id = ?", (state, session_id))
         return self.session(session_id)
@@ -110,23 +110,23 @@ class SessionFile(Admission):
     def rate(self, listener: Listener, token: str, answers: Mapping[str, int | None], note: str | None) -> None:
         """Answers to some questions about one pair (None takes one back), and the note ("" takes it back).
 
-        Raises RefusedError: no such pair or question, a value off the scale, ratings that are closed.
+        Raises SessionRefusedError: no such pair or question, a value off the scale, ratings that are closed.
         """
         session = self.session(listener.session_id)
         if not set(answers) <= set(session.questions):
-            raise RefusedError("this session does not ask that")
+            raise SessionRefusedError("this session does not ask that")
         if any(value is not None and (isinstance(value, bool) or value not in SCALE) for value in answers.values()):
-            raise RefusedError(f"an answer is {SCALE[0]} to {SCALE[-1]}")
+            raise SessionRefusedError(f"an answer is {SCALE[0]} to {SCALE[-1]}")
         if note is not None and len(note) > NOTE_CHARS:
-            raise RefusedError(f"a note has at most {NOTE_CHARS} characters")
+            raise SessionRefusedError(f"a note has at most {NOTE_CHARS} characters")
         with self._write() as con:
             refuse_unless_open(con, session.session_id)
             found = con.execute("SELECT lane_id FROM lanes WHERE token = ?", (token,)).fetchone()
             if found is None or found[0] not in listener.pairs:
-                raise RefusedError("this session has no such pair", 404)
+                raise SessionRefusedError("this session has no such pair", 404)
             key = (listener.listener_id, found[0])
             if not con.execute("SELECT 1 FROM listeners WHERE listener_id = ?", key[:1]).fetchone():
-                raise RefusedError("your data was deleted: join again", 401)
+                raise SessionRefusedError("your data was deleted: join again", 401)
             for question, value in answers.items():
                 if value is None:
                     con.execute(
@@ -168,12 +168,12 @@ class SessionFile(Admission):
             for trial_id, clip_id, prompt, seconds, channels in self._rows(queries.TRIALS, session_id)
         ]
 
-    def excerpt(self, session_id: int, token: str) -> Excerpt | None:
+    def excerpt(self, session_id: int, token: str) -> LaneExcerpt | None:
         rows = self._rows(queries.EXCERPT, session_id, token)
-        return Excerpt(*rows[0]) if rows else None
+        return LaneExcerpt(*rows[0]) if rows else None
 
-    def frames(self, session_id: int) -> Frames:
-        """All that was rated, for results and export. Raises RefusedError (404)."""
+    def frames(self, session_id: int) -> RatingFrames:
+        """All that was rated, for results and export. Raises SessionRefusedError (404)."""
         session = self.session(session_id)
         with self._lock:
             lanes, scores, ratings, notes = (
@@ -182,4 +182,4 @@ class SessionFile(Admission):
         lanes["track_id"] = lanes["track_id"].astype("Int64")
         scores["place"] = scores["place"].astype("Int64")
         flags = {"above_noise": bool, "chosen": bool}
-        return Frames(session, lanes, scores.astype(flags), ratings, notes)
+        return RatingFrames(session, lanes, scores.astype(flags), ratings, notes)

@@ -15,9 +15,17 @@ import numpy as np
 import pandas as pd
 
 from explorer.listening_sessions import excerpts
-from explorer.listening_sessions.excerpts import LEAST_S, MOST_S, Measured
-from explorer.listening_sessions.records import CONSENT, QUESTIONS, Lane, LaneScore, Plan, RefusedError, Trial
-from explorer.listening_sessions.starts import WAYS, Start, Starts, told
+from explorer.listening_sessions.excerpt_starts import WAYS, ExcerptStart, StartChooser, told
+from explorer.listening_sessions.excerpts import LEAST_S, MOST_S, ExcerptLevels
+from explorer.listening_sessions.records import (
+    CONSENT,
+    QUESTIONS,
+    Lane,
+    LaneScore,
+    SessionPlan,
+    SessionRefusedError,
+    Trial,
+)
 from explorer.sound.audio import EXCERPT_S, AudioError
 from explorer.state.callbacks import Callbacks
 from explorer.store.ranking import NORMALISED, Ranking, rank_clip
@@ -29,8 +37,8 @@ _TRIED = 40  # candidates beyond those wanted, before a clip has to do with fewe
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the host's form sends. `of` raises RefusedError, naming the field."""
+class SessionRequest:
+    """What the host's form sends. `of` raises SessionRefusedError, naming the field."""
 
     title: str
     clips: tuple[int, ...]
@@ -47,14 +55,14 @@ class Wanted:
     consent: str = CONSENT
 
     @classmethod
-    def of(cls, asked: object, callbacks: Callbacks) -> Wanted:
+    def of(cls, asked: object, callbacks: Callbacks) -> SessionRequest:
         if not isinstance(asked, dict) or not set(asked) <= {field.name for field in fields(cls)}:
-            raise RefusedError("that is no session")
+            raise SessionRefusedError("that is no session")
         if not {"title", "clips", "methods"} <= set(asked):
-            raise RefusedError("a session needs a title, clips and methods")
+            raise SessionRefusedError("a session needs a title, clips and methods")
         for name in ("clips", "methods", "questions"):
             if name in asked and not isinstance(asked[name], list):
-                raise RefusedError(f"{name} must be a list")
+                raise SessionRefusedError(f"{name} must be a list")
         given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in asked.items()}
         wanted = cls(**given)
         wanted._check(callbacks)
@@ -63,7 +71,7 @@ class Wanted:
     def _check(self, callbacks: Callbacks) -> None:
         for name, text, most in (("title", self.title, TITLE_CHARS), ("consent", self.consent, CONSENT_CHARS)):
             if not isinstance(text, str) or not text.strip() or len(text) > most:
-                raise RefusedError(f"{name} must be a text of 1 to {most} characters")
+                raise SessionRefusedError(f"{name} must be a text of 1 to {most} characters")
         choices: tuple[tuple[str, tuple[Any, ...], Iterable[Any]], ...] = (
             ("clips", self.clips, [clip.clip_id for clip in offered(callbacks)]),
             ("methods", self.methods, [method.name for method in callbacks.methods]),
@@ -71,28 +79,28 @@ class Wanted:
         )
         for name, chosen, known in choices:
             if not chosen or not set(chosen) <= set(known) or len(set(chosen)) < len(chosen):
-                raise RefusedError(f"{name}: choose one or more of those that are offered, each once")
+                raise SessionRefusedError(f"{name}: choose one or more of those that are offered, each once")
         for name, number, most in (("k", self.k, MOST_K), ("random", self.random, MOST_CONTROLS)):
             _check_whole(name, number, most)
         _check_whole("decoys", self.decoys, MOST_CONTROLS)
         if not all(isinstance(flag, bool) for flag in (self.duplicate, self.match, self.blind)):
-            raise RefusedError("duplicate, match and blind are on or off")
+            raise SessionRefusedError("duplicate, match and blind are on or off")
         if self.starts not in WAYS:
-            raise RefusedError(f"starts must be one of {', '.join(WAYS)}")
+            raise SessionRefusedError(f"starts must be one of {', '.join(WAYS)}")
         seconds = self.seconds
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not LEAST_S <= seconds <= MOST_S:
-            raise RefusedError(f"seconds must lie between {LEAST_S:g} and {MOST_S:g}")
+            raise SessionRefusedError(f"seconds must lie between {LEAST_S:g} and {MOST_S:g}")
         if self.k + self.random + self.decoys == 0:
-            raise RefusedError("k, random and decoys are all 0: there is nothing to compare the clips with")
+            raise SessionRefusedError("k, random and decoys are all 0: there is nothing to compare the clips with")
         if not self.blind and (self.duplicate or self.match):
-            raise RefusedError("duplicate and match are hidden anchors: an open session cannot hide them")
+            raise SessionRefusedError("duplicate and match are hidden anchors: an open session cannot hide them")
         if self.duplicate and not self.k:
-            raise RefusedError("duplicate repeats one of the strongest tracks: k must be 1 or more")
+            raise SessionRefusedError("duplicate repeats one of the strongest tracks: k must be 1 or more")
 
 
 def _check_whole(name: str, number: object, most: int) -> None:
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= most:
-        raise RefusedError(f"{name} must be a whole number of 0 to {most}")
+        raise SessionRefusedError(f"{name} must be a whole number of 0 to {most}")
 
 
 def offered(callbacks: Callbacks) -> list[Clip]:
@@ -108,18 +116,20 @@ def usual_seconds(callbacks: Callbacks) -> float:
     return max(LEAST_S, min(10.0, np.floor(2 * min(tracks, shortest)) / 2))
 
 
-def make(callbacks: Callbacks, wanted: Wanted, seed: int | None = None) -> Plan:
-    """Draws the pairs. Raises RefusedError where a clip cannot be heard, or the session grows too long."""
+def make(callbacks: Callbacks, wanted: SessionRequest, seed: int | None = None) -> SessionPlan:
+    """Draws the pairs. Raises SessionRefusedError where a clip cannot be heard, or the session grows too long."""
     seed = secrets.randbits(32) if seed is None else seed
     dice = np.random.default_rng(seed)
     tracks = callbacks.store.listenable(EXCERPT_S)
     left_out: list[str] = []
-    begun: list[tuple[Start, list[Start]]] = []  # of each clip, and of its strongest tracks
+    begun: list[tuple[ExcerptStart, list[ExcerptStart]]] = []  # of each clip, and of its strongest tracks
     methods = [method for method in callbacks.methods if method.name in wanted.methods]
     trials = [_trial(callbacks, wanted, methods, clip_id, tracks, dice, left_out, begun) for clip_id in wanted.clips]
     pairs = sum(len(trial.pairs) for trial in trials)
     if pairs > MOST_PAIRS:
-        raise RefusedError(f"that makes {pairs} pairs, more than {MOST_PAIRS}: choose fewer clips or a smaller k")
+        raise SessionRefusedError(
+            f"that makes {pairs} pairs, more than {MOST_PAIRS}: choose fewer clips or a smaller k"
+        )
     begins = told(wanted.starts, [one for _, tops in begun for one in tops], [clip for clip, _ in begun])
     settings = {**asdict(wanted), "seed": seed, "left_out": left_out, "begins": begins}
     for name in ("title", "consent", "questions", "blind"):
@@ -127,18 +137,18 @@ def make(callbacks: Callbacks, wanted: Wanted, seed: int | None = None) -> Plan:
     key = excerpts.store_key(callbacks.store)
     title, consent = wanted.title.strip(), wanted.consent.strip()
     questions = tuple(name for name in QUESTIONS if name in wanted.questions)
-    return Plan(title, wanted.blind, questions, consent, key, tuple(trials), settings)
+    return SessionPlan(title, wanted.blind, questions, consent, key, tuple(trials), settings)
 
 
 def _trial(
     callbacks: Callbacks,
-    wanted: Wanted,
+    wanted: SessionRequest,
     methods: list[Method],
     clip_id: int,
     tracks: pd.DataFrame,
     dice: np.random.Generator,
     left_out: list[str],
-    begun: list[tuple[Start, list[Start]]],
+    begun: list[tuple[ExcerptStart, list[ExcerptStart]]],
 ) -> Trial:
     """`tracks`: of `Store.listenable`. What had to be left out is told in `left_out`, a sentence each; `begun` takes
     where the clip and its strongest tracks begin.
@@ -147,8 +157,8 @@ def _trial(
     seconds = min(wanted.seconds, clip.duration_s)
     rankings = {method.name: rank_clip(store, method.method_id, clip_id, NORMALISED) for method in methods}
 
-    starts = Starts(store, wanted.starts, clip_id, methods, seconds, dice)
-    heard: dict[int, tuple[Start, Measured]] = {}
+    starts = StartChooser(store, wanted.starts, clip_id, methods, seconds, dice)
+    heard: dict[int, tuple[ExcerptStart, ExcerptLevels]] = {}
     unfit: set[int] = set()
 
     def fits(track_id: int, top: bool = False) -> bool:
@@ -176,7 +186,7 @@ def _trial(
     try:
         of_clip = excerpts.measure(store, clip_sound, clip_start.start_s, seconds)
     except AudioError as error:
-        raise RefusedError(f"clip {clip_id} cannot be part of a session: {error}") from error
+        raise SessionRefusedError(f"clip {clip_id} cannot be part of a session: {error}") from error
     scored = set.intersection(*(set(ranking.track_id.tolist()) for ranking in rankings.values()))
     works = set(tracks.loc[tracks["track_id"].isin(top), "work_id"])
     free = tracks[tracks["track_id"].isin(scored) & ~tracks["work_id"].isin(works) & (tracks["heard_s"] >= seconds)]
@@ -189,7 +199,9 @@ def _trial(
             left_out.append(f"Clip {clip_id}: only {len(controls[role])} of {count} {role} controls can be heard.")
     order = [("top", i) for i in top] + [(role, i) for role, ids in controls.items() for i in ids]
     if not order:
-        raise RefusedError(f"clip {clip_id} has nothing to be compared with: no track can be heard for {seconds:g} s")
+        raise SessionRefusedError(
+            f"clip {clip_id} has nothing to be compared with: no track can be heard for {seconds:g} s"
+        )
     if wanted.duplicate and top:
         order.append(("duplicate", int(dice.choice(top))))
     measured = [of_clip, *(heard[i][1] for _, i in order)]
@@ -227,11 +239,13 @@ def _tracks(count: int) -> str:
 def _score(
     callbacks: Callbacks, method: Method, clip_id: int, track_id: int, ranking: Ranking, chosen: list[int]
 ) -> LaneScore:
-    """Raises RefusedError where this method did not score the track."""
+    """Raises SessionRefusedError where this method did not score the track."""
     rows = callbacks.store.scores_of(method.method_id, clip_id, [track_id])
     i = ranking.index(track_id)
     if i is None or rows.empty:
-        raise RefusedError(f"{method.label} did not score track {track_id} for clip {clip_id}: choose fewer methods")
+        raise SessionRefusedError(
+            f"{method.label} did not score track {track_id} for clip {clip_id}: choose fewer methods"
+        )
     row = rows.iloc[0]
     place = None if ranking.is_decoy[i] else int(ranking.place[i])
     numbers = (float(row["score"]), float(row["score_norm"]), float(row["q_value"]), bool(row["above_noise"]))

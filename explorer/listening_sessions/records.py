@@ -29,7 +29,7 @@ CONSENT = (
 )
 
 
-class RefusedError(ValueError):
+class SessionRefusedError(ValueError):
     """What was asked cannot be done; `status` is the HTTP status, the message one line for the person who asked."""
 
     def __init__(self, reason: str, status: int = 400) -> None:
@@ -89,7 +89,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SessionPlan:
     """A session before it is written."""
 
     title: str
@@ -124,7 +124,7 @@ class Listener:
 
 
 @dataclass(frozen=True)
-class Excerpt:
+class LaneExcerpt:
     """What is needed to render one lane."""
 
     session_id: int
@@ -138,7 +138,7 @@ class Excerpt:
 
 
 @dataclass(frozen=True)
-class Frames:
+class RatingFrames:
     """Everything that was rated in one session; rows by lane, listener, question.
 
     lanes: lane_id, clip_id, prompt, role, track_id (nullable Int64), title, composer, start_s. scores: lane_id, method,

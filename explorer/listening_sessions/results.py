@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from explorer.listening_sessions.records import SCALE, Frames
+from explorer.listening_sessions.records import SCALE, RatingFrames
 
 DRAWS = 1000
 LEAST_PAIRS = 3  # of a clip, for a correlation
@@ -25,7 +25,7 @@ CHANCE = {"match": 2 / 5, "duplicate": 13 / 25}  # of somebody who answers with 
 COMPARED = ("top", "random", "decoy")
 
 
-def results(frames: Frames, reliable: bool = False) -> dict[str, Any]:
+def results(frames: RatingFrames, reliable: bool = False) -> dict[str, Any]:
     """Everything that the host's page shows; plain values, None where something is not defined.
 
     `reliable`: only listeners who passed at least half of their anchors (all, where there are none).
@@ -233,7 +233,7 @@ def agreement(values: np.ndarray) -> dict[str, Any]:
     return {"alpha": float(AnnotationTask(data, distance=distance).alpha()), **found}
 
 
-def _anchors(frames: Frames, question: str) -> dict[int, dict[str, list[int]]]:
+def _anchors(frames: RatingFrames, question: str) -> dict[int, dict[str, list[int]]]:
     """listener -> 'match' and 'duplicate' -> [passed, of], by the answers to one question."""
     ratings = frames.ratings[frames.ratings["question"] == question]
     value = {(row.listener_id, row.lane_id): int(row.value) for row in ratings.itertuples()}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from explorer.listen import why
+from explorer.listen import resemblance
 from explorer.listen.overview import clip_name
 from explorer.listen.page import clip_label
 from explorer.methods import cases, comparison, hard_cases
@@ -30,7 +30,7 @@ from explorer.text.tracks import further, people, same_work, sureness
 CLIP_CHARS = 80
 
 
-class Study:
+class MethodsPage:
     """Renders the parts for researchers of one store."""
 
     def __init__(self, callbacks: Callbacks) -> None:
@@ -65,7 +65,9 @@ class Study:
             refused = audio.missing(self.store, sound)
             found = passages.get(track_id, [])
             row = ranking.index(track_id)
-            item = why.track(track.title, aspects.get(track_id), found, sound, refused, measured, told[track_id])
+            item = resemblance.track(
+                track.title, aspects.get(track_id), found, sound, refused, measured, told[track_id]
+            )
             item["facts"] = (
                 {}
                 if row is None

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from explorer.holders.page import default_grouping, row_of
-from explorer.holders.pairs import Pair, read_pairs
+from explorer.holders.pairs import PairDetails, read_pairs
 from explorer.listen.overview import clip_name
 from explorer.report.origin import hashes, settings
-from explorer.report.records import Chart, Evidence, EvidenceError, Excerpt
+from explorer.report.records import Chart, Evidence, EvidenceError, SoundExcerpt
 from explorer.report.svg import Band, intervals, moments, spread
 from explorer.sound import audio
 from explorer.state.callbacks import Callbacks
@@ -188,7 +188,7 @@ def _finished(callbacks: Callbacks, view: View, evidence: Evidence, copying: Cop
     """With sounds, their moments, passages, settings and hashes."""
     store = callbacks.store
     heard = [pair for pair in evidence.pairs if pair.place is not None][:HEARD_PAIRS]
-    excerpts: list[tuple[Excerpt, ...]] = []
+    excerpts: list[tuple[SoundExcerpt, ...]] = []
     clips = list(dict.fromkeys(pair.clip.clip_id for pair in heard)) or [view.clip_id]
     for clip_id in clips:
         group = [
@@ -242,16 +242,16 @@ def _span(at: Sequence[float]) -> str:
     return f"{at[0]:.1f}–{at[1]:.1f} s"
 
 
-def _excerpt(callbacks: Callbacks, kind: str, item_id: int, at: tuple[float, float] | None, title: str) -> Excerpt:
+def _excerpt(callbacks: Callbacks, kind: str, item_id: int, at: tuple[float, float] | None, title: str) -> SoundExcerpt:
     try:
         media_type, data, from_s, to_s = audio.embedded(callbacks.store, kind, item_id, at[0] if at else 0.0)
     except audio.AudioError as error:
-        return Excerpt(title, f"not embedded: {error}")
+        return SoundExcerpt(title, f"not embedded: {error}")
     where = f"{_span((from_s, to_s))} of it"
-    return Excerpt(title, f"{where}, from its strongest moment on" if at and from_s else where, media_type, data)
+    return SoundExcerpt(title, f"{where}, from its strongest moment on" if at and from_s else where, media_type, data)
 
 
-def _strips(callbacks: Callbacks, view: View, heard: Sequence[Pair]) -> list[Chart]:
+def _strips(callbacks: Callbacks, view: View, heard: Sequence[PairDetails]) -> list[Chart]:
     """Influence over the clip and over the track, of the pairs whose sound is embedded."""
     found = callbacks.store.catalogue.details(
         view.method.method_id, [(pair.clip.clip_id, pair.track.track_id) for pair in heard]

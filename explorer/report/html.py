@@ -11,10 +11,10 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from explorer.holders.pairs import Pair
+from explorer.holders.pairs import PairDetails
 from explorer.listen.overview import clip_name
 from explorer.listen.table import badge, plus_minus, q_text
-from explorer.report.records import Evidence, Excerpt
+from explorer.report.records import Evidence, SoundExcerpt
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; base-uri 'none'; form-action 'none'"
@@ -101,7 +101,7 @@ def _sounds(evidence: Evidence) -> str:
     return "".join('<div class="together">' + "".join(map(_sound, group)) + "</div>" for group in evidence.excerpts)
 
 
-def _sound(excerpt: Excerpt) -> str:
+def _sound(excerpt: SoundExcerpt) -> str:
     head = f"<figcaption><strong>{_escaped(excerpt.title)}</strong> <span>{_escaped(excerpt.note)}</span></figcaption>"
     if excerpt.data is None:
         return f'<figure class="silent">{head}</figure>'
@@ -119,7 +119,7 @@ def _passages(evidence: Evidence) -> str:
     return f"<table><thead><tr><th>clip</th><th>track</th><th>how close</th></tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _table(evidence: Evidence, pairs: Sequence[Pair]) -> str:
+def _table(evidence: Evidence, pairs: Sequence[PairDetails]) -> str:
     if not pairs:
         return "<p>None.</p>"
     columns = _COLUMNS if evidence.kind == "clip" else ("clip", *_COLUMNS)
@@ -132,7 +132,7 @@ def _table(evidence: Evidence, pairs: Sequence[Pair]) -> str:
     return f'<div class="wide"><table>{inner}</table></div><div class="licences">{told}</div>'
 
 
-def _row(evidence: Evidence, pair: Pair, columns: Sequence[str], licence: int) -> str:
+def _row(evidence: Evidence, pair: PairDetails, columns: Sequence[str], licence: int) -> str:
     """One pair of clip and track; `licence`: its number below the table."""
     track = pair.track
     known = evidence.papers.get(track.track_id, {})

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from explorer.holders.pairs import Pair
+from explorer.holders.pairs import PairDetails
 
 LIMITS = (
     "An influence score has no currency. Nothing here says who is owed what, and a share of the positive score is no "
@@ -28,7 +28,7 @@ class EvidenceError(ValueError):
 
 
 @dataclass(frozen=True)
-class Excerpt:
+class SoundExcerpt:
     """One sound of a report; `data` is None where it is not embedded, and `note` says why."""
 
     title: str
@@ -52,8 +52,8 @@ class Evidence:
     title: str
     subject: tuple[tuple[str, str], ...]  # what it is about: (name, value)
     result: tuple[str, ...]  # most telling first
-    pairs: tuple[Pair, ...]  # what the table shows
-    decoys: tuple[Pair, ...]  # the strongest of a clip's decoys, for comparison
+    pairs: tuple[PairDetails, ...]  # what the table shows
+    decoys: tuple[PairDetails, ...]  # the strongest of a clip's decoys, for comparison
     table_note: str
     copied: tuple[str, ...]
     passages: tuple[tuple[str, str, str], ...]  # (where in the clip, where in which track, how close)
@@ -61,10 +61,10 @@ class Evidence:
     played: tuple[str, ...]
     take_out: tuple[tuple[str, ...], str]
     charts: tuple[Chart, ...] = ()
-    excerpts: tuple[tuple[Excerpt, ...], ...] = ()  # those of a group belong together
+    excerpts: tuple[tuple[SoundExcerpt, ...], ...] = ()  # those of a group belong together
     settings: tuple[tuple[str, str], ...] = ()
     hashes: tuple[tuple[str, str], ...] = ()
-    rows: tuple[Pair, ...] = ()  # what is written beside
+    rows: tuple[PairDetails, ...] = ()  # what is written beside
     papers: dict[int, dict[str, Any]] = field(default_factory=dict)  # by track: work, ISRC, evidence of licence, hash
     made_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     limits: tuple[str, ...] = LIMITS

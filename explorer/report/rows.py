@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from explorer.holders.pairs import Pair
+from explorer.holders.pairs import PairDetails
 from explorer.listen.overview import clip_name
 from explorer.report.records import Evidence
 
@@ -22,7 +22,7 @@ _DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _PAPERS = ("work_id", "isrc", "iswc", "licence_evidence", "audio_sha256")
 
 
-def _row(evidence: Evidence, pair: Pair) -> dict[str, Any]:
+def _row(evidence: Evidence, pair: PairDetails) -> dict[str, Any]:
     clip, track = pair.clip, pair.track
     known = evidence.papers.get(track.track_id, {})
     return {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from explorer.listen.page import Page
+from explorer.listen.page import ListenPage
 from explorer.state.callbacks import Callbacks
 from explorer.store.database import Store
 
@@ -40,7 +40,7 @@ def scores(store):
 
 
 def test_a_page_of_the_table_is_small(store):
-    page = Page(Callbacks(store))
+    page = ListenPage(Callbacks(store))
     view = page.callbacks.view_of({"clip": "1"})
     assert len(page.table(view)["rows"]) == 100
     assert len(json.dumps(page.table_sent(view))) < 0.5 * len(json.dumps(page.table(view)))

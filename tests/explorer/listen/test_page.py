@@ -8,7 +8,7 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from explorer.listen.page import Page, clip_label
+from explorer.listen.page import ListenPage, clip_label
 from explorer.state.callbacks import Callbacks
 from explorer.store.database import Store
 from explorer.text.tracks import in_a_lane
@@ -22,8 +22,8 @@ def callbacks(store) -> Callbacks:
 
 
 @pytest.fixture
-def page(callbacks) -> Page:
-    return Page(callbacks)
+def page(callbacks) -> ListenPage:
+    return ListenPage(callbacks)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_clip_that_a_method_did_not_score_says_so(made, tmp_path):
         con.execute("DELETE FROM scores WHERE method_id = 2 AND clip_id = 1")
         con.execute("DELETE FROM summaries WHERE method_id = 2 AND clip_id = 1")
     callbacks = Callbacks(Store(path))
-    page, view = Page(callbacks), callbacks.view_at("method=cosine&clip=1")
+    page, view = ListenPage(callbacks), callbacks.view_at("method=cosine&clip=1")
     assert page.verdict(view) == ["This method did not score this clip."]
     player = page.player(view)
     assert player["tracks"] == [] and player["focus"] is None and player["clip"]["url"] == "/audio/clip/1"
@@ -145,7 +145,7 @@ def test_renderings_of_a_work_are_told_of_and_can_be_one_row(store_path, tmp_pat
     with duckdb.connect(str(path)) as con:
         con.execute("UPDATE tracks SET work_id = 'w1' WHERE track_id IN (1, 17, 60)")
     store = Store(path)
-    page = Page(Callbacks(store))
+    page = ListenPage(Callbacks(store))
     rows = {row["track_id"]: row for row in page.table(page.callbacks.view_at("clip=1"))["rows"]}
     assert rows[1]["work"] == rows[17]["work"] == "2 renderings of this work: places 1, 4" and "work" not in rows[2]
     lanes = {lane["key"]: lane for lane in page.player(page.callbacks.view_at("clip=1&lanes=1,2,60"))["tracks"]}

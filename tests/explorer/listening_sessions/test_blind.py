@@ -271,7 +271,7 @@ def test_without_a_file_sessions_are_off_and_say_how_to_turn_them_on(client):
 def test_a_second_server_on_the_same_file_is_told_so(sessions_server, visit, far):
     from explorer.server import create_server
 
-    middleware = next(one for one in sessions_server.app.user_middleware if one.cls.__name__ == "HeldOff")
+    middleware = next(one for one in sessions_server.app.user_middleware if one.cls.__name__ == "BlindGuard")
     with pytest.raises(SessionFileError, match="in use by another explorer"):
         create_server(settings_of(far, middleware.kwargs["file"].path))
 
@@ -309,9 +309,9 @@ def test_resume_codes_cannot_be_guessed_at_leisure(store, tmp_path):
     from fastapi import FastAPI
     from starlette.testclient import TestClient
 
-    from explorer.listening_sessions.exchange import add_shared
     from explorer.listening_sessions.file import SessionFile
-    from explorer.listening_sessions.listeners import add_listeners
+    from explorer.listening_sessions.http import add_shared
+    from explorer.listening_sessions.listener_routes import add_listeners
     from explorer.web.guard import PER_ADDRESS, WINDOW_S
     from support.listening import plan_of
 

@@ -12,7 +12,7 @@ import pytest
 from explorer import listening_sessions
 from explorer.listening_sessions import admission
 from explorer.listening_sessions.file import SessionFile
-from explorer.listening_sessions.records import RefusedError
+from explorer.listening_sessions.records import SessionRefusedError
 from explorer.store.errors import SessionFileError
 from support.listening import plan_of
 
@@ -96,10 +96,10 @@ def test_tokens_say_nothing_and_are_kept_as_hashes(file, plan, path):
     assert cookie not in "".join(map(str, file._con.execute("SELECT * FROM listeners").fetchall()))
     assert file.listener(two.session_id, cookie) is None and file.listener(one.session_id, "x") is None
     lane_of_two = file.trials(two.session_id)[0].pairs[0].token
-    with pytest.raises(RefusedError, match="no such pair"):
+    with pytest.raises(SessionRefusedError, match="no such pair"):
         file.rate(file.listener(one.session_id, cookie), lane_of_two, {"overall": 1}, None)
     clip = file.trials(one.session_id)[0].clip.token
-    with pytest.raises(RefusedError, match="no such pair"):
+    with pytest.raises(SessionRefusedError, match="no such pair"):
         file.rate(file.listener(one.session_id, cookie), clip, {"overall": 1}, None)
 
 
@@ -120,21 +120,21 @@ def test_answers_off_the_scale_are_refused_whole(file, plan, answers, note, mess
     session = file.add(plan)
     ann = joined(file, session, "Ann")
     lane = file.trials(session.session_id)[0].pairs[0]
-    with pytest.raises(RefusedError, match=message):
+    with pytest.raises(SessionRefusedError, match=message):
         file.rate(ann, lane.token, {"melody": 3, **answers}, note)
     assert file.answers(ann) == ({}, {})
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 41, "a\x07b", "\u202eabc"])
 def test_unfit_nicknames_are_refused(file, plan, name):
-    with pytest.raises(RefusedError, match="nickname"):
+    with pytest.raises(SessionRefusedError, match="nickname"):
         file.join(file.add(plan), name)
 
 
 def test_a_nickname_is_one_persons_but_only_in_its_session(file, plan):
     session = file.add(plan)
     file.join(session, "Ann")
-    with pytest.raises(RefusedError, match="has that nickname") as caught:
+    with pytest.raises(SessionRefusedError, match="has that nickname") as caught:
         file.join(session, "ANN")
     assert caught.value.status == 409
     assert file.join(file.add(plan), "Ann")
@@ -146,16 +146,16 @@ def test_a_closed_session_takes_nothing_and_a_revealed_one_stays_so(file, plan):
     lane = file.trials(session.session_id)[0].pairs[0].token
     for state in ("closed", "revealed"):
         file.set_state(session.session_id, state)
-        with pytest.raises(RefusedError, match="closed the ratings"):
+        with pytest.raises(SessionRefusedError, match="closed the ratings"):
             file.rate(ann, lane, {"overall": 1}, None)
-        with pytest.raises(RefusedError, match="closed the ratings"):
+        with pytest.raises(SessionRefusedError, match="closed the ratings"):
             file.join(session, "Bob")
         if state == "closed":
             file.set_state(session.session_id, "open")
             file.rate(ann, lane, {"overall": 2}, None)
-    with pytest.raises(RefusedError, match="make another"):
+    with pytest.raises(SessionRefusedError, match="make another"):
         file.set_state(session.session_id, "open")
-    with pytest.raises(RefusedError):
+    with pytest.raises(SessionRefusedError):
         file.set_state(session.session_id, "ajar")
     assert list(file.answers(ann)[0].values()) == [{"overall": 2}]
 
@@ -174,7 +174,7 @@ def test_deleting_leaves_nothing_of_a_listener_in_the_file(file, plan, path, tmp
     file.delete_listener(session.session_id, ann.listener_id)
     assert b"Annabella" not in everything() and b"Bobbington" in everything()
     assert file.answers(bob) != ({}, {})
-    with pytest.raises(RefusedError, match="deleted"):
+    with pytest.raises(SessionRefusedError, match="deleted"):
         file.rate(ann, lane, {"overall": 3}, None)
     file.delete_session(session.session_id)
     assert b"Bobbington" not in everything() and file.sessions() == []
@@ -231,11 +231,11 @@ def test_a_resume_code_is_its_listeners_alone_and_kept_nowhere(file, plan, tmp_p
         again = file.resume(one, written)
         assert again != token and file.listener(one.session_id, again) == ann
     for session, wrong in ((two, code), (one, ""), (one, code[:-1]), (one, ann.nickname), (one, token)):
-        with pytest.raises(RefusedError, match="no listener of this session has that code") as caught:
+        with pytest.raises(SessionRefusedError, match="no listener of this session has that code") as caught:
             file.resume(session, wrong)
         assert caught.value.status == 403
     new = file.change_code(ann)
-    with pytest.raises(RefusedError):
+    with pytest.raises(SessionRefusedError):
         file.resume(one, code)
     assert file.listener(one.session_id, file.resume(one, new)) == ann
     assert file.listener(one.session_id, again) == file.listener(one.session_id, token) == ann  # who is in stays in
@@ -253,7 +253,7 @@ def test_old_browsers_make_room_and_all_go_with_their_listener(file, plan):
     assert not any(file.listener(session.session_id, one) for one in (token, *tokens))
     assert file._rows("SELECT count(*) FROM browsers") == [(0,)]
     for refused, status in ((lambda: file.resume(session, code), 403), (lambda: file.change_code(ann), 401)):
-        with pytest.raises(RefusedError) as caught:
+        with pytest.raises(SessionRefusedError) as caught:
             refused()
         assert caught.value.status == status
 

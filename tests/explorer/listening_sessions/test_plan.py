@@ -10,8 +10,8 @@ import soundfile
 
 from explorer.listening_sessions import excerpts
 from explorer.listening_sessions.file import SessionFile
-from explorer.listening_sessions.plan import Wanted, offered, usual_seconds
-from explorer.listening_sessions.records import RefusedError
+from explorer.listening_sessions.plan import SessionRequest, offered, usual_seconds
+from explorer.listening_sessions.records import SessionRefusedError
 from explorer.sound.audio import AudioError
 from explorer.state.callbacks import Callbacks
 from support.listening import plan_of, wanted
@@ -137,7 +137,7 @@ def test_near_silent_sound_is_no_candidate(store, tmp_path):
 
 
 def test_gains_bring_all_to_one_loudness_below_full_scale():
-    loud, quiet = excerpts.Measured(-9.0, -0.5, 1), excerpts.Measured(-30.0, -2.0, 2)
+    loud, quiet = excerpts.ExcerptLevels(-9.0, -0.5, 1), excerpts.ExcerptLevels(-30.0, -2.0, 2)
     one, two = excerpts.gains([loud, quiet])
     assert -9.0 + one == pytest.approx(-30.0 + two)
     assert -2.0 + two <= -excerpts.HEADROOM_DB + 1e-9 and -0.5 + one < 0
@@ -170,8 +170,8 @@ def test_gains_bring_all_to_one_loudness_below_full_scale():
     ],
 )
 def test_a_form_that_makes_no_sense_is_refused(store, changes, message):
-    with pytest.raises(RefusedError, match=message):
-        Wanted.of(wanted(**changes), Callbacks(store))
+    with pytest.raises(SessionRefusedError, match=message):
+        SessionRequest.of(wanted(**changes), Callbacks(store))
 
 
 def test_tracks_shorter_than_an_excerpt_are_no_candidates(store):

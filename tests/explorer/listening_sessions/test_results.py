@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from explorer.listening_sessions import export, pictures, results
-from explorer.listening_sessions.records import Frames, Session
+from explorer.listening_sessions.records import RatingFrames, Session
 
 stats = pytest.importorskip("scipy.stats")
 QUESTIONS = ("overall", "melody")
@@ -55,7 +55,7 @@ def frames(listeners, rating, clips=4, note="", nickname="n{}", title="Thursday"
     of_scores = pd.DataFrame(scores, columns=names.split()).astype({"place": "Int64"})
     of_ratings = pd.DataFrame(ratings, columns="listener_id nickname lane_id question value rated_at".split())
     of_notes = pd.DataFrame(notes, columns="listener_id nickname lane_id note".split())
-    return Frames(session(title), of_lanes, of_scores, of_ratings, of_notes)
+    return RatingFrames(session(title), of_lanes, of_scores, of_ratings, of_notes)
 
 
 def follows(listener, clip, role, score):

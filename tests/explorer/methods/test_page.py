@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from explorer.examples import error_analysis
-from explorer.listen import why
+from explorer.listen import resemblance
 from explorer.methods import hard_cases
-from explorer.methods.page import Study
+from explorer.methods.page import MethodsPage
 from explorer.state.callbacks import Callbacks
 from explorer.state.view import BadEventError
 from explorer.store.database import Store
@@ -27,8 +27,8 @@ def callbacks(store) -> Callbacks:
 
 
 @pytest.fixture
-def study(callbacks) -> Study:
-    return Study(callbacks)
+def study(callbacks) -> MethodsPage:
+    return MethodsPage(callbacks)
 
 
 @pytest.fixture
@@ -36,13 +36,13 @@ def changed(store_path, tmp_path):
     """changed(sql) -> the parts of a copy of the store in which `sql` was run."""
     opened = []
 
-    def make(*statements: str) -> tuple[Study, Callbacks]:
+    def make(*statements: str) -> tuple[MethodsPage, Callbacks]:
         path = shutil.copy(store_path, tmp_path / f"{len(opened)}.duckdb")
         with duckdb.connect(str(path)) as con:
             for sql in statements:
                 con.execute(sql)
         opened.append(Store(path))
-        return Study(Callbacks(opened[-1])), Callbacks(opened[-1])
+        return MethodsPage(Callbacks(opened[-1])), Callbacks(opened[-1])
 
     yield make
     for store in opened:
@@ -68,7 +68,10 @@ def test_aspects_and_passages_of_the_tracks_in_the_player(study, callbacks):
     assert one["aspects"] == [["melody", 97.0], ["harmony", 88.5], ["rhythm", 41.0], ["timbre", 12.0]]
     assert [item["close"] for item in one["passages"]] == [True, False]
     assert one["passages"][0]["text"] == "track moved 2 semitones up; a decoy comes as close in 1 % of cases"
-    assert shown["tracks"]["2"]["missing"] == why.NOT_THIS_ONE and shown["tracks"]["17"]["copied"] == why.NO_PASSAGES
+    assert (
+        shown["tracks"]["2"]["missing"] == resemblance.NOT_THIS_ONE
+        and shown["tracks"]["17"]["copied"] == resemblance.NO_PASSAGES
+    )
     assert one["facts"]["place"] == "1"
 
 
@@ -116,7 +119,10 @@ def test_what_a_run_did_not_keep_is_said(changed):
         *(f"DELETE FROM {name}" for name in ("aspects", "passages", "score_parts", "diagnostics"))
     )
     shown = study.why(callbacks.view_at("clip=1"))["tracks"]["1"]
-    assert (shown["missing"], shown["copied"]) == (why.NOT_MEASURED, "This run did not look for copied passages.")
+    assert (shown["missing"], shown["copied"]) == (
+        resemblance.NOT_MEASURED,
+        "This run did not look for copied passages.",
+    )
     behind = study.behind(callbacks.view_at("clip=1&view=wrong"))
     assert behind["parts"]["said"] == "This run kept no parts of scores." and behind["findings"] == {
         "steps": [],
@@ -172,7 +178,7 @@ def test_findings_that_some_steps_lack_and_parts_below_zero():
 def test_a_passage_beyond_an_excerpt_cannot_be_heard():
     sound = Sound(40.0, "x.wav", False, "excerpt", None, None, ())
     passages = [Passage(1, 0, 1, 20.0, 21.0, -1, 0.9, 0.0), Passage(2, 0, 1, 1.0, 2.0, 0, 0.9, 0.2)]
-    shown = why.track("T", None, passages, sound, None, (True, True))
+    shown = resemblance.track("T", None, passages, sound, None, (True, True))
     assert [one["why"] is None for one in shown["passages"]] == [False, True]
     assert shown["passages"][0]["text"].startswith("track moved 1 semitone down; a decoy comes as close in less than")
 
@@ -207,14 +213,14 @@ def test_events_are_checked(callbacks):
 
 
 def test_a_passage_in_the_address_reaches_the_player(callbacks):
-    from explorer.listen.page import Page
+    from explorer.listen.page import ListenPage
 
     view = callbacks.view_at("clip=1&track=1&start=moment&passage=1:2")
     assert callbacks.view_at(view.query()) == view
-    player = Page(callbacks).player(view)
+    player = ListenPage(callbacks).player(view)
     assert player["passage"] == {"track_id": 1, "number": 2, "clip": [1.0, 1.8], "track": [0.2, 1.0]}
     for bad in ("1:9", "33:1", "x", "1:1:1"):
-        assert Page(callbacks).player(callbacks.view_at(f"clip=1&passage={bad}"))["passage"] is None
+        assert ListenPage(callbacks).player(callbacks.view_at(f"clip=1&passage={bad}"))["passage"] is None
 
 
 def test_the_example_prints_every_list_and_writes_safe_files(store_path, tmp_path, capsys):

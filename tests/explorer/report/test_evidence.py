@@ -34,7 +34,7 @@ TAGS = set(
 )
 
 
-class Page(HTMLParser):
+class ReportReader(HTMLParser):
     """Tags, attributes and text of a report."""
 
     def __init__(self, source: str) -> None:
@@ -72,7 +72,7 @@ def report(request):
 
 
 def test_a_report_has_no_script_and_asks_for_nothing(report):
-    page = Page(render(report))
+    page = ReportReader(render(report))
     assert set(page.tags) <= TAGS
     named = [value for name, value in page.attributes if name in ("src", "href", "action", "data", "poster", "srcset")]
     assert named and all(value.startswith("data:audio/") for value in named)
@@ -84,15 +84,15 @@ def test_a_report_has_no_script_and_asks_for_nothing(report):
 
 
 def test_hostile_texts_stay_texts(held):
-    page = Page(render(of_clip(held, 2)))
+    page = ReportReader(render(of_clip(held, 2)))
     assert '<img src=x onerror=alert(1)> ${alert(1)} "quoted" & brass band' in page.text
-    page = Page(render(of_holder(held, HOSTILE_LABEL, "label")))
+    page = ReportReader(render(of_holder(held, HOSTILE_LABEL, "label")))
     assert HOSTILE_LABEL in page.text and "{{value}} `${alert(2)}`" in page.text
     assert set(page.tags) <= TAGS and "script" not in page.tags and "img" not in page.tags
 
 
 def test_what_a_report_says(clip_report, holder_report, held):
-    clip, holder = Page(render(clip_report)).text, Page(render(holder_report)).text
+    clip, holder = ReportReader(render(clip_report)).text, ReportReader(render(holder_report)).text
     for text in (clip, holder):
         for limit in LIMITS:
             assert limit in text
@@ -147,7 +147,7 @@ def test_a_forbidden_track_is_named_and_not_embedded(held, made):
     silent = [one for title, one in found.items() if title.startswith(f"Track {made.FORBIDDEN}:")]
     assert silent and all(one.data is None and "does not allow listening" in one.note for one in silent)
     assert any(one.data for title, one in found.items() if title.startswith("Clip "))
-    page = Page(render(report))
+    page = ReportReader(render(report))
     clips = sum(title.startswith("Clip ") for title in found)
     assert page.tags.count("audio") == clips and "not embedded: the rights holder does not allow listening" in page.text
     sounds = [b64decode(value.partition(",")[2]) for name, value in page.attributes if name == "src"]

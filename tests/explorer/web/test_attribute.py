@@ -249,13 +249,13 @@ def test_the_option_is_refused_in_one_line(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_a_store_is_opened_again_in_place(shop: Path) -> None:
-    from explorer.listen.page import Page
+    from explorer.listen.page import ListenPage
     from explorer.state.callbacks import Callbacks
     from explorer.store.database import Store, StoreError
 
     store = Store(shop)
     callbacks = Callbacks(store)
-    page = Page(callbacks)
+    page = ListenPage(callbacks)
     view = callbacks.view_of({})
     before, seen = page.table(view), page.overview(view)
     version = shop.with_name("next.duckdb")

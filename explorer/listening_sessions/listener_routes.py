@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from explorer.listening_sessions import excerpts
 from explorer.listening_sessions.admission import NICKNAME_CHARS
-from explorer.listening_sessions.exchange import answer, asked, cookie_name, page, set_cookie, text_of
 from explorer.listening_sessions.file import NOTE_CHARS, SessionFile
-from explorer.listening_sessions.records import QUESTIONS, Lane, Listener, RefusedError, Session, Trial
+from explorer.listening_sessions.http import answer, asked, cookie_name, page, set_cookie, text_of
+from explorer.listening_sessions.records import QUESTIONS, Lane, Listener, Session, SessionRefusedError, Trial
 from explorer.store.database import Store
 from explorer.web.guard import Attempts, Clock
 
@@ -55,7 +55,7 @@ def add_listeners(app: FastAPI, store: Store, file: SessionFile, clock: Clock = 
     def known(request: Request, code: str) -> tuple[Session, Listener]:
         session, listener = who(request, code)
         if listener is None:
-            raise RefusedError("join the session first", 401)
+            raise SessionRefusedError("join the session first", 401)
         return session, listener
 
     @app.get("/session/{code}")
@@ -73,7 +73,7 @@ def add_listeners(app: FastAPI, store: Store, file: SessionFile, clock: Clock = 
     async def join(code: str, request: Request) -> Response:
         found = await asked(request)
         if found.get("agreed") is not True:
-            raise RefusedError("without your agreement nothing can be kept: tick the box")
+            raise SessionRefusedError("without your agreement nothing can be kept: tick the box")
         nickname = text_of(found, "nickname", 4 * NICKNAME_CHARS)
         session = await run_in_threadpool(file.by_code, code)
         token, own_code = await run_in_threadpool(file.join, session, nickname)
@@ -89,7 +89,7 @@ def add_listeners(app: FastAPI, store: Store, file: SessionFile, clock: Clock = 
         address = request.client.host if request.client else ""
         wait_s = attempts.take(address)
         if wait_s:
-            raise RefusedError(f"too many attempts: try again in {wait_s:.0f} s", 429)
+            raise SessionRefusedError(f"too many attempts: try again in {wait_s:.0f} s", 429)
         token = await run_in_threadpool(file.resume, session, own_code)
         attempts.forgive(address)
         response = answer({"joined": True})
@@ -106,7 +106,7 @@ def add_listeners(app: FastAPI, store: Store, file: SessionFile, clock: Clock = 
         found = await asked(request)
         answers = found.get("answers", {})
         if not isinstance(answers, dict):
-            raise RefusedError("answers must be an object of question and value")
+            raise SessionRefusedError("answers must be an object of question and value")
         note = text_of(found, "note", 2 * NOTE_CHARS) if "note" in found else None
         _, listener = await run_in_threadpool(known, request, code)
         await run_in_threadpool(file.rate, listener, text_of(found, "lane", 100), answers, note)
@@ -125,7 +125,7 @@ def add_listeners(app: FastAPI, store: Store, file: SessionFile, clock: Clock = 
         session, _ = known(request, code)
         excerpt = file.excerpt(session.session_id, token)
         if excerpt is None:
-            raise RefusedError("this session has no such sound", 404)
+            raise SessionRefusedError("this session has no such sound", 404)
         data = excerpts.render(store, excerpt, token)
         return Response(data, media_type="audio/wav", headers={"Cache-Control": "private, max-age=86400"})
 
@@ -133,7 +133,7 @@ def add_listeners(app: FastAPI, store: Store, file: SessionFile, clock: Clock = 
     def reveal(code: str, request: Request) -> Response:
         session, listener = known(request, code)
         if session.blind and session.state != "revealed":
-            raise RefusedError("the host has not opened the reveal yet", 403)
+            raise SessionRefusedError("the host has not opened the reveal yet", 403)
         return answer({"trials": _revealed(file, session, listener)})
 
 
@@ -220,7 +220,7 @@ def _revealed(file: SessionFile, session: Session, listener: Listener) -> list[d
     return found
 
 
-class HeldOff:
+class BlindGuard:
     """Keeps the explorer from the browser of a listener whose blind session still takes ratings; not from a host's."""
 
     def __init__(self, app: ASGIApp, file: SessionFile, is_host: Callable[[Request], bool]) -> None:
@@ -242,7 +242,7 @@ class HeldOff:
         for name, token in cookies.items():
             try:
                 session = self.file.by_code(name.removeprefix(prefix))
-            except RefusedError:
+            except SessionRefusedError:
                 continue
             if session.blind and session.state == "open" and self.file.listener(session.session_id, token):
                 return True

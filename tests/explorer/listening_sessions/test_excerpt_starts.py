@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from explorer.listening_sessions import plan
-from explorer.listening_sessions.records import RefusedError
-from explorer.listening_sessions.starts import Start, Starts, best_start, told
+from explorer.listening_sessions.excerpt_starts import ExcerptStart, StartChooser, best_start, told
+from explorer.listening_sessions.records import SessionRefusedError
 from explorer.sound.audio import heard_s
 from explorer.state.callbacks import Callbacks
 from explorer.store.records import Moments, Sound
@@ -55,7 +55,7 @@ def sound(seconds=10.0, peaks=(), audition="full"):
     return Sound(seconds, "x.wav", False, audition, None, None, peaks)
 
 
-class Kept:
+class MomentsOfTrackOne:
     """A store that keeps moments of track 1 alone."""
 
     def moments(self, method_id, clip_id, track_id):
@@ -67,23 +67,23 @@ class Kept:
 
 def of(way, seed=0, seconds=2.0):
     method = type("M", (), {"method_id": 1})()
-    return Starts(Kept(), way, 1, [method], seconds, np.random.default_rng(seed))
+    return StartChooser(MomentsOfTrackOne(), way, 1, [method], seconds, np.random.default_rng(seed))
 
 
 def test_a_track_without_moments_begins_at_its_loudest_part():
     starts, loud_late = of("strongest"), tuple([10] * 50 + [200] * 10 + [10] * 40)
-    assert starts.of_top(1, sound()) == Start(4.0, "moment", 0.5)
+    assert starts.of_top(1, sound()) == ExcerptStart(4.0, "moment", 0.5)
     late = starts.of_top(2, sound(peaks=loud_late))
     assert late.rule == "loudest" and 4.0 <= late.start_s <= 5.0
-    assert starts.of_top(2, sound()) == Start(0.0, "loudest", 0.0)
+    assert starts.of_top(2, sound()) == ExcerptStart(0.0, "loudest", 0.0)
     heard_first = starts.of_top(2, sound(100.0, tuple([10] * 80 + [200] * 20), "excerpt"))
     assert heard_first.start_s <= 13.0  # 15 s may be heard
-    assert starts.of_clip(sound(), [1, 2]) == Start(0.0, "beginning")
+    assert starts.of_clip(sound(), [1, 2]) == ExcerptStart(0.0, "beginning")
 
 
 def test_controls_borrow_rule_and_place_so_that_both_are_spread_alike():
     starts = of("strongest")
-    lent = [Start(4.0, "moment", 0.5), Start(0.0, "moment", 0.0), Start(3.0, "loudest", 0.4)]
+    lent = [ExcerptStart(4.0, "moment", 0.5), ExcerptStart(0.0, "moment", 0.0), ExcerptStart(3.0, "loudest", 0.4)]
     starts.lend(lent)
     found = [starts.of_control(sound(22.0, (0, 0, 0, 255))) for _ in range(600)]
     moments = [one.part for one in found if one.rule == "moment"]
@@ -126,12 +126,14 @@ def test_a_session_begins_where_the_store_says(store):
         assert lane.role != "duplicate" or lane.start_s == twins[0].start_s
         assert lane.role != "match" or lane.start_s == trial.clip.start_s
     assert len({lane.start_s for lane in trial.lanes}) > 3
-    assert made.settings["begins"] == told("strongest", [Start(0, "moment")] * len(tops), [Start(0, "moment")])
+    assert made.settings["begins"] == told(
+        "strongest", [ExcerptStart(0, "moment")] * len(tops), [ExcerptStart(0, "moment")]
+    )
     assert "anywhere" in plan_of(store, clips=[1], starts="anywhere").settings["begins"]
     assert set(lane.start_s for lane in plan_of(store, clips=[1]).trials[0].lanes) == {0.0}
 
 
 def test_a_way_that_is_none_is_refused(store):
     for way in ("middle", None, ["strongest"], 3):
-        with pytest.raises(RefusedError):
-            plan.Wanted.of(wanted(starts=way), Callbacks(store))
+        with pytest.raises(SessionRefusedError):
+            plan.SessionRequest.of(wanted(starts=way), Callbacks(store))

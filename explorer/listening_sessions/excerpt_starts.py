@@ -22,7 +22,7 @@ WAYS = ("beginning", "anywhere", "strongest")
 
 
 @dataclass(frozen=True)
-class Start:
+class ExcerptStart:
     start_s: float
     rule: str  # 'beginning', 'anywhere', 'moment' or 'loudest'
     part: float = 0.0  # of what it could have been, 0..1
@@ -45,7 +45,7 @@ def best_start(values: Sequence[float] | np.ndarray, step_s: float, seconds: flo
     return float(places[np.flatnonzero(sums >= largest - 1e-9 * abs(largest))[0]])
 
 
-class Starts:
+class StartChooser:
     """Of one trial. What it draws comes from `dice`."""
 
     def __init__(
@@ -53,9 +53,9 @@ class Starts:
     ) -> None:
         self._store, self._way, self._clip_id, self._methods = store, way, clip_id, methods
         self._seconds, self._dice = seconds, dice
-        self._lent: list[Start] = []
+        self._lent: list[ExcerptStart] = []
 
-    def of_top(self, track_id: int, sound: Sound) -> Start:
+    def of_top(self, track_id: int, sound: Sound) -> ExcerptStart:
         if self._way != "strongest":
             return self._plain(sound)
         room = self._room(sound)
@@ -67,11 +67,11 @@ class Starts:
                     return _start(found, "moment", room)
         return self._loudest(sound)
 
-    def lend(self, starts: Sequence[Start]) -> None:
+    def lend(self, starts: Sequence[ExcerptStart]) -> None:
         """What controls may borrow: the starts of the strongest tracks that are heard."""
         self._lent = list(starts)
 
-    def of_control(self, sound: Sound) -> Start:
+    def of_control(self, sound: Sound) -> ExcerptStart:
         if self._way != "strongest":
             return self._plain(sound)
         if not self._lent:
@@ -80,7 +80,7 @@ class Starts:
         room = self._room(sound)
         return self._loudest(sound) if like.rule == "loudest" else _start(like.part * room, "moment", room)
 
-    def of_clip(self, sound: Sound, top: Sequence[int]) -> Start:
+    def of_clip(self, sound: Sound, top: Sequence[int]) -> ExcerptStart:
         """`top`: the strongest tracks of the trial."""
         if self._way != "strongest":
             return self._plain(sound)
@@ -92,15 +92,15 @@ class Starts:
                 found = best_start(total, kept.window_s, self._seconds, room)
                 if found is not None:
                     return _start(found, "moment", room)
-        return Start(0.0, "beginning")
+        return ExcerptStart(0.0, "beginning")
 
-    def _plain(self, sound: Sound) -> Start:
+    def _plain(self, sound: Sound) -> ExcerptStart:
         if self._way == "beginning":
-            return Start(0.0, "beginning")
+            return ExcerptStart(0.0, "beginning")
         room = self._room(sound)
         return _start(float(self._dice.uniform(0, room)), "anywhere", room)
 
-    def _loudest(self, sound: Sound) -> Start:
+    def _loudest(self, sound: Sound) -> ExcerptStart:
         """By the energy of the waveform's stored peaks."""
         room = self._room(sound)
         squares = np.asarray(sound.peaks, dtype=float) ** 2
@@ -111,12 +111,12 @@ class Starts:
         return max(0.0, heard_s(sound) - self._seconds)
 
 
-def _start(start_s: float, rule: str, room_s: float) -> Start:
+def _start(start_s: float, rule: str, room_s: float) -> ExcerptStart:
     start_s = min(round(start_s, 3), room_s)
-    return Start(start_s, rule, start_s / room_s if room_s > 0 else 0.0)
+    return ExcerptStart(start_s, rule, start_s / room_s if room_s > 0 else 0.0)
 
 
-def told(way: str, tops: Sequence[Start], clips: Sequence[Start]) -> str:
+def told(way: str, tops: Sequence[ExcerptStart], clips: Sequence[ExcerptStart]) -> str:
     """One sentence for the host about where the excerpts of a session begin."""
     if way == "beginning":
         return "Excerpts begin at the beginning."

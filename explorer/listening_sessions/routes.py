@@ -8,10 +8,10 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from explorer.listening_sessions.exchange import add_closed, add_shared
 from explorer.listening_sessions.file import SessionFile
-from explorer.listening_sessions.host import Hosts, add_host
-from explorer.listening_sessions.listeners import HeldOff, add_listeners
+from explorer.listening_sessions.host_routes import HostAccess, add_host
+from explorer.listening_sessions.http import add_closed, add_shared
+from explorer.listening_sessions.listener_routes import BlindGuard, add_listeners
 from explorer.settings import Settings
 from explorer.state.callbacks import Callbacks
 
@@ -21,7 +21,7 @@ def add_sessions(app: FastAPI, callbacks: Callbacks, settings: Settings) -> None
     if settings.sessions is None or settings.host_key is None:
         add_closed(app)
         return
-    file, hosts = SessionFile(settings.sessions), Hosts(settings.host_key)
+    file, hosts = SessionFile(settings.sessions), HostAccess(settings.host_key)
     inner = app.router.lifespan_context
 
     @asynccontextmanager
@@ -35,4 +35,4 @@ def add_sessions(app: FastAPI, callbacks: Callbacks, settings: Settings) -> None
     add_shared(app)
     add_listeners(app, callbacks.store, file)
     add_host(app, callbacks, file, hosts)
-    app.add_middleware(HeldOff, file=file, is_host=hosts)
+    app.add_middleware(BlindGuard, file=file, is_host=hosts)

@@ -16,9 +16,9 @@ from starlette.concurrency import run_in_threadpool
 
 from explorer.listen.page import clip_label
 from explorer.listening_sessions import excerpts, export, pictures, plan, results
-from explorer.listening_sessions.exchange import answer, asked, cookie_name, page, set_cookie, text_of
 from explorer.listening_sessions.file import SessionFile
-from explorer.listening_sessions.records import CONSENT, QUESTIONS, RefusedError, Session
+from explorer.listening_sessions.http import answer, asked, cookie_name, page, set_cookie, text_of
+from explorer.listening_sessions.records import CONSENT, QUESTIONS, Session, SessionRefusedError
 from explorer.settings import PASSWORD_BYTES, Password
 from explorer.state.callbacks import Callbacks
 from explorer.web.guard import HASHES_AT_ONCE, SESSION_S, Attempts, Sessions
@@ -26,7 +26,7 @@ from explorer.web.guard import HASHES_AT_ONCE, SESSION_S, Attempts, Sessions
 _DISPOSITION = 'attachment; filename="session-{}.{}"'
 
 
-class Hosts:
+class HostAccess:
     """Who has shown the host's key."""
 
     def __init__(self, key: Password, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,20 +39,20 @@ class Hosts:
         return self._sessions.holds(request.cookies.get(cookie_name(request, "host"), ""))
 
     def demand(self, request: Request) -> None:
-        """Raises RefusedError (401)."""
+        """Raises SessionRefusedError (401)."""
         if not self(request):
-            raise RefusedError("this page is the host's: give the host's key first", 401)
+            raise SessionRefusedError("this page is the host's: give the host's key first", 401)
 
     async def enter(self, request: Request, key: str) -> Response:
-        """Raises RefusedError: a wrong key, or too many of them."""
+        """Raises SessionRefusedError: a wrong key, or too many of them."""
         address = request.client.host if request.client else ""
         wait_s = self._attempts.take(address)
         if wait_s:
-            raise RefusedError(f"too many attempts: try again in {wait_s:.0f} s", 429)
+            raise SessionRefusedError(f"too many attempts: try again in {wait_s:.0f} s", 429)
         async with self._hashing:
             right = await run_in_threadpool(self._key.check, key)
         if not right:
-            raise RefusedError("that is not the host's key: it was printed when the explorer started", 403)
+            raise SessionRefusedError("that is not the host's key: it was printed when the explorer started", 403)
         self._attempts.forgive(address)
         response = answer({"host": True})
         set_cookie(response, request, cookie_name(request, "host"), self._sessions.open(), SESSION_S)
@@ -65,7 +65,7 @@ class Hosts:
         return response
 
 
-def add_host(app: FastAPI, callbacks: Callbacks, file: SessionFile, hosts: Hosts) -> None:
+def add_host(app: FastAPI, callbacks: Callbacks, file: SessionFile, hosts: HostAccess) -> None:
     here = excerpts.store_key(callbacks.store)
 
     @app.get("/host")
@@ -92,7 +92,7 @@ def add_host(app: FastAPI, callbacks: Callbacks, file: SessionFile, hosts: Hosts
         found = await asked(request)
         for name in ("title", "consent"):
             text_of(found, name, plan.CONSENT_CHARS)
-        wanted = plan.Wanted.of(found, callbacks)
+        wanted = plan.SessionRequest.of(found, callbacks)
         made = await run_in_threadpool(plan.make, callbacks, wanted)
         session = await run_in_threadpool(file.add, made)
         return answer(_listed(session, file, here))
@@ -108,7 +108,7 @@ def add_host(app: FastAPI, callbacks: Callbacks, file: SessionFile, hosts: Hosts
     def picture(session_id: int, name: str, request: Request, reliable: bool = False) -> Response:
         hosts.demand(request)
         if name not in pictures.DRAWN:
-            raise RefusedError("there is no such picture", 404)
+            raise SessionRefusedError("there is no such picture", 404)
         found = results.results(file.frames(session_id), reliable)
         return Response(pictures.DRAWN[name](found), media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
 
@@ -116,7 +116,7 @@ def add_host(app: FastAPI, callbacks: Callbacks, file: SessionFile, hosts: Hosts
     def hand_out(session_id: int, kind: str, request: Request) -> Response:
         hosts.demand(request)
         if kind not in export.KINDS:
-            raise RefusedError("ratings are handed out as csv or parquet", 404)
+            raise SessionRefusedError("ratings are handed out as csv or parquet", 404)
         write, media_type = export.KINDS[kind]
         headers = {"Cache-Control": "no-store", "Content-Disposition": _DISPOSITION.format(session_id, kind)}
         return Response(write(export.table(file.frames(session_id))), media_type=media_type, headers=headers)

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from explorer.components import FOLDER as COMPONENTS
-from explorer.listening_sessions.records import RefusedError
+from explorer.listening_sessions.records import SessionRefusedError
 from explorer.sound.audio import AudioError
 from explorer.web.guard import read_body
 
@@ -23,26 +23,26 @@ _TYPES = {".js": "text/javascript", ".css": "text/css"}
 
 
 async def asked(request: Request) -> dict[str, Any]:
-    """The JSON object of a request. Raises RefusedError."""
+    """The JSON object of a request. Raises SessionRefusedError."""
     body = await read_body(request, _BODY_BYTES)
     if body is None:
-        raise RefusedError("that is too long", 413)
+        raise SessionRefusedError("that is too long", 413)
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise RefusedError("that is no JSON") from error
+        raise SessionRefusedError("that is no JSON") from error
     if not isinstance(found, dict):
-        raise RefusedError("that is no JSON object")
+        raise SessionRefusedError("that is no JSON object")
     return found
 
 
 def text_of(found: dict[str, Any], name: str, most: int) -> str:
-    """A text of the request that a file can hold. Raises RefusedError."""
+    """A text of the request that a file can hold. Raises SessionRefusedError."""
     text = found.get(name, "")
     if not isinstance(text, str) or len(text) > most:
-        raise RefusedError(f"{name} must be a text of at most {most} characters")
+        raise SessionRefusedError(f"{name} must be a text of at most {most} characters")
     if text.encode("utf-8", "ignore").decode("utf-8") != text or "\x00" in text:
-        raise RefusedError(f"{name} holds what is no character")
+        raise SessionRefusedError(f"{name} holds what is no character")
     return text
 
 
@@ -69,10 +69,10 @@ def add_shared(app: FastAPI) -> None:
     """Refusals as JSON {detail}, and the pages' scripts and styles under /static/session."""
 
     def refuse(_: Request, error: Exception) -> Response:
-        status = error.status if isinstance(error, (RefusedError, AudioError)) else 400
+        status = error.status if isinstance(error, (SessionRefusedError, AudioError)) else 400
         return JSONResponse({"detail": str(error)}, status_code=status, headers=NO_STORE)
 
-    app.add_exception_handler(RefusedError, refuse)
+    app.add_exception_handler(SessionRefusedError, refuse)
     app.add_exception_handler(AudioError, refuse)
     files = {path.name: path for path in (*PAGES.glob("*.js"), *PAGES.glob("*.css"), COMPONENTS / "player.css")}
     files["theme.css"] = COMPONENTS / "theme.css"
