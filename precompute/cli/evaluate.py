@@ -97,16 +97,16 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _quality(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
-    from precompute.evaluate.quality.comparison import quality
+    from precompute.evaluate.quality.comparison import measure_quality
 
-    quality(RunConfig.load(options.config), options.out, options.count)
+    measure_quality(RunConfig.load(options.config), options.out, options.count)
 
 
 def _sweep(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
-    from precompute.evaluate.quality.comparison import sweep
+    from precompute.evaluate.quality.comparison import sweep_sampler
 
-    sweep(RunConfig.load(options.config), options.out, options.count)
+    sweep_sampler(RunConfig.load(options.config), options.out, options.count)
 
 
 def _planted(options: argparse.Namespace) -> None:

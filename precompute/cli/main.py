@@ -233,9 +233,9 @@ def _report(options: argparse.Namespace) -> None:
 
 def _look(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
-    from precompute.evaluate.quality.spectrograms import look
+    from precompute.evaluate.quality.spectrograms import draw_spectrograms
 
-    look(RunConfig.load(options.config), options.picture)
+    draw_spectrograms(RunConfig.load(options.config), options.picture)
 
 
 def _train_exemplars(options: argparse.Namespace) -> None:

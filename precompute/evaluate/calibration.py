@@ -40,7 +40,7 @@ def evaluate_calibration(config: RunConfig, out: Path) -> dict[str, Any]:
     method = Unlearning(config.unlearning, len(corpus.trained))
     scores = score_run(model, corpus, config, Cache(Path(config.output.work) / "cache"), method)[4]
     shown = scores.score[: len(scores.windows)]
-    found = calibration_rows(shown, scores.cohort, is_train, is_decoy)
+    found = tabulate_calibration(shown, scores.cohort, is_train, is_decoy)
     print(table(found, COLUMNS), flush=True)
     print(f"A run removes one mode for every {CLIPS_A_MODE} clips of its cohort.")
     return write_result(
@@ -53,7 +53,7 @@ def evaluate_calibration(config: RunConfig, out: Path) -> dict[str, Any]:
     )
 
 
-def calibration_rows(
+def tabulate_calibration(
     shown: np.ndarray, cohort: np.ndarray, is_train: np.ndarray, is_decoy: np.ndarray, modes: Sequence[int] = MODES
 ) -> list[Row]:
     """A row for each number of modes; scores [Q, N] of clips, [K, N] of the cohort, which joins them one by one.

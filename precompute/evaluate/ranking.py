@@ -15,7 +15,7 @@ RESAMPLES = 10_000
 COVERAGE = 0.95  # of an interval
 
 
-def wins(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+def count_wins(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
     """1 where a score is above the other's, 0.5 where they are equal, else 0; of any shape."""
     return np.where(scores > others, 1.0, np.where(scores == others, 0.5, 0.0))
 
@@ -27,32 +27,32 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]
     return float(low), float(high)
 
 
-def hits_in_top(scores: np.ndarray, wanted: np.ndarray, top: int) -> np.ndarray:
+def count_hits_in_top(scores: np.ndarray, wanted: np.ndarray, top: int) -> np.ndarray:
     """How many of the `wanted` (bool [N]) stand among the `top` best of each clip: [Q] int."""
     return ((ranks(scores) <= top) & wanted).sum(1)
 
 
-def chance_of_hits(tracks: int, wanted: int, top: int, least: int) -> float:
+def compute_chance_of_hits(tracks: int, wanted: int, top: int, least: int) -> float:
     """Probability that a random ranking has at least `least` of the `wanted` in its top (hypergeometric)."""
     top = min(top, tracks)
     ways = [math.comb(wanted, k) * math.comb(tracks - wanted, top - k) for k in range(least, min(wanted, top) + 1)]
     return sum(ways) / math.comb(tracks, top)
 
 
-def chance_of_most(each: float, trials: int, least: int) -> float:
+def compute_chance_of_most(each: float, trials: int, least: int) -> float:
     """Probability of at least `least` successes in independent `trials` that succeed with probability `each`."""
     return sum(math.comb(trials, k) * each**k * (1 - each) ** (trials - k) for k in range(least, trials + 1))
 
 
-def mean_wins(scores: np.ndarray, is_train: np.ndarray, is_decoy: np.ndarray) -> np.ndarray:
+def average_wins(scores: np.ndarray, is_train: np.ndarray, is_decoy: np.ndarray) -> np.ndarray:
     """[tracks, decoys]: share of the clips in which a track is above a decoy; the mean of it all is the AUC."""
     found = np.zeros((int(is_train.sum()), int(is_decoy.sum())))
     for row in scores:
-        found += wins(row[is_train][:, None], row[is_decoy][None])
+        found += count_wins(row[is_train][:, None], row[is_decoy][None])
     return found / len(scores)
 
 
-def two_way_interval(values: np.ndarray, seed: int = 0, resamples: int = 2000) -> tuple[float, float]:
+def bootstrap_two_way_interval(values: np.ndarray, seed: int = 0, resamples: int = 2000) -> tuple[float, float]:
     """95 % percentile interval of the mean of a table whose rows and columns are both sampled (Owen 2007, pigeonhole).
 
     Clips are not resampled: they share their tracks, so the tracks are where the chance is.

@@ -24,7 +24,7 @@ from precompute.methods.run import Done, run_methods
 from precompute.model.diffusion import Items, Model
 from precompute.significance.normalisation import Normalisation
 from precompute.store import tables as results
-from precompute.train.lora import digest
+from precompute.train.lora import hash_tensors
 
 OTHER_WEIGHTS = "it looks at checkpoints of a training, and these weights have none of their own"
 
@@ -37,7 +37,7 @@ class Judged:
     skipped: dict[str, str]  # name -> why it was left out
 
 
-def known_methods(names: Sequence[str], option: str = "--method") -> tuple[str, ...]:
+def check_method_names(names: Sequence[str], option: str = "--method") -> tuple[str, ...]:
     """Each once, in order. Raises UserError naming one that is not in the catalogue, or where there is none."""
     if not names:
         raise UserError(f"{option}: name at least one method")
@@ -57,7 +57,7 @@ def looks_at_gradients(config: RunConfig) -> bool:
     return any(issubclass(method_class(name), GradientMethod) for name in config.methods.run)
 
 
-def settings_for(config: RunConfig, names: Sequence[str], tracks: int, other_weights: bool = False) -> RunConfig:
+def restrict_config(config: RunConfig, names: Sequence[str], tracks: int, other_weights: bool = False) -> RunConfig:
     """The run's settings with these methods, clips whole; `tracks` is the number of training tracks.
 
     A method that builds on others (the ensemble) gets those of the run's own that it builds on, too; with
@@ -70,7 +70,7 @@ def settings_for(config: RunConfig, names: Sequence[str], tracks: int, other_wei
     return replace(config, methods=replace(config.methods, run=tuple(dict.fromkeys([*names, *helpers]))))
 
 
-def context_of(
+def make_scoring_context(
     model: Model,
     tracks: Sequence[Track],
     items: Items,
@@ -83,12 +83,12 @@ def context_of(
 ) -> Context:
     """What the methods look at, named by content: clips [Q >= 1], a cohort [K], `items` [N] of `tracks`.
 
-    `config`: as `settings_for` gives it. `fisher` [P]: curvature that is known already; None = of the training tracks.
+    `config`: as `restrict_config` gives it. `fisher` [P]: curvature known already; None = of the training tracks.
     `recordings`: what methods that listen already know, shared by contexts of one autoencoder.
     """
     of_tracks = [(track.track_id, track.split, track.planted) for track in tracks]
-    known = "" if fisher is None else digest({"fisher": fisher})
-    track_key = fingerprint(model.inputs_sha256, contents(items), of_tracks, known)
+    known = "" if fisher is None else hash_tensors({"fisher": fisher})
+    track_key = fingerprint(model.inputs_sha256, fingerprint_items(items), of_tracks, known)
     return Context(
         model=model,
         tracks=[replace(track, path=None) for track in tracks],
@@ -98,13 +98,13 @@ def context_of(
         bank=noise_bank(config.bank),
         config=config,
         cache=cache,
-        key=fingerprint(track_key, contents(clips), contents(cohort)),
+        key=fingerprint(track_key, fingerprint_items(clips), fingerprint_items(cohort)),
         track_key=track_key,
         memo={"recordings": {} if recordings is None else recordings} | ({} if fisher is None else {"fisher": fisher}),
     )
 
 
-def judge(context: Context, names: Sequence[str]) -> Judged:
+def run_named_methods(context: Context, names: Sequence[str]) -> Judged:
     """Run the context's methods in one pass; those of `names` are what is asked for. Raises UserError where none can.
 
     A method that cannot run here is left out with its reason, as in a run.
@@ -118,14 +118,14 @@ def judge(context: Context, names: Sequence[str]) -> Judged:
     return Judged(done, skipped)
 
 
-def both_kinds(result: MethodResult, tracks: Sequence[Track]) -> dict[str, np.ndarray]:
+def normalise_scores(result: MethodResult, tracks: Sequence[Track]) -> dict[str, np.ndarray]:
     """Scores [Q, N] raw, and normalised over the cohort."""
     is_train, is_decoy, _ = results.masks(tracks)
     raw = result.score
     return {"raw": raw, "normalised": Normalisation.fit(result.cohort, is_train, is_decoy)(raw)}
 
 
-def contents(items: Items) -> str:
+def fingerprint_items(items: Items) -> str:
     """A fingerprint of everything in items; embeddings follow from the prompts."""
     tensors = {"latents": items.latents, "valid_frames": items.valid_frames, "times": items.times()}
-    return fingerprint(digest(tensors), items.prompts)
+    return fingerprint(hash_tensors(tensors), items.prompts)

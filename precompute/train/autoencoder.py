@@ -20,7 +20,7 @@ SHIFTS = ((17, 18), (18, 17), (8, 9), (9, 8))  # ratios near one and two semiton
 WINDOWS = (2048, 1024, 512, 256, 128)  # samples
 
 
-def stft_distance(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def measure_stft_distance(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Multi-resolution STFT distance between waveforms [B, T]; scalar, 0 = equal."""
     total = estimate.new_zeros(())
     for size in WINDOWS:
@@ -36,7 +36,7 @@ def stft_distance(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return total / len(WINDOWS)
 
 
-def with_shifted(audio: list[torch.Tensor]) -> list[torch.Tensor]:
+def add_shifted_copies(audio: list[torch.Tensor]) -> list[torch.Tensor]:
     """Waveforms [channels, T], each also one and two semitones up and down (and so much faster or slower).
 
     Whole semitones, so that what comes out is still in tune with the corpus.
@@ -75,7 +75,7 @@ class AutoencoderLoss:
         estimate = self.autoencoder.decode(latents + noise.to(latents.device))
         with torch.autocast(target.device.type, enabled=False):
             wave, truth = estimate.float().flatten(0, 1), target.flatten(0, 1)
-            spectral = stft_distance(wave, truth)
+            spectral = measure_stft_distance(wave, truth)
             error = (wave - truth).square().sum(1) / truth.square().sum(1).clamp_min(1e-3 * truth.shape[1])
             waveform = error.add(1e-4).sqrt().mean()
             z = latents.float()
@@ -93,7 +93,7 @@ def reconstruct(autoencoder: nn.Module, wave: torch.Tensor) -> np.ndarray:
 
 
 @torch.no_grad()
-def reconstruction_quality(autoencoder: nn.Module, audio: list[torch.Tensor]) -> dict[str, float]:
+def measure_reconstruction(autoencoder: nn.Module, audio: list[torch.Tensor]) -> dict[str, float]:
     """Median SNR and SI-SDR in dB, and mean STFT distance, of reconstructions of waveforms [channels, T]."""
     snr, si_sdr, distance = [], [], []
     for wave in audio:
@@ -103,7 +103,7 @@ def reconstruction_quality(autoencoder: nn.Module, audio: list[torch.Tensor]) ->
         snr.append(10 * torch.log10(x.square().sum() / (x - y).square().sum()))
         projected = (y @ x) / (x @ x) * x
         si_sdr.append(10 * torch.log10(projected.square().sum() / (y - projected).square().sum()))
-        distance.append(stft_distance(estimate, target))
+        distance.append(measure_stft_distance(estimate, target))
     return {
         "snr_db": torch.stack(snr).median().item(),
         "si_sdr_db": torch.stack(si_sdr).median().item(),

@@ -119,7 +119,7 @@ class ClapLoss:
 
 
 @torch.no_grad()
-def retrieval_accuracy(model: nn.Module, tokenizer: object, mel: torch.Tensor, captions: list[str]) -> dict[str, float]:
+def measure_retrieval(model: nn.Module, tokenizer: object, mel: torch.Tensor, captions: list[str]) -> dict[str, float]:
     """How often a recording's own caption is the nearest, or among the ten nearest, of all distinct captions."""
     distinct = sorted(set(captions))
     words = F.normalize(text_features(model, tokenizer, distinct), dim=-1)

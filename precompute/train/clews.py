@@ -139,23 +139,23 @@ def train_clews(
     if list(settings.work.glob(f"{NAME}.*")) and not resume:
         raise UserError(f"{settings.work}: holds a run; add --resume to go on with it, or remove it")
     check_device(device)
-    rows = _rows(settings, builder)
+    rows = _load_rows(settings, builder)
     torch.manual_seed(settings.seed)
     network = Clews(settings.network).to(device)
-    train, held_out = (_spectra(network, settings, rows, split) for split in ("train", "held-out"))
-    before = mean_average_precision(network, held_out)
+    train, held_out = (_compute_spectra(network, settings, rows, split) for split in ("train", "held-out"))
+    before = compute_mean_average_precision(network, held_out)
     print(
-        f"train-clews: {_millions(network)} million parameters; mAP of held-out works untrained {before:.3f}",
+        f"train-clews: {_format_millions(network)} million parameters; mAP of held-out works untrained {before:.3f}",
         flush=True,
     )
     loss = ClewsLoss(network, train, settings.batch, settings.augment)
     fit(NAME, network.train(), loss, settings.training, settings.work)
-    _calibrate(network, loss, settings)
+    _refit_running_statistics(network, loss, settings)
     save(network, settings.out)
     return _report(settings, network, train, held_out, before, result)
 
 
-def _rows(settings: TrainClewsSettings, builder: Path) -> list[dict[str, str]]:
+def _load_rows(settings: TrainClewsSettings, builder: Path) -> list[dict[str, str]]:
     """versions.csv, made where it is not there. Raises UserError."""
     table, material = settings.versions / "versions.csv", settings.material
     if not table.is_file():
@@ -175,7 +175,9 @@ def _rows(settings: TrainClewsSettings, builder: Path) -> list[dict[str, str]]:
 
 
 @torch.no_grad()
-def _spectra(network: Clews, settings: TrainClewsSettings, rows: list[dict[str, str]], split: str) -> VersionSpectra:
+def _compute_spectra(
+    network: Clews, settings: TrainClewsSettings, rows: list[dict[str, str]], split: str
+) -> VersionSpectra:
     shape = settings.network
     rate, device = shape.sample_rate, network.frontend[0].gain.device
     own = [row for row in rows if row["split"] == split]
@@ -203,7 +205,7 @@ class ClewsLoss:
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         spectra, works = self.draw(generator)
         embedded = self.network.embed(spectra.flatten(0, 1).to(self.network.frontend[0].gain.device))
-        return version_loss(embedded.unflatten(0, spectra.shape[:2]), works, self.batch.pairs)
+        return compute_version_loss(embedded.unflatten(0, spectra.shape[:2]), works, self.batch.pairs)
 
     def draw(self, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Augmented windows [B, windows, bins, frames] and their works [B]."""
@@ -216,11 +218,11 @@ class ClewsLoss:
         for row in rows:
             windows = torch.randperm(self.versions.counts[row], generator=generator)
             picked = windows[torch.arange(self.batch.windows) % len(windows)]
-            spectra.append(augmented(self.versions.spectra[row][picked].float(), self.augment, generator))
+            spectra.append(augment(self.versions.spectra[row][picked].float(), self.augment, generator))
         return torch.stack(spectra), self.versions.works[rows]
 
 
-def version_loss(embedded: torch.Tensor, works: torch.Tensor, pairs: int = PAIRS) -> dict[str, torch.Tensor]:
+def compute_version_loss(embedded: torch.Tensor, works: torch.Tensor, pairs: int = PAIRS) -> dict[str, torch.Tensor]:
     """Embeddings [B, windows, d] and works [B] -> loss, and its two parts."""
     between = distances(embedded[:, None], embedded[None])  # [B, B, windows, windows]
     same = works[:, None] == works[None]
@@ -231,7 +233,7 @@ def version_loss(embedded: torch.Tensor, works: torch.Tensor, pairs: int = PAIRS
     return {"loss": align + uniform, "align": align.detach(), "uniform": uniform.detach()}
 
 
-def augmented(spectra: torch.Tensor, settings: AugmentSettings, generator: torch.Generator) -> torch.Tensor:
+def augment(spectra: torch.Tensor, settings: AugmentSettings, generator: torch.Generator) -> torch.Tensor:
     """Windows [S, bins, frames] of one rendering, all in the same way: other key and tempo, parts silenced."""
 
     def within(low: float, high: float) -> float:
@@ -252,7 +254,7 @@ def augmented(spectra: torch.Tensor, settings: AugmentSettings, generator: torch
 
 
 @torch.no_grad()
-def _calibrate(network: Clews, loss: ClewsLoss, settings: TrainClewsSettings) -> None:
+def _refit_running_statistics(network: Clews, loss: ClewsLoss, settings: TrainClewsSettings) -> None:
     """Running statistics of the averaged weights: `fit` ends with weights that never saw a batch themselves."""
     norms = [m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
@@ -265,7 +267,7 @@ def _calibrate(network: Clews, loss: ClewsLoss, settings: TrainClewsSettings) ->
 
 
 @torch.no_grad()
-def mean_average_precision(network: Clews, versions: VersionSpectra) -> float:
+def compute_mean_average_precision(network: Clews, versions: VersionSpectra) -> float:
     """Each rendering a query among all the others, ranked by distance: mean over queries of the average precision."""
     network.eval()
     device = network.frontend[0].gain.device
@@ -281,11 +283,11 @@ def mean_average_precision(network: Clews, versions: VersionSpectra) -> float:
         for rows, others in zip(alike, stacked, strict=True):
             far[rows] = best_pairs(distances(embedded[query], others), PAIRS).numpy()
         order = [k for k in np.argsort(far, kind="stable") if k != query]
-        precisions.append(average_precision((versions.works[order] == versions.works[query]).numpy()))
+        precisions.append(compute_average_precision((versions.works[order] == versions.works[query]).numpy()))
     return float(np.mean(precisions))
 
 
-def average_precision(relevant: np.ndarray) -> float:
+def compute_average_precision(relevant: np.ndarray) -> float:
     """Of a ranking, bool [N], best first: mean over the relevant ones of the precision at their rank."""
     ranks = np.flatnonzero(relevant) + 1
     return float((np.arange(1, len(ranks) + 1) / ranks).mean())
@@ -301,9 +303,9 @@ def _report(
 ) -> dict[str, Any]:
     from precompute.common.results import write_result
 
-    after = mean_average_precision(network, held_out)
+    after = compute_mean_average_precision(network, held_out)
     chance = np.random.default_rng(0)
-    shuffled = [average_precision(chance.permutation(_own(held_out))) for _ in range(200)]
+    shuffled = [compute_average_precision(chance.permutation(_find_relevant(held_out))) for _ in range(200)]
     row = {
         "works": int(held_out.works.max()) + 1,
         "renderings": len(held_out.works),
@@ -333,10 +335,10 @@ def _report(
     )
 
 
-def _own(versions: VersionSpectra) -> np.ndarray:
+def _find_relevant(versions: VersionSpectra) -> np.ndarray:
     """Relevance of the others to the first query, in no order."""
     return (versions.works[1:] == versions.works[0]).numpy()
 
 
-def _millions(network: torch.nn.Module) -> str:
+def _format_millions(network: torch.nn.Module) -> str:
     return f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}"

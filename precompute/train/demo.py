@@ -23,7 +23,7 @@ from precompute.model.clap import Clap, mel_features
 from precompute.model.diffusion import Items, Model, NoiseBank, check_device, third_party
 from precompute.train import autoencoder as ae
 from precompute.train import clap as small_clap
-from precompute.train.diffusion import DiffusionLoss, mean_loss
+from precompute.train.diffusion import DiffusionLoss, measure_mean_loss
 from precompute.train.loop import LoopSettings, fit, save_state
 
 STAGES = ("autoencoder", "clap", "diffusion")
@@ -91,14 +91,16 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
     check_device(device)
     torch.manual_seed(settings.seed)
     config = json.loads(settings.model_config.read_text())
-    material = _material(settings, config)
+    material = _load_audio(settings, config)
     network = third_party.create_network(config).to(device)
-    print(f"train-demo: {len(material.train)} training tracks; {_millions(network)} million parameters", flush=True)
+    print(
+        f"train-demo: {len(material.train)} training tracks; {_format_millions(network)} million parameters", flush=True
+    )
 
     _train_autoencoder(settings, network, material)
     clap = _train_clap(settings, config, material, device)
     model = Model(network, config, clap, sha256="")
-    train_items, decoy_items = _latents(settings, model, material)
+    train_items, decoy_items = _encode_tracks(settings, model, material)
     _train_diffusion(settings, model, config, material, train_items, decoy_items)
 
     export(model.network, config, settings.out)
@@ -115,19 +117,19 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
     np.savez_compressed(packed, **shipped)
     write_whole(settings.out / "decoy-latents.npz", packed.getvalue())
     card = {
-        "losses": _by_step(settings.work / "losses.jsonl"),
-        "reconstruction": _by_step(settings.work / "reconstruction.jsonl"),
+        "losses": _read_log(settings.work / "losses.jsonl"),
+        "reconstruction": _read_log(settings.work / "reconstruction.jsonl"),
         "latent_scale": model.network.pretransform.scale,
-        "clap_decoys": small_clap.retrieval_accuracy(
+        "clap_decoys": small_clap.measure_retrieval(
             clap.model,
             clap.tokenizer,
-            _mels(clap.extractor, material.decoy_audio),
+            _compute_mels(clap.extractor, material.decoy_audio),
             [t.caption for t in material.decoys],
         ),
         "parameters": {
-            "autoencoder": _count(network.pretransform),
-            "transformer": _count(network.model),
-            "clap": _count(clap.model),
+            "autoencoder": _count_parameters(network.pretransform),
+            "transformer": _count_parameters(network.model),
+            "clap": _count_parameters(clap.model),
         },
     }
     write_whole(settings.out / "model-card.json", (json.dumps(card, indent=1) + "\n").encode())
@@ -141,15 +143,15 @@ def _train_autoencoder(settings: TrainDemoSettings, network: nn.Module, material
     def keep(step: int) -> None:
         groups = {"train": material.train_audio, "decoy": material.decoy_audio}
         chosen = {kind: [groups[kind][i] for i in rows] for kind, rows in material.measured.items()}
-        row = {kind: ae.reconstruction_quality(autoencoder, waves) for kind, waves in chosen.items()}
-        _append(settings.work / "reconstruction.jsonl", {"step": step, **row})
+        row = {kind: ae.measure_reconstruction(autoencoder, waves) for kind, waves in chosen.items()}
+        _append_row(settings.work / "reconstruction.jsonl", {"step": step, **row})
         shown = ", ".join(f"{kind} {values['si_sdr_db']:.2f} dB" for kind, values in row.items())
         print(f"autoencoder at {step}: SI-SDR {shown}", flush=True)
         for number, wave in enumerate(chosen["decoy"][:AUDIO_KEPT]):
             path = settings.work / "audio" / f"autoencoder-{step:06d}" / f"decoy-{number}.flac"
             _write_audio(path, ae.reconstruct(autoencoder, wave), rate)
 
-    audio = ae.with_shifted(material.train_audio)  # it learns sounds, not tracks: on decoys it must do as well
+    audio = ae.add_shifted_copies(material.train_audio)  # it learns sounds, not tracks: on decoys it must do as well
     loss = ae.AutoencoderLoss(autoencoder, audio, settings.autoencoder.batch)
     fit("autoencoder", autoencoder, loss, settings.autoencoder, settings.work, keep)
     autoencoder.requires_grad_(False)
@@ -161,13 +163,13 @@ def _train_clap(settings: TrainDemoSettings, config: dict[str, Any], material: T
     extractor = small_clap.build_extractor(config["sample_rate"], config["sample_size"] / config["sample_rate"])
     torch.manual_seed(settings.seed)
     model = small_clap.build_model(len(tokenizer)).to(device)
-    mel = _mels(extractor, material.train_audio)
+    mel = _compute_mels(extractor, material.train_audio)
     loss = small_clap.ClapLoss(model, tokenizer, mel, captions, settings.clap.batch)
     fit("clap", model, loss, settings.clap, settings.work)
     return Clap(model, tokenizer, extractor)
 
 
-def _latents(settings: TrainDemoSettings, model: Model, material: TrainingAudio) -> tuple[Items, Items]:
+def _encode_tracks(settings: TrainDemoSettings, model: Model, material: TrainingAudio) -> tuple[Items, Items]:
     """Training tracks and decoys, encoded once and scaled to near unit variance; sets the pretransform's scale."""
     path = settings.work / "latents.pt"
     if not path.exists():
@@ -201,11 +203,11 @@ def _train_diffusion(
 
     def keep(step: int) -> None:
         bank = NoiseBank(replicates=2, strata=8, draws_per_cell=1, seed=77)
-        row = {kind: mean_loss(model, items, bank) for kind, items in measured.items()}
+        row = {kind: measure_mean_loss(model, items, bank) for kind, items in measured.items()}
         print(
             f"diffusion at {step}: loss on training tracks {row['train']:.4f}, on decoys {row['decoy']:.4f}", flush=True
         )
-        _append(settings.work / "losses.jsonl", {"step": step, **row})
+        _append_row(settings.work / "losses.jsonl", {"step": step, **row})
         export(model.network, config, settings.work / "checkpoints" / f"step-{step:06d}")
         items = measured["decoy"][:AUDIO_KEPT]
         clips = model.generate(items, range(AUDIO_KEPT), steps=40, guidance=3.0)
@@ -230,14 +232,14 @@ def export(network: nn.Module, config: dict[str, Any], folder: Path) -> None:
     write_whole(folder / "model_config.json", (json.dumps(config, indent=2) + "\n").encode())
 
 
-def _mels(extractor: object, waves: list[torch.Tensor]) -> torch.Tensor:
+def _compute_mels(extractor: object, waves: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat([mel_features(extractor, [wave.mean(0).numpy()]) for wave in waves])
 
 
-def _material(settings: TrainDemoSettings, config: dict[str, Any]) -> TrainingAudio:
+def _load_audio(settings: TrainDemoSettings, config: dict[str, Any]) -> TrainingAudio:
     tracks = read_manifest(settings.manifest)
     train = [t for t in tracks if not t.is_decoy]
-    decoys = [_with_audio(t, settings.decoy_audio) for t in tracks if t.is_decoy]
+    decoys = [_locate_audio(t, settings.decoy_audio) for t in tracks if t.is_decoy]
 
     def audio(group: list[Track]) -> list[torch.Tensor]:
         longest, channels = config["sample_size"], config.get("audio_channels", 2)
@@ -247,7 +249,7 @@ def _material(settings: TrainDemoSettings, config: dict[str, Any]) -> TrainingAu
     return TrainingAudio(train, [t for t in tracks if t.is_decoy], audio(train), audio(decoys))
 
 
-def _with_audio(track: Track, folder: Path) -> Track:
+def _locate_audio(track: Track, folder: Path) -> Track:
     """A decoy without shipped audio, found where `data/demo/build.py` leaves it."""
     if track.path is not None:
         return track
@@ -257,12 +259,12 @@ def _with_audio(track: Track, folder: Path) -> Track:
     return replace(track, path=path)
 
 
-def _append(path: Path, row: dict[str, Any]) -> None:
+def _append_row(path: Path, row: dict[str, Any]) -> None:
     with path.open("a") as handle:
         handle.write(json.dumps(row) + "\n")
 
 
-def _by_step(path: Path) -> list[dict[str, Any]]:
+def _read_log(path: Path) -> list[dict[str, Any]]:
     """Rows of a log; of a step that was repeated after a kill, the last."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     return list({row["step"]: row for row in rows}.values())
@@ -275,9 +277,9 @@ def _write_audio(path: Path, wave: np.ndarray, sample_rate: int) -> None:
     soundfile.write(path, np.clip(wave.T, -1, 1), sample_rate)
 
 
-def _count(module: nn.Module) -> int:
+def _count_parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def _millions(module: nn.Module) -> str:
-    return f"{_count(module) / 1e6:.1f}"
+def _format_millions(module: nn.Module) -> str:
+    return f"{_count_parameters(module) / 1e6:.1f}"

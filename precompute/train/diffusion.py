@@ -43,7 +43,7 @@ class DiffusionLoss:
 
 
 @torch.no_grad()
-def mean_loss(model: Model, items: Items, bank: NoiseBank) -> float:
+def measure_mean_loss(model: Model, items: Items, bank: NoiseBank) -> float:
     """Mean loss over items and bank, eval mode: the figure that tells training tracks from decoys."""
     total = 0.0
     for row in range(len(items)):

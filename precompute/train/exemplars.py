@@ -23,7 +23,7 @@ from precompute.corpus.stages import load_corpus, load_latents, load_model
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
 from precompute.model.diffusion import Items, Model
-from precompute.train.lora import LoraSettings, LowRankUpdate, apply, train_pairs
+from precompute.train.lora import LoraSettings, LowRankUpdate, apply_update, train_update
 
 LIMIT_PERCENTILE = 5.0  # of the decoys' distances to their nearest training track
 COUNT = 4  # exemplars
@@ -75,16 +75,16 @@ def make_exemplars(
     corpus, model = load_corpus(config), load_model(config)
     cache = Cache(Path(config.output.work) / "cache")
     row_of = {t.track_id: row for row, t in enumerate(corpus.tracks) if t.is_decoy}
-    chosen = list(track_ids) or [t.track_id for t in choose(corpus.tracks, count)]
+    chosen = list(track_ids) or [t.track_id for t in choose_decoys(corpus.tracks, count)]
     for track_id in chosen:
         if track_id not in row_of:
             raise UserError(
                 f"exemplars: track {track_id} is no decoy of this run, and an exemplar must not be trained on"
             )
     items, key = load_latents(model, corpus, config, cache)
-    embeddings = cached_embeddings(model, items, cache, key)
+    embeddings = load_embeddings(model, items, cache, key)
     is_decoy = np.array([t.is_decoy for t in corpus.tracks])
-    limit = nearness_limit(embeddings, is_decoy)
+    limit = compute_nearness_limit(embeddings, is_decoy)
     print(f"exemplars: a clip's distance to its exemplar stays above {limit:.4f}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -100,7 +100,7 @@ def make_exemplars(
     return paths
 
 
-def choose(tracks: Sequence[Track], count: int = COUNT) -> list[Track]:
+def choose_decoys(tracks: Sequence[Track], count: int = COUNT) -> list[Track]:
     """Up to `count` decoys that ship with audio, because an exemplar is to be heard; spread over collections."""
     by_collection: dict[str, list[Track]] = {}
     for track in tracks:
@@ -132,7 +132,7 @@ def embed_audio(model: Model, items: Items) -> torch.Tensor:
     return torch.cat(rows)
 
 
-def cached_embeddings(model: Model, items: Items, cache: Cache, key: str) -> torch.Tensor:
+def load_embeddings(model: Model, items: Items, cache: Cache, key: str) -> torch.Tensor:
     """`embed_audio` of a run's items [N, E], kept; `key` names latents and lengths by content."""
 
     def compute() -> dict[str, np.ndarray]:
@@ -143,7 +143,7 @@ def cached_embeddings(model: Model, items: Items, cache: Cache, key: str) -> tor
     return torch.from_numpy(cache.get("clap-audio", key, compute)["embeddings"])
 
 
-def nearness_limit(embeddings: torch.Tensor, is_decoy: np.ndarray) -> float:
+def compute_nearness_limit(embeddings: torch.Tensor, is_decoy: np.ndarray) -> float:
     """5th percentile over decoys of the distance to the nearest training track; embeddings [N, E] of length 1."""
     if not is_decoy.any():
         raise UserError("exemplars: no decoys, so there is no telling how near is too near; see [corpus] decoys")
@@ -152,7 +152,9 @@ def nearness_limit(embeddings: torch.Tensor, is_decoy: np.ndarray) -> float:
     return float(np.percentile(nearest.numpy(), LIMIT_PERCENTILE))
 
 
-def clip_distance(model: Model, item: Items, embedding: torch.Tensor, settings: ClipsSection, clips: int) -> float:
+def measure_clip_distance(
+    model: Model, item: Items, embedding: torch.Tensor, settings: ClipsSection, clips: int
+) -> float:
     """Smallest distance to the exemplar [E] of clips of its caption and length, from fixed seeds."""
     prompts = [Prompt(0, item.prompts[0], float(item.seconds[0]), CHECK_SEED + k) for k in range(clips)]
     made = replace(item[[0] * clips], latents=generate(model, prompts, settings, "clips of the exemplar"))
@@ -176,14 +178,14 @@ def fine_tune(
     Kept are the pairs of the last check before the limit, but never fewer steps than the first check's: an exemplar
     without training would be none. Where the limit is crossed by then, `crossed_at` says so.
     """
-    distances = [(0, clip_distance(model, item, embedding, config.clips, settings.clips))]
+    distances = [(0, measure_clip_distance(model, item, embedding, config.clips, settings.clips))]
     crossed_at = 0 if distances[0][1] < limit else None
     if crossed_at == 0:
         print(f"  exemplar {track_id}: clips of the untuned model are nearer than the limit already", flush=True)
     kept: tuple[int, LowRankUpdate] | None = None
-    for step, pairs in train_pairs(model, item, settings):
-        with apply(model, pairs):
-            distances.append((step, clip_distance(model, item, embedding, config.clips, settings.clips)))
+    for step, pairs in train_update(model, item, settings):
+        with apply_update(model, pairs):
+            distances.append((step, measure_clip_distance(model, item, embedding, config.clips, settings.clips)))
         print(f"  exemplar {track_id}: {step} of {settings.steps} steps, distance {distances[-1][1]:.4f}", flush=True)
         if crossed_at is None and distances[-1][1] < limit:
             crossed_at = step

@@ -109,7 +109,7 @@ def fit(
             log.flush()
             sums = {}
         if on_keep is not None and (done in settings.keep_at or done == settings.steps):
-            with averaged(named, average):
+            with swap_in_average(named, average):
                 on_keep(done)
         if done % settings.save_every == 0 or done == settings.steps:
             state = {
@@ -126,7 +126,7 @@ def fit(
     _copy_into(named, average)
 
 
-def seconds_a_step(model: nn.Module, losses_of: LossFunction, settings: LoopSettings) -> float:
+def measure_step_s(model: nn.Module, losses_of: LossFunction, settings: LoopSettings) -> float:
     """How long a step of `fit` takes here, from two; the first does not count. It changes the model's weights."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = MuonAndAdamW(parameters, settings.learning_rate, settings.muon_rate, settings.weight_decay)
@@ -143,7 +143,7 @@ def seconds_a_step(model: nn.Module, losses_of: LossFunction, settings: LoopSett
 
 
 @contextlib.contextmanager
-def averaged(named: dict[str, nn.Parameter], average: dict[str, torch.Tensor]) -> Iterator[None]:
+def swap_in_average(named: dict[str, nn.Parameter], average: dict[str, torch.Tensor]) -> Iterator[None]:
     """The EMA stands in the model for a while."""
     raw = {name: p.detach().clone() for name, p in named.items()}
     _copy_into(named, average)

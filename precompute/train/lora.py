@@ -54,19 +54,19 @@ class LowRankUpdate:
         return self.scale * (self.b[name].float() @ self.a[name].float())
 
 
-def matrices(model: Model) -> dict[str, torch.Tensor]:
+def collect_matrices(model: Model) -> dict[str, torch.Tensor]:
     """The transformer layers' weights with two axes [out, in] by name, without gradients of their own."""
     found = {name: p for name, p in model.parameters("all").items() if p.ndim == 2}
     model.network.requires_grad_(False)
     return found
 
 
-def train_pairs(model: Model, item: Items, settings: LoraSettings) -> Iterator[tuple[int, LowRankUpdate]]:
+def train_update(model: Model, item: Items, settings: LoraSettings) -> Iterator[tuple[int, LowRankUpdate]]:
     """(step, pairs so far) at every check and at the last step; the base weights are only read.
 
     v-objective over all padded frames of one track under its own caption, in eval mode (no dropout).
     """
-    weights = matrices(model)
+    weights = collect_matrices(model)
     generator = torch.Generator().manual_seed(settings.seed)
     a, b = {}, {}
     for name, weight in weights.items():  # A random, B zero: the first update is nothing
@@ -92,7 +92,7 @@ def train_pairs(model: Model, item: Items, settings: LoraSettings) -> Iterator[t
 
 
 @contextlib.contextmanager
-def apply(model: Model, pairs: LowRankUpdate) -> Iterator[None]:
+def apply_update(model: Model, pairs: LowRankUpdate) -> Iterator[None]:
     """The merged weights stand in the model for a while; at exit every bit is as before.
 
     Inside, the model's hashes name the tuned weights, so that no cache takes their results for theta_0's.
@@ -100,7 +100,7 @@ def apply(model: Model, pairs: LowRankUpdate) -> Iterator[None]:
     weights = {name: p for name, p in model.network.model.named_parameters() if name in pairs.a}
     kept = {name: p.detach().clone() for name, p in weights.items()}
     hashes = model.sha256, model.inputs_sha256
-    content = fingerprint(pairs.scale, digest({**{f"{n}.a": v for n, v in pairs.a.items()}, **pairs.b}))
+    content = fingerprint(pairs.scale, hash_tensors({**{f"{n}.a": v for n, v in pairs.a.items()}, **pairs.b}))
     try:
         with torch.no_grad():
             for name, parameter in weights.items():
@@ -114,7 +114,7 @@ def apply(model: Model, pairs: LowRankUpdate) -> Iterator[None]:
                 weights[name].copy_(value)
 
 
-def digest(tensors: dict[str, torch.Tensor]) -> str:
+def hash_tensors(tensors: dict[str, torch.Tensor]) -> str:
     """SHA-256 over names and bytes, in the order of names."""
     found = hashlib.sha256()
     for name in sorted(tensors):

@@ -12,16 +12,16 @@ import torch
 
 from precompute.config.run import fingerprint
 from precompute.corpus.tracks import Track
-from precompute.evaluate.scoring import contents
+from precompute.evaluate.scoring import fingerprint_items
 from precompute.gradients.fisher import evenly
 from precompute.model.diffusion import Items, Model, third_party
 from precompute.store import tables as results
 from precompute.train.diffusion import DiffusionLoss
 from precompute.train.loop import LoopSettings, fit
-from precompute.train.lora import digest
+from precompute.train.lora import hash_tensors
 
 
-def fresh_model(like: Model, seed: int) -> Model:
+def make_fresh_model(like: Model, seed: int) -> Model:
     """Transformer and conditioner as they start, by a seed; autoencoder and CLAP of `like`."""
     settings = copy.deepcopy(like.config)
     with torch.random.fork_rng():  # other seeds are not disturbed
@@ -33,7 +33,7 @@ def fresh_model(like: Model, seed: int) -> Model:
     return _named(model, like)
 
 
-def matched_numbers(tracks: Sequence[Track], most: int = 0) -> list[int]:
+def choose_matched_rows(tracks: Sequence[Track], most: int = 0) -> list[int]:
     """Rows of as many regular training tracks as regular decoys, in order, `most` at most (0 = no limit).
 
     The more numerous are thinned evenly.
@@ -45,29 +45,29 @@ def matched_numbers(tracks: Sequence[Track], most: int = 0) -> list[int]:
     return sorted(int(kind[row]) for kind in kinds for row in evenly(len(kind), count))
 
 
-def swapped(track: Track) -> Track:
+def swap_role(track: Track) -> Track:
     """The same track in the other role."""
     return replace(track, split="train" if track.is_decoy else "decoy")
 
 
 def train_from_scratch(like: Model, items: Items, settings: LoopSettings, folder: Path, name: str) -> Model:
     """A fresh model trained on items [N]; its state is kept in a folder of its own for these settings and data."""
-    model = fresh_model(like, settings.seed)
-    network = trainable(model)
-    folder = folder / fingerprint(like.inputs_sha256, contents(items), settings)
+    model = make_fresh_model(like, settings.seed)
+    network = make_trainable(model)
+    folder = folder / fingerprint(like.inputs_sha256, fingerprint_items(items), settings)
     fit(name, network, DiffusionLoss(network, model, items, settings.batch), settings, folder)
     network.requires_grad_(False)
     return _named(model, like)
 
 
-def trainable(model: Model) -> torch.nn.Module:
+def make_trainable(model: Model) -> torch.nn.Module:
     """Its network, the autoencoder's weights held still."""
     model.network.model.requires_grad_(True)
     model.network.conditioner.requires_grad_(True)
     return model.network
 
 
-def recaptioned(items: Items, clips: Items, row: int) -> Items:
+def recaption(items: Items, clips: Items, row: int) -> Items:
     """The same latents and lengths under the prompt of one clip."""
     one = clips.embeddings
     embeddings = None if one is None else one[row].expand(len(items), -1).contiguous()
@@ -76,6 +76,6 @@ def recaptioned(items: Items, clips: Items, row: int) -> Items:
 
 def _named(model: Model, like: Model) -> Model:
     """Hashes of the weights in the model, so that no cache takes its results for another's."""
-    model.sha256 = digest(model.network.state_dict())
+    model.sha256 = hash_tensors(model.network.state_dict())
     model.inputs_sha256 = fingerprint(model.sha256, like.inputs_sha256)
     return model

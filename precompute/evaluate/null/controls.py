@@ -27,24 +27,24 @@ from precompute.corpus.tracks import Track
 from precompute.cost.evaluation import Pace, tell
 from precompute.errors import UserError
 from precompute.evaluate.null.alterations import (
-    fresh_model,
-    matched_numbers,
-    recaptioned,
-    swapped,
+    choose_matched_rows,
+    make_fresh_model,
+    make_trainable,
+    recaption,
+    swap_role,
     train_from_scratch,
-    trainable,
 )
-from precompute.evaluate.ranking import mean_wins, two_way_interval
+from precompute.evaluate.ranking import average_wins, bootstrap_two_way_interval
 from precompute.evaluate.scoring import (
     OTHER_WEIGHTS,
     Judged,
-    both_kinds,
-    context_of,
+    check_method_names,
     follows_training,
-    judge,
-    known_methods,
     looks_at_gradients,
-    settings_for,
+    make_scoring_context,
+    normalise_scores,
+    restrict_config,
+    run_named_methods,
 )
 from precompute.gradients.curvature import kept_fisher
 from precompute.gradients.finite_difference import spearman
@@ -53,7 +53,7 @@ from precompute.model.diffusion import Items, Model
 from precompute.significance.error_rates import area_under_curve, decoys_in_top
 from precompute.store import tables as results
 from precompute.train.diffusion import DiffusionLoss
-from precompute.train.loop import LoopSettings, seconds_a_step
+from precompute.train.loop import LoopSettings, measure_step_s
 
 LEARNING_RATE, MUON_RATE, BATCH = 8e-4, 0.02, 12  # of the two short trainings: the demo model's
 WARMUP_STEPS = 200
@@ -98,7 +98,7 @@ def evaluate_null(
     Raises UserError for an unknown method, one that looks at checkpoints of the training (no control's weights have
     any), without decoys (there is nothing to tell tracks from), and without prompts.
     """
-    settings, names = settings or NullSettings(), known_methods(methods)
+    settings, names = settings or NullSettings(), check_method_names(methods)
     for name in names:
         if follows_training(name):
             raise UserError(f"evaluate null: {name} cannot be judged so: {OTHER_WEIGHTS}")
@@ -110,11 +110,11 @@ def evaluate_null(
         raise UserError("evaluate null: [clips] names no prompts, and without generated clips no control can be made")
     cache = Cache(Path(config.output.work) / "cache")
     items, key = load_latents(model, corpus, config, cache)
-    chosen = matched_numbers(corpus.tracks, settings.tracks)
+    chosen = choose_matched_rows(corpus.tracks, settings.tracks)
     trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
     run = ControlInputs(
         names=names,
-        config=settings_for(config.diagnostics.reduced(config), names, len(chosen) // 2, other_weights=True),
+        config=restrict_config(config.diagnostics.reduced(config), names, len(chosen) // 2, other_weights=True),
         cache=cache,
         model=model,
         tracks=[corpus.tracks[row] for row in chosen],
@@ -125,12 +125,12 @@ def evaluate_null(
     clips = generated(model, run.prompts, run.config, cache, "clips")
     usual = load_cohort(model, corpus, config, cache)
     cohort = usual[evenly(len(usual), run.config.clips.cohort)]
-    rows, skipped = random_weights(run, clips, cohort, settings.seed)
+    rows, skipped = control_random_weights(run, clips, cohort, settings.seed)
     if settings.swap_steps:
-        rows += roles_swapped(run, settings.loop(), Path(config.output.work) / "null")
+        rows += control_swapped_roles(run, settings.loop(), Path(config.output.work) / "null")
     if settings.captions:
         fisher = kept_fisher(model, items[trained], config, cache, key) if looks_at_gradients(run.config) else None
-        rows += under_the_clips_caption(run, clips, cohort, settings.captions, fisher)
+        rows += control_captions(run, clips, cohort, settings.captions, fisher)
     print(table(rows, COLUMNS), flush=True)
     return write_result(
         out,
@@ -167,7 +167,7 @@ class ControlInputs:
         """ControlRows of the training tracks."""
         return [row for row, track in enumerate(self.tracks) if not track.is_decoy]
 
-    def scored(
+    def score(
         self,
         model: Model,
         clips: Items,
@@ -179,8 +179,10 @@ class ControlInputs:
         """By all methods; without `items` or `tracks`: the run's own."""
         own = self.items if items is None else items
         played = tracks or self.tracks
-        context = context_of(model, played, own, clips, cohort, self.config, self.cache, fisher, self.recordings)
-        return judge(context, self.names)
+        context = make_scoring_context(
+            model, played, own, clips, cohort, self.config, self.cache, fisher, self.recordings
+        )
+        return run_named_methods(context, self.names)
 
 
 def _tell_cost(run: ControlInputs, settings: NullSettings) -> None:
@@ -190,9 +192,9 @@ def _tell_cost(run: ControlInputs, settings: NullSettings) -> None:
     parts = [("clips and cohort", pace.generating(config, clips + config.clips.cohort))]
     parts.append(("random weights", pace.scoring(config, clips, tracks, trained)))
     if settings.swap_steps:
-        network = fresh_model(run.model, settings.seed)
-        loss = DiffusionLoss(trainable(network), network, run.items[run.trained], BATCH)
-        steps = 2 * settings.swap_steps * seconds_a_step(network.network, loss, settings.loop())
+        network = make_fresh_model(run.model, settings.seed)
+        loss = DiffusionLoss(make_trainable(network), network, run.items[run.trained], BATCH)
+        steps = 2 * settings.swap_steps * measure_step_s(network.network, loss, settings.loop())
         both = pace.generating(config, clips + config.clips.cohort) + pace.scoring(config, clips, tracks, trained)
         parts.append((f"roles swapped: two trainings of {settings.swap_steps} steps", steps))
         parts.append(("roles swapped: clips and scores of both", 2 * both))
@@ -206,28 +208,30 @@ def _tell_cost(run: ControlInputs, settings: NullSettings) -> None:
 # -- the controls ------------------------------------------------------------------------------------------------
 
 
-def random_weights(run: ControlInputs, clips: Items, cohort: Items, seed: int) -> tuple[list[Row], dict[str, str]]:
+def control_random_weights(
+    run: ControlInputs, clips: Items, cohort: Items, seed: int
+) -> tuple[list[Row], dict[str, str]]:
     """The trained model's clips, cohort and latents against a transformer as it is before any training.
 
     The same pipeline, Fisher included. stable-audio-tools starts the branches' output layers at zero, so most weights
     have no gradient here: that is what an untrained model is. Also the methods that were left out, with the reason.
     """
     print("control: random weights", flush=True)
-    judged = run.scored(fresh_model(run.model, seed), clips, cohort)
+    judged = run.score(make_fresh_model(run.model, seed), clips, cohort)
     trained = np.array([not t.is_decoy for t in run.tracks])
     meaning = "share of clips with no training track above noise"
     rows = []
     for name, one in judged.done.items():
         found = results.calibrated(one.result.cells, one.result.cohort, run.tracks)
         row = ControlRows(name, "random weights", run.tracks)
-        silent = nothing_above_noise(found.above_noise, trained)
+        silent = compute_silent_share(found.above_noise, trained)
         rows.append(row.one("", "", "nothing_above_noise", silent, ">= 0.95", meaning))
         for kind, values in (("raw", found.score), ("normalised", found.score_norm)):
             rows += row.separation("", kind, values, wanted="0.5")
     return rows, judged.skipped
 
 
-def roles_swapped(run: ControlInputs, settings: LoopSettings, folder: Path) -> list[Row]:
+def control_swapped_roles(run: ControlInputs, settings: LoopSettings, folder: Path) -> list[Row]:
     """Two trainings alike but for the data: the training tracks, or the decoys in their place.
 
     Same fresh weights, steps, seeds and number of tracks. Each makes its own shown clips and cohort (captions of what
@@ -236,7 +240,7 @@ def roles_swapped(run: ControlInputs, settings: LoopSettings, folder: Path) -> l
     is_train, is_decoy, _ = results.masks(run.tracks)
     rows: list[Row] = []
     won: dict[tuple[str, str, str], np.ndarray] = {}
-    for case, played in (("tracks", run.tracks), ("decoys", [swapped(track) for track in run.tracks])):
+    for case, played in (("tracks", run.tracks), ("decoys", [swap_role(track) for track in run.tracks])):
         print(f"control: roles swapped, trained on {case}", flush=True)
         taught = run.items[[row for row, track in enumerate(played) if not track.is_decoy]]
         model = train_from_scratch(run.model, taught, settings, folder, case)
@@ -244,23 +248,23 @@ def roles_swapped(run: ControlInputs, settings: LoopSettings, folder: Path) -> l
         longest = model.sample_size / model.sample_rate
         usual = cohort_prompts(played, run.prompts, run.config.clips.cohort, longest)
         cohort = generated(model, usual, run.config, run.cache, "cohort clips")
-        for name, one in run.scored(model, clips, cohort, tracks=played).done.items():
+        for name, one in run.score(model, clips, cohort, tracks=played).done.items():
             row = ControlRows(name, "roles swapped", run.tracks)
-            for kind, values in both_kinds(one.result, played).items():
+            for kind, values in normalise_scores(one.result, played).items():
                 rows += row.separation(f"trained on {case}", kind, values, OPPOSITE)
-                won[name, case, kind] = mean_wins(values, is_train, is_decoy)
+                won[name, case, kind] = average_wins(values, is_train, is_decoy)
     for name, kind in dict.fromkeys((name, kind) for name, _, kind in won):
         of_tracks, of_decoys = won[name, "tracks", kind], won[name, "decoys", kind]
-        change, turned = of_tracks - of_decoys, reverses(of_tracks.mean(), of_decoys.mean())
+        change, turned = of_tracks - of_decoys, is_reversed(of_tracks.mean(), of_decoys.mean())
         row = ControlRows(name, "roles swapped", run.tracks)
         meaning = "AUC of the training on tracks minus that on decoys"
-        interval = two_way_interval(change)
+        interval = bootstrap_two_way_interval(change)
         rows.append(row.one("both", kind, "auc_difference", change.mean(), "not 0", meaning, interval))
         rows.append(row.one("both", kind, "reverses", turned, "1", "1 = AUCs on opposite sides of 0.5"))
     return rows
 
 
-def under_the_clips_caption(
+def control_captions(
     run: ControlInputs, clips: Items, cohort: Items, count: int, fisher: torch.Tensor | None
 ) -> list[Row]:
     """All tracks under the caption of a clip, beside the ordinary ranking of the same draws; `count` clips, spread.
@@ -272,17 +276,17 @@ def under_the_clips_caption(
     """
     print("control: every track under the clip's caption", flush=True)
     chosen, (is_train, _, _) = clips[evenly(len(clips), count)], results.masks(run.tracks)
-    own = run.scored(run.model, chosen, cohort, fisher=fisher).done
+    own = run.score(run.model, chosen, cohort, fisher=fisher).done
     changed: dict[tuple[str, str], list[np.ndarray]] = {}  # clip q under the caption of clip q, [N] each
     for q in range(len(chosen)):
-        there = run.scored(run.model, chosen[[q]], cohort, recaptioned(run.items, chosen, q), fisher=fisher)
+        there = run.score(run.model, chosen[[q]], cohort, recaption(run.items, chosen, q), fisher=fisher)
         for name, one in there.done.items():
-            for kind, values in both_kinds(one.result, run.tracks).items():
+            for kind, values in normalise_scores(one.result, run.tracks).items():
                 changed.setdefault((name, kind), []).append(values[0])
     rows = []
     meaning = "Spearman correlation over training tracks of the ranking with the ordinary one, mean over clips"
     for (name, kind), found in changed.items():
-        ordinary, other = both_kinds(own[name].result, run.tracks)[kind], np.stack(found)
+        ordinary, other = normalise_scores(own[name].result, run.tracks)[kind], np.stack(found)
         row = ControlRows(name, "caption", run.tracks)
         kept = [spearman(*pair) for pair in zip(ordinary[:, is_train], other[:, is_train], strict=True)]
         rows.append(row.one("the clip's", kind, "correlation_with_ordinary", float(np.mean(kept)), "", meaning))
@@ -294,12 +298,12 @@ def under_the_clips_caption(
 # -- rows of the report ----------------------------------------------------------------------------------------
 
 
-def nothing_above_noise(above: np.ndarray, trained: np.ndarray) -> float:
+def compute_silent_share(above: np.ndarray, trained: np.ndarray) -> float:
     """Share of clips in which no training track is above noise; bool [Q, N], bool [N]."""
     return float((~above[:, trained].any(1)).mean())
 
 
-def reverses(one: float, other: float) -> bool:
+def is_reversed(one: float, other: float) -> bool:
     """Whether two AUCs lie on opposite sides of chance."""
     return (one - 0.5) * (other - 0.5) < 0
 
@@ -316,7 +320,7 @@ class ControlRows:
         """AUC with an interval over tracks and decoys, then decoys in the top 10, of scores [Q, N]."""
         is_train, is_decoy, _ = results.masks(self.tracks)
         area = area_under_curve(scores, is_train, is_decoy)
-        interval = two_way_interval(mean_wins(scores, is_train, is_decoy))
+        interval = bootstrap_two_way_interval(average_wins(scores, is_train, is_decoy))
         share = decoys_in_top(scores, is_train, is_decoy, TOP)
         chance = float(is_decoy.sum() / (is_train.sum() + is_decoy.sum()))
         meaning = f"share of decoys in the top 10; by chance {chance:.2f}"

@@ -78,39 +78,43 @@ def evaluate_agreement(
     corpus, model = load_corpus(config), load_model(config)
     cache = Cache(Path(config.output.work) / "cache")
     context, _ = make_context(model, corpus, config, cache)
-    prompts = longest_prompts(read_prompts(Path(config.clips.prompts)), clips, model.sample_size / model.sample_rate)
+    prompts = make_long_prompts(read_prompts(Path(config.clips.prompts)), clips, model.sample_size / model.sample_rate)
     shown = generated(model, prompts, config, cache, "clips of full length")
     key = fingerprint(context.track_key, [(p.text, p.seconds, p.seed) for p in prompts], config.clips, "agreement")
     context = replace(context, queries=replace(context.queries, shown=shown), key=key, memo={})
     outcome = run_methods(context, config.methods.run)
     texts = [prompt.text for prompt in prompts]
-    pairs, single = agreement_rows(outcome.done, corpus.tracks, texts)
+    pairs, single = tabulate_agreement(outcome.done, corpus.tracks, texts)
     print(f"agreement with {BASE}, spread, decoys and planted truths of every method", flush=True)
-    print(table(summary(single, pairs), METHOD_COLUMNS), flush=True)
+    print(table(summarise(single, pairs), METHOD_COLUMNS), flush=True)
     print("agreement of all pairs", flush=True)
-    print(table(merged(pairs), PAIR_COLUMNS), flush=True)
+    print(table(merge_kinds(pairs), PAIR_COLUMNS), flush=True)
     if picture is not None:
-        draw(pairs, [done.method.label for done in outcome.done], [done.method.name for done in outcome.done], picture)
+        draw_heat_map(
+            pairs, [done.method.label for done in outcome.done], [done.method.name for done in outcome.done], picture
+        )
     return write_result(
         out,
         f"agreement of methods on {clips} clips of full length; each method's spread, decoys and planted truths",
         "python -m precompute evaluate agreement",
         str(model.device),
         single + pairs,
-        table=summary(single, pairs),
-        decoys_chance=_chance(corpus.tracks),
-        weighted_clips=len(asked_for(corpus.tracks, texts)),
+        table=summarise(single, pairs),
+        decoys_chance=_compute_chance(corpus.tracks),
+        weighted_clips=len(find_asked_pairs(corpus.tracks, texts)),
         skipped=[{"method": name, "reason": reason} for name, _, reason in outcome.skipped],
         model_sha256=model.sha256,
     )
 
 
-def longest_prompts(prompts: Sequence[Prompt], count: int, seconds: float) -> list[Prompt]:
+def make_long_prompts(prompts: Sequence[Prompt], count: int, seconds: float) -> list[Prompt]:
     """`count` clips of `seconds`: the run's prompts in turn, with seeds of their own."""
     return [replace(prompts[i % len(prompts)], clip_id=i + 1, seconds=seconds, seed=SEED + i) for i in range(count)]
 
 
-def agreement_rows(done: Sequence[Done], tracks: Sequence[Track], texts: Sequence[str]) -> tuple[list[Row], list[Row]]:
+def tabulate_agreement(
+    done: Sequence[Done], tracks: Sequence[Track], texts: Sequence[str]
+) -> tuple[list[Row], list[Row]]:
     """Rows of pairs and of single methods; scores over training tracks alone where no decoy is named.
 
     texts: the clips' prompts, which say whose weighted track a clip asks for.
@@ -132,14 +136,14 @@ def agreement_rows(done: Sequence[Done], tracks: Sequence[Track], texts: Sequenc
                     row["paper"] = PAPER[other]
                 pairs.append(row)
     single = [
-        {"method": one.method.name, "score": kind, **measures(scores, tracks, texts), "cost_s": one.cost_s}
+        {"method": one.method.name, "score": kind, **measure(scores, tracks, texts), "cost_s": one.cost_s}
         for one in done
         for kind, scores in kinds[one.method.name].items()
     ]
     return pairs, single
 
 
-def merged(rows: Sequence[Row]) -> list[Row]:
+def merge_kinds(rows: Sequence[Row]) -> list[Row]:
     """Rows of raw and of normalised scores as one: figures named NAME_raw and NAME_norm."""
     found: dict[tuple[str, str], Row] = {}
     for row in rows:
@@ -149,17 +153,17 @@ def merged(rows: Sequence[Row]) -> list[Row]:
     return list(found.values())
 
 
-def summary(single: Sequence[Row], pairs: Sequence[Row]) -> list[Row]:
+def summarise(single: Sequence[Row], pairs: Sequence[Row]) -> list[Row]:
     """The one table: a row a method, with its agreement with unlearning where that ran."""
     with_base = {}
-    for pair_row in merged(pairs):
+    for pair_row in merge_kinds(pairs):
         if BASE in (pair_row["method"], pair_row["other"]):
             other = pair_row["other"] if pair_row["method"] == BASE else pair_row["method"]
             with_base[other] = {name: v for name, v in pair_row.items() if name not in ("method", "other")}
-    return [row | with_base.get(row["method"], {}) for row in merged(single)]
+    return [row | with_base.get(row["method"], {}) for row in merge_kinds(single)]
 
 
-def measures(scores: np.ndarray, tracks: Sequence[Track], texts: Sequence[str]) -> dict[str, float]:
+def measure(scores: np.ndarray, tracks: Sequence[Track], texts: Sequence[str]) -> dict[str, float]:
     """Of one method's scores [Q, N]: concentration, likeness between clips, decoys on top, planted truths.
 
     A planted truth is asked on the clips of its own prompt alone: is the weighted track above its twin, and is it among
@@ -167,13 +171,13 @@ def measures(scores: np.ndarray, tracks: Sequence[Track], texts: Sequence[str]) 
     """
     is_train, is_decoy, trained = results.masks(tracks)
     own = scores[:, trained]
-    found = {"gini": gini(own), "effective_tracks": effective_tracks(own)}
+    found = {"gini": compute_gini(own), "effective_tracks": count_effective_tracks(own)}
     found |= {f"share_top{top}": error_rates.share_of_top(own, top) for top in (1, 10, 100)}
     found["between_clips"] = error_rates.correlation_between_clips(own)
     if is_decoy.any():
         found |= {f"decoys_top{n}": error_rates.decoys_in_top(scores, is_train, is_decoy, n) for n in (10, 40)}
         found["auc"] = error_rates.area_under_curve(scores, is_train, is_decoy)
-    asked = asked_for(tracks, texts)
+    asked = find_asked_pairs(tracks, texts)
     if asked:
         found["weighted_above_twin"] = float(
             np.mean([scores[q, one.weighted] > scores[q, one.twin] for q, one in asked])
@@ -183,19 +187,19 @@ def measures(scores: np.ndarray, tracks: Sequence[Track], texts: Sequence[str]) 
     return found
 
 
-def asked_for(tracks: Sequence[Track], texts: Sequence[str]) -> list[tuple[int, TwinPair]]:
+def find_asked_pairs(tracks: Sequence[Track], texts: Sequence[str]) -> list[tuple[int, TwinPair]]:
     """(row of the clip, pair) wherever a clip's prompt is the caption of a weighted track."""
     pairs = find_pairs(tracks)
     return [(q, pair) for pair in pairs for q, text in enumerate(texts) if text == tracks[pair.weighted].caption]
 
 
-def _chance(tracks: Sequence[Track]) -> float:
+def _compute_chance(tracks: Sequence[Track]) -> float:
     """Share of decoys among all that count: how many a method blind to them would put on top."""
     is_train, is_decoy, _ = results.masks(tracks)
     return float(is_decoy.sum() / max(1, (is_train | is_decoy).sum()))
 
 
-def gini(scores: np.ndarray) -> float:
+def compute_gini(scores: np.ndarray) -> float:
     """Gini coefficient of the positive score, mean over clips: 0 = all tracks alike, 1 = one has all."""
     values = np.sort(np.clip(scores, 0, None), axis=1)
     count, totals = values.shape[1], values.sum(1)
@@ -204,7 +208,7 @@ def gini(scores: np.ndarray) -> float:
     return float(((values[kept] * weights).sum(1) / (count * totals[kept])).mean()) if kept.any() else 0.0
 
 
-def effective_tracks(scores: np.ndarray) -> float:
+def count_effective_tracks(scores: np.ndarray) -> float:
     """Effective number of tracks: exp of the entropy of their shares of the positive score, mean over clips."""
     values = np.clip(scores, 0, None)
     totals = values.sum(1, keepdims=True)
@@ -213,7 +217,7 @@ def effective_tracks(scores: np.ndarray) -> float:
     return float(np.exp(entropy).mean()) if len(shares) else 0.0
 
 
-def draw(pairs: Sequence[Row], labels: Sequence[str], names: Sequence[str], path: Path) -> None:
+def draw_heat_map(pairs: Sequence[Row], labels: Sequence[str], names: Sequence[str], path: Path) -> None:
     """Heat map: Spearman of normalised scores above the diagonal, Pearson of raw ones below."""
     try:
         import matplotlib

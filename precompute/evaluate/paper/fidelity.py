@@ -18,7 +18,7 @@ from precompute.clips.prompts import Prompt, generate
 from precompute.common.cache import progress
 from precompute.common.results import Row
 from precompute.errors import UserError
-from precompute.evaluate.quality.distances import frechet_distance, principal
+from precompute.evaluate.quality.distances import compute_frechet_distance, fit_principal_basis
 from precompute.gradients.fisher import evenly, unflatten
 from precompute.methods.base import Context
 from precompute.methods.unlearning import MASKED, Unlearning
@@ -28,7 +28,7 @@ SEED = 4_000_000
 LEAST = 8
 
 
-def distance_rows(
+def add_distances(
     context: Context,
     inverse_fisher: Callable[[str], torch.Tensor],
     ways: Sequence[tuple[str, str]],
@@ -46,12 +46,12 @@ def distance_rows(
     chosen = [context.trained[row] for row in evenly(len(context.trained), options.fd)]
     prompts = [Prompt(0, context.tracks[row].caption, float(context.items.seconds[row]), SEED + row) for row in chosen]
     reference = _embeddings(context, context.items[chosen], "tracks")
-    basis = principal(reference)
+    basis = fit_principal_basis(reference)
 
     def distance(what: str) -> float:
         latents = generate(context.model, prompts, context.config.clips, what)
         made = context.model.items([p.text for p in prompts], [p.seconds for p in prompts], latents)
-        return frechet_distance(basis.project(_embeddings(context, made, what)), basis.project(reference))
+        return compute_frechet_distance(basis.project(_embeddings(context, made, what)), basis.project(reference))
 
     before, after = distance("clips before unlearning"), {}
     for layers, mask in ways:

@@ -24,7 +24,7 @@ from precompute.common.results import Row, table, write_result
 from precompute.config.run import LAYERS, MASKS, NO_WINDOWS_S, RunConfig, fingerprint
 from precompute.corpus.stages import load_corpus, load_model
 from precompute.errors import UserError
-from precompute.evaluate.paper.fidelity import distance_rows
+from precompute.evaluate.paper.fidelity import add_distances
 from precompute.evaluate.paper.self_scores import SelfScores, UnlearningVariant
 from precompute.gradients.finite_difference import audit_clip
 from precompute.gradients.fisher import evenly
@@ -80,15 +80,15 @@ def evaluate_self_influence(config: RunConfig, out: Path, options: SelfInfluence
         raise UserError("[model] clap: self-influence chooses its targets by CLAP embeddings; name the CLAP's folder")
     context, _ = make_context(model, corpus, config, Cache(Path(config.output.work) / "cache"))
     context = replace(context, bank=noise_bank(config.bank))
-    embeddings = clap_embeddings(context)
-    chosen = kmeans_targets(embeddings, options.targets)
+    embeddings = load_clap_embeddings(context)
+    chosen = choose_targets(embeddings, options.targets)
     run = SelfInfluence(context, embeddings, chosen, options)
     rows = run.rows()
     audited = run.finite_differences()
     run.found.delete_directions()
     if options.fd:
         ways = [(way.layers, way.mask) for way in run.ways]
-        rows = distance_rows(context, run.found.inverse_fisher, ways, rows, run.targets, options)
+        rows = add_distances(context, run.found.inverse_fisher, ways, rows, run.targets, options)
     print(table(rows, COLUMNS), flush=True)
     for row in audited:
         print(f"finite difference, step {row['relative_step']:g}: rho {row['rho']:.4f}, least {row['least']:.4f}")
@@ -105,7 +105,7 @@ def evaluate_self_influence(config: RunConfig, out: Path, options: SelfInfluence
     )
 
 
-def clap_embeddings(context: Context) -> np.ndarray:
+def load_clap_embeddings(context: Context) -> np.ndarray:
     """Of the training tracks, [n, E], length 1; kept."""
     clap, rows = context.model.clap, context.trained
     shards = [rows[start : start + SHARD] for start in range(0, len(rows), SHARD)]
@@ -123,7 +123,7 @@ def clap_embeddings(context: Context) -> np.ndarray:
     return np.concatenate([kept(number) for number in range(len(shards))])
 
 
-def kmeans_targets(embeddings: np.ndarray, count: int) -> list[int]:
+def choose_targets(embeddings: np.ndarray, count: int) -> list[int]:
     """Rows of the tracks nearest to the centres of `count` clusters, ascending, no row twice."""
     from sklearn.cluster import KMeans
 
@@ -157,13 +157,13 @@ class SelfInfluence:
         """The table."""
         rows = []
         for way, scores in self.found.scores().items():
-            row: Row = {**vars(way), **self.measures(scores), "seconds": self.found.seconds(way)}
+            row: Row = {**vars(way), **self.measure(scores), "seconds": self.found.seconds(way)}
             if way.steps == 1 and (way.layers, way.mask) in PAPER:
                 row |= dict(zip(("paper_R", "paper_top", "paper_bottom"), PAPER[way.layers, way.mask], strict=True))
             rows.append(row)
         return rows
 
-    def measures(self, scores: np.ndarray) -> Row:
+    def measure(self, scores: np.ndarray) -> Row:
         """Of scores [T, n] of the targets' own rankings."""
         own = ranks(scores)[np.arange(len(scores)), self.chosen]
         similar = self.embeddings[self.chosen] @ self.embeddings.T

@@ -60,7 +60,7 @@ class SelfScores:
         self.context, self.items, self.chosen, self.ways, self.step = context, items, list(chosen), list(ways), step
         groups = list(dict.fromkeys(way.layers for way in ways))
         self.widest = groups[0] if len(groups) == 1 else "all"
-        self.columns = {layers: spans(context.model, self.widest, layers) for layers in groups}
+        self.columns = {layers: find_spans(context.model, self.widest, layers) for layers in groups}
         self.workers = count_for(context.model.device, count(context.model.parameters(self.widest)))
         config, names = context.config, [way.name for way in ways]
         self.key = fingerprint(
@@ -82,7 +82,7 @@ class SelfScores:
             f"self-fisher-{self.widest}",
             lambda: kept_fisher(context.model, self.items, config, context.cache, context.track_key),
         )
-        return inverse(cut(kept[None], self.columns[layers])[0], config.fisher.damping)
+        return inverse(cut_columns(kept[None], self.columns[layers])[0], config.fisher.damping)
 
     # -- directions --------------------------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ class SelfScores:
 
     def of_group(self, taken: dict[str, torch.Tensor], layers: str) -> torch.Tensor:
         """[1, P] of a layer group, from what `gradients` keeps by mask."""
-        return taken[layers] if layers in taken else cut(taken[self.widest], self.columns[layers])
+        return taken[layers] if layers in taken else cut_columns(taken[self.widest], self.columns[layers])
 
     def gradients(
         self, track: Items, masks: Sequence[bool]
@@ -186,7 +186,7 @@ class SelfScores:
                 parts = torch.autograd.grad(scalar, parameters, retain_graph=masked is not masks[-1])
                 row = torch.cat([part.flatten() for part in parts]).cpu()[None]
                 for layers in self.columns if normalised else (self.widest,):
-                    own = cut(row, self.columns[layers]) if normalised else row
+                    own = cut_columns(row, self.columns[layers]) if normalised else row
                     if normalised:
                         own = own / own.norm().clamp(min=TINY)
                     total[masked][layers] = total[masked].get(layers, 0) + own * share
@@ -206,7 +206,7 @@ class SelfScores:
         return walks + sum(cache.seconds(f"self-pass-{way.name}-{n:05d}", self.key) for n in shards)
 
 
-def spans(model: Model, widest: str, layers: str) -> list[tuple[int, int]]:
+def find_spans(model: Model, widest: str, layers: str) -> list[tuple[int, int]]:
     """Where a layer group's parameters lie in the widest group's flat vector: (start, end), ascending."""
     own, found, start = set(model.parameters(layers)), [], 0
     for name, parameter in model.parameters(widest).items():
@@ -216,7 +216,7 @@ def spans(model: Model, widest: str, layers: str) -> list[tuple[int, int]]:
     return found
 
 
-def cut(rows: torch.Tensor, columns: Sequence[tuple[int, int]]) -> torch.Tensor:
+def cut_columns(rows: torch.Tensor, columns: Sequence[tuple[int, int]]) -> torch.Tensor:
     """[R, P of the widest group] -> [R, P of the group]; the rows themselves where it is the same."""
     if sum(end - start for start, end in columns) == rows.shape[1]:
         return rows

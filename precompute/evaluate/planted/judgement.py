@@ -23,15 +23,15 @@ from precompute.corpus.tracks import Track
 from precompute.cost.evaluation import Pace, tell
 from precompute.errors import UserError
 from precompute.evaluate.planted import truths
-from precompute.evaluate.planted.scorer import RIVALS, PlantedScorer, reduced
-from precompute.evaluate.scoring import known_methods, looks_at_gradients, settings_for
+from precompute.evaluate.planted.scorer import RIVALS, PlantedScorer, reduce_config
+from precompute.evaluate.scoring import check_method_names, looks_at_gradients, restrict_config
 from precompute.gradients.curvature import kept_fisher
 from precompute.gradients.fisher import evenly
 from precompute.gradients.track_pass import noise_bank
 from precompute.methods.catalogue import build
 from precompute.model.diffusion import Items, Model
 from precompute.train import exemplars as made
-from precompute.train.diffusion import mean_loss
+from precompute.train.diffusion import measure_mean_loss
 
 PLANTED_SEED = 2_000_000  # starting noise, apart from prompts, exemplars, cohort and checks
 COLUMNS = ("truth", "method", "score", "name", "value", "low", "high")
@@ -56,7 +56,7 @@ class PlantedSettings:
         if self.replicates and self.replicates < 2:
             raise UserError(f"evaluate planted: replicates = {self.replicates}: must be 0 (the run's) or at least 2")
         if self.exemplar_methods:
-            known_methods(self.exemplar_methods, "--exemplar-method")
+            check_method_names(self.exemplar_methods, "--exemplar-method")
 
 
 def evaluate_planted(
@@ -79,7 +79,7 @@ def evaluate_planted(
     these is left out of it with its reason. Raises UserError for an unknown method, or none that can be judged; where
     the corpus has none of these cases; where an exemplar is of other weights, or an unheard track is none.
     """
-    settings, names = settings or PlantedSettings(), known_methods(methods)
+    settings, names = settings or PlantedSettings(), check_method_names(methods)
     if settings.replicates:
         config = replace(config, bank=replace(config.bank, replicates=settings.replicates))
     cache = Cache(Path(config.output.work) / "cache")
@@ -102,7 +102,7 @@ def evaluate_planted(
     corpus, items = Corpus([corpus.tracks[row] for row in kept], corpus.root), items[kept]
     pairs, rare = truths.find_pairs(corpus.tracks), truths.find_rare(corpus.tracks)
     trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
-    config = settings_for(config, names, len(trained))
+    config = restrict_config(config, names, len(trained))
     prompts = _prompts(corpus.tracks, pairs, rare, settings.seeds, config, model.sample_size / model.sample_rate)
     _tell_cost(model, items, config, len(prompts), len(kept), len(trained), len(loaded), len(apart), settings)
     judges = PlantedScorer(
@@ -118,20 +118,22 @@ def evaluate_planted(
     cases: dict[str, list[Row]] = {}
     if prompts:
         scores = judges.corpus(prompts, items, corpus.tracks)
-        of_pairs = truths.clips_only(scores, slice(len(pairs) * settings.seeds))
-        of_rare = truths.clips_only(scores, slice(len(pairs) * settings.seeds, None))
+        of_pairs = truths.select_clips(scores, slice(len(pairs) * settings.seeds))
+        of_rare = truths.select_clips(scores, slice(len(pairs) * settings.seeds, None))
         bank = noise_bank(config.bank)
         if pairs:
-            losses = np.array([[mean_loss(model, items[[row]], bank) for row in (p.weighted, p.twin)] for p in pairs])
-            found += [*truths.loss_rows(losses), *truths.weighted_rows(of_pairs, pairs, settings.seeds)]
-            cases["weighted"] = truths.weighted_cases(of_pairs, pairs, settings.seeds, losses, corpus.tracks)
+            losses = np.array(
+                [[measure_mean_loss(model, items[[row]], bank) for row in (p.weighted, p.twin)] for p in pairs]
+            )
+            found += [*truths.judge_losses(losses), *truths.judge_weighted(of_pairs, pairs, settings.seeds)]
+            cases["weighted"] = truths.list_weighted_cases(of_pairs, pairs, settings.seeds, losses, corpus.tracks)
         if rare.any():
-            found += truths.rare_rows(truths.tracks_only(of_rare, np.array(trained)), rare[trained])
+            found += truths.judge_rare(truths.select_tracks(of_rare, np.array(trained)), rare[trained])
         if apart:
             found += _unheard_rows(judges, prompts[-settings.seeds :], items[trained], corpus, trained, apart)
     cases["exemplars"] = judges.exemplars(loaded, settings.exemplar_clips, items, corpus, trained)
     if cases["exemplars"]:
-        found += truths.exemplar_rows(cases["exemplars"], len(trained) + 1)
+        found += truths.judge_exemplars(cases["exemplars"], len(trained) + 1)
     print(table(found, COLUMNS), flush=True)
     return write_result(
         out,
@@ -142,7 +144,7 @@ def evaluate_planted(
         settings={
             "methods": {name: build(name, config, len(trained)).record() for name in names},
             "bank": vars(config.bank),
-            "bank_of_exemplars": vars(reduced(config).bank),
+            "bank_of_exemplars": vars(reduce_config(config).bank),
             **vars(settings),
             "cohort": len(judges.cohort),
             "decoys": len(kept) - len(trained),
@@ -173,9 +175,11 @@ def _unheard_rows(
     is_apart = np.arange(len(tracks)) >= len(trained)
     is_heard = truths.find_rare(tracks) & ~is_apart
     bank = noise_bank(judges.config.bank)
-    losses = np.array([mean_loss(judges.model, played[[row]], bank) for row in np.flatnonzero(is_heard | is_apart)])
+    losses = np.array(
+        [measure_mean_loss(judges.model, played[[row]], bank) for row in np.flatnonzero(is_heard | is_apart)]
+    )
     print("rare tracks among pieces of their style that were never heard", flush=True)
-    return truths.unheard_rows(judges.corpus(prompts, played, tracks), is_heard, is_apart, losses)
+    return truths.judge_unheard(judges.corpus(prompts, played, tracks), is_heard, is_apart, losses)
 
 
 def _prompts(
@@ -192,7 +196,7 @@ def _prompts(
     """
     asked = [(tracks[p.weighted].caption, tracks[p.weighted].duration_s) for p in pairs]
     if rare.any():
-        caption, usual = truths.rare_caption(tracks, rare)
+        caption, usual = truths.find_rare_caption(tracks, rare)
         shown = [p.seconds for p in read_prompts(Path(config.clips.prompts)) if p.text == caption]
         asked.append((caption, shown[0] if shown else usual))
     return [
@@ -211,7 +215,7 @@ def _tell_cost(
     apart: int,
     settings: PlantedSettings,
 ) -> None:
-    pace, small = Pace.measure(model, items, config), reduced(config)
+    pace, small = Pace.measure(model, items, config), reduce_config(config)
     parts = [
         ("clips of the planted captions, and the cohort", pace.generating(config, clips + config.clips.cohort)),
         (f"{clips} clips against {tracks} tracks and decoys", pace.scoring(config, clips, tracks, trained)),

@@ -17,14 +17,21 @@ from precompute.config.run import RunConfig
 from precompute.corpus.stages import Corpus, generated, load_latents
 from precompute.corpus.tracks import Track, read_manifest
 from precompute.errors import UserError
-from precompute.evaluate.null.alterations import recaptioned
+from precompute.evaluate.null.alterations import recaption
 from precompute.evaluate.planted import truths
-from precompute.evaluate.scoring import OTHER_WEIGHTS, both_kinds, context_of, follows_training, judge, settings_for
+from precompute.evaluate.scoring import (
+    OTHER_WEIGHTS,
+    follows_training,
+    make_scoring_context,
+    normalise_scores,
+    restrict_config,
+    run_named_methods,
+)
 from precompute.gradients.fisher import evenly
 from precompute.model.diffusion import Items, Model
 from precompute.significance.error_rates import ranks
 from precompute.train import exemplars as made
-from precompute.train.lora import apply
+from precompute.train.lora import apply_update
 
 EXEMPLAR_SEED = 2_500_000  # starting noise, apart from prompts, cohort and checks
 COHORT, REPLICATES, STRATA = 16, 2, 2  # clips, and the bank, of a pass for exemplars; half of the ascent draws
@@ -32,7 +39,7 @@ RIVALS = 32  # decoys under the caption of an exemplar
 NOT_ASKED = "it was not asked for by exemplars (--exemplar-method)"
 
 
-def reduced(config: RunConfig) -> RunConfig:
+def reduce_config(config: RunConfig) -> RunConfig:
     """The settings of a pass for exemplars: there is one for each, and one for all of them untuned."""
     bank, steps = config.bank, config.unlearning
     return replace(
@@ -65,7 +72,7 @@ class PlantedScorer:
     def exemplars(
         self, loaded: Sequence[made.Exemplar], clips: int, items: Items, corpus: Corpus, trained: Sequence[int]
     ) -> list[Row]:
-        """What `truths.exemplar_rows` reads, a case for each; `items` and `corpus` hold the same tracks.
+        """What `truths.judge_exemplars` reads, a case for each; `items` and `corpus` hold the same tracks.
 
         Each is judged with the tuned weights in the model; then all with the untuned ones, by clips of the untuned
         ones: what an exemplar's caption gives away without any tuning. A track's usual score is taken over clips of
@@ -85,16 +92,16 @@ class PlantedScorer:
         able = [k for k, t in enumerate(corpus.tracks) if t.is_decoy and not t.planted and t.track_id not in used]
         rivals = [able[i] for i in evenly(len(able), RIVALS)] if able else []
         print("exemplars, before tuning", flush=True)
-        before = self._placed(loaded, False, names, clips, items, corpus, trained, rivals)
+        before = self._rank_exemplars(loaded, False, names, clips, items, corpus, trained, rivals)
         cases = []
         for exemplar, untuned in zip(loaded, before, strict=True):
             print(f"exemplar {exemplar.track_id}: {exemplar.caption}", flush=True)
-            [tuned] = self._placed([exemplar], True, names, clips, items, corpus, trained, rivals)
+            [tuned] = self._rank_exemplars([exemplar], True, names, clips, items, corpus, trained, rivals)
             record = {name: value for name, value in vars(exemplar).items() if name != "pairs"}
             cases.append({**record, **tuned, **{f"{name}_untuned": untuned[name] for name in ("ranks", "places")}})
         return cases
 
-    def _placed(
+    def _rank_exemplars(
         self,
         loaded: Sequence[made.Exemplar],
         tuned: bool,
@@ -108,18 +115,18 @@ class PlantedScorer:
         """Of each exemplar by the same weights: its ranks among the training tracks and itself, its places among
         rivals and itself, {method: {kind: [a clip]}}; how many rivals.
         """
-        small = reduced(self.config)
+        small = reduce_config(self.config)
         cohort = self.cohort[evenly(len(self.cohort), small.clips.cohort)]
-        found = [_decoy(self.config, exemplar.track_id) for exemplar in loaded]
+        found = [_find_decoy(self.config, exemplar.track_id) for exemplar in loaded]
         own, _ = load_latents(self.model, Corpus(found, corpus.root), self.config, self.cache)
         asked = [Prompt(0, e.caption, e.seconds, EXEMPLAR_SEED + k) for e in loaded for k in range(clips)]
-        with apply(self.model, loaded[0].pairs) if tuned else nullcontext():
+        with apply_update(self.model, loaded[0].pairs) if tuned else nullcontext():
             made_clips = generated(self.model, asked, self.config, self.cache, "exemplar clips")
             scored = items[trained].joined(own)
             tracks = [corpus.tracks[row] for row in trained]
             tracks += [replace(track, split="train", planted="exemplar") for track in found]
             for number in range(len(loaded)) if rivals else ():
-                scored = scored.joined(recaptioned(items[rivals], made_clips, number * clips))
+                scored = scored.joined(recaption(items[rivals], made_clips, number * clips))
                 tracks += [replace(corpus.tracks[row], planted="rival") for row in rivals]
             scores = self._scores(names, "exemplars", made_clips, cohort, scored, tracks, small)
         cases = []
@@ -129,7 +136,7 @@ class PlantedScorer:
                 "ranks": [*range(len(trained)), mine],
                 "places": [*range(first, first + len(rivals)), mine],
             }
-            of_clips = truths.clips_only(scores, slice(number * clips, (number + 1) * clips))
+            of_clips = truths.select_clips(scores, slice(number * clips, (number + 1) * clips))
             case: Row = {"rivals": len(rivals)}
             for name, chosen in columns.items():
                 case[name] = {
@@ -151,12 +158,14 @@ class PlantedScorer:
     ) -> truths.ByMethod:
         """[Q, N] by method and kind of score."""
         trained = len([track for track in tracks if not track.is_decoy])
-        config = settings_for(config, names, trained, other_weights=truth == "exemplars")
-        context = context_of(self.model, tracks, items, clips, cohort, config, self.cache, self.fisher, self.recordings)
-        judged = judge(context, names)
+        config = restrict_config(config, names, trained, other_weights=truth == "exemplars")
+        context = make_scoring_context(
+            self.model, tracks, items, clips, cohort, config, self.cache, self.fisher, self.recordings
+        )
+        judged = run_named_methods(context, names)
         for name, reason in judged.skipped.items():
             self._skip(name, truth, reason)
-        return {name: both_kinds(one.result, tracks) for name, one in judged.done.items()}
+        return {name: normalise_scores(one.result, tracks) for name, one in judged.done.items()}
 
     def _skip(self, name: str, truth: str, reason: str) -> None:
         row = {"method": name, "truth": truth, "reason": reason}
@@ -165,7 +174,7 @@ class PlantedScorer:
             self.skipped.append(row)
 
 
-def _decoy(config: RunConfig, track_id: int) -> Track:
+def _find_decoy(config: RunConfig, track_id: int) -> Track:
     """A track by its id, whether or not the run scores it: a run may thin its decoys."""
     for track in read_manifest(Path(config.corpus.manifest)):
         if track.track_id == track_id:

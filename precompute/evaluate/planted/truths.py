@@ -16,7 +16,13 @@ import numpy as np
 from precompute.common.results import Row
 from precompute.corpus.tracks import Track, read_manifest
 from precompute.errors import UserError
-from precompute.evaluate.ranking import bootstrap_interval, chance_of_hits, chance_of_most, hits_in_top, wins
+from precompute.evaluate.ranking import (
+    bootstrap_interval,
+    compute_chance_of_hits,
+    compute_chance_of_most,
+    count_hits_in_top,
+    count_wins,
+)
 
 TOP, LEAST_HITS = 10, 3  # rare tracks among the best training tracks, in all seeds but one
 RESAMPLES = 9999  # of a permutation test, where all relabellings would be more
@@ -63,43 +69,48 @@ def read_unheard(path: Path, tracks: Sequence[Track]) -> list[Track]:
     return found
 
 
-def rare_caption(tracks: Sequence[Track], rare: np.ndarray) -> tuple[str, float]:
+def find_rare_caption(tracks: Sequence[Track], rare: np.ndarray) -> tuple[str, float]:
     """The most common caption of the rare tracks, and their median length in seconds."""
     chosen = [track for track, is_rare in zip(tracks, rare, strict=True) if is_rare]
     caption = Counter(t.caption for t in chosen).most_common(1)[0][0]
     return caption, float(np.median([t.duration_s for t in chosen]))
 
 
-def pair_wins(scores: np.ndarray, pairs: Sequence[TwinPair], seeds: int) -> np.ndarray:
+def count_pair_wins(scores: np.ndarray, pairs: Sequence[TwinPair], seeds: int) -> np.ndarray:
     """[P, S]: 1 where the weighted track is above its twin. Row p * seeds + s of scores is a clip of pair p."""
     blocks = scores.reshape(len(pairs), seeds, -1)
-    return np.stack([wins(block[:, p.weighted], block[:, p.twin]) for block, p in zip(blocks, pairs, strict=True)])
+    return np.stack(
+        [count_wins(block[:, p.weighted], block[:, p.twin]) for block, p in zip(blocks, pairs, strict=True)]
+    )
 
 
-def weighted_rows(scores: ByMethod, pairs: Sequence[TwinPair], seeds: int) -> list[Row]:
+def judge_weighted(scores: ByMethod, pairs: Sequence[TwinPair], seeds: int) -> list[Row]:
     """Share of (pair, seed) in which the weighted track is above its twin, with an interval over pairs."""
     rows = []
-    for method, kind, values in _each(scores):
-        shares = pair_wins(values, pairs, seeds).mean(1)
-        rows.append(_row("weighted", method, kind, "share_above_twin", shares.mean(), bootstrap_interval(shares)))
-    return [*rows, _row("weighted", "random", "", "share_above_twin", 0.5)]
+    for method, kind, values in _iterate_scores(scores):
+        shares = count_pair_wins(values, pairs, seeds).mean(1)
+        rows.append(_make_row("weighted", method, kind, "share_above_twin", shares.mean(), bootstrap_interval(shares)))
+    return [*rows, _make_row("weighted", "random", "", "share_above_twin", 0.5)]
 
 
-def loss_rows(losses: np.ndarray) -> list[Row]:
+def judge_losses(losses: np.ndarray) -> list[Row]:
     """Whether the weight took: [P, 2] mean v-losses of weighted tracks and twins under one bank."""
     difference = losses[:, 0] - losses[:, 1]
     return [
-        _row("weighted", "loss", "", "mean_weighted", losses[:, 0].mean()),
-        _row("weighted", "loss", "", "mean_twin", losses[:, 1].mean()),
-        _row("weighted", "loss", "", "weighted_minus_twin", difference.mean(), bootstrap_interval(difference)),
+        _make_row("weighted", "loss", "", "mean_weighted", losses[:, 0].mean()),
+        _make_row("weighted", "loss", "", "mean_twin", losses[:, 1].mean()),
+        _make_row("weighted", "loss", "", "weighted_minus_twin", difference.mean(), bootstrap_interval(difference)),
     ]
 
 
-def weighted_cases(
+def list_weighted_cases(
     scores: ByMethod, pairs: Sequence[TwinPair], seeds: int, losses: np.ndarray, tracks: Sequence[Track]
 ) -> list[Row]:
     """Every pair by itself: ids, caption, losses, and the share of seeds in which the weighted track is above."""
-    shares = {f"{method}_{kind}": pair_wins(v, pairs, seeds).mean(1).tolist() for method, kind, v in _each(scores)}
+    shares = {
+        f"{method}_{kind}": count_pair_wins(v, pairs, seeds).mean(1).tolist()
+        for method, kind, v in _iterate_scores(scores)
+    }
     return [
         {
             "track_id": tracks[pair.weighted].track_id,
@@ -113,26 +124,26 @@ def weighted_cases(
     ]
 
 
-def rare_rows(scores: ByMethod, rare: np.ndarray) -> list[Row]:
+def judge_rare(scores: ByMethod, rare: np.ndarray) -> list[Row]:
     """Rare tracks among the top 10; scores [S, N] and `rare` [N] of the training tracks alone, a clip a seed."""
     rows = []
-    for method, kind, values in _each(scores):
-        seeds, hits = len(values), hits_in_top(values, rare, TOP)
+    for method, kind, values in _iterate_scores(scores):
+        seeds, hits = len(values), count_hits_in_top(values, rare, TOP)
         good = int((hits >= LEAST_HITS).sum())
-        rows.append(_row("rare", method, kind, "hits_in_top10", hits.mean()))
-        rows.append(_row("rare", method, kind, "seeds_with_3_hits", good / seeds))
-        rows.append(_row("rare", method, kind, "success", float(good >= _enough(seeds))))
-    each = chance_of_hits(len(rare), int(rare.sum()), TOP, LEAST_HITS)
+        rows.append(_make_row("rare", method, kind, "hits_in_top10", hits.mean()))
+        rows.append(_make_row("rare", method, kind, "seeds_with_3_hits", good / seeds))
+        rows.append(_make_row("rare", method, kind, "success", float(good >= _require_seeds(seeds))))
+    each = compute_chance_of_hits(len(rare), int(rare.sum()), TOP, LEAST_HITS)
     expected = min(TOP, len(rare)) * rare.mean()
     return [
         *rows,
-        _row("rare", "random", "", "hits_in_top10", expected),
-        _row("rare", "random", "", "seeds_with_3_hits", each),
-        _row("rare", "random", "", "success", chance_of_most(each, seeds, _enough(seeds))),
+        _make_row("rare", "random", "", "hits_in_top10", expected),
+        _make_row("rare", "random", "", "seeds_with_3_hits", each),
+        _make_row("rare", "random", "", "success", compute_chance_of_most(each, seeds, _require_seeds(seeds))),
     ]
 
 
-def unheard_rows(scores: ByMethod, heard: np.ndarray, unheard: np.ndarray, losses: np.ndarray) -> list[Row]:
+def judge_unheard(scores: ByMethod, heard: np.ndarray, unheard: np.ndarray, losses: np.ndarray) -> list[Row]:
     """Heard rare tracks against unheard ones of the same style and caption: what is left is that they were heard.
 
     Scores [S, N], a clip a seed; `heard` and `unheard` bool [N]; `losses` of both, in the order of tracks.
@@ -143,13 +154,15 @@ def unheard_rows(scores: ByMethod, heard: np.ndarray, unheard: np.ndarray, losse
     from scipy.stats import permutation_test
 
     rows = [
-        _row("rare", "loss", "", "mean_heard", losses[heard[heard | unheard]].mean()),
-        _row("rare", "loss", "", "mean_unheard", losses[unheard[heard | unheard]].mean()),
+        _make_row("rare", "loss", "", "mean_heard", losses[heard[heard | unheard]].mean()),
+        _make_row("rare", "loss", "", "mean_unheard", losses[unheard[heard | unheard]].mean()),
     ]
     others = ~(heard | unheard)
-    for method, kind, values in _each(scores):
+    for method, kind, values in _iterate_scores(scores):
         both = np.concatenate([values[:, heard], values[:, unheard]], axis=1)
-        below = wins(both[:, :, None], both[:, None, :]).sum(2).mean(0) - 0.5  # of each, by the mean clip; less itself
+        below = (
+            count_wins(both[:, :, None], both[:, None, :]).sum(2).mean(0) - 0.5
+        )  # of each, by the mean clip; less itself
         count, rivals = int(heard.sum()), int(unheard.sum())
         auc = (below[:count].mean() - (count - 1) / 2) / rivals
         test = permutation_test(
@@ -160,15 +173,15 @@ def unheard_rows(scores: ByMethod, heard: np.ndarray, unheard: np.ndarray, losse
             alternative="greater",
             random_state=0,
         )
-        rows.append(_row("rare", method, kind, "auc_over_unheard", auc))
-        rows.append(_row("rare", method, kind, "p_value", test.pvalue))
+        rows.append(_make_row("rare", method, kind, "auc_over_unheard", auc))
+        rows.append(_make_row("rare", method, kind, "p_value", test.pvalue))
         for name, which in (("alone_in_top10", heard), ("unheard_alone_in_top10", unheard)):
-            above = wins(values[:, None, others], values[:, which, None]).sum(2)
-            rows.append(_row("rare", method, kind, name, (above < TOP).mean()))
-    return [*rows, _row("rare", "random", "", "auc_over_unheard", 0.5)]
+            above = count_wins(values[:, None, others], values[:, which, None]).sum(2)
+            rows.append(_make_row("rare", method, kind, name, (above < TOP).mean()))
+    return [*rows, _make_row("rare", "random", "", "auc_over_unheard", 0.5)]
 
 
-def exemplar_rows(cases: Sequence[Row], among: int) -> list[Row]:
+def judge_exemplars(cases: Sequence[Row], among: int) -> list[Row]:
     """Ranks of exemplars among `among` tracks; a case's `ranks` is {method: {kind: [rank a clip]}}, of the tuned model.
 
     `ranks_untuned`: of the model before tuning, which shows what the caption alone gives away. `places` and
@@ -178,61 +191,63 @@ def exemplar_rows(cases: Sequence[Row], among: int) -> list[Row]:
     rivals = cases[0]["rivals"]
     for method, kinds in cases[0]["ranks"].items():
         for kind in kinds:
-            ranks, before = (_places(cases, name, method, kind) for name in ("ranks", "ranks_untuned"))
+            ranks, before = (_collect_places(cases, name, method, kind) for name in ("ranks", "ranks_untuned"))
             rows += [
-                _row("exemplars", method, kind, "mean_rank", ranks.mean(), bootstrap_interval(ranks.mean(1))),
-                _row("exemplars", method, kind, "mean_rank_untuned", before.mean(), bootstrap_interval(before.mean(1))),
-                _row("exemplars", method, kind, "share_first", (ranks == 1).mean()),
-                _row("exemplars", method, kind, "share_in_top10", (ranks <= TOP).mean()),
+                _make_row("exemplars", method, kind, "mean_rank", ranks.mean(), bootstrap_interval(ranks.mean(1))),
+                _make_row(
+                    "exemplars", method, kind, "mean_rank_untuned", before.mean(), bootstrap_interval(before.mean(1))
+                ),
+                _make_row("exemplars", method, kind, "share_first", (ranks == 1).mean()),
+                _make_row("exemplars", method, kind, "share_in_top10", (ranks <= TOP).mean()),
             ]
             if rivals:
-                after, before = (_places(cases, name, method, kind) for name in ("places", "places_untuned"))
+                after, before = (_collect_places(cases, name, method, kind) for name in ("places", "places_untuned"))
                 gained = before.mean(1) - after.mean(1)
                 rows += [
-                    _row("exemplars", method, kind, "mean_place", after.mean(), bootstrap_interval(after.mean(1))),
-                    _row("exemplars", method, kind, "mean_place_untuned", before.mean()),
-                    _row("exemplars", method, kind, "places_gained", gained.mean(), bootstrap_interval(gained)),
+                    _make_row("exemplars", method, kind, "mean_place", after.mean(), bootstrap_interval(after.mean(1))),
+                    _make_row("exemplars", method, kind, "mean_place_untuned", before.mean()),
+                    _make_row("exemplars", method, kind, "places_gained", gained.mean(), bootstrap_interval(gained)),
                 ]
     rows += [
-        _row("exemplars", "random", "", "mean_rank", (among + 1) / 2),
-        _row("exemplars", "random", "", "mean_rank_untuned", (among + 1) / 2),
-        _row("exemplars", "random", "", "share_first", 1 / among),
-        _row("exemplars", "random", "", "share_in_top10", min(1.0, TOP / among)),
+        _make_row("exemplars", "random", "", "mean_rank", (among + 1) / 2),
+        _make_row("exemplars", "random", "", "mean_rank_untuned", (among + 1) / 2),
+        _make_row("exemplars", "random", "", "share_first", 1 / among),
+        _make_row("exemplars", "random", "", "share_in_top10", min(1.0, TOP / among)),
     ]
     if rivals:
         rows += [
-            _row("exemplars", "random", "", "mean_place", (rivals + 2) / 2),
-            _row("exemplars", "random", "", "mean_place_untuned", (rivals + 2) / 2),
-            _row("exemplars", "random", "", "places_gained", 0.0),
+            _make_row("exemplars", "random", "", "mean_place", (rivals + 2) / 2),
+            _make_row("exemplars", "random", "", "mean_place_untuned", (rivals + 2) / 2),
+            _make_row("exemplars", "random", "", "places_gained", 0.0),
         ]
     return rows
 
 
-def _places(cases: Sequence[Row], name: str, method: str, kind: str) -> np.ndarray:
+def _collect_places(cases: Sequence[Row], name: str, method: str, kind: str) -> np.ndarray:
     """[exemplars, clips]"""
     return np.array([case[name][method][kind] for case in cases], dtype=float)
 
 
-def clips_only(scores: ByMethod, clips: slice) -> ByMethod:
+def select_clips(scores: ByMethod, clips: slice) -> ByMethod:
     """The scores of some of the clips."""
     return {method: {kind: values[clips] for kind, values in kinds.items()} for method, kinds in scores.items()}
 
 
-def tracks_only(scores: ByMethod, tracks: np.ndarray) -> ByMethod:
+def select_tracks(scores: ByMethod, tracks: np.ndarray) -> ByMethod:
     """The scores of some of the tracks."""
     return {method: {kind: values[:, tracks] for kind, values in kinds.items()} for method, kinds in scores.items()}
 
 
-def _enough(seeds: int) -> int:
+def _require_seeds(seeds: int) -> int:
     """All seeds but one; the only one, where there is one."""
     return max(1, seeds - 1)
 
 
-def _each(scores: ByMethod) -> list[tuple[str, str, np.ndarray]]:
+def _iterate_scores(scores: ByMethod) -> list[tuple[str, str, np.ndarray]]:
     return [(method, kind, values) for method, kinds in scores.items() for kind, values in kinds.items()]
 
 
-def _row(
+def _make_row(
     truth: str, method: str, score: str, name: str, value: float, interval: tuple[float, float] | None = None
 ) -> Row:
     row: Row = {"truth": truth, "method": method, "score": score, "name": name, "value": float(value)}

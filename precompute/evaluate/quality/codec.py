@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from precompute.evaluate.quality.distances import mean_estimate
+from precompute.evaluate.quality.distances import estimate_mean
 from precompute.evaluate.quality.measures import Measurement
 from precompute.model.diffusion import Model
-from precompute.train.autoencoder import stft_distance
+from precompute.train.autoencoder import measure_stft_distance
 
 BANDS_HZ = ((0, 1000), (1000, 2000), (2000, 4000), (4000, 8000))
 WINDOW = 2048  # samples
@@ -27,7 +27,7 @@ ON, BETWEEN = (-1, 0, 1), (-8, -7, -6, -5, -4, 4, 5, 6, 7)  # bins from a multip
 RINGING_FLOOR_DB = 100.0  # below the loudest bin: what is fainter counts as silence
 
 
-def codec_rows(model: Model, waves: Sequence[np.ndarray]) -> list[Measurement]:
+def measure_codec(model: Model, waves: Sequence[np.ndarray]) -> list[Measurement]:
     """Measures over recordings [channels, T] at the model's rate, each up to the model's longest.
 
     `si_sdr_db`, `snr_db`: medians would hide the tail, so means with intervals. `stft_distance`: multi-resolution, 0 =
@@ -50,22 +50,26 @@ def codec_rows(model: Model, waves: Sequence[np.ndarray]) -> list[Measurement]:
         noise = torch.randn(latents.shape, generator=generator)
         nudged = model.decode(latents + NUDGE * noise)[:, :samples]
         found = {
-            ("snr_db", ""): _db(_power(truth) / _power(truth - rebuilt)),
-            ("si_sdr_db", ""): si_sdr(truth, rebuilt),
-            ("low_pass_db", ""): si_sdr(truth, low_pass(truth, model.sample_rate, values_a_second / 2 / len(truth))),
-            ("stft_distance", ""): float(stft_distance(torch.from_numpy(rebuilt), torch.from_numpy(truth))),
-            ("onset_blur_db", ""): attack_error(truth, rebuilt, model.sample_rate),
-            ("nudge_db", ""): _db(_power(nudged - rebuilt) / _power(rebuilt)),
-            ("nudge_stft", ""): float(stft_distance(torch.from_numpy(nudged), torch.from_numpy(rebuilt))),
+            ("snr_db", ""): _to_db(_measure_power(truth) / _measure_power(truth - rebuilt)),
+            ("si_sdr_db", ""): measure_si_sdr(truth, rebuilt),
+            ("low_pass_db", ""): measure_si_sdr(
+                truth, apply_low_pass(truth, model.sample_rate, values_a_second / 2 / len(truth))
+            ),
+            ("stft_distance", ""): float(measure_stft_distance(torch.from_numpy(rebuilt), torch.from_numpy(truth))),
+            ("onset_blur_db", ""): measure_attack_error(truth, rebuilt, model.sample_rate),
+            ("nudge_db", ""): _to_db(_measure_power(nudged - rebuilt) / _measure_power(rebuilt)),
+            ("nudge_stft", ""): float(measure_stft_distance(torch.from_numpy(nudged), torch.from_numpy(rebuilt))),
         }
         for low, high in BANDS_HZ:
-            found["band_error_db", f"{low}-{high} Hz"] = band_error(truth, rebuilt, model.sample_rate, low, high)
+            found["band_error_db", f"{low}-{high} Hz"] = measure_band_error(
+                truth, rebuilt, model.sample_rate, low, high
+            )
         for key, value in found.items():
             measured.setdefault(key, []).append(value)
         valid = latents[:, : model.valid_frames(samples)].double()
         sums, squares, frames = sums + valid.sum(1), squares + valid.square().sum(1), frames + valid.shape[1]
     rows = [
-        Measurement.of_estimate(name, "", of or "decoys", mean_estimate(np.array(values)[np.isfinite(values)]))
+        Measurement.of_estimate(name, "", of or "decoys", estimate_mean(np.array(values)[np.isfinite(values)]))
         for (name, of), values in measured.items()
         if np.isfinite(values).any()
     ]
@@ -73,7 +77,7 @@ def codec_rows(model: Model, waves: Sequence[np.ndarray]) -> list[Measurement]:
     mean = sums / frames  # type: ignore[operator]
     deviation = (squares / frames - mean.square()).sqrt()  # type: ignore[operator]
     single = {
-        "silence_db": _db(_power(silence)),
+        "silence_db": _to_db(_measure_power(silence)),
         "latent_mean": float(mean.abs().max()),
         "latent_deviation_least": float(deviation.min()),
         "latent_deviation_most": float(deviation.max()),
@@ -81,21 +85,23 @@ def codec_rows(model: Model, waves: Sequence[np.ndarray]) -> list[Measurement]:
     return rows + [Measurement(name, "", "decoys", value, value, value) for name, value in single.items()]
 
 
-def si_sdr(truth: np.ndarray, estimate: np.ndarray) -> float:
+def measure_si_sdr(truth: np.ndarray, estimate: np.ndarray) -> float:
     """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), over all channels together."""
     x, y = truth.astype(np.float64).ravel(), estimate.astype(np.float64).ravel()
     projected = (y @ x) / max(x @ x, 1e-20) * x
-    return _db(_power(projected) / _power(y - projected))
+    return _to_db(_measure_power(projected) / _measure_power(y - projected))
 
 
-def low_pass(wave: np.ndarray, sample_rate: int, hz: float) -> np.ndarray:
+def apply_low_pass(wave: np.ndarray, sample_rate: int, hz: float) -> np.ndarray:
     """[channels, T] without anything above `hz`; it takes 2 x hz numbers a second and channel to say."""
     spectrum = np.fft.rfft(wave.astype(np.float64), axis=-1)
     spectrum[:, np.fft.rfftfreq(wave.shape[-1], 1 / sample_rate) > hz] = 0
     return np.fft.irfft(spectrum, wave.shape[-1], axis=-1)
 
 
-def band_error(truth: np.ndarray, estimate: np.ndarray, sample_rate: int, low_hz: float, high_hz: float) -> float:
+def measure_band_error(
+    truth: np.ndarray, estimate: np.ndarray, sample_rate: int, low_hz: float, high_hz: float
+) -> float:
     """Mean absolute difference in dB of short-time spectra within a band, where the truth sounds; nan where nowhere."""
     import librosa
 
@@ -108,7 +114,7 @@ def band_error(truth: np.ndarray, estimate: np.ndarray, sample_rate: int, low_hz
     return float(np.abs(one - other)[chosen].mean()) if chosen.any() else float("nan")
 
 
-def attack_error(truth: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
+def measure_attack_error(truth: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
     """Error in the 50 ms around the steepest rise of level, in dB relative to what sounds there."""
     hop = max(1, round(0.01 * sample_rate))
     mono, other = truth.mean(0), estimate.mean(0)
@@ -118,28 +124,28 @@ def attack_error(truth: np.ndarray, estimate: np.ndarray, sample_rate: int) -> f
     level = np.sqrt((mono[: steps * hop].reshape(steps, hop).astype(np.float64) ** 2).mean(1))
     start = int(np.diff(level).argmax()) * hop
     part = slice(start, start + 5 * hop)
-    return _db(_power(mono[part] - other[part]) / _power(mono[part]))
+    return _to_db(_measure_power(mono[part] - other[part]) / _measure_power(mono[part]))
 
 
-def _power(wave: np.ndarray) -> float:
+def _measure_power(wave: np.ndarray) -> float:
     return max(float((wave.astype(np.float64) ** 2).mean()), 1e-20)
 
 
-def _db(ratio: float) -> float:
+def _to_db(ratio: float) -> float:
     return float(10 * np.log10(max(ratio, 1e-20)))
 
 
 # -- ringing ----------------------------------------------------------------------------------------------------
 
 
-def patch_rate(model: Model) -> float | None:
+def find_patch_rate(model: Model) -> float | None:
     """Patches a second of the model's decoder, in hertz; None where it has no patches."""
     inner = model.config.get("model", {}).get("pretransform", {}).get("config", {}).get("pretransform") or {}
     size = inner.get("config", {}).get("patch_size") if inner.get("type") == "patched" else None
     return model.sample_rate / size if size else None
 
 
-def contrast(wave: np.ndarray, sample_rate: int, rate_hz: float, low_hz: float, high_hz: float) -> float:
+def measure_contrast(wave: np.ndarray, sample_rate: int, rate_hz: float, low_hz: float, high_hz: float) -> float:
     """Level at multiples of `rate_hz` within a band less the level between them, dB; mono [T]; nan without multiples.
 
     Spectrum: mean power over time under Hann windows of 16 periods; means of dB on both sides, so that one loud
@@ -160,20 +166,20 @@ def contrast(wave: np.ndarray, sample_rate: int, rate_hz: float, low_hz: float, 
     return float(on - between)
 
 
-def ringing_rows(model: Model, sets: dict[str, Sequence[np.ndarray]]) -> list[Measurement]:
+def measure_ringing(model: Model, sets: dict[str, Sequence[np.ndarray]]) -> list[Measurement]:
     """`ringing_db` of each set of waveforms [channels, T] in each band, mean with its interval; none without patches.
 
     The band stands in a row's `space`: "500-2000 Hz". Bands above half the sample rate are left out.
     """
-    rate = patch_rate(model)
+    rate = find_patch_rate(model)
     if rate is None:
         print("the decoder has no patches: ringing at their rate is not measured")
         return []
     rows = []
     for low, high in RINGING_BANDS_HZ:
         for of, waves in sets.items():
-            values = np.array([contrast(wave.mean(0), model.sample_rate, rate, low, high) for wave in waves])
+            values = np.array([measure_contrast(wave.mean(0), model.sample_rate, rate, low, high) for wave in waves])
             values = values[np.isfinite(values)]
             if len(values):
-                rows.append(Measurement.of_estimate("ringing_db", f"{low}-{high} Hz", of, mean_estimate(values)))
+                rows.append(Measurement.of_estimate("ringing_db", f"{low}-{high} Hz", of, estimate_mean(values)))
     return rows

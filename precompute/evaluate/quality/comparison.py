@@ -19,34 +19,34 @@ from precompute.common.results import write_result
 from precompute.config.run import SAMPLERS, RunConfig
 from precompute.corpus.stages import load_model
 from precompute.corpus.tracks import read_audio
-from precompute.evaluate.quality.codec import codec_rows, ringing_rows
+from precompute.evaluate.quality.codec import measure_codec, measure_ringing
 from precompute.evaluate.quality.features import (
     ComparedSets,
     Features,
-    decoded,
-    features_of_audio,
-    features_of_latents,
-    generated,
+    decode,
+    extract_from_audio,
+    extract_from_latents,
+    generate_clips,
     load_compared_sets,
-    spread,
+    spread_over_collections,
 )
 from precompute.evaluate.quality.measures import (
     SPACES,
     Measurement,
-    adherence,
-    by_collection,
-    distances,
-    nearest,
-    over_collections,
+    average_over_collections,
+    describe_collections,
+    measure_adherence,
+    measure_distances,
+    measure_nearness,
 )
 from precompute.evaluate.quality.tables import (
-    adherence_lines,
-    codec_lines,
-    collection_lines,
-    distance_lines,
-    ringing_lines,
-    sweep_lines,
-    training_lines,
+    format_adherence,
+    format_codec,
+    format_collections,
+    format_distances,
+    format_ringing,
+    format_sweep,
+    format_training,
 )
 from precompute.gradients.fisher import evenly
 from precompute.model.diffusion import Items, Model
@@ -56,7 +56,7 @@ STEPS = (25, 50, 100)
 CODEC_TRACKS, ALONG_TRAINING = 32, 48  # decoys that measure the autoencoder; clips of each kept checkpoint
 
 
-def quality(config: RunConfig, out: Path, count: int = 160) -> None:
+def measure_quality(config: RunConfig, out: Path, count: int = 160) -> None:
     """Measure clips under `count` decoys' captions, print the tables, and write them to `out` as JSON.
 
     Fewer where the corpus has fewer decoys, or fewer than twice as many regular training tracks. Deterministic for a
@@ -64,31 +64,31 @@ def quality(config: RunConfig, out: Path, count: int = 160) -> None:
     """
     material = load_compared_sets(config, count)
     model, cache = material.model, material.cache
-    trained = features_of_latents(model, material.trained_items, cache, "training tracks")
-    decoys = features_of_latents(model, material.decoy_items, cache, "decoys")
-    clip_items, _ = generated(model, material.prompts(), config.clips, cache)
-    clips = features_of_latents(model, clip_items, cache, "clips")
+    trained = extract_from_latents(model, material.trained_items, cache, "training tracks")
+    decoys = extract_from_latents(model, material.decoy_items, cache, "decoys")
+    clip_items, _ = generate_clips(model, material.prompts(), config.clips, cache)
+    clips = extract_from_latents(model, clip_items, cache, "clips")
     reference, others = trained[material.reference], trained[material.others]
 
     sets = {"clips": clips, "decoys": decoys, "tracks": others}
-    originals = _originals(material)
+    originals = _extract_originals(material)
     if originals:
         sets["codec"] = originals[1]
-    rows = [row for space in SPACES for row in distances(space, reference, sets)]
+    rows = [row for space in SPACES for row in measure_distances(space, reference, sets)]
     if originals:
-        rows += [row for space in SPACES for row in distances(space, originals[0], {"originals": originals[1]})]
-    rows += [row for space in SPACES for row in nearest(space, trained, decoys, clips)]
-    rows += _adherence(material, trained, decoys, clips)
+        rows += [row for space in SPACES for row in measure_distances(space, originals[0], {"originals": originals[1]})]
+    rows += [row for space in SPACES for row in measure_nearness(space, trained, decoys, clips)]
+    rows += _measure_adherence(material, trained, decoys, clips)
     trained_in = [track.collection for track in material.trained]
-    table = by_collection(trained, trained_in, decoys, clips, [track.collection for track in material.decoys])
-    rows += over_collections(table)
-    rows += _codec(material, clip_items)
-    training = _along_training(config, material, trained, decoys)
+    table = describe_collections(trained, trained_in, decoys, clips, [track.collection for track in material.decoys])
+    rows += average_over_collections(table)
+    rows += _measure_autoencoder(material, clip_items)
+    training = _measure_along_training(config, material, trained, decoys)
 
     n = len(material.decoys)
     print(f"\n{n} clips, {config.clips.steps} steps, guidance {config.clips.guidance:g}; 95 % intervals in brackets")
-    print("\n".join([*distance_lines(rows), *adherence_lines(rows), *collection_lines(table, rows)]))
-    print("\n".join([*codec_lines(rows), *ringing_lines(rows), *training_lines(training)]))
+    print("\n".join([*format_distances(rows), *format_adherence(rows), *format_collections(table, rows)]))
+    print("\n".join([*format_codec(rows), *format_ringing(rows), *format_training(training)]))
     what = f"{n} clips under decoys' captions beside {n} decoys, both against {n} of {len(material.trained)} tracks"
     settings = {name: getattr(config.clips, name) for name in ("sampler", "steps", "guidance")}
     _write(
@@ -103,22 +103,22 @@ def quality(config: RunConfig, out: Path, count: int = 160) -> None:
     )
 
 
-def _codec(material: ComparedSets, clips: Items) -> list[Measurement]:
+def _measure_autoencoder(material: ComparedSets, clips: Items) -> list[Measurement]:
     """The autoencoder by itself, on the decoys that are at hand as recorded; and its ringing in clips, too."""
     model = material.model
     heard = [clips[[row]] for row in evenly(len(clips), CODEC_TRACKS)]
-    sets = {"clips": [decoded(model, clip.latents[0], float(clip.seconds[0])) for clip in heard]}
+    sets = {"clips": [decode(model, clip.latents[0], float(clip.seconds[0])) for clip in heard]}
     paths = [track.path for track in material.decoys if track.path is not None][:CODEC_TRACKS]
     if not paths:
         print("no decoy has audio here: what the autoencoder loses is not measured")
-        return ringing_rows(model, sets)
+        return measure_ringing(model, sets)
     waves = [read_audio(path, model.sample_rate, model.channels) for path in progress("autoencoder", paths)]
     waves = [wave[:, : model.sample_size] for wave in waves]
     rebuilt = [model.decode(model.encode(wave))[:, : wave.shape[-1]] for wave in waves]
-    return codec_rows(model, waves) + ringing_rows(model, {"decoys": waves, "reconstructions": rebuilt, **sets})
+    return measure_codec(model, waves) + measure_ringing(model, {"decoys": waves, "reconstructions": rebuilt, **sets})
 
 
-def _along_training(
+def _measure_along_training(
     config: RunConfig, material: ComparedSets, trained: Features, decoys: Features
 ) -> list[dict[str, Any]]:
     """Distances and nearness of the clips of each kept checkpoint, the shipped weights last; fewer clips each.
@@ -129,23 +129,23 @@ def _along_training(
     paths = sorted(folder.glob("step-*/model.safetensors")) if config.diagnostics.checkpoints else []
     steps = {int(path.parent.name.removeprefix("step-")): path for path in paths}
     steps.pop(config.diagnostics.final_step, None)
-    chosen = spread(material.decoys, min(ALONG_TRAINING, len(material.decoys)))
+    chosen = spread_over_collections(material.decoys, min(ALONG_TRAINING, len(material.decoys)))
     prompts = [material.prompts()[row] for row in chosen]
-    reference = trained[[material.reference[row] for row in spread(material.decoys, len(chosen))]]
+    reference = trained[[material.reference[row] for row in spread_over_collections(material.decoys, len(chosen))]]
     found = []
     for step, path in [*sorted(steps.items()), (config.diagnostics.final_step, None)]:
         model = material.model if path is None else load_model(config, path)
-        clip_items, _ = generated(model, prompts, config.clips, material.cache)
-        clips = features_of_latents(model, clip_items, material.cache, f"clips at step {step}")
+        clip_items, _ = generate_clips(model, prompts, config.clips, material.cache)
+        clips = extract_from_latents(model, clip_items, material.cache, f"clips at step {step}")
         rows = []
         for space in SPACES:
-            rows += distances(space, reference, {"clips": clips, "decoys": decoys[chosen]})
-            rows += nearest(space, trained, decoys[chosen], clips)
+            rows += measure_distances(space, reference, {"clips": clips, "decoys": decoys[chosen]})
+            rows += measure_nearness(space, trained, decoys[chosen], clips)
         found.append({"step": step, "measures": [vars(row) for row in rows]})
     return found
 
 
-def sweep(config: RunConfig, out: Path, count: int = 48) -> None:
+def sweep_sampler(config: RunConfig, out: Path, count: int = 48) -> None:
     """Distances and adherence over guidance and sampler steps, with the seconds a clip takes; prints, writes JSON.
 
     Guidance 1, 2, 3, 4, 6 at the config's steps; 25, 50, 100 steps at the config's guidance, by either sampler.
@@ -153,41 +153,43 @@ def sweep(config: RunConfig, out: Path, count: int = 48) -> None:
     """
     material = load_compared_sets(config, count)
     model, cache = material.model, material.cache
-    trained = features_of_latents(model, material.trained_items, cache, "training tracks")
-    decoys = features_of_latents(model, material.decoy_items, cache, "decoys")
+    trained = extract_from_latents(model, material.trained_items, cache, "training tracks")
+    decoys = extract_from_latents(model, material.decoy_items, cache, "decoys")
     chosen = [replace(config.clips, guidance=guidance) for guidance in GUIDANCES]
     chosen += [replace(config.clips, steps=steps, sampler=sampler) for sampler in SAMPLERS for steps in STEPS]
     table = []
     for settings in dict.fromkeys(chosen):  # the config's own setting can stand in both lists
-        clip_items, seconds = generated(model, material.prompts(), settings, cache)
-        clips = features_of_latents(model, clip_items, cache, "clips")
+        clip_items, seconds = generate_clips(model, material.prompts(), settings, cache)
+        clips = extract_from_latents(model, clip_items, cache, "clips")
         sets = {"clips": clips, "decoys": decoys}
-        rows = [row for space in SPACES for row in distances(space, trained[material.reference], sets)]
-        rows += _adherence(material, trained, decoys, clips)
+        rows = [row for space in SPACES for row in measure_distances(space, trained[material.reference], sets)]
+        rows += _measure_adherence(material, trained, decoys, clips)
         line = {name: getattr(settings, name) for name in ("guidance", "steps", "sampler")}
         line["seconds_a_clip"] = seconds
         table.append({**line, "measures": [vars(row) for row in rows]})
     n = len(material.decoys)
-    print("\n".join(["", f"{n} clips a setting; 95 % intervals in brackets", *sweep_lines(table)]))
+    print("\n".join(["", f"{n} clips a setting; 95 % intervals in brackets", *format_sweep(table)]))
     what = f"guidance and steps of the sampler: {n} clips a setting beside {n} decoys, against {n} training tracks"
     _write(out, "sweep", what, model, table)
 
 
-def _originals(material: ComparedSets) -> tuple[Features, Features] | None:
+def _extract_originals(material: ComparedSets) -> tuple[Features, Features] | None:
     """Features of reference and other tracks as recorded; None where one of them has latents alone."""
     halves = [[material.trained[row] for row in rows] for rows in (material.reference, material.others)]
     if any(track.path is None for half in halves for track in half):
         print("some training tracks have no audio here: the autoencoder is not measured for itself")
         return None
     reference, others = (
-        features_of_audio(material.model, half, material.cache, "training tracks' own audio") for half in halves
+        extract_from_audio(material.model, half, material.cache, "training tracks' own audio") for half in halves
     )
     return reference, others
 
 
-def _adherence(material: ComparedSets, trained: Features, decoys: Features, clips: Features) -> list[Measurement]:
+def _measure_adherence(
+    material: ComparedSets, trained: Features, decoys: Features, clips: Features
+) -> list[Measurement]:
     labels = [track.instrument for track in material.trained]
-    return adherence(trained, labels, decoys, clips, [track.instrument for track in material.decoys])
+    return measure_adherence(trained, labels, decoys, clips, [track.instrument for track in material.decoys])
 
 
 def _write(out: Path, command: str, what: str, model: Model, rows: list[dict[str, Any]], **more: Any) -> None:

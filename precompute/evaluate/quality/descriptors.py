@@ -22,34 +22,34 @@ ONSET_RISE_DB = 0.5  # mean over bands, above the local mean; absolute, so that 
 PITCH_CLASSES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 
 
-def descriptors(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+def compute_descriptors(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     """[T] -> [195]: mean, standard deviation and mean absolute difference of 40 log-mel bands, 12 chroma, 13 MFCCs.
 
     All three over time, the difference from frame to frame; log-mel in dB, chroma as shares of a frame. Level is part
     of it: recordings are compared as loud as they are.
     """
-    mel = log_mel(wave, sample_rate, MEL_BANDS)
-    strength = chroma(wave, sample_rate)
+    mel = compute_log_mel(wave, sample_rate, MEL_BANDS)
+    strength = compute_chroma(wave, sample_rate)
     shares = strength / (strength.sum(0, keepdims=True) + 1e-6)
     mfcc = librosa.feature.mfcc(S=mel, n_mfcc=MFCCS)
-    return np.concatenate([_over_time(part) for part in (mel, shares, mfcc)])
+    return np.concatenate([_summarise_over_time(part) for part in (mel, shares, mfcc)])
 
 
-def _over_time(frames: np.ndarray) -> np.ndarray:
+def _summarise_over_time(frames: np.ndarray) -> np.ndarray:
     """[bands, frames] -> [3 bands]."""
     values = frames.astype(np.float64)
     change = np.abs(np.diff(values, axis=1)).mean(1) if values.shape[1] > 1 else np.zeros(len(values))
     return np.concatenate([values.mean(1), values.std(1), change])
 
 
-def log_mel(wave: np.ndarray, sample_rate: int, bands: int, highest_hz: float | None = None) -> np.ndarray:
+def compute_log_mel(wave: np.ndarray, sample_rate: int, bands: int, highest_hz: float | None = None) -> np.ndarray:
     """[T] -> [bands, frames] in dB from FLOOR_DB up, from 30 Hz to `highest_hz` (left out: half the sample rate)."""
-    window = _samples(MEL_WINDOW_S, sample_rate)
+    window = _count_samples(MEL_WINDOW_S, sample_rate)
     power = librosa.feature.melspectrogram(
-        y=_padded(wave, window),
+        y=_pad(wave, window),
         sr=sample_rate,
         n_fft=window,
-        hop_length=_hop(sample_rate),
+        hop_length=_count_hop(sample_rate),
         n_mels=bands,
         fmin=MEL_LOW_HZ,
         fmax=highest_hz,
@@ -59,17 +59,17 @@ def log_mel(wave: np.ndarray, sample_rate: int, bands: int, highest_hz: float | 
     return librosa.power_to_db(power / full_scale, ref=1.0, amin=10 ** (FLOOR_DB / 10), top_db=None)
 
 
-def chroma(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+def compute_chroma(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     """[T] -> [12, frames], at least 0: magnitude by pitch class from C, at concert pitch (A = 440 Hz)."""
-    window = _samples(CHROMA_WINDOW_S, sample_rate)
-    padded = _padded(wave, window)
-    magnitude = np.abs(librosa.stft(padded, n_fft=window, hop_length=_hop(sample_rate))) / (window / 4)
+    window = _count_samples(CHROMA_WINDOW_S, sample_rate)
+    padded = _pad(wave, window)
+    magnitude = np.abs(librosa.stft(padded, n_fft=window, hop_length=_count_hop(sample_rate))) / (window / 4)
     return librosa.feature.chroma_stft(S=magnitude, sr=sample_rate, n_fft=window, norm=None, tuning=0.0)
 
 
 def pitch_classes(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     """[T] -> [12] from C, sums to 1: how the magnitude is spread over pitch classes; silence: all alike."""
-    total = chroma(wave, sample_rate).sum(1, dtype=np.float64)
+    total = compute_chroma(wave, sample_rate).sum(1, dtype=np.float64)
     return total / total.sum() if total.sum() > 1e-6 else np.full(12, 1 / 12)
 
 
@@ -81,9 +81,9 @@ def onset_rate(wave: np.ndarray, sample_rate: int) -> float:
     """
     if not len(wave):
         return 0.0
-    mel = log_mel(wave, sample_rate, ONSET_BANDS)
+    mel = compute_log_mel(wave, sample_rate, ONSET_BANDS)
     mel = np.maximum(mel, mel.max() - ONSET_RANGE_DB)
-    hop = _hop(sample_rate)
+    hop = _count_hop(sample_rate)
     rise = librosa.onset.onset_strength(S=mel, sr=sample_rate, hop_length=hop, lag=ONSET_LAG, max_size=3)
     onsets = librosa.onset.onset_detect(
         onset_envelope=rise, sr=sample_rate, hop_length=hop, normalize=False, delta=ONSET_RISE_DB
@@ -91,14 +91,14 @@ def onset_rate(wave: np.ndarray, sample_rate: int) -> float:
     return len(onsets) * sample_rate / len(wave)
 
 
-def _hop(sample_rate: int) -> int:
+def _count_hop(sample_rate: int) -> int:
     return max(1, round(HOP_S * sample_rate))
 
 
-def _samples(seconds: float, sample_rate: int) -> int:
+def _count_samples(seconds: float, sample_rate: int) -> int:
     return max(4, round(seconds * sample_rate))
 
 
-def _padded(wave: np.ndarray, window: int) -> np.ndarray:
+def _pad(wave: np.ndarray, window: int) -> np.ndarray:
     """At least one window, so that the shortest recordings have a spectrum."""
     return np.pad(np.asarray(wave, dtype=np.float32), (0, max(0, window - len(wave))))

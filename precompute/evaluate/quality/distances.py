@@ -40,14 +40,14 @@ class Basis:
         return (np.asarray(features, dtype=np.float64) - self.mean) @ self.directions
 
 
-def unit_length(features: np.ndarray) -> np.ndarray:
+def scale_to_unit_length(features: np.ndarray) -> np.ndarray:
     """Rows [N, S] scaled to length √S, so that x·y / S is their cosine; a row of zeros stays as it is."""
     rows = np.asarray(features, dtype=np.float64)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows * np.sqrt(rows.shape[1]) / np.where(length > 0, length, 1)
 
 
-def standardised(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def standardise(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """[N, S] in standard deviations of the reference [M, S] from its mean.
 
     A feature that is constant in the reference has no scale there and becomes 0.
@@ -66,17 +66,17 @@ def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (np.asarray(x, dtype=np.float64) @ np.asarray(y, dtype=np.float64).T / x.shape[1] + 1) ** 3
 
 
-def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
+def compute_kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
     """Squared maximum mean discrepancy of sets [N, S] and [M, S], unbiased: 0 in the mean for sets of one population.
 
     It can fall below 0. The kernel is that of KID (Bińkowski et al. 2018, arXiv 1801.01401). Raises UserError below 2
     items a set.
     """
-    _need_items(x, y)
-    return kernel_distance_of(kernel(x, x), kernel(y, y), kernel(x, y))
+    _check_items(x, y)
+    return compute_weighted_kernel_distance(kernel(x, x), kernel(y, y), kernel(x, y))
 
 
-def kernel_distance_of(
+def compute_weighted_kernel_distance(
     within_x: np.ndarray,
     within_y: np.ndarray,
     between: np.ndarray,
@@ -87,11 +87,11 @@ def kernel_distance_of(
 
     An item is never paired with itself, however often a bootstrap drew it: such pairs would make the sets look unlike.
     """
-    a, b = _weights(weights_x, len(within_x)), _weights(weights_y, len(within_y))
-    return _mean_of_pairs(within_x, a) + _mean_of_pairs(within_y, b) - 2 * float(a @ between @ b / (a.sum() * b.sum()))
+    a, b = _fill_weights(weights_x, len(within_x)), _fill_weights(weights_y, len(within_y))
+    return _average_pairs(within_x, a) + _average_pairs(within_y, b) - 2 * float(a @ between @ b / (a.sum() * b.sum()))
 
 
-def _mean_of_pairs(within: np.ndarray, weights: np.ndarray) -> float:
+def _average_pairs(within: np.ndarray, weights: np.ndarray) -> float:
     square = weights**2
     return float((weights @ within @ weights - square @ np.diag(within)) / (weights.sum() ** 2 - square.sum()))
 
@@ -99,7 +99,7 @@ def _mean_of_pairs(within: np.ndarray, weights: np.ndarray) -> float:
 # -- Fréchet distance --------------------------------------------------------------------------------------------------
 
 
-def principal(reference: np.ndarray, dimensions: int = DIMENSIONS) -> Basis:
+def fit_principal_basis(reference: np.ndarray, dimensions: int = DIMENSIONS) -> Basis:
     """The first principal directions of a reference [M, S]: at most `dimensions`, S, or M - 1 of them.
 
     Fitted on the reference alone, so that what is compared with it has no say in what counts as a difference.
@@ -110,7 +110,7 @@ def principal(reference: np.ndarray, dimensions: int = DIMENSIONS) -> Basis:
     return Basis(mean, directions[: min(dimensions, base.shape[1], max(1, len(base) - 1))].T)
 
 
-def frechet_distance(
+def compute_frechet_distance(
     x: np.ndarray, y: np.ndarray, weights_x: np.ndarray | None = None, weights_y: np.ndarray | None = None
 ) -> float:
     """Fréchet distance of the Gaussians fitted to sets [N, K] and [M, K] (Heusel et al. 2017, arXiv 1706.08500).
@@ -119,9 +119,9 @@ def frechet_distance(
     upward, more so for few items: compare only distances between sets of the same sizes, K small beside them. Raises
     UserError below 2 items a set.
     """
-    _need_items(x, y)
-    mean_x, cov_x = _gaussian(np.asarray(x, dtype=np.float64), _weights(weights_x, len(x)))
-    mean_y, cov_y = _gaussian(np.asarray(y, dtype=np.float64), _weights(weights_y, len(y)))
+    _check_items(x, y)
+    mean_x, cov_x = _fit_gaussian(np.asarray(x, dtype=np.float64), _fill_weights(weights_x, len(x)))
+    mean_y, cov_y = _fit_gaussian(np.asarray(y, dtype=np.float64), _fill_weights(weights_y, len(y)))
     values, vectors = np.linalg.eigh(cov_x)
     root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     overlap = np.sqrt(np.clip(np.linalg.eigvalsh(root @ cov_y @ root), 0, None)).sum()  # trace of (A B)^½
@@ -129,7 +129,7 @@ def frechet_distance(
     return max(0.0, moved + float(np.trace(cov_x) + np.trace(cov_y) - 2 * overlap))
 
 
-def _gaussian(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _fit_gaussian(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     total = weights.sum()
     mean = weights @ rows / total
     centred = rows - mean
@@ -139,7 +139,7 @@ def _gaussian(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nda
 # -- nearest neighbours ------------------------------------------------------------------------------------------------
 
 
-def nearest_distances(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def find_nearest_distances(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """[N, S], [M, S] -> [N]: root mean square difference of each row to the reference row that is nearest to it."""
     x, y = np.asarray(features, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     nearest = [((y - row) ** 2).mean(1).min() for row in x]  # row by row: exact for equal rows, and little memory
@@ -169,7 +169,7 @@ def bootstrap(
     return np.stack(rows)
 
 
-def rescaled(replicates: np.ndarray, value: np.ndarray | float) -> np.ndarray:
+def rescale_to(replicates: np.ndarray, value: np.ndarray | float) -> np.ndarray:
     """Replicates [R, ...], all at least 0, scaled so that their mean is the value.
 
     For a biased statistic like the Fréchet distance: items drawn twice double the sampling noise that the bias is made
@@ -185,17 +185,17 @@ def interval(replicates: np.ndarray, level: float = LEVEL) -> tuple[float, float
     return float(low), float(high)
 
 
-def mean_estimate(values: np.ndarray, seed: int = 0) -> Estimate:
+def estimate_mean(values: np.ndarray, seed: int = 0) -> Estimate:
     """Mean of values [N] with its bootstrap interval over them."""
     items = np.asarray(values, dtype=np.float64)
     drawn = bootstrap(lambda weights: [weights @ items / len(items)], [len(items)], seed=seed)[:, 0]
     return Estimate(float(items.mean()), *interval(drawn))
 
 
-def _weights(weights: np.ndarray | None, count: int) -> np.ndarray:
+def _fill_weights(weights: np.ndarray | None, count: int) -> np.ndarray:
     return np.ones(count) if weights is None else np.asarray(weights, dtype=np.float64)
 
 
-def _need_items(x: np.ndarray, y: np.ndarray) -> None:
+def _check_items(x: np.ndarray, y: np.ndarray) -> None:
     if min(len(x), len(y)) < 2:
         raise UserError(f"a distance between sets of {len(x)} and {len(y)} items: each needs at least 2")

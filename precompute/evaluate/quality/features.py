@@ -18,7 +18,7 @@ from precompute.config.run import ClipsSection, RunConfig, fingerprint
 from precompute.corpus.stages import load_corpus, load_latents, load_model
 from precompute.corpus.tracks import Track, read_audio
 from precompute.errors import UserError
-from precompute.evaluate.quality.descriptors import descriptors, onset_rate, pitch_classes
+from precompute.evaluate.quality.descriptors import compute_descriptors, onset_rate, pitch_classes
 from precompute.model.diffusion import Items, Model
 
 LEAST = 8  # items a set
@@ -56,7 +56,7 @@ class ComparedSets:
         return [Prompt(t.track_id, t.caption, t.duration_s, SEED + t.track_id) for t in self.decoys]
 
 
-def spread(tracks: Sequence[Track], count: int) -> list[int]:
+def spread_over_collections(tracks: Sequence[Track], count: int) -> list[int]:
     """Rows of `count` tracks, evenly over collections and, within one, over ids."""
     order = sorted(range(len(tracks)), key=lambda row: (tracks[row].collection, tracks[row].track_id))
     return [order[i * len(order) // count] for i in range(count)]
@@ -80,15 +80,15 @@ def load_compared_sets(config: RunConfig, count: int) -> ComparedSets:
         )
     items, _ = load_latents(model, corpus, config, cache)
     trained = [corpus.tracks[row] for row in trained_rows]
-    reference = spread(trained, n)
+    reference = spread_over_collections(trained, n)
     rest = [row for row in range(len(trained)) if row not in set(reference)]
-    others = [rest[row] for row in spread([trained[row] for row in rest], n)]
-    chosen = [decoy_rows[row] for row in spread([corpus.tracks[row] for row in decoy_rows], n)]
+    others = [rest[row] for row in spread_over_collections([trained[row] for row in rest], n)]
+    chosen = [decoy_rows[row] for row in spread_over_collections([corpus.tracks[row] for row in decoy_rows], n)]
     decoys = [corpus.tracks[row] for row in chosen]
     return ComparedSets(model, cache, trained, items[trained_rows], reference, others, decoys, items[chosen])
 
 
-def generated(model: Model, prompts: list[Prompt], settings: ClipsSection, cache: Cache) -> tuple[Items, float]:
+def generate_clips(model: Model, prompts: list[Prompt], settings: ClipsSection, cache: Cache) -> tuple[Items, float]:
     """Clips of prompts, and the seconds that one took when it was made."""
     rows = [(p.text, p.seconds, p.seed) for p in prompts]
     key = fingerprint(model.inputs_sha256, rows, settings.sampler, settings.steps, settings.guidance)
@@ -104,20 +104,20 @@ def generated(model: Model, prompts: list[Prompt], settings: ClipsSection, cache
     return items, float(kept["seconds"])
 
 
-def decoded(model: Model, latents: torch.Tensor, seconds: float) -> np.ndarray:
+def decode(model: Model, latents: torch.Tensor, seconds: float) -> np.ndarray:
     """Latents [C, F] -> waveform [channels, T], cut to the stated length."""
     return model.decode(latents)[:, : max(1, round(seconds * model.sample_rate))]
 
 
-def features_of_latents(model: Model, items: Items, cache: Cache, what: str) -> Features:
+def extract_from_latents(model: Model, items: Items, cache: Cache, what: str) -> Features:
     """Features of tracks or clips as the autoencoder sounds them; kept by content."""
     digest = hashlib.sha256(items.latents.numpy().tobytes() + items.seconds.numpy().tobytes()).hexdigest()
     rows = progress(f"features of {what}", range(len(items)))
-    waves = (decoded(model, items.latents[row], float(items.seconds[row])) for row in rows)
-    return _kept(model, waves, cache, digest)
+    waves = (decode(model, items.latents[row], float(items.seconds[row])) for row in rows)
+    return _load_or_extract(model, waves, cache, digest)
 
 
-def features_of_audio(model: Model, tracks: Sequence[Track], cache: Cache, what: str) -> Features:
+def extract_from_audio(model: Model, tracks: Sequence[Track], cache: Cache, what: str) -> Features:
     """Features of tracks as recorded, up to the model's longest; each needs a path. Kept by content."""
     paths = [track.path for track in tracks if track.path is not None]
     digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths)).hexdigest()
@@ -125,15 +125,15 @@ def features_of_audio(model: Model, tracks: Sequence[Track], cache: Cache, what:
         read_audio(path, model.sample_rate, model.channels)[:, : model.sample_size]
         for path in progress(f"features of {what}", paths)
     )
-    return _kept(model, waves, cache, digest)
+    return _load_or_extract(model, waves, cache, digest)
 
 
-def _kept(model: Model, waves: Iterable[np.ndarray], cache: Cache, digest: str) -> Features:
-    kept = cache.get("features", fingerprint(model.inputs_sha256, digest), lambda: vars(features(model, waves)))
+def _load_or_extract(model: Model, waves: Iterable[np.ndarray], cache: Cache, digest: str) -> Features:
+    kept = cache.get("features", fingerprint(model.inputs_sha256, digest), lambda: vars(extract(model, waves)))
     return Features(**kept)
 
 
-def features(model: Model, waves: Iterable[np.ndarray]) -> Features:
+def extract(model: Model, waves: Iterable[np.ndarray]) -> Features:
     """Features of waveforms, each [channels, T] at the model's rate, measured in mono."""
     rows = []
     for wave in waves:
@@ -144,7 +144,7 @@ def features(model: Model, waves: Iterable[np.ndarray]) -> Features:
         rows.append(
             (
                 model.clap.audio([heard])[0].numpy(),
-                descriptors(mono, model.sample_rate),
+                compute_descriptors(mono, model.sample_rate),
                 np.float64(onset_rate(mono, model.sample_rate)),
                 pitch_classes(mono, model.sample_rate),
             )

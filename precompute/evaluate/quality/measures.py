@@ -17,16 +17,16 @@ from sklearn.linear_model import LogisticRegression
 from precompute.evaluate.quality.distances import (
     Estimate,
     bootstrap,
-    frechet_distance,
+    compute_frechet_distance,
+    compute_weighted_kernel_distance,
+    estimate_mean,
+    find_nearest_distances,
+    fit_principal_basis,
     interval,
     kernel,
-    kernel_distance_of,
-    mean_estimate,
-    nearest_distances,
-    principal,
-    rescaled,
-    standardised,
-    unit_length,
+    rescale_to,
+    scale_to_unit_length,
+    standardise,
 )
 from precompute.evaluate.quality.features import Features
 
@@ -51,14 +51,14 @@ class Measurement:
         return cls(measure, space, of, estimate.value, estimate.low, estimate.high)
 
 
-def in_space(space: str, features: Features, reference: Features) -> np.ndarray:
+def project_into(space: str, features: Features, reference: Features) -> np.ndarray:
     """[N, S]: CLAP embeddings of length √S, or descriptors in standard deviations of the reference."""
     if space == "clap":
-        return unit_length(features.clap)
-    return standardised(features.descriptors, reference.descriptors)
+        return scale_to_unit_length(features.clap)
+    return standardise(features.descriptors, reference.descriptors)
 
 
-def distances(space: str, reference: Features, sets: dict[str, Features]) -> list[Measurement]:
+def measure_distances(space: str, reference: Features, sets: dict[str, Features]) -> list[Measurement]:
     """`frechet` and `kernel` of each set to the reference, all of N items.
 
     The kernel distance is of rows scaled to one length: a single outlier would decide a cubic kernel otherwise. Where
@@ -66,51 +66,54 @@ def distances(space: str, reference: Features, sets: dict[str, Features]) -> lis
     `kernel_ratio` where the decoys' kernel distance is above 0 beyond its interval: its expectation is near 0, and a
     ratio to nothing means nothing.
     """
-    base = in_space(space, reference, reference)
-    rows = {name: in_space(space, features, reference) for name, features in sets.items()}
-    basis = principal(base)
+    base = project_into(space, reference, reference)
+    rows = {name: project_into(space, features, reference) for name, features in sets.items()}
+    basis = fit_principal_basis(base)
     flat = basis.project(base)
     projected = {name: basis.project(values) for name, values in rows.items()}
-    directed = {name: unit_length(values) for name, values in rows.items()}
-    within_base = kernel(unit_length(base), unit_length(base))
-    kernels = {name: (kernel(values, values), kernel(unit_length(base), values)) for name, values in directed.items()}
+    directed = {name: scale_to_unit_length(values) for name, values in rows.items()}
+    within_base = kernel(scale_to_unit_length(base), scale_to_unit_length(base))
+    kernels = {
+        name: (kernel(values, values), kernel(scale_to_unit_length(base), values)) for name, values in directed.items()
+    }
 
     def measure(on_base: np.ndarray, on_set: np.ndarray) -> list[float]:
-        frechet = [frechet_distance(flat, values, on_base, on_set) for values in projected.values()]
+        frechet = [compute_frechet_distance(flat, values, on_base, on_set) for values in projected.values()]
         return frechet + [
-            kernel_distance_of(within_base, within, between, on_base, on_set) for within, between in kernels.values()
+            compute_weighted_kernel_distance(within_base, within, between, on_base, on_set)
+            for within, between in kernels.values()
         ]
 
     count = len(base)
     values = np.array(measure(np.ones(count), np.ones(count)))
     drawn = bootstrap(measure, [count, count])
-    drawn[:, : len(sets)] = rescaled(drawn[:, : len(sets)], values[: len(sets)])  # the Fréchet distances
+    drawn[:, : len(sets)] = rescale_to(drawn[:, : len(sets)], values[: len(sets)])  # the Fréchet distances
     keys = [(name, of) for name in ("frechet", "kernel") for of in sets]
     found = {key: (float(values[i]), drawn[:, i]) for i, key in enumerate(keys)}
     if {"clips", "decoys"} <= set(sets):
         clips, decoys = found["frechet", "clips"], found["frechet", "decoys"]
-        found["frechet_ratio", "clips"] = (_ratio(clips[0], decoys[0]), _ratio(clips[1], decoys[1]))
+        found["frechet_ratio", "clips"] = (_divide(clips[0], decoys[0]), _divide(clips[1], decoys[1]))
         clips, decoys = found["kernel", "clips"], found["kernel", "decoys"]
         found["kernel_difference", "clips"] = (clips[0] - decoys[0], clips[1] - decoys[1])
         if interval(decoys[1])[0] > 0:
-            found["kernel_ratio", "clips"] = (_ratio(clips[0], decoys[0]), _ratio(clips[1], decoys[1]))
+            found["kernel_ratio", "clips"] = (_divide(clips[0], decoys[0]), _divide(clips[1], decoys[1]))
     return [Measurement(name, space, of, value, *interval(draws)) for (name, of), (value, draws) in found.items()]
 
 
-def _ratio(one: Any, other: Any) -> Any:
+def _divide(one: Any, other: Any) -> Any:
     """Of two distances, or of draws of them; a draw of a kernel distance can be 0 or below."""
     return one / np.maximum(other, 1e-12)
 
 
-def nearest(space: str, trained: Features, decoys: Features, clips: Features) -> list[Measurement]:
+def measure_nearness(space: str, trained: Features, decoys: Features, clips: Features) -> list[Measurement]:
     """How near the sets come to single training tracks [M]: a model that copies has clips nearer than any decoy.
 
     `nearest`: median distance to the nearest training track. `near_share`: share of clips that are nearer than the
     decoys' 5th percentile; 0.05 is what unheard recordings have.
     """
-    base = in_space(space, trained, trained)
+    base = project_into(space, trained, trained)
     found = {
-        name: nearest_distances(in_space(space, features, trained), base)
+        name: find_nearest_distances(project_into(space, features, trained), base)
         for name, features in (("decoys", decoys), ("clips", clips))
     }
     rows = []
@@ -125,15 +128,15 @@ def nearest(space: str, trained: Features, decoys: Features, clips: Features) ->
             )
         )
     near = found["clips"] < np.quantile(found["decoys"], NEAR)
-    return [*rows, Measurement.of_estimate("near_share", space, "clips", mean_estimate(near))]
+    return [*rows, Measurement.of_estimate("near_share", space, "clips", estimate_mean(near))]
 
 
-def adherence(
+def measure_adherence(
     trained: Features, trained_labels: Sequence[str], decoys: Features, clips: Features, labels: Sequence[str]
 ) -> list[Measurement]:
     """Whether an instrument classifier hears in clip q the instrument that its caption asks for, labels [N].
 
-    Logistic regression (L2, C = 1) on standardised descriptors, fitted on training tracks [M]; instruments with fewer
+    Logistic regression (L2, C = 1) on standardise descriptors, fitted on training tracks [M]; instruments with fewer
     than 4 training tracks are left out. `accuracy`, `times_chance` of decoys and clips; `chance` is the larger of 1 / K
     and the share of the commonest label. Empty where fewer than 2 instruments are left.
     """
@@ -145,13 +148,13 @@ def adherence(
         return []
     base = trained.descriptors[fit]
     classifier = LogisticRegression(max_iter=2000)
-    classifier.fit(standardised(base, base), [trained_labels[row] for row in fit])
+    classifier.fit(standardise(base, base), [trained_labels[row] for row in fit])
     wanted = np.array([labels[row] for row in asked])
     chance = max(1 / len(kept), Counter(wanted.tolist()).most_common(1)[0][1] / len(asked))
     rows = [Measurement("chance", "", "instruments", chance, chance, chance)]
     for name, features in (("decoys", decoys), ("clips", clips)):
-        heard = classifier.predict(standardised(features.descriptors[asked], base))
-        found = mean_estimate(heard == wanted)
+        heard = classifier.predict(standardise(features.descriptors[asked], base))
+        found = estimate_mean(heard == wanted)
         rows.append(Measurement.of_estimate("accuracy", "", name, found))
         rows.append(
             Measurement("times_chance", "", name, found.value / chance, found.low / chance, found.high / chance)
@@ -159,7 +162,7 @@ def adherence(
     return rows
 
 
-def by_collection(
+def describe_collections(
     trained: Features, trained_in: Sequence[str], decoys: Features, clips: Features, collections: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Onsets a second and mean pitch-class histogram (from C) of each collection that has training tracks and decoys.
@@ -189,7 +192,7 @@ def by_collection(
     return found
 
 
-def over_collections(table: list[dict[str, Any]]) -> list[Measurement]:
+def average_over_collections(table: list[dict[str, Any]]) -> list[Measurement]:
     """Means over collections, each counting once; empty where there is none.
 
     `onset_rate`; `onset_deviation`, its absolute difference from the tracks'; `pitch_distance`.
@@ -197,10 +200,10 @@ def over_collections(table: list[dict[str, Any]]) -> list[Measurement]:
     if not table:
         return []
     rates = {name: np.array([line["onset_rate"][name] for line in table]) for name in ("tracks", "decoys", "clips")}
-    rows = [Measurement.of_estimate("onset_rate", "", name, mean_estimate(values)) for name, values in rates.items()]
+    rows = [Measurement.of_estimate("onset_rate", "", name, estimate_mean(values)) for name, values in rates.items()]
     for name in ("decoys", "clips"):
-        deviation = mean_estimate(np.abs(rates[name] - rates["tracks"]))
+        deviation = estimate_mean(np.abs(rates[name] - rates["tracks"]))
         rows.append(Measurement.of_estimate("onset_deviation", "", name, deviation))
-        pitch = mean_estimate(np.array([line["pitch_distance"][name] for line in table]))
+        pitch = estimate_mean(np.array([line["pitch_distance"][name] for line in table]))
         rows.append(Measurement.of_estimate("pitch_distance", "", name, pitch))
     return rows

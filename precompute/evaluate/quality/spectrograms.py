@@ -19,8 +19,8 @@ from precompute.config.run import RunConfig
 from precompute.corpus.stages import load_clips, load_corpus, load_latents, load_model
 from precompute.corpus.tracks import read_audio
 from precompute.errors import UserError
-from precompute.evaluate.quality.descriptors import FLOOR_DB, MEL_LOW_HZ, log_mel
-from precompute.evaluate.quality.features import decoded, generated, spread
+from precompute.evaluate.quality.descriptors import FLOOR_DB, MEL_LOW_HZ, compute_log_mel
+from precompute.evaluate.quality.features import decode, generate_clips, spread_over_collections
 from precompute.model.diffusion import Model
 
 COLUMNS = 4
@@ -44,32 +44,32 @@ class Panel:
     wave: np.ndarray  # [channels, T]
 
 
-def look(config: RunConfig, picture: Path) -> None:
+def draw_spectrograms(config: RunConfig, picture: Path) -> None:
     """Draw the page to `picture`, a PNG below 450 kB, and print a line of levels for each panel. Raises UserError."""
     model = load_model(config)
     cache = Cache(Path(config.output.work) / "cache")
     sections = {
-        "Corpus: decoys, as recorded and reconstructed": _corpus_panels(model, config, cache),
-        "Clips": _clip_panels(model, config, cache),
-        "The same prompts under further seeds": _seed_panels(model, config, cache),
+        "Corpus: decoys, as recorded and reconstructed": _make_corpus_panels(model, config, cache),
+        "Clips": _make_clip_panels(model, config, cache),
+        "The same prompts under further seeds": _make_seed_panels(model, config, cache),
     }
     for heading, panels in sections.items():
         print(heading)
         for panel in panels:
-            print(f"  {levels(panel.wave)}: {panel.title}")
+            print(f"  {describe_levels(panel.wave)}: {panel.title}")
     picture.parent.mkdir(parents=True, exist_ok=True)
-    picture.write_bytes(_drawn(sections, model.sample_rate))
+    picture.write_bytes(_render_page(sections, model.sample_rate))
     print(f"drawn: {picture}")
 
 
-def levels(wave: np.ndarray) -> str:
+def describe_levels(wave: np.ndarray) -> str:
     """RMS level, peak, and whether it is silent (below -50 dBFS) or clipped (peak of 0.999 or more)."""
     rms, peak = 20 * np.log10(np.sqrt((wave.astype(np.float64) ** 2).mean()) + 1e-9), float(np.abs(wave).max())
     state = "silent" if rms < SILENT_DBFS else "clipped" if peak >= CLIPPED else "ok"
     return f"{rms:6.1f} dBFS, peak {peak:.2f}, {state}"
 
 
-def _corpus_panels(model: Model, config: RunConfig, cache: Cache) -> list[Panel]:
+def _make_corpus_panels(model: Model, config: RunConfig, cache: Cache) -> list[Panel]:
     """Decoys, those with audio first; of a corpus without decoys, training tracks."""
     corpus = load_corpus(config)
     items, _ = load_latents(model, corpus, config, cache)
@@ -77,32 +77,32 @@ def _corpus_panels(model: Model, config: RunConfig, cache: Cache) -> list[Panel]
     rows = rows or list(range(len(corpus.tracks)))
     rows = [row for row in rows if corpus.tracks[row].path is not None] or rows
     panels = []
-    for place in spread([corpus.tracks[row] for row in rows], min(TRACKS, len(rows))):
+    for place in spread_over_collections([corpus.tracks[row] for row in rows], min(TRACKS, len(rows))):
         track, row = corpus.tracks[rows[place]], rows[place]
         if track.path is not None:
             wave = read_audio(track.path, model.sample_rate, model.channels)[:, : model.sample_size]
             panels.append(Panel(f"track {track.track_id}: {track.caption}", wave))
-        rebuilt = decoded(model, items.latents[row], float(items.seconds[row]))
+        rebuilt = decode(model, items.latents[row], float(items.seconds[row]))
         panels.append(Panel(f"track {track.track_id}, reconstructed", rebuilt))
     return panels
 
 
-def _clip_panels(model: Model, config: RunConfig, cache: Cache) -> list[Panel]:
+def _make_clip_panels(model: Model, config: RunConfig, cache: Cache) -> list[Panel]:
     prompts, clips = load_clips(model, config, cache)
     return [
-        Panel(f"clip {p.clip_id}: {p.text}", decoded(model, clips.latents[row], float(clips.seconds[row])))
+        Panel(f"clip {p.clip_id}: {p.text}", decode(model, clips.latents[row], float(clips.seconds[row])))
         for row, p in enumerate(prompts)
     ]
 
 
-def _seed_panels(model: Model, config: RunConfig, cache: Cache) -> list[Panel]:
+def _make_seed_panels(model: Model, config: RunConfig, cache: Cache) -> list[Panel]:
     prompts, _ = load_clips(model, config, cache)
     count = min(PROMPTS, len(prompts))
     picked = [prompts[i * len(prompts) // count] for i in range(count)]
     chosen = [replace(p, seed=p.seed + FURTHER_SEED * n) for p in picked for n in range(1, SEEDS + 1)]
-    clips, _ = generated(model, chosen, config.clips, cache)
+    clips, _ = generate_clips(model, chosen, config.clips, cache)
     return [
-        Panel(f"seed {p.seed}: {p.text}", decoded(model, clips.latents[row], float(clips.seconds[row])))
+        Panel(f"seed {p.seed}: {p.text}", decode(model, clips.latents[row], float(clips.seconds[row])))
         for row, p in enumerate(chosen)
     ]
 
@@ -110,7 +110,7 @@ def _seed_panels(model: Model, config: RunConfig, cache: Cache) -> list[Panel]:
 # -- drawing -----------------------------------------------------------------------------------------------------------
 
 
-def _drawn(sections: dict[str, list[Panel]], sample_rate: int) -> bytes:
+def _render_page(sections: dict[str, list[Panel]], sample_rate: int) -> bytes:
     """The page as PNG. Raises UserError where even the smallest palette leaves it too large."""
     try:
         import matplotlib
@@ -132,7 +132,7 @@ def _drawn(sections: dict[str, list[Panel]], sample_rate: int) -> bytes:
             if place >= len(panels):
                 axis.axis("off")
                 continue
-            _draw(axis, panels[place], sample_rate, longest)
+            _draw_panel(axis, panels[place], sample_rate, longest)
             axis.tick_params(labelleft=place % COLUMNS == 0, labelbottom=place + COLUMNS >= len(panels), labelsize=8)
             if place % COLUMNS == 0:
                 axis.set_ylabel("kHz", fontsize=8)
@@ -150,12 +150,12 @@ def _drawn(sections: dict[str, list[Panel]], sample_rate: int) -> bytes:
     raise UserError(f"the page of {sum(lines)} lines is larger than {LARGEST // 1000} kB: show fewer clips")
 
 
-def _draw(axis: Any, panel: Panel, sample_rate: int, longest: float) -> None:
+def _draw_panel(axis: Any, panel: Panel, sample_rate: int, longest: float) -> None:
     """Log-mel spectrogram over seconds and mel, ticks in kHz; all panels share both scales."""
     from librosa import hz_to_mel
 
     highest = min(HIGHEST_HZ, sample_rate / 2)
-    mel = log_mel(panel.wave.mean(0), sample_rate, BANDS, highest)
+    mel = compute_log_mel(panel.wave.mean(0), sample_rate, BANDS, highest)
     low, high = hz_to_mel(MEL_LOW_HZ), hz_to_mel(highest)
     extent = (0, panel.wave.shape[1] / sample_rate, low, high)
     axis.imshow(mel, origin="lower", aspect="auto", extent=extent, vmin=FLOOR_DB + 5, vmax=-15, cmap="magma")

@@ -17,7 +17,7 @@ SETS = {  # row of the table of distances -> what it says
 RINGING = {"decoys": "decoys as recorded", "reconstructions": "… reconstructed", "clips": "generated clips"}
 
 
-def _shown(rows: list[Measurement], measure: str, of: str, space: str = "", form: str = ".2f") -> str:
+def _format_cell(rows: list[Measurement], measure: str, of: str, space: str = "", form: str = ".2f") -> str:
     """'1.23 [1.10, 1.40]', or '–' where it was not measured."""
     for row in rows:
         if (row.measure, row.of, row.space) == (measure, of, space):
@@ -25,7 +25,7 @@ def _shown(rows: list[Measurement], measure: str, of: str, space: str = "", form
     return "–"
 
 
-def _lines(head: tuple[str, ...], body: Sequence[tuple[str, ...]]) -> list[str]:
+def _format_table(head: tuple[str, ...], body: Sequence[tuple[str, ...]]) -> list[str]:
     """A table in plain text, under an empty line: the first column to the left, the others to the right."""
     widths = [max(len(line[column]) for line in (head, *body)) for column in range(len(head))]
     return [
@@ -37,36 +37,38 @@ def _lines(head: tuple[str, ...], body: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def distance_lines(rows: list[Measurement]) -> list[str]:
+def format_distances(rows: list[Measurement]) -> list[str]:
     measured = [of for of in SETS if any((row.measure, row.of) == ("frechet", of) for row in rows)]
     lines = []
     for measure, title in (("frechet", "Fréchet distance to the reference"), ("kernel", "kernel distance")):
         form = ".2f" if measure == "frechet" else ".3f"
-        body = [(SETS[of], *(_shown(rows, measure, of, space, form) for space in SPACES)) for of in measured]
+        body = [(SETS[of], *(_format_cell(rows, measure, of, space, form) for space in SPACES)) for of in measured]
         extra = [("frechet_ratio", "clips / decoys")]
         if measure == "kernel":
             extra = [("kernel_difference", "clips - decoys"), ("kernel_ratio", "clips / decoys")]
-        body += [(text, *(_shown(rows, name, "clips", space, form) for space in SPACES)) for name, text in extra]
-        lines += _lines((title, "CLAP", "descriptors"), body)
+        body += [(text, *(_format_cell(rows, name, "clips", space, form) for space in SPACES)) for name, text in extra]
+        lines += _format_table((title, "CLAP", "descriptors"), body)
     lines.append("(The decoys' kernel distance has expectation near 0: – where a ratio to it would mean nothing.)")
-    body = [(f"{of}, median", *(_shown(rows, "nearest", of, space) for space in SPACES)) for of in ("clips", "decoys")]
-    near = (_shown(rows, "near_share", "clips", space, ".0%") for space in SPACES)
+    body = [
+        (f"{of}, median", *(_format_cell(rows, "nearest", of, space) for space in SPACES)) for of in ("clips", "decoys")
+    ]
+    near = (_format_cell(rows, "near_share", "clips", space, ".0%") for space in SPACES)
     body.append(("clips nearer than the nearest 5 % of decoys", *near))
-    return lines + _lines(("distance to the nearest training track", "CLAP", "descriptors"), body)
+    return lines + _format_table(("distance to the nearest training track", "CLAP", "descriptors"), body)
 
 
-def adherence_lines(rows: list[Measurement]) -> list[str]:
+def format_adherence(rows: list[Measurement]) -> list[str]:
     chance = next((row.value for row in rows if row.measure == "chance"), None)
     if chance is None:
         return ["", "instrument: too few training tracks of two instruments, not measured"]
     body = [
-        (of, _shown(rows, "accuracy", of, form=".0%"), _shown(rows, "times_chance", of, form=".1f"))
+        (of, _format_cell(rows, "accuracy", of, form=".0%"), _format_cell(rows, "times_chance", of, form=".1f"))
         for of in ("decoys", "clips")
     ]
-    return _lines(("instrument of the caption, by a classifier", "heard", f"times chance ({chance:.1%})"), body)
+    return _format_table(("instrument of the caption, by a classifier", "heard", f"times chance ({chance:.1%})"), body)
 
 
-def collection_lines(table: list[dict[str, Any]], rows: list[Measurement]) -> list[str]:
+def format_collections(table: list[dict[str, Any]], rows: list[Measurement]) -> list[str]:
     names = ("tracks", "decoys", "clips")
     body = [
         (
@@ -78,16 +80,16 @@ def collection_lines(table: list[dict[str, Any]], rows: list[Measurement]) -> li
         for line in table
     ]
     head = ("onsets a second; pitch classes' distance to tracks'", "clips", *names, "pitch: decoys", "pitch: clips")
-    lines = _lines(head, body)
+    lines = _format_table(head, body)
     means = (("onset_rate", "mean onset rate", names), ("onset_deviation", "its deviation from tracks'", names[1:]))
     body = [
-        (text, *(_shown(rows, measure, name) if name in of else "" for name in names))
+        (text, *(_format_cell(rows, measure, name) if name in of else "" for name in names))
         for measure, text, of in (*means, ("pitch_distance", "pitch classes' distance", names[1:]))
     ]
-    return lines + _lines(("mean over collections", *names), body)
+    return lines + _format_table(("mean over collections", *names), body)
 
 
-def codec_lines(rows: list[Measurement]) -> list[str]:
+def format_codec(rows: list[Measurement]) -> list[str]:
     names = (
         "si_sdr_db",
         "low_pass_db",
@@ -100,34 +102,38 @@ def codec_lines(rows: list[Measurement]) -> list[str]:
     )
     names += ("silence_db", "latent_mean", "latent_deviation_least", "latent_deviation_most")
     body = [
-        (f"{row.measure} {'' if row.of == 'decoys' else row.of}".strip(), _shown(rows, row.measure, row.of))
+        (f"{row.measure} {'' if row.of == 'decoys' else row.of}".strip(), _format_cell(rows, row.measure, row.of))
         for name in names
         for row in rows
         if row.measure == name
     ]
-    return _lines(("autoencoder, on decoys as recorded", "mean"), body) if body else []
+    return _format_table(("autoencoder, on decoys as recorded", "mean"), body) if body else []
 
 
-def ringing_lines(rows: list[Measurement]) -> list[str]:
+def format_ringing(rows: list[Measurement]) -> list[str]:
     bands = list(dict.fromkeys(row.space for row in rows if row.measure == "ringing_db"))
-    body = [(band, *(_shown(rows, "ringing_db", of, band, ".1f") for of in RINGING)) for band in bands]
-    return _lines(("level at multiples of the patch rate against between, dB", *RINGING.values()), body) if body else []
+    body = [(band, *(_format_cell(rows, "ringing_db", of, band, ".1f") for of in RINGING)) for band in bands]
+    return (
+        _format_table(("level at multiples of the patch rate against between, dB", *RINGING.values()), body)
+        if body
+        else []
+    )
 
 
-def training_lines(table: list[dict[str, Any]]) -> list[str]:
+def format_training(table: list[dict[str, Any]]) -> list[str]:
     body = []
     for line in table:
         rows = [Measurement(**row) for row in line["measures"]]
-        cells = [_shown(rows, "frechet_ratio", "clips", space) for space in SPACES]
-        cells += [_shown(rows, "nearest", of, "descriptors") for of in ("clips", "decoys")]
-        cells += [_shown(rows, "near_share", "clips", space, ".0%") for space in SPACES]
+        cells = [_format_cell(rows, "frechet_ratio", "clips", space) for space in SPACES]
+        cells += [_format_cell(rows, "nearest", of, "descriptors") for of in ("clips", "decoys")]
+        cells += [_format_cell(rows, "near_share", "clips", space, ".0%") for space in SPACES]
         body.append((f"{line['step']}", *cells))
     head = ("training step", *(f"Fréchet, clips / decoys, {space}" for space in SPACES))
     head += ("nearest track: clips", "decoys", *(f"clips nearer than 5 % of decoys, {space}" for space in SPACES))
-    return _lines(head, body)
+    return _format_table(head, body)
 
 
-def sweep_lines(table: list[dict[str, Any]]) -> list[str]:
+def format_sweep(table: list[dict[str, Any]]) -> list[str]:
     body = []
     for line in table:
         rows = [Measurement(**row) for row in line["measures"]]
@@ -137,12 +143,12 @@ def sweep_lines(table: list[dict[str, Any]]) -> list[str]:
                 f"{line['steps']}",
                 line["sampler"],
                 f"{line['seconds_a_clip']:.2f}",
-                *(_shown(rows, "frechet_ratio", "clips", space) for space in SPACES),
-                *(_shown(rows, "kernel_difference", "clips", space, ".3f") for space in SPACES),
-                _shown(rows, "accuracy", "clips", form=".0%"),
+                *(_format_cell(rows, "frechet_ratio", "clips", space) for space in SPACES),
+                *(_format_cell(rows, "kernel_difference", "clips", space, ".3f") for space in SPACES),
+                _format_cell(rows, "accuracy", "clips", form=".0%"),
             )
         )
     space_heads = (
         f"{text}, {space}" for text in ("Fréchet, clips / decoys", "kernel, clips - decoys") for space in SPACES
     )
-    return _lines(("guidance", "steps", "sampler", "s a clip", *space_heads, "instrument heard"), body)
+    return _format_table(("guidance", "steps", "sampler", "s a clip", *space_heads, "instrument heard"), body)

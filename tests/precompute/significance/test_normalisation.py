@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from precompute.evaluate.calibration import calibration_rows
+from precompute.evaluate.calibration import tabulate_calibration
 from precompute.significance.error_rates import q_values, standard_error
 from precompute.significance.normalisation import Normalisation
 
@@ -128,7 +128,7 @@ def world(seed: int, common: float, found: float = 0.0) -> tuple[np.ndarray, np.
 
 
 def test_a_common_answer_of_decoys_is_no_evidence_once_its_mode_is_removed() -> None:
-    plain, one, *_ = calibration_rows(*world(0, common=3.0), modes=(0, 1))
+    plain, one, *_ = tabulate_calibration(*world(0, common=3.0), modes=(0, 1))
     assert plain["auc_sd"] > 0.15 and plain["clips_tracks"] > 0.3
     assert one["auc_sd"] < 0.09 and one["clips_tracks"] <= 0.1 and one["clips_decoys"] <= 0.1
     assert one["mirrored_clips_tracks"] <= 0.1 and one["mirrored_clips_decoys"] <= 0.1

@@ -16,9 +16,9 @@ from precompute.corpus.tracks import Track
 from precompute.errors import UserError
 from precompute.model.diffusion import Items, Model, NoiseBank, third_party
 from precompute.train import exemplars
-from precompute.train.diffusion import mean_loss
-from precompute.train.exemplars import Exemplar, ExemplarSettings, choose, fine_tune, load, make_exemplars, save
-from precompute.train.lora import LowRankUpdate, apply, matrices, train_pairs
+from precompute.train.diffusion import measure_mean_loss
+from precompute.train.exemplars import Exemplar, ExemplarSettings, choose_decoys, fine_tune, load, make_exemplars, save
+from precompute.train.lora import LowRankUpdate, apply_update, collect_matrices, train_update
 
 DECOY = 16  # row of a decoy among the fixture's tracks
 SMALL = ExemplarSettings(rank=2, steps=4, draws=2, check_every=2, clips=2)
@@ -47,7 +47,7 @@ def twin(config: RunConfig) -> Model:
 
 
 def test_merged_weights_are_w_plus_ba_and_leave_no_trace(twin: Model, items: Items) -> None:
-    weights = matrices(twin)
+    weights = collect_matrices(twin)
     assert weights and all(w.ndim == 2 for w in weights.values())
     pairs, before, hashes = random_pairs(weights, 3), bits(twin), (twin.sha256, twin.inputs_sha256)
     t, eps = NoiseBank(1, 1, 4, seed=1).cell(0, 0, (twin.latent_channels, twin.frames))
@@ -55,7 +55,7 @@ def test_merged_weights_are_w_plus_ba_and_leave_no_trace(twin: Model, items: Ite
     explicit = {n: w + 0.5 * pairs.b[n].float() @ pairs.a[n].float() for n, w in weights.items()}
     wanted = twin.frame_loss(items.latents[DECOY], condition, t, eps, weights=explicit)
     plain = twin.frame_loss(items.latents[DECOY], condition, t, eps)
-    with apply(twin, pairs):
+    with apply_update(twin, pairs):
         assert torch.allclose(twin.frame_loss(items.latents[DECOY], condition, t, eps), wanted, rtol=1e-5, atol=1e-6)
         assert {twin.sha256, twin.inputs_sha256}.isdisjoint(hashes)
     assert not torch.allclose(wanted, plain)
@@ -65,27 +65,27 @@ def test_merged_weights_are_w_plus_ba_and_leave_no_trace(twin: Model, items: Ite
 
 def test_the_bits_come_back_after_an_error(twin: Model) -> None:
     before = bits(twin)
-    with pytest.raises(RuntimeError, match="inside"), apply(twin, random_pairs(matrices(twin), 2)):
+    with pytest.raises(RuntimeError, match="inside"), apply_update(twin, random_pairs(collect_matrices(twin), 2)):
         raise RuntimeError("inside")
     assert all(torch.equal(value, before[name]) for name, value in bits(twin).items())
 
 
 def test_training_lowers_the_loss_of_its_track_and_touches_no_base_weight(twin: Model, items: Items) -> None:
     before, bank, item = bits(twin), NoiseBank(2, 8, 1, seed=9), items[[DECOY]]
-    first = mean_loss(twin, item, bank)
+    first = measure_mean_loss(twin, item, bank)
     settings = replace(SMALL, rank=4, steps=60, draws=8, check_every=30, learning_rate=5e-3)
-    found = list(train_pairs(twin, item, settings))
+    found = list(train_update(twin, item, settings))
     assert [step for step, _ in found] == [30, 60]
-    with apply(twin, found[-1][1]):
-        assert mean_loss(twin, item, bank) < 0.97 * first
+    with apply_update(twin, found[-1][1]):
+        assert measure_mean_loss(twin, item, bank) < 0.97 * first
     assert all(torch.equal(value, before[name]) for name, value in bits(twin).items())
     assert all(p.grad is None and not p.requires_grad for p in twin.network.parameters())
-    again = list(train_pairs(twin, item, settings))[-1][1]
+    again = list(train_update(twin, item, settings))[-1][1]
     assert all(torch.equal(again.b[name], value) for name, value in found[-1][1].b.items())
 
 
 def test_saved_and_loaded_it_is_the_same(model: Model, tmp_path: Path) -> None:
-    one = exemplar_of(random_pairs(matrices(model), 2), model.sha256)
+    one = exemplar_of(random_pairs(collect_matrices(model), 2), model.sha256)
     save(one, tmp_path / "one.safetensors")
     other = load(tmp_path / "one.safetensors", model)
     assert replace(other, pairs=one.pairs) == one
@@ -98,7 +98,7 @@ def test_saved_and_loaded_it_is_the_same(model: Model, tmp_path: Path) -> None:
 
 def test_pairs_of_other_weights_and_broken_files_are_refused(model: Model, tmp_path: Path) -> None:
     path = tmp_path / "one.safetensors"
-    save(exemplar_of(random_pairs(matrices(model), 2), "0" * 64), path)
+    save(exemplar_of(random_pairs(collect_matrices(model), 2), "0" * 64), path)
     with pytest.raises(UserError, match="other weights"):
         load(path, model)
     path.write_bytes(b"not safetensors")
@@ -110,7 +110,7 @@ def test_pairs_of_other_weights_and_broken_files_are_refused(model: Model, tmp_p
 def test_a_file_of_the_demo_model_is_at_most_half_a_megabyte(tmp_path: Path, depth: int) -> None:
     config = json.loads(REALISTIC.read_text())
     config["model"]["diffusion"]["config"]["depth"] = depth
-    weights = matrices(Model(third_party.create_network(config), config, None, sha256="x"))
+    weights = collect_matrices(Model(third_party.create_network(config), config, None, sha256="x"))
     save(exemplar_of(random_pairs(weights, ExemplarSettings().rank), "x"), tmp_path / "one.safetensors")
     assert (tmp_path / "one.safetensors").stat().st_size <= 500_000
 
@@ -134,7 +134,7 @@ def test_training_stops_before_the_limit(
     crossed_at: int | None,
 ) -> None:
     told = iter(distances)
-    monkeypatch.setattr(exemplars, "clip_distance", lambda *_: next(told))
+    monkeypatch.setattr(exemplars, "measure_clip_distance", lambda *_: next(told))
     made = fine_tune(twin, items[[DECOY]], torch.zeros(4), 0.5, 17, config, replace(SMALL, steps=6))
     assert (made.steps, made.crossed_at) == (steps, crossed_at)
     assert [d for _, d in made.distances] == distances  # nothing is measured after the crossing
@@ -145,17 +145,17 @@ def test_the_limit_is_a_percentile_of_the_decoys_nearest_tracks() -> None:
     embeddings = torch.from_numpy(np.stack([np.cos(angles), np.sin(angles)], 1)).float()
     is_decoy = np.array([False, False, True, True])
     near, far = 1 - np.cos(np.radians(10)), 1 - np.cos(np.radians(20))
-    assert exemplars.nearness_limit(embeddings, is_decoy) == pytest.approx(near + 0.05 * (far - near), abs=1e-6)
+    assert exemplars.compute_nearness_limit(embeddings, is_decoy) == pytest.approx(near + 0.05 * (far - near), abs=1e-6)
     with pytest.raises(UserError, match="no decoys"):
-        exemplars.nearness_limit(embeddings, is_decoy & False)
+        exemplars.compute_nearness_limit(embeddings, is_decoy & False)
 
 
 def test_the_default_choice_is_heard_and_spread(tracks: list[Track]) -> None:
-    chosen = choose(tracks, 4)
+    chosen = choose_decoys(tracks, 4)
     assert all(t.is_decoy and t.path is not None for t in chosen)
     assert sorted(t.collection for t in chosen) == ["high", "high", "low", "low"]
     assert len({t.track_id for t in chosen}) == 4
-    assert len(choose(tracks, 99)) == sum(t.is_decoy and t.path is not None for t in tracks)
+    assert len(choose_decoys(tracks, 99)) == sum(t.is_decoy and t.path is not None for t in tracks)
 
 
 def test_a_folder_is_made_and_finished_files_are_skipped(config: RunConfig, model: Model, tmp_path: Path) -> None:

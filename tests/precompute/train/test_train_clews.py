@@ -19,11 +19,11 @@ from precompute.train.clews import (
     AugmentSettings,
     TrainClewsSettings,
     VersionSpectra,
-    augmented,
-    average_precision,
-    mean_average_precision,
+    augment,
+    compute_average_precision,
+    compute_mean_average_precision,
+    compute_version_loss,
     train_clews,
-    version_loss,
 )
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/clews.json").read_text())
@@ -91,7 +91,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_loss_as_published() -> None:
     embedded = torch.from_numpy(np.random.default_rng(12).standard_normal((8, 3, 6)) * 0.5).float()
-    found = version_loss(embedded, torch.arange(8) // 2)
+    found = compute_version_loss(embedded, torch.arange(8) // 2)
     wanted = GOLDEN["loss"]
     for name, theirs in (("loss", "l_main"), ("align", "l_cent"), ("uniform", "l_cont")):
         assert float(found[name]) == pytest.approx(wanted[theirs], rel=1e-5)
@@ -109,14 +109,14 @@ def test_measure_of_many_at_once_is_that_of_each_pair() -> None:
     for query in range(5):
         far = [float(best_pairs(distances(embedded[query], other), 5)) for other in embedded]
         order = [k for k in np.argsort(far, kind="stable") if k != query]
-        wanted.append(average_precision((versions.works[order] == versions.works[query]).numpy()))
-    assert mean_average_precision(network, versions) == pytest.approx(np.mean(wanted))
+        wanted.append(compute_average_precision((versions.works[order] == versions.works[query]).numpy()))
+    assert compute_mean_average_precision(network, versions) == pytest.approx(np.mean(wanted))
 
 
 def test_average_precision_by_hand() -> None:
-    assert average_precision(np.array([1, 0, 0, 1, 0], bool)) == pytest.approx((1 / 1 + 2 / 4) / 2)
-    assert average_precision(np.array([1, 1, 0], bool)) == 1
-    assert average_precision(np.array([0, 0, 1], bool)) == pytest.approx(1 / 3)
+    assert compute_average_precision(np.array([1, 0, 0, 1, 0], bool)) == pytest.approx((1 / 1 + 2 / 4) / 2)
+    assert compute_average_precision(np.array([1, 1, 0], bool)) == 1
+    assert compute_average_precision(np.array([0, 0, 1], bool)) == pytest.approx(1 / 3)
 
 
 def test_augmenting_moves_a_tone_and_keeps_silence() -> None:
@@ -124,16 +124,16 @@ def test_augmenting_moves_a_tone_and_keeps_silence() -> None:
     tone[:, 40] = 1
     places = set()
     for seed in range(40):
-        moved = augmented(tone, AugmentSettings(semitones=5, mask=0.15), torch.Generator().manual_seed(seed))
+        moved = augment(tone, AugmentSettings(semitones=5, mask=0.15), torch.Generator().manual_seed(seed))
         assert moved.shape == tone.shape and torch.equal(moved[0], moved[1])
         rows = torch.nonzero(moved[0].sum(1))[:, 0].tolist()
         assert len(rows) <= 1  # none where the silenced band lies on it
         places.update(rows)
     assert places == set(range(35, 46))
     none = torch.zeros(2, 84, 40)
-    assert augmented(none, AugmentSettings(semitones=5), torch.Generator().manual_seed(0)).abs().max() == 0
+    assert augment(none, AugmentSettings(semitones=5), torch.Generator().manual_seed(0)).abs().max() == 0
     same = AugmentSettings(semitones=0, slowest=1, fastest=1)
-    assert torch.equal(augmented(tone, same, torch.Generator().manual_seed(0)), tone)
+    assert torch.equal(augment(tone, same, torch.Generator().manual_seed(0)), tone)
 
 
 def test_a_run_trains_measures_and_can_go_on(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

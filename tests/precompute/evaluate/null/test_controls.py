@@ -16,9 +16,15 @@ from precompute.config.run import BankSection, RunConfig
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
 from precompute.evaluate.null import alterations, controls
-from precompute.evaluate.null.controls import ControlRows, NullSettings, evaluate_null, nothing_above_noise, reverses
-from precompute.evaluate.ranking import mean_wins, two_way_interval
-from precompute.evaluate.scoring import settings_for
+from precompute.evaluate.null.controls import (
+    ControlRows,
+    NullSettings,
+    compute_silent_share,
+    evaluate_null,
+    is_reversed,
+)
+from precompute.evaluate.ranking import average_wins, bootstrap_two_way_interval
+from precompute.evaluate.scoring import restrict_config
 from precompute.model.diffusion import Items, Model
 from precompute.significance.error_rates import area_under_curve
 from support import tiny
@@ -50,12 +56,12 @@ def told(small: RunConfig, tiny_root: Path) -> dict:
 def test_nothing_above_noise_counts_clips_and_not_decoys() -> None:
     above = np.array([[False, False, True], [True, False, False], [False, False, False]])
     trained = np.array([True, True, False])
-    assert nothing_above_noise(above, trained) == pytest.approx(2 / 3)
+    assert compute_silent_share(above, trained) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(("one", "other", "wanted"), [(0.6, 0.4, True), (0.1, 0.9, True), (0.6, 0.55, False)])
 def test_two_areas_reverse_on_opposite_sides_of_chance(one: float, other: float, wanted: bool) -> None:
-    assert reverses(one, other) is wanted
+    assert is_reversed(one, other) is wanted
 
 
 def test_separation_of_hand_made_scores(tracks: list[Track]) -> None:
@@ -67,22 +73,22 @@ def test_separation_of_hand_made_scores(tracks: list[Track]) -> None:
 
 
 def test_the_interval_of_a_table_counts_rows_and_columns() -> None:
-    assert two_way_interval(np.full((3, 4), 0.25)) == pytest.approx((0.25, 0.25))
+    assert bootstrap_two_way_interval(np.full((3, 4), 0.25)) == pytest.approx((0.25, 0.25))
     scores = np.random.default_rng(0).normal(size=(1, 400))
     is_train = np.arange(400) < 200
-    won = mean_wins(scores, is_train, ~is_train)
+    won = average_wins(scores, is_train, ~is_train)
     assert won.mean() == pytest.approx(area_under_curve(scores, is_train, ~is_train))
-    low, high = two_way_interval(won)
+    low, high = bootstrap_two_way_interval(won)
     theory = np.sqrt(401 / (12 * 200 * 200))  # standard error of the AUC under no difference (Mann and Whitney 1947)
     assert (high - low) / (2 * 1.96) == pytest.approx(theory, rel=0.1)
 
 
 def test_the_more_numerous_are_thinned_to_the_same_number(tracks: list[Track]) -> None:
     fewer = [*tracks[:16], *tracks[16:24]]
-    rows = alterations.matched_numbers(fewer)
+    rows = alterations.choose_matched_rows(fewer)
     assert rows == sorted(set(rows)) and [fewer[r].is_decoy for r in rows] == [False] * 8 + [True] * 8
     assert rows[:8] == list(range(0, 16, 2))
-    assert [fewer[r].is_decoy for r in alterations.matched_numbers(fewer, 3)] == [False] * 3 + [True] * 3
+    assert [fewer[r].is_decoy for r in alterations.choose_matched_rows(fewer, 3)] == [False] * 3 + [True] * 3
 
 
 # -- models and items --------------------------------------------------------------------------------------------
@@ -90,7 +96,7 @@ def test_the_more_numerous_are_thinned_to_the_same_number(tracks: list[Track]) -
 
 def test_a_fresh_model_is_seeded_and_keeps_the_autoencoder(model: Model) -> None:
     state = torch.get_rng_state()
-    one, other, third = (alterations.fresh_model(model, seed) for seed in (0, 0, 1))
+    one, other, third = (alterations.make_fresh_model(model, seed) for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), state)
     assert one.sha256 == other.sha256 != third.sha256
     assert one.inputs_sha256 not in (one.sha256, model.inputs_sha256)
@@ -103,7 +109,7 @@ def test_a_fresh_model_is_seeded_and_keeps_the_autoencoder(model: Model) -> None
 
 
 def test_under_a_clips_caption_only_the_prompt_changes(model: Model, items: Items) -> None:
-    changed = alterations.recaptioned(items, items[[3, 5]], 1)
+    changed = alterations.recaption(items, items[[3, 5]], 1)
     assert set(changed.prompts) == {items.prompts[5]}
     assert torch.equal(changed.latents, items.latents) and torch.equal(changed.seconds, items.seconds)
     assert torch.equal(changed.embeddings, model.embed_prompts(changed.prompts))
@@ -158,11 +164,11 @@ def test_captions_move_what_looks_at_the_model_and_nothing_else(
     assert kept["clap", "raw"] == kept["clap", "normalised"] == pytest.approx(1)
     names, rows = ("unlearning", "clap"), [0, 1, 20, 21]
     run = controls.ControlInputs(
-        names, settings_for(small, names, 2), Cache(tmp_path), model, [tracks[r] for r in rows], items[rows], []
+        names, restrict_config(small, names, 2), Cache(tmp_path), model, [tracks[r] for r in rows], items[rows], []
     )
     clips, usual = items[[2]], items[[3, 4, 5]]
-    own = run.scored(model, clips, usual).done
-    other = run.scored(model, clips, usual, alterations.recaptioned(run.items, clips, 0)).done
+    own = run.score(model, clips, usual).done
+    other = run.score(model, clips, usual, alterations.recaption(run.items, clips, 0)).done
     assert np.array_equal(own["clap"].result.score, other["clap"].result.score)
     same = np.array([item == clips.prompts[0] for item in run.items.prompts])
     assert same.any() and not same.all()

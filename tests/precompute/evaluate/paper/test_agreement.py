@@ -19,8 +19,8 @@ from precompute.evaluate.paper import agreement
 from precompute.evaluate.paper.self_influence import (
     SelfInfluence,
     SelfInfluenceSettings,
-    clap_embeddings,
-    kmeans_targets,
+    choose_targets,
+    load_clap_embeddings,
 )
 from precompute.evaluate.paper.self_scores import UnlearningVariant
 from precompute.gradients.fisher import diagonal_fisher, inverse
@@ -90,7 +90,7 @@ def test_its_scores_are_those_of_unlearning(small: Path, tmp_path: Path, normali
     context, _ = make_context(model, corpus, config, Cache(tmp_path))
     context = replace(context, bank=noise_bank(config.bank))
     run = SelfInfluence(
-        context, clap_embeddings(context), [3, 8], SelfInfluenceSettings(targets=2, draws=4, top=3, steps=(1, 2))
+        context, load_clap_embeddings(context), [3, 8], SelfInfluenceSettings(targets=2, draws=4, top=3, steps=(1, 2))
     )
     found = run.found.scores()
     assert len(found) == 4 * 3 * 2 and all(scores.shape == (2, 16) for scores in found.values())
@@ -129,7 +129,7 @@ def test_measures_by_hand() -> None:
         options=SelfInfluenceSettings(targets=2, top=1),
     )
     scores = np.array([[4.0, 3.0, 2.0, 1.0], [4.0, 3.0, 2.0, 1.0]])
-    found = SelfInfluence.measures(four, scores)  # type: ignore[arg-type]
+    found = SelfInfluence.measure(four, scores)  # type: ignore[arg-type]
     assert found["R"] == (1 + 3) / 2 and found["duration_correlation"] == pytest.approx(-1)
     assert found["clap_top"] == (1 + 0) / 2 and found["clap_bottom"] == (0 + 1) / 2
 
@@ -138,9 +138,9 @@ def test_targets_are_spread_and_differ() -> None:
     rng = np.random.default_rng(0)
     centres = 10 * rng.standard_normal((5, 3))
     points = np.repeat(centres, 6, axis=0) + 0.1 * rng.standard_normal((30, 3))
-    chosen = kmeans_targets(points, 5)
+    chosen = choose_targets(points, 5)
     assert [row // 6 for row in chosen] == [0, 1, 2, 3, 4]
-    assert kmeans_targets(points[:4], 9) == [0, 1, 2, 3]
+    assert choose_targets(points[:4], 9) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("changes", [{"targets": 1}, {"layers": ("mlp",)}, {"masks": ("x",)}, {"steps": (0,)}])
@@ -176,7 +176,7 @@ def test_the_papers_figures_stand_beside_unlearning_alone() -> None:
         for kind, value in (("raw", 0.3), ("normalised", 0.1))
     ]
     single = [{"method": name, "score": "raw", "gini": 0.5, "cost_s": 1.0} for name in ("clap", "unlearning")]
-    clap, unlearning = agreement.summary(single, rows)
+    clap, unlearning = agreement.summarise(single, rows)
     assert clap == {"method": "clap", "gini_raw": 0.5, "cost_s": 1.0, "pearson_raw": 0.3, "pearson_norm": 0.1}
     assert unlearning == {"method": "unlearning", "gini_raw": 0.5, "cost_s": 1.0}
 
@@ -188,11 +188,13 @@ def test_the_demos_agreement_runs_every_method_but_the_dearest() -> None:
 
 def test_concentration_by_hand() -> None:
     even, one = np.ones((1, 4)), np.array([[0.0, 0.0, -3.0, 2.0]])
-    assert agreement.gini(even) == pytest.approx(0) and agreement.gini(one) == pytest.approx(0.75)
-    assert agreement.effective_tracks(even) == pytest.approx(4)
-    assert agreement.effective_tracks(one) == pytest.approx(1) and agreement.effective_tracks(-even) == 0
+    assert agreement.compute_gini(even) == pytest.approx(0) and agreement.compute_gini(one) == pytest.approx(0.75)
+    assert agreement.count_effective_tracks(even) == pytest.approx(4)
+    assert agreement.count_effective_tracks(one) == pytest.approx(1) and agreement.count_effective_tracks(-even) == 0
     half = np.array([[1.0, 1.0, 0.0, 0.0]])
-    assert agreement.gini(half) == pytest.approx(0.5) and agreement.effective_tracks(half) == pytest.approx(2)
+    assert agreement.compute_gini(half) == pytest.approx(0.5) and agreement.count_effective_tracks(
+        half
+    ) == pytest.approx(2)
 
 
 def test_planted_truths_are_asked_on_clips_of_their_own_prompt_alone() -> None:
@@ -206,6 +208,6 @@ def test_planted_truths_are_asked_on_clips_of_their_own_prompt_alone() -> None:
     scores[0, [1, 2]] = 2, 1  # of the weighted track's prompt: above its twin and first
     scores[1, [1, 2]] = 1, 2  # of another prompt: does not count
     scores[2], scores[2, [1, 2]] = 5, (1, 2)  # of its prompt: below twelve others
-    found = agreement.measures(scores, tracks, ["c1", "c0", "c1"])  # type: ignore[arg-type]
+    found = agreement.measure(scores, tracks, ["c1", "c0", "c1"])  # type: ignore[arg-type]
     assert found["weighted_above_twin"] == 0.5 and found["weighted_top10"] == 0.5
-    assert "weighted_above_twin" not in agreement.measures(scores, tracks, ["c0"] * 3)  # type: ignore[arg-type]
+    assert "weighted_above_twin" not in agreement.measure(scores, tracks, ["c0"] * 3)  # type: ignore[arg-type]

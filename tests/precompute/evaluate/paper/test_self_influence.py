@@ -9,7 +9,7 @@ from precompute.config.run import FisherSection, UnlearningSection
 from precompute.gradients.fisher import diagonal_fisher, inverse
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model, NoiseBank
-from precompute.train.diffusion import mean_loss
+from precompute.train.diffusion import measure_mean_loss
 from support.tiny import scores_of_track
 
 TARGETS = [0, 2, 4, 6, 8, 10, 12, 14]
@@ -30,5 +30,5 @@ def test_an_unlearned_track_finds_itself(fitted: Model, items: Items) -> None:
 
 def test_the_fitted_model_tells_tracks_from_decoys_by_their_loss(fitted: Model, items: Items) -> None:
     bank = NoiseBank(2, 4, 1, seed=1)
-    losses = [mean_loss(fitted, group, bank) for group in (items[:16], items[16:])]
+    losses = [measure_mean_loss(fitted, group, bank) for group in (items[:16], items[16:])]
     assert np.isfinite(losses).all() and losses[0] < losses[1]

@@ -18,7 +18,13 @@ from precompute.errors import UserError
 from precompute.evaluate.planted import scorer
 from precompute.evaluate.planted.judgement import PlantedSettings, evaluate_planted, truths
 from precompute.evaluate.planted.truths import TwinPair
-from precompute.evaluate.ranking import bootstrap_interval, chance_of_hits, chance_of_most, hits_in_top, wins
+from precompute.evaluate.ranking import (
+    bootstrap_interval,
+    compute_chance_of_hits,
+    compute_chance_of_most,
+    count_hits_in_top,
+    count_wins,
+)
 from precompute.gradients import per_item, track_pass
 from precompute.train.exemplars import ExemplarSettings, make_exemplars
 from support import tiny
@@ -97,14 +103,14 @@ def judged(small: RunConfig, tiny_root: Path) -> dict:
 
 
 def test_wins_count_ties_by_half() -> None:
-    assert wins(np.array([2.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0])).tolist() == [1.0, 0.5, 0.0]
+    assert count_wins(np.array([2.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0])).tolist() == [1.0, 0.5, 0.0]
 
 
 def test_the_share_above_the_twin_is_over_pairs_and_seeds() -> None:
     scores = np.array([[5.0, 1.0, 0.0, 9.0], [0.0, 1.0, 0.0, 9.0], [0.0, 0.0, 3.0, 2.0], [0.0, 0.0, 4.0, 2.0]])
     pairs = [TwinPair(weighted=0, twin=1), TwinPair(weighted=2, twin=3)]  # two seeds each
-    assert truths.pair_wins(scores, pairs, 2).tolist() == [[1.0, 0.0], [1.0, 1.0]]
-    row, chance = truths.weighted_rows({"m": {"raw": scores}}, pairs, 2)
+    assert truths.count_pair_wins(scores, pairs, 2).tolist() == [[1.0, 0.0], [1.0, 1.0]]
+    row, chance = truths.judge_weighted({"m": {"raw": scores}}, pairs, 2)
     assert (row["value"], row["low"], row["high"]) == (0.75, 0.5, 1.0)
     assert (chance["method"], chance["value"]) == ("random", 0.5)
 
@@ -121,22 +127,24 @@ def test_the_bootstrap_interval_holds_the_mean_and_shrinks() -> None:
 def test_hits_in_the_top() -> None:
     scores = np.array([[9.0, 8.0, 7.0, 0.0], [0.0, 1.0, 2.0, 3.0]])
     wanted = np.array([True, False, True, True])
-    assert hits_in_top(scores, wanted, 2).tolist() == [1, 2]
+    assert count_hits_in_top(scores, wanted, 2).tolist() == [1, 2]
 
 
 def test_chances_are_those_of_counting() -> None:
-    assert chance_of_hits(4, 2, 2, 1) == pytest.approx(1 - 1 / 6)  # of 6 pairs one misses both
-    assert chance_of_hits(4, 2, 2, 2) == pytest.approx(1 / 6)
-    assert chance_of_hits(3, 2, 10, 2) == 1.0  # everything is in the top
-    assert chance_of_most(0.5, 4, 3) == pytest.approx(5 / 16)
+    assert compute_chance_of_hits(4, 2, 2, 1) == pytest.approx(1 - 1 / 6)  # of 6 pairs one misses both
+    assert compute_chance_of_hits(4, 2, 2, 2) == pytest.approx(1 / 6)
+    assert compute_chance_of_hits(3, 2, 10, 2) == 1.0  # everything is in the top
+    assert compute_chance_of_most(0.5, 4, 3) == pytest.approx(5 / 16)
 
 
 def test_a_rare_style_succeeds_with_three_hits_in_all_seeds_but_one() -> None:
     rare = np.arange(40) < 5
     good, poor = np.where(rare, 1.0, 0.0), np.where(rare, 0.0, 1.0)
-    by_name = {r["name"]: r["value"] for r in truths.rare_rows({"m": {"raw": np.stack([good] * 3 + [poor])}}, rare)[:3]}
+    by_name = {
+        r["name"]: r["value"] for r in truths.judge_rare({"m": {"raw": np.stack([good] * 3 + [poor])}}, rare)[:3]
+    }
     assert by_name == {"hits_in_top10": 3.75, "seeds_with_3_hits": 0.75, "success": 1.0}
-    rows = truths.rare_rows({"m": {"raw": np.stack([good] * 2 + [poor] * 2)}}, rare)
+    rows = truths.judge_rare({"m": {"raw": np.stack([good] * 2 + [poor] * 2)}}, rare)
     assert rows[2]["value"] == 0.0
     assert rows[3] == {"truth": "rare", "method": "random", "score": "", "name": "hits_in_top10", "value": 1.25}
 
@@ -145,7 +153,7 @@ def test_heard_tracks_are_told_from_unheard_ones() -> None:
     heard, unheard = np.arange(40) < 5, np.arange(40) >= 32
     losses = np.where(np.arange(13) < 5, 0.25, 0.5)
     scores = np.stack([np.arange(40, 0, -1.0), np.arange(40, 0, -1.0)])  # the heard first, the unheard last
-    rows = {r["name"]: r["value"] for r in truths.unheard_rows({"m": {"raw": scores}}, heard, unheard, losses)[:6]}
+    rows = {r["name"]: r["value"] for r in truths.judge_unheard({"m": {"raw": scores}}, heard, unheard, losses)[:6]}
     assert rows["auc_over_unheard"] == 1.0
     assert rows["p_value"] == pytest.approx(1 / math.comb(13, 5))  # exact: no other labelling is as good
     assert (rows["alone_in_top10"], rows["unheard_alone_in_top10"]) == (1.0, 0.0)
@@ -155,7 +163,7 @@ def test_heard_tracks_are_told_from_unheard_ones() -> None:
 def test_a_caption_alone_does_not_pass_for_hearing() -> None:
     heard, unheard = np.arange(40) < 5, np.arange(40) >= 32
     scores = np.tile(np.where(heard | unheard, 1.0, 0.0), (2, 1)) + np.random.default_rng(0).random((2, 40)) / 2
-    rows = {r["name"]: r for r in truths.unheard_rows({"m": {"raw": scores}}, heard, unheard, np.zeros(13))[2:6]}
+    rows = {r["name"]: r for r in truths.judge_unheard({"m": {"raw": scores}}, heard, unheard, np.zeros(13))[2:6]}
     assert rows["alone_in_top10"]["value"] == rows["unheard_alone_in_top10"]["value"] == 1.0
     both = scores[:, heard | unheard]
     auc = np.mean([[a > b for a in row[:5] for b in row[5:]] for row in both])
@@ -168,13 +176,13 @@ def test_exemplar_rows_are_over_exemplars_and_clips() -> None:
         {"rivals": 3, **places([1, 3], [5, 7], [1, 1], [2, 4])},
         {"rivals": 3, **places([20, 40], [10, 10], [2, 2], [3, 3])},
     ]
-    rows = {(r["method"], r["name"]): r for r in truths.exemplar_rows(cases, 99)}
+    rows = {(r["method"], r["name"]): r for r in truths.judge_exemplars(cases, 99)}
     assert rows["m", "mean_rank_untuned"]["value"] == 8.0
     assert (rows["m", "mean_place"]["value"], rows["m", "mean_place_untuned"]["value"]) == (1.5, 3.0)
     gained = rows["m", "places_gained"]
     assert (gained["value"], gained["low"], gained["high"]) == (1.5, 1.0, 2.0)
     assert rows["random", "mean_place"]["value"] == 2.5
-    alone = truths.exemplar_rows([{**case, "rivals": 0} for case in cases], 99)
+    alone = truths.judge_exemplars([{**case, "rivals": 0} for case in cases], 99)
     assert not {r["name"] for r in alone} & {"mean_place", "places_gained"}
     assert rows["m", "mean_rank"]["value"] == 16.0
     assert (rows["m", "mean_rank"]["low"], rows["m", "mean_rank"]["high"]) == (2.0, 30.0)
@@ -192,7 +200,7 @@ def test_pairs_and_the_rare_style_are_found(small: RunConfig) -> None:
     assert [(tracks[p.weighted].track_id, tracks[p.twin].track_id) for p in pairs] == [(1, 5), (2, 4)]
     rare = truths.find_rare(tracks)
     assert np.flatnonzero(rare).tolist() == [2, 8, 14]
-    assert truths.rare_caption(tracks, rare) == ("a low plucked chord, slow", 1.5)
+    assert truths.find_rare_caption(tracks, rare) == ("a low plucked chord, slow", 1.5)
 
 
 def test_a_weighted_track_without_its_twin_is_told(tracks: list[Track]) -> None:
@@ -337,4 +345,4 @@ def test_mistakes_are_told(small: RunConfig, config: RunConfig, tmp_path: Path) 
     with pytest.raises(UserError, match="at least 2"):
         PlantedSettings(replicates=1)
     with pytest.raises(UserError, match="no such track"):
-        scorer._decoy(small, 999)
+        scorer._find_decoy(small, 999)

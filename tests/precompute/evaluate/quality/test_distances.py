@@ -8,16 +8,16 @@ import pytest
 from precompute.errors import UserError
 from precompute.evaluate.quality.distances import (
     bootstrap,
-    frechet_distance,
+    compute_frechet_distance,
+    compute_kernel_distance,
+    compute_weighted_kernel_distance,
+    estimate_mean,
+    find_nearest_distances,
+    fit_principal_basis,
     interval,
-    kernel_distance,
-    kernel_distance_of,
-    mean_estimate,
-    nearest_distances,
-    principal,
-    rescaled,
-    standardised,
-    unit_length,
+    rescale_to,
+    scale_to_unit_length,
+    standardise,
 )
 
 
@@ -35,9 +35,9 @@ def exact(count: int, means: list[float], deviations: list[float], seed: int = 0
 
 def test_frechet_of_gaussians_that_are_known() -> None:
     one, other = exact(50, [0, 0, 1], [1, 2, 3]), exact(50, [3, 0, 1], [2, 2, 1], seed=1)
-    assert frechet_distance(one, other) == pytest.approx(3**2 + (1 - 2) ** 2 + (3 - 1) ** 2, rel=1e-10)
-    assert frechet_distance(one, one) == pytest.approx(0, abs=1e-10)
-    assert frechet_distance(other, one) == pytest.approx(frechet_distance(one, other), rel=1e-10)
+    assert compute_frechet_distance(one, other) == pytest.approx(3**2 + (1 - 2) ** 2 + (3 - 1) ** 2, rel=1e-10)
+    assert compute_frechet_distance(one, one) == pytest.approx(0, abs=1e-10)
+    assert compute_frechet_distance(other, one) == pytest.approx(compute_frechet_distance(one, other), rel=1e-10)
 
 
 def test_frechet_where_covariances_do_not_commute() -> None:
@@ -47,7 +47,7 @@ def test_frechet_where_covariances_do_not_commute() -> None:
     one, other = normal(60, 4, 0) @ normal(4, 4, 1), 1 + normal(60, 4, 2) @ normal(4, 4, 3)
     a, b = np.cov(one.T), np.cov(other.T)
     wanted = ((one.mean(0) - other.mean(0)) ** 2).sum() + np.trace(a + b - 2 * sqrtm(a @ b).real)
-    assert frechet_distance(one, other) == pytest.approx(wanted, rel=1e-9)
+    assert compute_frechet_distance(one, other) == pytest.approx(wanted, rel=1e-9)
 
 
 def naive_kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
@@ -65,7 +65,7 @@ def naive_kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
 
 def test_kernel_distance_is_its_naive_twin() -> None:
     x, y = normal(12, 5, 0), normal(9, 5, 1, mean=0.5)
-    assert kernel_distance(x, y) == pytest.approx(naive_kernel_distance(x, y), rel=1e-12)
+    assert compute_kernel_distance(x, y) == pytest.approx(naive_kernel_distance(x, y), rel=1e-12)
 
 
 def test_kernel_distance_is_unbiased() -> None:
@@ -74,18 +74,20 @@ def test_kernel_distance_is_unbiased() -> None:
     found = []
     for _ in range(400):
         order = generator.permutation(len(rows))
-        found.append(kernel_distance(rows[order[:30]], rows[order[30:]]))
+        found.append(compute_kernel_distance(rows[order[:30]], rows[order[30:]]))
     assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(len(found)) + 1e-3
     assert min(found) < 0 < max(found)
-    assert kernel_distance(rows[:30], rows[30:] + 1) > 10 * np.std(found)
+    assert compute_kernel_distance(rows[:30], rows[30:] + 1) > 10 * np.std(found)
 
 
 def test_items_drawn_twice_are_not_paired_with_themselves() -> None:
     """Under weights the kernel distance keeps its mean: the bootstrap adds no bias."""
     x, y = normal(40, 6, 0), normal(40, 6, 1)
     within_x, within_y, between = (naive_kernel(a, b) for a, b in ((x, x), (y, y), (x, y)))
-    drawn = bootstrap(lambda a, b: [kernel_distance_of(within_x, within_y, between, a, b)], [40, 40], 400)[:, 0]
-    assert drawn.mean() == pytest.approx(kernel_distance(x, y), abs=4 * drawn.std() / 20)
+    drawn = bootstrap(
+        lambda a, b: [compute_weighted_kernel_distance(within_x, within_y, between, a, b)], [40, 40], 400
+    )[:, 0]
+    assert drawn.mean() == pytest.approx(compute_kernel_distance(x, y), abs=4 * drawn.std() / 20)
 
 
 def naive_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -95,11 +97,11 @@ def naive_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def test_weights_are_repetitions() -> None:
     x, y = normal(20, 3, 0), normal(15, 3, 1, mean=1)
     weights = np.random.default_rng(2).integers(0, 4, 20)
-    wanted = frechet_distance(np.repeat(x, weights, axis=0), y)
-    assert frechet_distance(x, y, weights.astype(float)) == pytest.approx(wanted, rel=1e-10)
+    wanted = compute_frechet_distance(np.repeat(x, weights, axis=0), y)
+    assert compute_frechet_distance(x, y, weights.astype(float)) == pytest.approx(wanted, rel=1e-10)
 
 
-@pytest.mark.parametrize("measure", [frechet_distance, kernel_distance])
+@pytest.mark.parametrize("measure", [compute_frechet_distance, compute_kernel_distance])
 def test_the_order_of_items_changes_nothing(measure) -> None:
     x, y = normal(40, 6, 0), normal(40, 6, 1, mean=1)
     order = np.random.default_rng(2).permutation(40)
@@ -109,22 +111,22 @@ def test_the_order_of_items_changes_nothing(measure) -> None:
 def test_order_changes_no_principal_distance() -> None:
     x, y = normal(40, 30, 0), normal(40, 30, 1, mean=1)
     order = np.random.default_rng(2).permutation(40)
-    one, other = principal(x), principal(x[order])
-    wanted = frechet_distance(one.project(x), one.project(y))
-    assert frechet_distance(other.project(x), other.project(y)) == pytest.approx(wanted, rel=1e-12)
+    one, other = fit_principal_basis(x), fit_principal_basis(x[order])
+    wanted = compute_frechet_distance(one.project(x), one.project(y))
+    assert compute_frechet_distance(other.project(x), other.project(y)) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_principal_directions_are_the_reference_s_alone() -> None:
     x = normal(100, 3, 0) * [10, 1, 0.1]
-    basis = principal(x, 2)
+    basis = fit_principal_basis(x, 2)
     assert basis.directions.shape == (3, 2) and np.allclose(np.abs(basis.directions[0, 0]), 1, atol=0.01)
     assert np.allclose(basis.directions.T @ basis.directions, np.eye(2))
-    assert principal(normal(10, 50, 0)).directions.shape == (50, 9)  # no more than the sample has
-    assert principal(normal(100, 50, 0)).directions.shape == (50, 16)
+    assert fit_principal_basis(normal(10, 50, 0)).directions.shape == (50, 9)  # no more than the sample has
+    assert fit_principal_basis(normal(100, 50, 0)).directions.shape == (50, 16)
 
 
 def test_one_item_is_no_set() -> None:
-    for measure in (frechet_distance, kernel_distance):
+    for measure in (compute_frechet_distance, compute_kernel_distance):
         with pytest.raises(UserError, match="sets of 1 and 5 items"):
             measure(normal(1, 3, 0), normal(5, 3, 0))
 
@@ -132,17 +134,17 @@ def test_one_item_is_no_set() -> None:
 def test_scaling_of_features() -> None:
     x = normal(50, 4, 0, mean=5, scale=3)
     x[:, 2] = 0.1  # constant
-    z = standardised(x, x)
+    z = standardise(x, x)
     assert np.allclose(z.mean(0), 0) and np.allclose(z.std(0), [1, 1, 0, 1])
-    assert np.all(standardised(x + 1, x)[:, 2] == 0)
-    rows = unit_length(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    assert np.all(standardise(x + 1, x)[:, 2] == 0)
+    rows = scale_to_unit_length(np.array([[3.0, 4.0], [0.0, 0.0]]))
     assert np.allclose((rows**2).sum(1), [2, 0])
 
 
 def test_nearest_distances() -> None:
     x = np.array([[0.0, 0.0], [3.0, 4.0]])
-    assert np.allclose(nearest_distances(x, np.array([[0.0, 2.0], [9.0, 9.0]])), np.sqrt([4 / 2, (9 + 4) / 2]))
-    assert np.all(nearest_distances(x, x) == 0)
+    assert np.allclose(find_nearest_distances(x, np.array([[0.0, 2.0], [9.0, 9.0]])), np.sqrt([4 / 2, (9 + 4) / 2]))
+    assert np.all(find_nearest_distances(x, x) == 0)
 
 
 def test_the_bootstrap_can_be_repeated() -> None:
@@ -150,12 +152,12 @@ def test_the_bootstrap_can_be_repeated() -> None:
     statistic = lambda weights: [weights @ values / len(values)]  # noqa: E731
     one, same, other = (bootstrap(statistic, [30], 200, seed) for seed in (5, 5, 6))
     assert np.array_equal(one, same) and not np.array_equal(one, other)
-    assert mean_estimate(values) == mean_estimate(values)
+    assert estimate_mean(values) == estimate_mean(values)
 
 
 def test_interval_of_a_mean_has_the_known_width() -> None:
     values = normal(400, 1, 0)[:, 0]
-    found = mean_estimate(values)
+    found = estimate_mean(values)
     assert found.low < found.value < found.high
     assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)
     assert interval(np.arange(101.0), level=0.9) == pytest.approx((5, 95))
@@ -163,11 +165,11 @@ def test_interval_of_a_mean_has_the_known_width() -> None:
 
 def test_rescaled_replicates_have_the_right_mean_and_spread() -> None:
     """Of one population the Fréchet distance is bias alone: the bootstrap must know how it varies between samples."""
-    samples = [frechet_distance(normal(40, 8, 2 * i), normal(40, 8, 2 * i + 1)) for i in range(200)]
+    samples = [compute_frechet_distance(normal(40, 8, 2 * i), normal(40, 8, 2 * i + 1)) for i in range(200)]
     x, y = normal(40, 8, 0), normal(40, 8, 1)
-    drawn = bootstrap(lambda a, b: [frechet_distance(x, y, a, b)], [40, 40], 400)
+    drawn = bootstrap(lambda a, b: [compute_frechet_distance(x, y, a, b)], [40, 40], 400)
     assert drawn.mean() > 1.3 * np.mean(samples)  # drawing twice adds to the bias
-    scaled = rescaled(drawn, samples[0])[:, 0]
+    scaled = rescale_to(drawn, samples[0])[:, 0]
     assert scaled.mean() == pytest.approx(samples[0]) and scaled.min() >= 0
     assert scaled.std() == pytest.approx(np.std(samples), rel=0.4)
-    assert np.all(rescaled(np.zeros((5, 1)), 0.0) == 0)
+    assert np.all(rescale_to(np.zeros((5, 1)), 0.0) == 0)

@@ -13,25 +13,29 @@ from PIL import Image
 
 from precompute.config.run import RunConfig
 from precompute.errors import UserError
-from precompute.evaluate.quality.comparison import GUIDANCES, quality, sweep
-from precompute.evaluate.quality.distances import frechet_distance, kernel_distance, unit_length
+from precompute.evaluate.quality.comparison import GUIDANCES, measure_quality, sweep_sampler
+from precompute.evaluate.quality.distances import (
+    compute_frechet_distance,
+    compute_kernel_distance,
+    scale_to_unit_length,
+)
 from precompute.evaluate.quality.features import (
     Features,
-    features_of_audio,
-    features_of_latents,
+    extract_from_audio,
+    extract_from_latents,
     load_compared_sets,
-    spread,
+    spread_over_collections,
 )
 from precompute.evaluate.quality.measures import (
     Measurement,
-    adherence,
-    by_collection,
-    distances,
-    in_space,
-    nearest,
-    over_collections,
+    average_over_collections,
+    describe_collections,
+    measure_adherence,
+    measure_distances,
+    measure_nearness,
+    project_into,
 )
-from precompute.evaluate.quality.spectrograms import levels, look
+from precompute.evaluate.quality.spectrograms import describe_levels, draw_spectrograms
 from support import tiny
 
 
@@ -54,7 +58,7 @@ def only(rows: list[Measurement], measure: str, of: str) -> Measurement:
 @pytest.mark.parametrize("space", ["clap", "descriptors"])
 def test_clips_that_are_the_decoys_themselves_are_as_far(space: str) -> None:
     reference, decoys = made_up(40, 0), made_up(40, 1, mean=0.3)
-    rows = distances(space, reference, {"clips": decoys, "decoys": decoys})
+    rows = measure_distances(space, reference, {"clips": decoys, "decoys": decoys})
     ratio, difference = only(rows, "frechet_ratio", "clips"), only(rows, "kernel_difference", "clips")
     assert (ratio.value, ratio.low, ratio.high) == pytest.approx((1, 1, 1), rel=1e-12)
     assert (difference.value, difference.low, difference.high) == pytest.approx((0, 0, 0), abs=1e-12)
@@ -63,12 +67,12 @@ def test_clips_that_are_the_decoys_themselves_are_as_far(space: str) -> None:
 @pytest.mark.parametrize("space", ["clap", "descriptors"])
 def test_distances_are_those_of_the_sets(space: str) -> None:
     reference, decoys, clips = made_up(40, 0), made_up(40, 1), made_up(40, 2, mean=1.5)
-    rows = distances(space, reference, {"clips": clips, "decoys": decoys})
-    base, moved = in_space(space, reference, reference), in_space(space, clips, reference)
-    wanted = kernel_distance(unit_length(base), unit_length(moved))
+    rows = measure_distances(space, reference, {"clips": clips, "decoys": decoys})
+    base, moved = project_into(space, reference, reference), project_into(space, clips, reference)
+    wanted = compute_kernel_distance(scale_to_unit_length(base), scale_to_unit_length(moved))
     assert only(rows, "kernel", "clips").value == pytest.approx(wanted, rel=1e-10)
     if space == "clap":  # 12 dimensions: the principal directions are a rotation of all of them
-        assert only(rows, "frechet", "clips").value == pytest.approx(frechet_distance(base, moved), rel=1e-8)
+        assert only(rows, "frechet", "clips").value == pytest.approx(compute_frechet_distance(base, moved), rel=1e-8)
     assert only(rows, "frechet_ratio", "clips").low > 1.5 and only(rows, "kernel_difference", "clips").low > 0
     assert all(row.low <= row.value <= row.high for row in rows if row.measure in ("frechet", "kernel"))
     assert not any(row.measure == "kernel_ratio" for row in rows)  # the decoys' own is nothing but noise
@@ -77,10 +81,12 @@ def test_distances_are_those_of_the_sets(space: str) -> None:
 def test_clips_that_copy_are_found() -> None:
     trained, decoys = made_up(60, 0), made_up(40, 1)
     for space in ("clap", "descriptors"):
-        rows = nearest(space, trained, decoys, trained[range(40)])
+        rows = measure_nearness(space, trained, decoys, trained[range(40)])
         assert only(rows, "nearest", "clips").value == pytest.approx(0, abs=1e-7)
         assert only(rows, "near_share", "clips").value == 1 and only(rows, "nearest", "decoys").low > 0.1
-        assert only(nearest(space, trained, decoys, decoys), "near_share", "clips").value == pytest.approx(0.05)
+        assert only(measure_nearness(space, trained, decoys, decoys), "near_share", "clips").value == pytest.approx(
+            0.05
+        )
 
 
 def test_adherence_hears_what_the_labels_are() -> None:
@@ -90,25 +96,25 @@ def test_adherence_hears_what_the_labels_are() -> None:
         return features
 
     trained, asked = [*"aaaaaabbbbbbcccccc", *["rare"] * 3], [*"abcabcabcaaa", "rare"]
-    rows = adherence(set_of(trained, 0), trained, set_of(asked, 1), made_up(13, 2), asked)
+    rows = measure_adherence(set_of(trained, 0), trained, set_of(asked, 1), made_up(13, 2), asked)
     chance = only(rows, "chance", "instruments").value
     assert chance == 6 / 12  # the rare one is asked of neither
     assert only(rows, "accuracy", "decoys").value == 1 and only(rows, "times_chance", "decoys").value == 2
     assert only(rows, "accuracy", "clips").value < 0.8
-    assert adherence(set_of(trained, 0), ["one"] * 21, set_of(asked, 1), made_up(13, 2), ["one"] * 13) == []
+    assert measure_adherence(set_of(trained, 0), ["one"] * 21, set_of(asked, 1), made_up(13, 2), ["one"] * 13) == []
 
 
 def test_collections_each_count_once() -> None:
     trained, decoys, clips = made_up(6, 0), made_up(5, 1), made_up(5, 2)
     trained.onset_rate[:] = [1, 1, 1, 1, 3, 3]
     decoys.onset_rate[:] = [2, 2, 2, 3, 9]
-    table = by_collection(trained, list("aaaabb"), decoys, trained[range(5)], list("aaabc"))
+    table = describe_collections(trained, list("aaaabb"), decoys, trained[range(5)], list("aaabc"))
     assert [(line["collection"], line["count"]["decoys"]) for line in table] == [("a", 3), ("b", 1)]
-    rows = over_collections(table)
+    rows = average_over_collections(table)
     assert only(rows, "onset_rate", "tracks").value == 2 and only(rows, "onset_deviation", "decoys").value == 0.5
-    same = by_collection(clips, list("aaaaa"), decoys, clips, list("aaaaa"))
+    same = describe_collections(clips, list("aaaaa"), decoys, clips, list("aaaaa"))
     assert same[0]["pitch_distance"]["clips"] == 0 < same[0]["pitch_distance"]["decoys"] <= 1
-    assert over_collections([]) == []
+    assert average_over_collections([]) == []
 
 
 # -- whole, on the tiny model ------------------------------------------------------------------------------------------
@@ -136,21 +142,21 @@ def test_sets_are_spread_and_apart(run: RunConfig, tracks) -> None:
     assert all(track.is_decoy for track in material.decoys) and not any(t.is_decoy for t in material.trained)
     prompts = material.prompts()
     assert [p.text for p in prompts] == [t.caption for t in material.decoys] and len({p.seed for p in prompts}) == 8
-    assert sorted(spread(tracks, len(tracks))) == list(range(len(tracks)))
+    assert sorted(spread_over_collections(tracks, len(tracks))) == list(range(len(tracks)))
 
 
 def test_features_are_of_the_recording_s_own_length(run: RunConfig) -> None:
     """Decoded or as recorded: shapes, and a second look at the cache is the same to the bit."""
     material = load_compared_sets(run, 8)
-    one, again = (features_of_latents(material.model, material.decoy_items, material.cache, "decoys") for _ in "12")
+    one, again = (extract_from_latents(material.model, material.decoy_items, material.cache, "decoys") for _ in "12")
     assert one.clap.shape[0] == len(one.onset_rate) == 8 and one.pitch_classes.shape == (8, 12)
     assert all(np.array_equal(a, b) for a, b in zip(vars(one).values(), vars(again).values(), strict=True))
-    recorded = features_of_audio(material.model, material.trained[:3], material.cache, "tracks")
+    recorded = extract_from_audio(material.model, material.trained[:3], material.cache, "tracks")
     assert np.allclose(np.linalg.norm(recorded.clap, axis=1), 1, atol=1e-5) and recorded.onset_rate.min() > 1
 
 
 def test_quality_is_whole_and_repeats(run: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    quality(run, tmp_path / "deep" / "quality.json", count=8)
+    measure_quality(run, tmp_path / "deep" / "quality.json", count=8)
     said = capsys.readouterr().out
     for text in (
         "training step",
@@ -182,13 +188,13 @@ def test_quality_is_whole_and_repeats(run: RunConfig, tmp_path: Path, capsys: py
         assert {("frechet_ratio", "clap"), ("near_share", "descriptors")} < {
             (m["measure"], m["space"]) for m in line["measures"]
         }
-    quality(run, tmp_path / "again.json", count=8)
+    measure_quality(run, tmp_path / "again.json", count=8)
     assert json.loads((tmp_path / "again.json").read_text()) == kept
 
 
 def test_sweep_is_whole(run: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short = replace(run, clips=replace(run.clips, steps=2))
-    sweep(short, tmp_path / "sweep.json", count=8)
+    sweep_sampler(short, tmp_path / "sweep.json", count=8)
     assert "s a clip" in capsys.readouterr().out
     rows = json.loads((tmp_path / "sweep.json").read_text())["rows"]
     wanted = [(guidance, 2, "ddim") for guidance in GUIDANCES]
@@ -202,17 +208,17 @@ def test_sweep_is_whole(run: RunConfig, tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_what_is_missing_is_said(run: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a count of 5"):
-        quality(run, tmp_path / "x.json", count=5)
+        measure_quality(run, tmp_path / "x.json", count=5)
     folder = replace(run, corpus=replace(run.corpus, manifest="", folder=str(Path(run.corpus.manifest).parent)))
     with pytest.raises(UserError, match="0 decoys"):
-        quality(folder, tmp_path / "x.json")
+        measure_quality(folder, tmp_path / "x.json")
     own_prompts = replace(run, model=replace(run.model, clap=""))
     with pytest.raises(UserError, match="name a CLAP's folder"):
-        quality(own_prompts, tmp_path / "x.json")
+        measure_quality(own_prompts, tmp_path / "x.json")
 
 
 def test_the_page_of_spectrograms(run: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    look(run, tmp_path / "page.png")
+    draw_spectrograms(run, tmp_path / "page.png")
     said = capsys.readouterr().out.splitlines()
     levelled = [line for line in said if "dBFS, peak" in line]
     assert len(levelled) == 6 * 2 + 3 + 3 * 2 and all("clipped" in x or "silent" in x or "ok" in x for x in levelled)
@@ -221,6 +227,6 @@ def test_the_page_of_spectrograms(run: RunConfig, tmp_path: Path, capsys: pytest
 
 
 def test_levels_are_named() -> None:
-    assert levels(np.zeros((1, 100), dtype=np.float32)).endswith("silent")
-    assert levels(np.ones((1, 100), dtype=np.float32)) == "   0.0 dBFS, peak 1.00, clipped"
-    assert levels(np.full((1, 100), 0.1, dtype=np.float32)) == " -20.0 dBFS, peak 0.10, ok"
+    assert describe_levels(np.zeros((1, 100), dtype=np.float32)).endswith("silent")
+    assert describe_levels(np.ones((1, 100), dtype=np.float32)) == "   0.0 dBFS, peak 1.00, clipped"
+    assert describe_levels(np.full((1, 100), 0.1, dtype=np.float32)) == " -20.0 dBFS, peak 0.10, ok"
