@@ -10,7 +10,8 @@ import numpy as np
 
 from explorer.store.database import SCHEMA_VERSION
 from precompute.clips.prompts import Prompt, choose_targets, write_audio
-from precompute.common.cache import Cache, duration, progress
+from precompute.common.cache import Cache
+from precompute.common.progress import format_duration, progress
 from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.stages import Corpus, load_clips, load_cohort, load_corpus, load_latents, load_model
 from precompute.corpus.tracks import Analysis, analyse
@@ -98,7 +99,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
         evaluations=record.kept_evaluations(Path(config.output.evaluations), model.sha256),
     )
     publish(contents, store)
-    print(f"published {store} in {duration(time.monotonic() - began)}", flush=True)
+    print(f"published {store} in {format_duration(time.monotonic() - began)}", flush=True)
     return store
 
 

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from precompute.common.cache import duration
+from precompute.common.progress import format_duration
 from precompute.config.run import ModelSection, RunConfig
 from precompute.corpus.intake import Intake, OwnClip, model_length_s, own_clips, read_model_config, said, take_in
 from precompute.corpus.tracks import UNKNOWN
@@ -108,7 +108,7 @@ def _corpus(config: RunConfig, longest_s: float | None) -> Intake:
         for line in said(taken, longest_s):
             print(f"  {line}")
     decoys = sum(t.is_decoy for t in taken.tracks)
-    seconds = duration(sum(t.duration_s for t in taken.tracks))
+    seconds = format_duration(sum(t.duration_s for t in taken.tracks))
     print(f"  {len(taken.tracks) - decoys} training tracks and {decoys} decoys, {seconds} of sound")
     if taken.to_write:
         print(f"  {len(taken.to_write)} of them are written as FLAC, into {Path(config.output.clips) / 'tracks'}")
@@ -219,7 +219,7 @@ def _counted(config: RunConfig, checkpoint: Path | None) -> tuple[int, int] | No
 
 
 def _long(seconds: float) -> str:
-    return duration(seconds) if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return format_duration(seconds) if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _size(count: float) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from precompute.common.cache import progress
 from precompute.common.files import write_whole
+from precompute.common.progress import progress
 from precompute.config.run import ClipsSection
 from precompute.corpus.audio import converted, read_span
 from precompute.corpus.intake import own_clips

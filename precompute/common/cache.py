@@ -1,7 +1,8 @@
-"""What a stage computed, kept by the content of its inputs: a killed run goes on where it was.
+"""Results of stages on disk, named by the content of their inputs: a killed run goes on where it was.
 
-An entry is one .npz file, written beside and renamed. Its name holds a fingerprint of everything it depends on, so
-other settings never meet old results.
+An entry is one .npz file, written beside and renamed, so that a file is whole or absent; its checksums tell when it was
+damaged later. Its name holds a fingerprint of everything that it depends on: other settings never meet old results.
+Beside each entry the seconds that it took are noted. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -9,15 +10,28 @@ from __future__ import annotations
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Literal
 
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
-Item = TypeVar("Item")
-share = 1  # processes that work beside this one, itself included: their seconds run at the same time
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The name of one result of a stage."""
+
+    stage: str  # "latents", "direction"
+    key: str  # fingerprint of everything that the result depends on
+    number: int | None = None  # of the clip, shard or cell, where a stage has one result for each
+    part: str = ""  # where a result, or what is noted of it, has parts
+
+    def __str__(self) -> str:
+        number = "" if self.number is None else f"{self.number:05d}"
+        return "-".join(word for word in (self.stage, number, self.part, self.key) if word)
 
 
 class Cache:
@@ -26,22 +40,27 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.processes = 1  # that work side by side, this one included: their seconds pass at the same time
 
-    def get(self, stage: str, key: str, compute: Callable[[], Arrays]) -> Arrays:
-        """The arrays of a stage: read where they are kept, else computed and kept."""
-        self.ensure(stage, key, compute)
-        with np.load(self.path(stage, key), allow_pickle=False) as archive:
+    def get(self, entry: Entry, compute: Callable[[], Arrays]) -> Arrays:
+        """The arrays of an entry: read if it is there, else computed and written."""
+        self.ensure(entry, compute)
+        return self.read(entry)
+
+    def read(self, entry: Entry) -> Arrays:
+        """The arrays of an entry that is there. Raises OSError or zipfile.BadZipFile where it is not, or not whole."""
+        with np.load(self.path(entry), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
-    def ensure(self, stage: str, key: str, compute: Callable[[], Arrays]) -> None:
-        """Compute and keep a stage that is not kept yet."""
-        if not self.has(stage, key):
+    def ensure(self, entry: Entry, compute: Callable[[], Arrays]) -> None:
+        """Compute and write an entry that is not there yet."""
+        if not self.has(entry):
             began = time.monotonic()
-            self.put(stage, key, compute(), time.monotonic() - began)
+            self.put(entry, compute(), time.monotonic() - began)
 
-    def mapped(self, stage: str, key: str) -> Arrays:
-        """The arrays of a kept stage as they lie on disk: read when looked at, and shared by all processes."""
-        path, found = self.path(stage, key), {}
+    def map(self, entry: Entry) -> Arrays:
+        """The arrays of an entry as they lie on disk: read when looked at, and shared by all processes."""
+        path, arrays = self.path(entry), {}
         with zipfile.ZipFile(path) as archive, path.open("rb") as handle:
             for member in archive.infolist():  # stored without compression, so an array is one run of the file
                 handle.seek(member.header_offset)
@@ -50,46 +69,52 @@ class Cache:
                 version = np.lib.format.read_magic(handle)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 shape, fortran, dtype = read(handle)
-                order: Any = "F" if fortran else "C"
+                order: Literal["F", "C"] = "F" if fortran else "C"
                 name = member.filename.removesuffix(".npy")
                 if 0 in shape:
-                    found[name] = np.empty(shape, dtype)
+                    arrays[name] = np.empty(shape, dtype)
                 else:
-                    found[name] = np.memmap(path, dtype, "c", handle.tell(), shape, order)
-        return found
+                    arrays[name] = np.memmap(path, dtype, "c", handle.tell(), shape, order)
+        return arrays
 
-    def put(self, stage: str, key: str, arrays: Arrays, seconds: float) -> None:
-        """Keep the arrays of a stage, and beside them how long they took."""
-        self._write(self.path(stage, key), arrays)
-        self.note(stage, key, seconds)
+    def put(self, entry: Entry, arrays: Arrays, seconds: float) -> None:
+        """Write an entry, and beside it how long it took."""
+        self._write(self.path(entry), arrays)
+        self.note_seconds(entry, seconds)
 
-    def note(self, stage: str, key: str, seconds: float) -> None:
-        """How long something took, told by `seconds`."""
-        note = self.folder / ".seconds" / f"{stage}-{key}"
+    def note_seconds(self, entry: Entry, seconds: float) -> None:
+        """Note how long something took; divided among the processes that work side by side."""
+        note = self._note(entry)
         note.parent.mkdir(exist_ok=True)
-        note.write_text(f"{seconds / share:.4f}")
+        note.write_text(f"{seconds / self.processes:.4f}")
 
-    def seconds(self, stage: str, key: str) -> float:
-        """How long a kept stage took, of the device's time; 0 where that is not known."""
+    def read_seconds(self, entry: Entry) -> float:
+        """How long an entry took; 0 where that is not known."""
         try:
-            return float((self.folder / ".seconds" / f"{stage}-{key}").read_text())
+            return float(self._note(entry).read_text())
         except (OSError, ValueError):
             return 0.0
 
-    def seconds_matching(self, pattern: str) -> float:
-        """The same, over all stages whose name and key fit a pattern of file names."""
-        return sum(float(note.read_text() or 0) for note in (self.folder / ".seconds").glob(pattern))
+    def sum_seconds(self, stage: str, key: str) -> float:
+        """How long all numbered entries and parts of a stage took together."""
+        notes = self._note(Entry(stage, key)).parent.glob(f"{stage}-*-{key}")
+        return sum(float(note.read_text() or 0) for note in notes)
 
-    def drop(self, stage: str, key: str) -> None:
-        """Forget a stage."""
-        self.path(stage, key).unlink(missing_ok=True)
-        (self.folder / ".seconds" / f"{stage}-{key}").unlink(missing_ok=True)
+    def drop(self, entry: Entry) -> None:
+        """Remove an entry and its note."""
+        self.path(entry).unlink(missing_ok=True)
+        self._note(entry).unlink(missing_ok=True)
 
-    def has(self, stage: str, key: str) -> bool:
-        return self.path(stage, key).exists()
+    def has(self, entry: Entry) -> bool:
+        """True where the entry was written."""
+        return self.path(entry).exists()
 
-    def path(self, stage: str, key: str) -> Path:
-        return self.folder / f"{stage}-{key}.npz"
+    def path(self, entry: Entry) -> Path:
+        """The entry's file."""
+        return self.folder / f"{entry}.npz"
+
+    def _note(self, entry: Entry) -> Path:
+        return self.folder / ".seconds" / str(entry)
 
     @staticmethod
     def _write(path: Path, arrays: Arrays) -> None:
@@ -101,22 +126,3 @@ class Cache:
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
-
-
-def progress(what: str, items: Sequence[Item]) -> Iterator[Item]:
-    """Yield the items; print how many are done and how long the rest will take, at most every five seconds."""
-    began = shown = time.monotonic()
-    for done, item in enumerate(items):
-        now = time.monotonic()
-        if done and now - shown > 5:
-            left = (now - began) / done * (len(items) - done)
-            print(f"  {what}: {done} of {len(items)}, {duration(left)} left", flush=True)
-            shown = now
-        yield item
-    print(f"  {what}: {len(items)} of {len(items)}, {duration(time.monotonic() - began)}", flush=True)
-
-
-def duration(seconds: float) -> str:
-    """'40 s' or '3 min 20 s'."""
-    whole = round(seconds)
-    return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60:02d} s"

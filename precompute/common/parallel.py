@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 import torch
 
 from precompute.common import cache
-from precompute.common.cache import progress
+from precompute.common.progress import progress
 from precompute.errors import UserError
 
 MOST = 8  # each holds the gradients of one track

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from precompute.clips.prompts import Prompt, cohort_prompts, generate, own_prompts, read_prompts, sound_items
-from precompute.common.cache import Cache, progress
+from precompute.common.cache import Cache, Entry
+from precompute.common.progress import progress
 from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.intake import model_length_s, read_model_config, said, take_in
 from precompute.corpus.tracks import Track, read_audio
@@ -85,7 +86,7 @@ def load_latents(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) 
                 raise UserError(f"track {track.track_id}: its latents are of another model; see [corpus] latents")
         return {"latents": np.stack(rows)}
 
-    cache.ensure("latents", key, compute)
+    cache.ensure(Entry("latents", key), compute)
     return items_of(model, corpus.tracks, key, cache), key
 
 
@@ -95,7 +96,7 @@ def items_of(
     """Tracks with their kept latents, which stay on disk: tens of gigabytes where tracks are many.
 
     `embeddings`: of their captions, where known."""
-    latents = torch.from_numpy(cache.mapped("latents", key)["latents"])
+    latents = torch.from_numpy(cache.map(Entry("latents", key))["latents"])
     timing = torch.tensor([[t.start_s, t.whole_s or t.duration_s] for t in tracks])
     return model.items(
         [t.caption for t in tracks],
@@ -139,7 +140,7 @@ def _own_items(model: Model, own: list[Prompt], cache: Cache) -> Items:
         latents, embeddings = sound_items(model, own)
         return {"latents": latents.numpy(), "embeddings": np.zeros(0) if embeddings is None else embeddings.numpy()}
 
-    kept = cache.get("own-clips", fingerprint(model.inputs_sha256, [p.key for p in own]), compute)
+    kept = cache.get(Entry("own-clips", fingerprint(model.inputs_sha256, [p.key for p in own])), compute)
     embeddings = torch.from_numpy(kept["embeddings"]) if kept["embeddings"].size else None
     latents = torch.from_numpy(kept["latents"])
     return model.items([p.text for p in own], [p.seconds for p in own], latents, embeddings)
@@ -160,5 +161,5 @@ def generated(model: Model, prompts: list[Prompt], config: RunConfig, cache: Cac
     def compute() -> dict[str, np.ndarray]:
         return {"latents": generate(model, prompts, config.clips, what).numpy()}
 
-    latents = torch.from_numpy(cache.get(what.replace(" ", "-"), key, compute)["latents"])
+    latents = torch.from_numpy(cache.get(Entry(what.replace(" ", "-"), key), compute)["latents"])
     return model.items([p.text for p in prompts], [p.seconds for p in prompts], latents)

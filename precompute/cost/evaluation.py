@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from precompute.common.cache import duration
 from precompute.common.parallel import count_for
+from precompute.common.progress import format_duration
 from precompute.config.run import RunConfig
 from precompute.cost.measurement import timed
 from precompute.evaluate.scoring import looks_at_gradients
@@ -62,6 +62,7 @@ class Pace:
 
 def tell(parts: Sequence[tuple[str, float]]) -> None:
     """Print the parts in seconds, and their sum."""
-    print(f"this takes about {duration(sum(seconds for _, seconds in parts))} on this machine, as busy as it is:")
+    whole = format_duration(sum(seconds for _, seconds in parts))
+    print(f"this takes about {whole} on this machine, as busy as it is:")
     for what, seconds in parts:
-        print(f"  {what}: {duration(seconds)}", flush=True)
+        print(f"  {what}: {format_duration(seconds)}", flush=True)

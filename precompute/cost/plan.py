@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from precompute.common.cache import duration
+from precompute.common.progress import format_duration
 from precompute.config.pass_section import PassSection
 from precompute.cost.rates import FOLDER, Rate, find, kept
 from precompute.cost.sizes import EMBEDDED, HALVES, REAL, Size, operations, pieces, rows_of
@@ -148,5 +148,5 @@ def _disk(q: Question, size: Size, frames: int, rows: int) -> list[str]:
 def long(seconds: float) -> str:
     """Hours and days where `duration` would count minutes."""
     if seconds < 7200:
-        return duration(seconds)
+        return format_duration(seconds)
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from precompute.common.cache import Cache, progress
+from precompute.common.cache import Cache, Entry
+from precompute.common.progress import progress
 from precompute.config.run import RunConfig, fingerprint
 from precompute.gradients.fisher import diagonal_fisher, inverse
 from precompute.model.diffusion import Items, Model
@@ -26,7 +27,7 @@ def kept_fisher(model: Model, tracks: Items, config: RunConfig, cache: Cache, ke
         return {"fisher": diagonal_fisher(model, tracks, config.unlearning.layers, config.fisher, reporter).numpy()}
 
     key = fingerprint(key, config.fisher, config.unlearning.layers)
-    return torch.from_numpy(cache.get("fisher", key, compute)["fisher"])
+    return torch.from_numpy(cache.get(Entry("fisher", key), compute)["fisher"])
 
 
 class Reporter:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from precompute.common.cache import Arrays, Cache
+from precompute.common.cache import Arrays, Cache, Entry
 from precompute.common.parallel import count_for, run_jobs
 from precompute.gradients.per_item import Kind
 from precompute.model.diffusion import Items
@@ -106,11 +106,11 @@ class Directions:
             by_window = none if kind == "targets" else found.mean(0)
             return {"halves": by_half.numpy(), "windows": by_window.numpy()}
 
-        return self.cache.get(f"direction-{number:04d}", self.key, compute)
+        return self.cache.get(Entry("direction", self.key, number), compute)
 
     def ensure(self) -> None:
         """Compute those that are missing, by forked workers where that pays."""
-        missing = [n for n in range(len(self.jobs)) if not self.cache.has(f"direction-{n:04d}", self.key)]
+        missing = [n for n in range(len(self.jobs)) if not self.cache.has(Entry("direction", self.key, n))]
         if missing and self.prepare is not None:
             self.prepare()
         workers = count_for(self.device, self.parameters)
@@ -118,38 +118,36 @@ class Directions:
             pieces = [(number, half) for number in missing for half in range(HALVES)]
             run_jobs("directions, halves", range(len(pieces)), lambda k: self._half(*pieces[k]), workers)
             for number in missing:
-                stages = [self._piece(number, half) for half in range(HALVES)]
+                pieces_of = [self._piece(number, half) for half in range(HALVES)]
                 self.kept(number)
-                self.cache.note(
-                    f"direction-{number:04d}", self.key, sum(self.cache.seconds(s, self.key) for s in stages)
-                )
-                for stage in stages:
-                    self.cache.drop(stage, self.key)
+                spent = sum(self.cache.read_seconds(piece) for piece in pieces_of)
+                self.cache.note_seconds(Entry("direction", self.key, number), spent)
+                for piece in pieces_of:
+                    self.cache.drop(piece)
             return
         run_jobs("directions", missing, self.kept, workers)
 
-    @staticmethod
-    def _piece(number: int, half: int) -> str:
-        return f"direction-{number:04d}-half-{half}"
+    def _piece(self, number: int, half: int) -> Entry:
+        return Entry("direction", self.key, number, f"half-{half}")
 
     def _half(self, number: int, half: int) -> None:
         """One half of a clip's draws, kept until the other is there."""
         assert self.by_half is not None
         by_half, (kind, clip) = self.by_half, self.jobs[number]
         compute = lambda: {"part": by_half(clip, kind == "shown", half).numpy()}  # noqa: E731
-        self.cache.ensure(self._piece(number, half), self.key, compute)
+        self.cache.ensure(self._piece(number, half), compute)
 
     def _halves(self, number: int) -> list[torch.Tensor] | None:
         """The halves that `_half` kept, if all are there."""
-        stages = [self._piece(number, half) for half in range(HALVES)]
-        if not all(self.cache.has(stage, self.key) for stage in stages):
+        pieces = [self._piece(number, half) for half in range(HALVES)]
+        if not all(self.cache.has(piece) for piece in pieces):
             return None
-        return [torch.from_numpy(self.cache.get(stage, self.key, dict)["part"]) for stage in stages]
+        return [torch.from_numpy(self.cache.read(piece)["part"]) for piece in pieces]
 
     def map(self) -> tuple[Mapped, Mapped]:
         """As `load`, on disk."""
         self.ensure()
-        arrays = [self.cache.mapped(f"direction-{number:04d}", self.key) for number in range(len(self.jobs))]
+        arrays = [self.cache.map(Entry("direction", self.key, number)) for number in range(len(self.jobs))]
         return Mapped([part["halves"] for part in arrays]), Mapped([part["windows"] for part in arrays])
 
     def load(self) -> tuple[Any, Any]:
@@ -186,7 +184,7 @@ class Directions:
 
     def seconds(self) -> float:
         """What they took."""
-        return sum(self.cache.seconds(f"direction-{number:04d}", self.key) for number in range(len(self.jobs)))
+        return sum(self.cache.read_seconds(Entry("direction", self.key, number)) for number in range(len(self.jobs)))
 
 
 class Tap:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from precompute.common.cache import Arrays, Cache
+from precompute.common.cache import Arrays, Cache, Entry
 from precompute.common.parallel import count_for, run_jobs
 from precompute.config.run import BankSection, RunConfig
 from precompute.gradients import cell_products
@@ -57,7 +57,7 @@ def gather(
     shards = [range(start, min(start + SHARD, len(tracks))) for start in range(0, len(tracks), SHARD)]
 
     def lacking(number: int) -> list[Tap]:
-        return [tap for tap in different if not cache.has(f"{tap.stage}-{number:05d}", kept_as(tap, model))]
+        return [tap for tap in different if not cache.has(entry_of(tap, model, number))]
 
     def compute(number: int) -> None:
         for tap, taken in of_shard(model, tracks, shards[number], lacking(number), bank).items():
@@ -90,6 +90,11 @@ def kept_as(tap: Tap, model: Model) -> str:
     """A tap's key in the cache: arithmetic that may change a result has names of its own."""
     precision = model.arithmetic.precision
     return tap.key if precision == "fp32" else f"{tap.key}-{precision}"
+
+
+def entry_of(tap: Tap, model: Model, number: int, part: str = "") -> Entry:
+    """The name in the cache of what a tap took of shard `number`."""
+    return Entry(tap.stage, kept_as(tap, model), number, part)
 
 
 def of_shard(
@@ -135,22 +140,22 @@ def read_ahead(tracks: Items, rows: Sequence[int]) -> threading.Thread:
 
 def keep(tap: Tap, model: Model, number: int, taken: Taken, cache: Cache) -> None:
     """One shard of the run's own numbering into the cache."""
-    cache.note(f"{tap.stage}-{number:05d}-gradients", kept_as(tap, model), taken.gradient_s)
-    cache.put(f"{tap.stage}-{number:05d}", kept_as(tap, model), taken.arrays, taken.own_s)
+    cache.note_seconds(entry_of(tap, model, number, "gradients"), taken.gradient_s)
+    cache.put(entry_of(tap, model, number), taken.arrays, taken.own_s)
 
 
 def _stacked(tap: Tap, key: str, shards: int, cache: Cache) -> Arrays:
-    parts = [cache.get(f"{tap.stage}-{number:05d}", key, dict) for number in range(shards)]
+    parts = [cache.read(Entry(tap.stage, key, number)) for number in range(shards)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def seconds_of(taps: Sequence[Tap], model: Model, tracks: int, cache: Cache) -> float:
     """What the taps of one method took, as if it had the pass to itself: gradients, products, and the clips' side."""
-    stages = [f"-{number:05d}" for number in range(-(-tracks // SHARD))]
-    own = sum(cache.seconds(tap.stage + stage, kept_as(tap, model)) for tap in taps for stage in stages)
+    shards = range(-(-tracks // SHARD))
+    own = sum(cache.read_seconds(entry_of(tap, model, number)) for tap in taps for number in shards)
     gradients: dict[Kind, float] = {}
     for tap in taps:
-        spent = sum(cache.seconds(f"{tap.stage}{stage}-gradients", kept_as(tap, model)) for stage in stages)
+        spent = sum(cache.read_seconds(entry_of(tap, model, number, "gradients")) for number in shards)
         gradients[tap.kind] = max(spent, gradients.get(tap.kind, 0.0))
     return own + sum(gradients.values()) + max((tap.seconds(cache) for tap in taps), default=0.0)
 

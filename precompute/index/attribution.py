@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from precompute.common.cache import Cache, duration
+from precompute.common.cache import Cache
+from precompute.common.progress import format_duration
 from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.stages import load_model, shipped_latents
 from precompute.corpus.tracks import Track, read_audio, read_folder, read_manifest
@@ -114,7 +115,8 @@ def attribute(config: RunConfig, wanted: Sequence[Wanted], store: Path | None = 
         watch.lap("exact scores")
     ids = addition.publish(store, config, model, clips, Results(tracks, result, places, cells, by_window, rises))
     watch.lap("store")
-    print(f"published {store} with clip {', '.join(map(str, ids))} in {duration(watch.whole())}: {watch}", flush=True)
+    clip_ids, took = ", ".join(map(str, ids)), format_duration(watch.whole())
+    print(f"published {store} with clip {clip_ids} in {took}: {watch}", flush=True)
     return ids
 
 

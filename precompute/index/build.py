@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from precompute.common.cache import Arrays, Cache, duration
+from precompute.common.cache import Arrays, Cache
 from precompute.common.files import write_whole
+from precompute.common.progress import format_duration
 from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.stages import Corpus, load_cohort, load_corpus, load_latents, load_model, shipped_latents
 from precompute.corpus.tracks import Track
@@ -132,7 +133,7 @@ def build(config: RunConfig, curve: Path | None = None) -> Path:
     width, count = manifest["width"], len(digests)
     print(
         f"{folder}: {count} tracks and decoys ({reused} as they were, {dropped} dropped), k = {width}, "
-        f"{count * (width + 4) / 1e6:.1f} MB of sketches; {duration(time.monotonic() - began)}",
+        f"{count * (width + 4) / 1e6:.1f} MB of sketches; {format_duration(time.monotonic() - began)}",
         flush=True,
     )
     if curve is not None:

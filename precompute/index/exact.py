@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from precompute.common.cache import Arrays, Cache, progress
+from precompute.common.cache import Arrays, Cache, Entry
 from precompute.common.parallel import count_for, run_jobs
+from precompute.common.progress import progress
 from precompute.gradients.directions import Directions, StepTap
 from precompute.gradients.track_pass import gather
 from precompute.methods.base import Queries
@@ -73,4 +74,4 @@ class Shortlist:
             track, section = self.tracks[[n]], self.method.section
             return {"rises": track_rises(self.model, track, direction, section, self.bank).numpy()}
 
-        return self.cache.get(f"rises-{job:06d}", self.directions.key, compute)
+        return self.cache.get(Entry("rises", self.directions.key, job), compute)

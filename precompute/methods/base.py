@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from precompute.common.cache import Arrays, Cache
+from precompute.common.cache import Arrays, Cache, Entry
 from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.tracks import Track, read_audio
 from precompute.gradients.curvature import kept_fisher
@@ -172,7 +172,7 @@ class Context:
         `what` names the piece: "clip-0003". Costs of pieces are measured and added up.
         """
         name, key = self.scope.rsplit("-", 1)
-        return self.cache.get(f"{name}-{what}", key, compute)
+        return self.cache.get(Entry(name, key, part=what), compute)
 
 
 class Method:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from precompute.common.cache import Arrays, progress
+from precompute.common.cache import Arrays
+from precompute.common.progress import progress
 from precompute.corpus.tracks import AudioError
 from precompute.errors import UserError
 from precompute.methods.base import Context

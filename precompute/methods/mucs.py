@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from precompute.common.cache import Arrays, progress
+from precompute.common.cache import Arrays
 from precompute.common.parallel import run_jobs
+from precompute.common.progress import progress
 from precompute.methods import passes
 from precompute.methods.base import Context, Method, MethodResult
 from precompute.methods.mucs_arithmetic import Ascent, noisier_times, skew, unlearn

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from precompute.common.cache import Arrays, progress
+from precompute.common.cache import Arrays, Entry
+from precompute.common.progress import progress
 from precompute.errors import UserError
 from precompute.gradients.track_pass import gather, seconds_of
 from precompute.methods.base import Context, GradientMethod, Method, MethodResult
@@ -146,14 +147,14 @@ class _Run:
 def _kept(method: Method, context: Context) -> tuple[MethodResult, float]:
     """A result from the cache, or into it; and what it took, pieces of interrupted runs included."""
     name, key = context.scope.rsplit("-", 1)
-    cache, stage = context.cache, f"result-{name}"
-    if not cache.has(stage, key):
+    cache, entry = context.cache, Entry(f"result-{name}", key)
+    if not cache.has(entry):
         print(f"{method.label}", flush=True)
-        earlier, began = cache.seconds_matching(f"{name}-*-{key}"), time.monotonic()
+        earlier, began = cache.sum_seconds(name, key), time.monotonic()
         result = method.scores(context, {})
         result.check(context)
-        cache.put(stage, key, _arrays(result), earlier + time.monotonic() - began)
-    return _result(cache.get(stage, key, dict)), cache.seconds(stage, key)
+        cache.put(entry, _arrays(result), earlier + time.monotonic() - began)
+    return _result(cache.read(entry)), cache.read_seconds(entry)
 
 
 def _arrays(result: MethodResult) -> Arrays:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from precompute.common.cache import Arrays, Cache
+from precompute.common.cache import Arrays, Cache, Entry
 from precompute.common.parallel import count_for, run_jobs
 from precompute.config.run import fingerprint
 from precompute.gradients.directions import Directions, Tap, dot
@@ -164,9 +164,9 @@ def clip_sketches(context: Context, kind: Kind, width: int, seed: int, whitened:
             rows, weight = gradients(number)
             return {"sketch": sketch_of(context, width, seed)(rows * weight).numpy()}
 
-        return cache.get(f"clip-sketch-{kind.objective}-{number:04d}", key, compute)
+        return cache.get(Entry(f"clip-sketch-{kind.objective}", key, number), compute)
 
-    missing = [n for n in range(len(clips)) if not cache.has(f"clip-sketch-{kind.objective}-{n:04d}", key)]
+    missing = [n for n in range(len(clips)) if not cache.has(Entry(f"clip-sketch-{kind.objective}", key, n))]
     if missing:
         sketch_of(context, width, seed)
         run_jobs(f"sketches of clips ({kind.objective})", missing, kept, count_for(model.device, parameters(context)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from precompute.common.cache import Arrays, Cache
+from precompute.common.cache import Arrays, Cache, Entry
 from precompute.config.run import fingerprint
 from precompute.gradients.curvature import Reporter
 from precompute.gradients.directions import Tap, dot
@@ -39,7 +39,7 @@ class UnlearningEkfac(GradientMethod):
 
     def curvature(self, context: Context) -> Ekfac:
         """Kept by what it depends on."""
-        name, key = self._entry(context)
+        entry = self._entry(context)
         settings, rows = self.settings, context.trained
         sizes = (settings.draws, settings.tracks, settings.seed)
 
@@ -48,13 +48,14 @@ class UnlearningEkfac(GradientMethod):
 
         layers = linear_layers(context.model, context.layers)
         return context.once(
-            f"{name}-{key}-{settings.damping}",
-            lambda: Ekfac(layers, context.cache.get(name, key, compute), settings.damping),
+            f"{entry}-{settings.damping}",
+            lambda: Ekfac(layers, context.cache.get(entry, compute), settings.damping),
         )
 
-    def _entry(self, context: Context) -> tuple[str, str]:
+    def _entry(self, context: Context) -> Entry:
         settings = self.settings
-        return "ekfac", fingerprint(context.track_key, context.layers, settings.draws, settings.tracks, settings.seed)
+        sizes = (settings.draws, settings.tracks, settings.seed)
+        return Entry("ekfac", fingerprint(context.track_key, context.layers, *sizes))
 
     def step(self, context: Context, halves: torch.Tensor) -> torch.Tensor:
         """Unlearning's directions [n, P] with this curvature in place of the diagonal one."""
@@ -97,4 +98,4 @@ class _EkfacTap(Tap):
         self.steps = None
 
     def seconds(self, cache: Cache) -> float:
-        return self.source.seconds() + cache.seconds(*self.method._entry(self.context))
+        return self.source.seconds() + cache.read_seconds(self.method._entry(self.context))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute.common.cache import Arrays, Cache
+from precompute.common.cache import Arrays, Cache, Entry
 from precompute.config.run import fingerprint
 
 RATE = 22_050  # hertz
@@ -36,7 +36,7 @@ class SoundSource:
 
 def describe(sound: SoundSource, cache: Cache) -> Arrays:
     """The features of a sound, from the cache where they are kept."""
-    return cache.get("sound", fingerprint(VERSION, sound.digest), lambda: compute(sound.wave()))
+    return cache.get(Entry("sound", fingerprint(VERSION, sound.digest)), lambda: compute(sound.wave()))
 
 
 def compute(wave: np.ndarray) -> Arrays:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from precompute.common.cache import Arrays, Cache, progress
+from precompute.common.cache import Arrays, Cache
+from precompute.common.progress import progress
 from precompute.config.run import fingerprint
 from precompute.corpus.stages import Corpus
 from precompute.corpus.tracks import read_audio

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from precompute.common.cache import duration
+from precompute.common.progress import format_duration
 from precompute.config.run import RunConfig
 from precompute.scale.manifest import alone
 from precompute.scale.scheduler import Limits, Pool, Report, schedule
@@ -61,7 +61,8 @@ def finish(work: Work, seconds: float) -> None:
     """All shards into the run's cache."""
     work.collect()
     tracks = len(work.context.items)
-    print(f"pass: {tracks} tracks, each once, in {duration(seconds)}; `precompute run` publishes them", flush=True)
+    took = format_duration(seconds)
+    print(f"pass: {tracks} tracks, each once, in {took}; `precompute run` publishes them", flush=True)
 
 
 def _pool(config: RunConfig, folder: Path, workers: int, options: argparse.Namespace) -> Pool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from precompute.common.cache import duration
+from precompute.common.progress import format_duration
 from precompute.errors import UserError
 from precompute.scale.shards import Shard
 
@@ -82,7 +82,8 @@ class Report:
     def line(self, seconds: float) -> str:
         rate = self.done / max(seconds, 1e-9)
         left = (self.tracks - self.done) / max(rate, 1e-9)
-        text = f"tracks: {self.done} of {self.tracks}, {rate:.3g} a second by {self.workers}, {duration(left)} left"
+        text = f"tracks: {self.done} of {self.tracks}, {rate:.3g} a second by {self.workers}"
+        text += f", {format_duration(left)} left"
         if self.cost_per_hour:
             now, whole = (s / 3600 * self.cost_per_hour for s in (seconds, seconds + left))
             text += f", cost {now:.2f} so far, {whole:.2f} in all"
@@ -129,7 +130,7 @@ class _Schedule:
             return
         shard = self.busy[event.worker]
         if event.kind == READY:
-            seconds = duration(time.monotonic() - self.since[event.worker])
+            seconds = format_duration(time.monotonic() - self.since[event.worker])
             print(f"  worker {event.worker}: {event.text}, ready in {seconds}", flush=True)
         elif event.kind == DONE and shard is not None:
             self.left -= 1
@@ -163,4 +164,4 @@ class _Schedule:
         now = time.monotonic()
         for worker in [w for w in self.busy if now - self.since[w] > self.limits.timeout_s]:
             self.pool.stop(worker)
-            self.lost(worker, f"took longer than {duration(self.limits.timeout_s)}")
+            self.lost(worker, f"took longer than {format_duration(self.limits.timeout_s)}")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from precompute.common.cache import Cache
+from precompute.common.cache import Cache, Entry
 from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.stages import Corpus, items_of, load_corpus, load_latents, load_model
 from precompute.errors import UserError
@@ -96,7 +96,7 @@ class Work:
         """Whether the run's cache holds everything already."""
         numbers = range(-(-len(self.context.items) // track_pass.SHARD))
         keys = self.manifest.taps.values()
-        return all(self.context.cache.has(f"{stage}-{n:05d}", key) for stage, key in keys for n in numbers)
+        return all(self.context.cache.has(Entry(stage, key, n)) for stage, key in keys for n in numbers)
 
     def collect(self) -> None:
         """Finished shards into the run's cache, every track exactly once. Raises UserError where one is not whole."""
@@ -165,12 +165,12 @@ def _content(items: Items, times: torch.Tensor, row: int) -> str:
 def _keep_embeddings(items: Items, key: str, cache: Cache) -> None:
     if items.embeddings is not None:
         embeddings = items.embeddings.cpu().numpy()
-        cache.ensure("embeddings", key, lambda: {"embeddings": embeddings})
+        cache.ensure(Entry("embeddings", key), lambda: {"embeddings": embeddings})
 
 
 def _items(model: Model, corpus: Corpus, key: str, cache: Cache) -> Items:
     """The tracks as the driver prepared them."""
     embeddings = None
     if model.is_clap_conditioned:
-        embeddings = torch.from_numpy(cache.mapped("embeddings", key)["embeddings"]).to(model.device)
+        embeddings = torch.from_numpy(cache.map(Entry("embeddings", key))["embeddings"]).to(model.device)
     return items_of(model, corpus.tracks, key, cache, embeddings)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from precompute.common.cache import progress
+from precompute.common.progress import progress
 from precompute.config.run import read_toml
 from precompute.corpus.tracks import read_audio
 from precompute.errors import UserError, need

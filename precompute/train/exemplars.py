@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from precompute.clips.prompts import Prompt, generate
-from precompute.common.cache import Cache, progress
+from precompute.common.cache import Cache, Entry
 from precompute.common.files import write_whole
+from precompute.common.progress import progress
 from precompute.config.run import ClipsSection, RunConfig, fingerprint
 from precompute.corpus.stages import load_corpus, load_latents, load_model
 from precompute.corpus.tracks import Track
@@ -140,7 +141,7 @@ def load_embeddings(model: Model, items: Items, cache: Cache, key: str) -> torch
         return {"embeddings": torch.cat(rows).numpy()}
 
     key = fingerprint(key, model.inputs_sha256, items.seconds.tolist())
-    return torch.from_numpy(cache.get("clap-audio", key, compute)["embeddings"])
+    return torch.from_numpy(cache.get(Entry("clap-audio", key), compute)["embeddings"])
 
 
 def compute_nearness_limit(embeddings: torch.Tensor, is_decoy: np.ndarray) -> float:

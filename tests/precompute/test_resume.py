@@ -69,7 +69,7 @@ def test_no_stale_result_survives_a_changed_input(finished, tmp_path: Path, chan
     finally:
         prompts.write_text(tiny.PROMPTS)
     new = {path.name.rsplit("-", 1)[0] for path in (tmp_path / "work" / "cache").iterdir() if path.name not in before}
-    assert {"clips", "scores-00000", "direction-0002"} <= new
+    assert {"clips", "scores-00000", "direction-00002"} <= new
     pick = "SELECT score FROM scores WHERE clip_id = 3 ORDER BY track_id"
     assert rows(tmp_path / "store.duckdb", pick) != rows(finished.store, pick)
 

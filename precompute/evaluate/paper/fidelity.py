@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from precompute.clips.prompts import Prompt, generate
-from precompute.common.cache import progress
+from precompute.common.progress import progress
 from precompute.common.results import Row
 from precompute.errors import UserError
 from precompute.evaluate.quality.distances import compute_frechet_distance, fit_principal_basis

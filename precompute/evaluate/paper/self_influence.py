@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from precompute.common.cache import Arrays, Cache
+from precompute.common.cache import Arrays, Cache, Entry
 from precompute.common.parallel import run_jobs
 from precompute.common.results import Row, table, write_result
 from precompute.config.run import LAYERS, MASKS, NO_WINDOWS_S, RunConfig, fingerprint
@@ -116,7 +116,7 @@ def load_clap_embeddings(context: Context) -> np.ndarray:
             waves = [context.audio("tracks", row, clap.sample_rate)[0].mean(0) for row in shards[number]]
             return {"embeddings": np.stack([clap.audio([wave])[0].numpy() for wave in waves])}
 
-        return context.cache.get(f"self-clap-{number:04d}", key, compute)["embeddings"]
+        return context.cache.get(Entry("self-clap", key, number), compute)["embeddings"]
 
     what = f"CLAP embeddings, {SHARD} tracks each"
     run_jobs(what, range(len(shards)), lambda number: void(kept(number)), workers(context))
@@ -200,12 +200,12 @@ class SelfInfluence:
                 arguments = (self.items[rows], direction, own, section, context.bank, RELATIVE_STEPS)
                 return {"rho": np.array(audit_clip(context.model, *arguments))}
 
-            context.cache.ensure(f"self-audit-{number:03d}", key, compute)
+            context.cache.ensure(Entry("self-audit", key, number), compute)
 
-        missing = [q for q in targets if not context.cache.has(f"self-audit-{q:03d}", key)]
+        missing = [q for q in targets if not context.cache.has(Entry("self-audit", key, q))]
         self.found.ensure(missing)
         run_jobs("finite differences", missing, audit, self.found.workers)
-        rhos = [context.cache.get(f"self-audit-{number:03d}", key, dict)["rho"] for number in targets]
+        rhos = [context.cache.get(Entry("self-audit", key, number), dict)["rho"] for number in targets]
         return [
             {
                 "layers": way.layers,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from precompute.common.cache import Entry
 from precompute.common.parallel import count_for, run_jobs
 from precompute.config.run import RunConfig, UnlearningSection, fingerprint
 from precompute.gradients.curvature import kept_fisher
@@ -89,7 +90,7 @@ class SelfScores:
     def ensure(self, targets: Sequence[int]) -> None:
         """Compute the directions of targets (numbers within `chosen`) that are missing."""
         cache = self.context.cache
-        missing = [number for number in targets if not cache.has(f"self-direction-{number:03d}", self.key)]
+        missing = [number for number in targets if not cache.has(Entry("self-direction", self.key, number))]
         if missing:
             self.inverse_fisher(self.widest if self.widest in self.columns else next(iter(self.columns)))
         run_jobs("targets unlearned", missing, self._unlearn, self.workers)
@@ -107,19 +108,20 @@ class SelfScores:
             spent = time.monotonic() - began
             for way in ways:
                 found[way.direction] = walked[way.steps].mean((0, 1))[None].numpy()
-                self._note(f"walk-{way.direction}-{number:03d}", spent * way.steps / at[-1])
-        self.context.cache.put(f"self-direction-{number:03d}", self.key, found, 0.0)
+                entry = Entry("self-walk", self.key, number, way.direction)
+                self.context.cache.note_seconds(entry, spent * way.steps / at[-1])
+        self.context.cache.put(Entry("self-direction", self.key, number), found, 0.0)
 
     def direction(self, way: UnlearningVariant, number: int) -> torch.Tensor:
         """Of one target, [P]; computed where it is missing."""
         self.ensure([number])
-        kept = self.context.cache.mapped(f"self-direction-{number:03d}", self.key)
+        kept = self.context.cache.map(Entry("self-direction", self.key, number))
         return torch.from_numpy(np.array(kept[way.direction][0]))
 
     def delete_directions(self) -> None:
         """Remove them from disk: gigabytes that nothing else uses."""
         for number in range(len(self.chosen)):
-            self.context.cache.path(f"self-direction-{number:03d}", self.key).unlink(missing_ok=True)
+            self.context.cache.path(Entry("self-direction", self.key, number)).unlink(missing_ok=True)
 
     # -- tracks ------------------------------------------------------------------------------------------------------
 
@@ -127,11 +129,11 @@ class SelfScores:
         """[T, n] float64 of every way."""
         cache, count_of = self.context.cache, len(self.items)
         self.shards = [range(start, min(start + SHARD, count_of)) for start in range(0, count_of, SHARD)]
-        missing = [n for n in range(len(self.shards)) if not cache.has(f"self-scores-{n:05d}", self.key)]
+        missing = [n for n in range(len(self.shards)) if not cache.has(Entry("self-scores", self.key, n))]
         if missing:
             self.ensure(range(len(self.chosen)))
         run_jobs(f"scores, shards of {SHARD} tracks", missing, self._score, self.workers)
-        parts = [cache.get(f"self-scores-{number:05d}", self.key, dict) for number in range(len(self.shards))]
+        parts = [cache.read(Entry("self-scores", self.key, number)) for number in range(len(self.shards))]
         return {way: np.concatenate([part[way.name] for part in parts]).T for way in self.ways}
 
     def _score(self, number: int) -> None:
@@ -140,7 +142,7 @@ class SelfScores:
         by_track = [self.gradients(self.items[[row]], masks) for row in rows]
         spent = {masked: sum(seconds[masked] for _, seconds in by_track) for masked in masks}
         names = list(dict.fromkeys(way.direction for way in self.ways))
-        kept = [context.cache.mapped(f"self-direction-{q:03d}", self.key) for q in range(len(self.chosen))]
+        kept = [context.cache.map(Entry("self-direction", self.key, q)) for q in range(len(self.chosen))]
         stacked = {name: Mapped([part[name] for part in kept]) for name in names}
         found = {}
         for layers, masked in itertools.product(self.columns, masks):
@@ -151,8 +153,10 @@ class SelfScores:
             for way in own:
                 began = time.monotonic()
                 found[way.name] = dot(gradients, stacked[way.direction]).numpy()
-                self._note(f"pass-{way.name}-{number:05d}", spent[masked] + time.monotonic() - began)
-        context.cache.put(f"self-scores-{number:05d}", self.key, found, 0.0)
+                context.cache.note_seconds(
+                    Entry("self-pass", self.key, number, way.name), spent[masked] + time.monotonic() - began
+                )
+        context.cache.put(Entry("self-scores", self.key, number), found, 0.0)
 
     def of_group(self, taken: dict[str, torch.Tensor], layers: str) -> torch.Tensor:
         """[1, P] of a layer group, from what `gradients` keeps by mask."""
@@ -195,15 +199,12 @@ class SelfScores:
 
     # -- time --------------------------------------------------------------------------------------------------------
 
-    def _note(self, name: str, seconds: float) -> None:
-        self.context.cache.note(f"self-{name}", self.key, seconds)
-
     def seconds(self, way: UnlearningVariant) -> float:
         """What a row took of the device's time, as if alone: the walks, its gradients of the tracks, its products."""
         cache = self.context.cache
-        walks = sum(cache.seconds(f"self-walk-{way.direction}-{q:03d}", self.key) for q in range(len(self.chosen)))
+        walks = sum(cache.read_seconds(Entry("self-walk", self.key, q, way.direction)) for q in range(len(self.chosen)))
         shards = range(-(-len(self.items) // SHARD))
-        return walks + sum(cache.seconds(f"self-pass-{way.name}-{n:05d}", self.key) for n in shards)
+        return walks + sum(cache.read_seconds(Entry("self-pass", self.key, n, way.name)) for n in shards)
 
 
 def find_spans(model: Model, widest: str, layers: str) -> list[tuple[int, int]]:

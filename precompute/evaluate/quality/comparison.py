@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from precompute.common.cache import progress
+from precompute.common.progress import progress
 from precompute.common.results import write_result
 from precompute.config.run import SAMPLERS, RunConfig
 from precompute.corpus.stages import load_model

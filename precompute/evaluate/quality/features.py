@@ -13,7 +13,8 @@ import soxr
 import torch
 
 from precompute.clips.prompts import Prompt, generate
-from precompute.common.cache import Cache, progress
+from precompute.common.cache import Cache, Entry
+from precompute.common.progress import progress
 from precompute.config.run import ClipsSection, RunConfig, fingerprint
 from precompute.corpus.stages import load_corpus, load_latents, load_model
 from precompute.corpus.tracks import Track, read_audio
@@ -99,7 +100,7 @@ def generate_clips(model: Model, prompts: list[Prompt], settings: ClipsSection, 
         latents = generate(model, prompts, settings, what).numpy()
         return {"latents": latents, "seconds": np.array((time.monotonic() - began) / len(prompts))}
 
-    kept = cache.get("quality-clips", key, compute)
+    kept = cache.get(Entry("quality-clips", key), compute)
     items = model.items([p.text for p in prompts], [p.seconds for p in prompts], torch.from_numpy(kept["latents"]))
     return items, float(kept["seconds"])
 
@@ -129,7 +130,8 @@ def extract_from_audio(model: Model, tracks: Sequence[Track], cache: Cache, what
 
 
 def _load_or_extract(model: Model, waves: Iterable[np.ndarray], cache: Cache, digest: str) -> Features:
-    kept = cache.get("features", fingerprint(model.inputs_sha256, digest), lambda: vars(extract(model, waves)))
+    entry = Entry("features", fingerprint(model.inputs_sha256, digest))
+    kept = cache.get(entry, lambda: vars(extract(model, waves)))
     return Features(**kept)
 
 

@@ -50,7 +50,7 @@ def test_halves_make_the_whole(model: Model, items: Items, config: RunConfig, tm
     assert two_workers == ["directions", "directions, halves"]
     for name, array in whole.kept(0).items():
         assert np.array_equal(halves.kept(0)[name], array), name
-    assert [path.name.split("-")[1] for path in (tmp_path / "halves").glob("*.npz")] == ["0000"]
+    assert [path.name.split("-")[1] for path in (tmp_path / "halves").glob("*.npz")] == ["00000"]
     assert halves.seconds() > 0 and len(list((tmp_path / "halves" / ".seconds").iterdir())) == 1
 
 

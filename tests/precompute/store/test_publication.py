@@ -14,7 +14,7 @@ import pytest
 
 from explorer.store.database import Store
 from precompute.cli.main import main
-from precompute.common.cache import Cache, duration
+from precompute.common.cache import Cache, Entry
 from precompute.errors import UserError
 from precompute.store.publication import StoreContents, publish, relative_path, relative_root
 from support import tiny
@@ -136,16 +136,12 @@ def test_the_cache_computes_once_and_keeps_every_bit(tmp_path: Path) -> None:
         calls.append(1)
         return {"x": array}
 
-    first, second = cache.get("stage", "key", compute), Cache(tmp_path).get("stage", "key", compute)
+    first, second = cache.get(Entry("stage", "key"), compute), Cache(tmp_path).get(Entry("stage", "key"), compute)
     assert np.array_equal(first["x"], array) and np.array_equal(second["x"], array) and len(calls) == 1
-    assert cache.has("stage", "key") and not cache.has("stage", "other")
-    cache.get("stage", "other", compute)
+    assert cache.has(Entry("stage", "key")) and not cache.has(Entry("stage", "other"))
+    cache.get(Entry("stage", "other"), compute)
     assert len(calls) == 2 and {p.suffix for p in tmp_path.iterdir() if p.is_file()} == {".npz"}
     assert {p.name for p in tmp_path.iterdir() if p.is_dir()} == {".seconds"}  # what they took, in a folder beside
-
-
-def test_durations_are_told_in_words() -> None:
-    assert [duration(s) for s in (0.4, 89, 90, 200)] == ["0 s", "89 s", "1 min 30 s", "3 min 20 s"]
 
 
 @pytest.fixture
