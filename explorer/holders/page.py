@@ -16,9 +16,9 @@ from explorer.sound import audio
 from explorer.state.callbacks import Callbacks
 from explorer.state.holder_query import GROUPS_SHOWN, ROWS_SHOWN, HolderQuery
 from explorer.state.view import View
-from explorer.store.catalogue import ANY_ROLE, COLLECTION, Catalogue, Passage
+from explorer.store.catalogue import ANY_ROLE, COLLECTION, Catalogue, CopiedPassage
 from explorer.store.groups import Groups, standing
-from explorer.store.records import Clip
+from explorer.store.records import ClipRecord
 from explorer.text import holders, sentences
 
 PASSAGES_SHOWN = 6
@@ -223,7 +223,7 @@ def downloads(what: str, parts: dict[str, Any]) -> list[dict[str, str]]:
     return [{"href": f"/report/{what}.{kind}?{asked}", "label": label} for kind, label in kinds]
 
 
-def _passage(one: Passage, clip: Clip, title: str) -> dict[str, Any]:
+def _passage(one: CopiedPassage, clip: ClipRecord, title: str) -> dict[str, Any]:
     moved = f", moved by {one.semitones:+d} semitones" if one.semitones else ""
     return {
         "clip_id": one.clip_id,

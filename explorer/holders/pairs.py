@@ -8,7 +8,7 @@ from typing import Any
 
 from explorer.sound.audio import heard_s
 from explorer.store.database import Store
-from explorer.store.records import Clip, Track
+from explorer.store.records import ClipRecord, TrackRecord
 
 MOMENT_S = 1.5  # at least: what is played of a moment
 
@@ -17,8 +17,8 @@ MOMENT_S = 1.5  # at least: what is played of a moment
 class PairDetails:
     """Scores: higher = stronger influence. Spans in seconds; None where the run kept none, or nothing is positive."""
 
-    clip: Clip
-    track: Track
+    clip: ClipRecord
+    track: TrackRecord
     parties: tuple[tuple[str, str], ...]  # (name, role) of all who hold rights in the track or made it
     renderings: int  # training tracks of its work, itself included
     place: int | None  # among the training tracks of this clip; None: a decoy
@@ -38,7 +38,7 @@ class PairDetails:
 
 
 def read_pairs(
-    store: Store, clips: Mapping[int, Clip], method_id: int, pairs: Sequence[tuple[int, int]]
+    store: Store, clips: Mapping[int, ClipRecord], method_id: int, pairs: Sequence[tuple[int, int]]
 ) -> list[PairDetails]:
     """(clip, track) ids -> pairs, in order; one whose clip or score the store has not is left out."""
     found = [row for row in store.catalogue.details(method_id, pairs) if row["clip_id"] in clips]
@@ -52,7 +52,11 @@ def read_pairs(
 
 
 def _pair(
-    row: Mapping[str, Any], clip: Clip, track: Track, parties: Mapping[int, Any], renderings: Mapping[int, int]
+    row: Mapping[str, Any],
+    clip: ClipRecord,
+    track: TrackRecord,
+    parties: Mapping[int, Any],
+    renderings: Mapping[int, int],
 ) -> PairDetails:
     scores = ("place", "score", "std_error", "score_norm", "std_error_norm", "q_value", "above_noise")
     return PairDetails(
@@ -81,7 +85,7 @@ def strongest(
     return (round(from_s, 3), round(to_s, 3)) if to_s > from_s else None
 
 
-def audible(track: Track, at: tuple[float, float] | None) -> bool:
+def audible(track: TrackRecord, at: tuple[float, float] | None) -> bool:
     """Whether a listener may hear this span of the track: the rule of `audition`, and audio at hand."""
     if at is None or not track.has_audio or track.audition == "none":
         return False

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from explorer.sound.audio import EXCERPT_S, heard_s
-from explorer.store.records import Moments, Sound
+from explorer.store.records import SoundRecord, TrackMoments
 
 PEAK_BINS = 800  # bars of a waveform; more cannot be seen before the sound itself is decoded
 STRIP_BINS = 240
@@ -19,7 +19,7 @@ TARGET_LUFS = -18.0  # no louder than this, however much headroom there is
 MAX_BOOST_DB, MAX_CUT_DB = 20.0, 40.0
 
 
-def matched_gains(sounds: Sequence[Sound]) -> list[float]:
+def matched_gains(sounds: Sequence[SoundRecord]) -> list[float]:
     """Gain of each sound, dB, so that all are equally loud and none passes 0 dBFS; 0 if loudness is unknown.
 
     The common level is the loudest that every sound reaches without clipping, at most TARGET_LUFS. A sound
@@ -52,7 +52,7 @@ def binned(values: Sequence[float], bins: int) -> list[float]:
     return [max(values[a:b]) for a, b in pairwise(edges)]
 
 
-def heard_part(values: Sequence[int], sound: Sound) -> Sequence[int]:
+def heard_part(values: Sequence[int], sound: SoundRecord) -> Sequence[int]:
     """The part of `values` (evenly spread over the whole sound) that a listener gets."""
     return values[: max(1, round(len(values) * heard_s(sound) / sound.duration_s))]
 
@@ -70,7 +70,7 @@ def relative(values: Sequence[float], bins: int) -> str | None:
 
 
 def lane(
-    kind: str, item_id: int, title: str, note: str, sound: Sound, gain_db: float, refused: str | None
+    kind: str, item_id: int, title: str, note: str, sound: SoundRecord, gain_db: float, refused: str | None
 ) -> dict[str, Any]:
     """One lane of the player, kind 'clip' or 'track'. `refused`: why nothing can be played; None where it can."""
     cut = sound.audition == "excerpt" and sound.duration_s > EXCERPT_S
@@ -95,7 +95,7 @@ def lane(
     }
 
 
-def strip(moments: Moments, sound: Sound) -> dict[str, Any] | None:
+def strip(moments: TrackMoments, sound: SoundRecord) -> dict[str, Any] | None:
     """Influence over the heard part of a track, relative to its largest value, and where that is (seconds).
 
     None where nothing is positive: there is no most influential moment then.

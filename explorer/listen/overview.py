@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from explorer.store.records import Clip, Summary
+from explorer.store.records import ClipRecord, Summary
 from explorer.text.sentences import percent
 
 CONCENTRATION = 10  # tracks; the second of Summary's shares
@@ -14,7 +14,7 @@ _KINDS = {"generated": "generated", "user": "your clip", "track": "control"}
 
 
 def overview(
-    clips: Sequence[Clip],
+    clips: Sequence[ClipRecord],
     summaries: Mapping[int, Summary],
     selected: int | None,
     heard: Mapping[int, dict[str, Any]] | None = None,
@@ -36,7 +36,7 @@ def overview(
     }
 
 
-def _card(clip: Clip, summary: Summary | None) -> dict[str, Any]:
+def _card(clip: ClipRecord, summary: Summary | None) -> dict[str, Any]:
     """`above` and `share` sort (None: last); the texts are read."""
     details = [_KINDS[clip.kind], f"{clip.duration_s:.1f} s", *([f"seed {clip.seed}"] if clip.seed is not None else [])]
     scored = summary if summary is not None and summary.tracks else None
@@ -54,7 +54,7 @@ def _card(clip: Clip, summary: Summary | None) -> dict[str, Any]:
     }
 
 
-def clip_name(clip: Clip) -> str:
+def clip_name(clip: ClipRecord) -> str:
     """The prompt; of a control, the track that was unlearned."""
     if clip.kind == "track":
         return f"Control: {clip.target_title}"

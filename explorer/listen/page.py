@@ -14,7 +14,7 @@ from explorer.sound import audio
 from explorer.state.callbacks import Callbacks
 from explorer.state.view import View
 from explorer.store.ranking import NORMALISED, RAW, Ranking
-from explorer.store.records import Clip, Summary, Track
+from explorer.store.records import ClipRecord, Summary, TrackRecord
 from explorer.text import sentences
 from explorer.text.tracks import further, in_a_lane
 
@@ -26,7 +26,7 @@ CAVEAT = (
 _PROMPT_CHARS = 90
 
 
-def clip_label(clip: Clip) -> str:
+def clip_label(clip: ClipRecord) -> str:
     """The clip in the list of clips."""
     if clip.kind == "track":
         return f"Control {clip.clip_id} · {clip.target_title}"
@@ -36,7 +36,7 @@ def clip_label(clip: Clip) -> str:
     return f"{name} {clip.clip_id} · {short}"
 
 
-def clip_note(clip: Clip) -> str:
+def clip_note(clip: ClipRecord) -> str:
     kind = {
         "generated": "generated clip",
         "user": "your clip",
@@ -209,7 +209,7 @@ class ListenPage:
             "track": [one.track_start_s, one.track_end_s],
         }
 
-    def _standing(self, view: View, track: Track) -> dict[str, str]:
+    def _standing(self, view: View, track: TrackRecord) -> dict[str, str]:
         """Place and badge of a lane."""
         ranking = self.callbacks.ranking(view)
         i = ranking.index(track.track_id)

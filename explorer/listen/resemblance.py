@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from explorer.sound.audio import heard_s
-from explorer.store.records import Passage, Sound
+from explorer.store.records import PassageRecord, SoundRecord
 from explorer.store.research import ASPECTS
 
 PASSAGES = 6  # of a track
@@ -24,8 +24,8 @@ NO_PASSAGES = "No passage of this track comes close to one of the clip."
 def track(
     title: str,
     aspects: Mapping[str, float] | None,
-    passages: Sequence[Passage],
-    sound: Sound,
+    passages: Sequence[PassageRecord],
+    sound: SoundRecord,
     refused: str | None,
     measured: tuple[bool, bool],
     named: Sequence[str] = (),
@@ -48,7 +48,7 @@ def track(
     return {"title": title[:TITLE_CHARS], "named": [text for text in named if text], **found}
 
 
-def _passage(one: Passage, sound: Sound, refused: str | None) -> dict[str, Any]:
+def _passage(one: PassageRecord, sound: SoundRecord, refused: str | None) -> dict[str, Any]:
     """Where it lies in clip and track, in seconds; `why`: it cannot be heard."""
     beyond = one.track_start_s >= heard_s(sound)
     return {

@@ -16,7 +16,7 @@ import pandas as pd
 
 from explorer.listen.charts import power_of_ten, power_text
 from explorer.store.ranking import Ranking, Span
-from explorer.store.records import Track
+from explorer.store.records import TrackRecord
 from explorer.text.sentences import q_text, span_name
 
 LIMIT = 100  # rows of a page
@@ -168,7 +168,7 @@ def badge(is_decoy: bool, above_noise: bool) -> str:
 
 def table(
     rows: pd.DataFrame,
-    tracks: Mapping[int, Track],
+    tracks: Mapping[int, TrackRecord],
     ranking: Ranking,
     query: Query,
     total: int,
@@ -271,7 +271,7 @@ def _same_work(places: Sequence[int]) -> str:
     return f"{len(places)} renderings of this work: places {listed}" + (" …" if len(places) > RENDERINGS else "")
 
 
-def _texts(track: Track) -> dict[str, Any]:
+def _texts(track: TrackRecord) -> dict[str, Any]:
     """What a listener reads of a track; a planted case is named as one."""
     names = ("title", "composer", "collection", "source", "instrument")
     texts = {name: getattr(track, name)[:CELL_CHARS] for name in names}

@@ -16,7 +16,7 @@ import numpy as np
 
 from explorer.sound.audio import heard_s
 from explorer.store.database import Store
-from explorer.store.records import Method, Sound
+from explorer.store.records import MethodRecord, SoundRecord
 
 WAYS = ("beginning", "anywhere", "strongest")
 
@@ -49,13 +49,19 @@ class StartChooser:
     """Of one trial. What it draws comes from `dice`."""
 
     def __init__(
-        self, store: Store, way: str, clip_id: int, methods: Sequence[Method], seconds: float, dice: np.random.Generator
+        self,
+        store: Store,
+        way: str,
+        clip_id: int,
+        methods: Sequence[MethodRecord],
+        seconds: float,
+        dice: np.random.Generator,
     ) -> None:
         self._store, self._way, self._clip_id, self._methods = store, way, clip_id, methods
         self._seconds, self._dice = seconds, dice
         self._lent: list[ExcerptStart] = []
 
-    def of_top(self, track_id: int, sound: Sound) -> ExcerptStart:
+    def of_top(self, track_id: int, sound: SoundRecord) -> ExcerptStart:
         if self._way != "strongest":
             return self._plain(sound)
         room = self._room(sound)
@@ -71,7 +77,7 @@ class StartChooser:
         """What controls may borrow: the starts of the strongest tracks that are heard."""
         self._lent = list(starts)
 
-    def of_control(self, sound: Sound) -> ExcerptStart:
+    def of_control(self, sound: SoundRecord) -> ExcerptStart:
         if self._way != "strongest":
             return self._plain(sound)
         if not self._lent:
@@ -80,7 +86,7 @@ class StartChooser:
         room = self._room(sound)
         return self._loudest(sound) if like.rule == "loudest" else _start(like.part * room, "moment", room)
 
-    def of_clip(self, sound: Sound, top: Sequence[int]) -> ExcerptStart:
+    def of_clip(self, sound: SoundRecord, top: Sequence[int]) -> ExcerptStart:
         """`top`: the strongest tracks of the trial."""
         if self._way != "strongest":
             return self._plain(sound)
@@ -94,20 +100,20 @@ class StartChooser:
                     return _start(found, "moment", room)
         return ExcerptStart(0.0, "beginning")
 
-    def _plain(self, sound: Sound) -> ExcerptStart:
+    def _plain(self, sound: SoundRecord) -> ExcerptStart:
         if self._way == "beginning":
             return ExcerptStart(0.0, "beginning")
         room = self._room(sound)
         return _start(float(self._dice.uniform(0, room)), "anywhere", room)
 
-    def _loudest(self, sound: Sound) -> ExcerptStart:
+    def _loudest(self, sound: SoundRecord) -> ExcerptStart:
         """By the energy of the waveform's stored peaks."""
         room = self._room(sound)
         squares = np.asarray(sound.peaks, dtype=float) ** 2
         found = best_start(squares, sound.duration_s / len(squares), self._seconds, room) if len(squares) else None
         return _start(found or 0.0, "loudest", room)
 
-    def _room(self, sound: Sound) -> float:
+    def _room(self, sound: SoundRecord) -> float:
         return max(0.0, heard_s(sound) - self._seconds)
 
 

@@ -17,9 +17,9 @@ import soundfile
 
 from explorer.listening_sessions.records import LaneExcerpt
 from explorer.sound import audio
-from explorer.sound.audio import AudioError
+from explorer.sound.audio import SoundRefusedError
 from explorer.store.database import Store
-from explorer.store.records import Sound
+from explorer.store.records import SoundRecord
 
 RATE = 44_100  # Hz
 TARGET_LUFS = -18.0  # no louder than this
@@ -43,19 +43,19 @@ def store_key(store: Store) -> str:
     return f"{run.model_sha256} {run.started_at.isoformat()}"
 
 
-def sound_of(store: Store, clip_id: int, track_id: int | None) -> Sound:
+def sound_of(store: Store, clip_id: int, track_id: int | None) -> SoundRecord:
     """Of the track, or of the clip itself where there is none. Raises UnknownIdError."""
     return store.clip_sound(clip_id) if track_id is None else store.track_sound(track_id)
 
 
-def measure(store: Store, sound: Sound, start_s: float, seconds: float) -> ExcerptLevels:
+def measure(store: Store, sound: SoundRecord, start_s: float, seconds: float) -> ExcerptLevels:
     """Of one excerpt. Raises AudioError where it may not be heard, cannot be decoded, is too short or near-silent."""
     import pyloudnorm  # late: it brings scipy
 
     samples = _read(store, sound, start_s, seconds)
     loudness = pyloudnorm.Meter(RATE).integrated_loudness(samples)
     if not math.isfinite(loudness) or loudness < QUIET_LUFS:
-        raise AudioError(404, "it is near-silent there")
+        raise SoundRefusedError(404, "it is near-silent there")
     return ExcerptLevels(float(loudness), 20 * math.log10(float(np.abs(samples).max())), samples.shape[1])
 
 
@@ -68,14 +68,14 @@ def gains(measured: list[ExcerptLevels]) -> list[float]:
 def render(store: Store, excerpt: LaneExcerpt, token: str) -> bytes:
     """The WAV of one lane, always the same for one token. Raises AudioError, also where the store is another one."""
     if excerpt.store_key != store_key(store):
-        raise AudioError(409, "this session was made over another store: start the explorer with that one")
+        raise SoundRefusedError(409, "this session was made over another store: start the explorer with that one")
     sound = sound_of(store, excerpt.clip_id, excerpt.track_id)
     found = audio.locate(store, sound)  # `audition` is asked again: what it allows may have changed
     return _render(store, sound, excerpt, token, found.path.stat().st_mtime_ns)
 
 
 @lru_cache(_KEPT)
-def _render(store: Store, sound: Sound, excerpt: LaneExcerpt, token: str, mtime_ns: int) -> bytes:
+def _render(store: Store, sound: SoundRecord, excerpt: LaneExcerpt, token: str, mtime_ns: int) -> bytes:
     """`mtime_ns` keeps a replaced file from being served stale."""
     samples = _read(store, sound, excerpt.start_s, excerpt.seconds) * 10 ** (excerpt.gain_db / 20)
     if samples.shape[1] != excerpt.channels:
@@ -94,22 +94,22 @@ def _render(store: Store, sound: Sound, excerpt: LaneExcerpt, token: str, mtime_
     return buffer.getvalue()
 
 
-def _read(store: Store, sound: Sound, start_s: float, seconds: float) -> np.ndarray:
+def _read(store: Store, sound: SoundRecord, start_s: float, seconds: float) -> np.ndarray:
     """float32 [round(seconds * RATE), 1 or 2]. Raises AudioError."""
     found = audio.locate(store, sound)
     if start_s + seconds > audio.heard_s(sound) + 0.05:
-        raise AudioError(403, "the excerpt reaches beyond what may be heard")
+        raise SoundRefusedError(403, "the excerpt reaches beyond what may be heard")
     try:
         samples, rate = _decoded(found.path, start_s, seconds)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise AudioError(404, "the audio file cannot be decoded") from error
+        raise SoundRefusedError(404, "the audio file cannot be decoded") from error
     if rate != RATE:
         import soxr
 
         samples = soxr.resample(samples, rate, RATE, quality="HQ")
     count = round(seconds * RATE)
     if len(samples) < count - round(0.1 * RATE):
-        raise AudioError(404, "the audio file is shorter than the store says")
+        raise SoundRefusedError(404, "the audio file is shorter than the store says")
     samples = samples[:count]
     return np.pad(samples, ((0, count - len(samples)), (0, 0))).astype(np.float32)
 

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from explorer.components import FOLDER as COMPONENTS
 from explorer.listening_sessions.records import SessionRefusedError
-from explorer.sound.audio import AudioError
+from explorer.sound.audio import SoundRefusedError
 from explorer.web.guard import read_body
 
 PAGES = Path(__file__).parent / "pages"
@@ -69,11 +69,11 @@ def add_shared(app: FastAPI) -> None:
     """Refusals as JSON {detail}, and the pages' scripts and styles under /static/session."""
 
     def refuse(_: Request, error: Exception) -> Response:
-        status = error.status if isinstance(error, (SessionRefusedError, AudioError)) else 400
+        status = error.status if isinstance(error, (SessionRefusedError, SoundRefusedError)) else 400
         return JSONResponse({"detail": str(error)}, status_code=status, headers=NO_STORE)
 
     app.add_exception_handler(SessionRefusedError, refuse)
-    app.add_exception_handler(AudioError, refuse)
+    app.add_exception_handler(SoundRefusedError, refuse)
     files = {path.name: path for path in (*PAGES.glob("*.js"), *PAGES.glob("*.css"), COMPONENTS / "player.css")}
     files["theme.css"] = COMPONENTS / "theme.css"
 

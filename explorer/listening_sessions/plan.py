@@ -26,10 +26,10 @@ from explorer.listening_sessions.records import (
     SessionRefusedError,
     Trial,
 )
-from explorer.sound.audio import EXCERPT_S, AudioError
+from explorer.sound.audio import EXCERPT_S, SoundRefusedError
 from explorer.state.callbacks import Callbacks
 from explorer.store.ranking import NORMALISED, Ranking, rank_clip
-from explorer.store.records import Clip, Method
+from explorer.store.records import ClipRecord, MethodRecord
 
 MOST_K, MOST_CONTROLS, MOST_PAIRS = 20, 10, 400
 TITLE_CHARS, CONSENT_CHARS = 120, 2000
@@ -103,7 +103,7 @@ def _check_whole(name: str, number: object, most: int) -> None:
         raise SessionRefusedError(f"{name} must be a whole number of 0 to {most}")
 
 
-def offered(callbacks: Callbacks) -> list[Clip]:
+def offered(callbacks: Callbacks) -> list[ClipRecord]:
     """Clips that a session may hold. Controls are training tracks themselves: a listener would hear a track twice."""
     return [clip for clip in callbacks.clips if clip.kind != "track"]
 
@@ -143,7 +143,7 @@ def make(callbacks: Callbacks, wanted: SessionRequest, seed: int | None = None) 
 def _trial(
     callbacks: Callbacks,
     wanted: SessionRequest,
-    methods: list[Method],
+    methods: list[MethodRecord],
     clip_id: int,
     tracks: pd.DataFrame,
     dice: np.random.Generator,
@@ -167,7 +167,7 @@ def _trial(
             start = starts.of_top(track_id, sound) if top else starts.of_control(sound)
             try:
                 heard[track_id] = (start, excerpts.measure(store, sound, start.start_s, seconds))
-            except AudioError:
+            except SoundRefusedError:
                 unfit.add(track_id)
         return track_id in heard
 
@@ -185,7 +185,7 @@ def _trial(
     begun.append((clip_start, [heard[track_id][0] for track_id in top]))
     try:
         of_clip = excerpts.measure(store, clip_sound, clip_start.start_s, seconds)
-    except AudioError as error:
+    except SoundRefusedError as error:
         raise SessionRefusedError(f"clip {clip_id} cannot be part of a session: {error}") from error
     scored = set.intersection(*(set(ranking.track_id.tolist()) for ranking in rankings.values()))
     works = set(tracks.loc[tracks["track_id"].isin(top), "work_id"])
@@ -237,7 +237,7 @@ def _tracks(count: int) -> str:
 
 
 def _score(
-    callbacks: Callbacks, method: Method, clip_id: int, track_id: int, ranking: Ranking, chosen: list[int]
+    callbacks: Callbacks, method: MethodRecord, clip_id: int, track_id: int, ranking: Ranking, chosen: list[int]
 ) -> LaneScore:
     """Raises SessionRefusedError where this method did not score the track."""
     rows = callbacks.store.scores_of(method.method_id, clip_id, [track_id])

@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from explorer.store.records import Sample
+from explorer.store.records import ScoreSample
 
 QUIET_LUFS = -40.0  # below this a track is near-silent
 SHORT_PART = 0.25  # of the usual (median) length: shorter is very short
@@ -141,7 +141,7 @@ def overlap(a: set[int], b: set[int]) -> float:
 
 
 def disagreements(
-    tops: Mapping[int, pd.DataFrame], samples: Mapping[int, Sample], first: int = FIRST[0]
+    tops: Mapping[int, pd.DataFrame], samples: Mapping[int, ScoreSample], first: int = FIRST[0]
 ) -> pd.DataFrame:
     """Clips by how little methods agree, least first: means over all pairs of the methods given.
 
@@ -164,12 +164,12 @@ def disagreements(
     return found.sort_values(["spearman", "overlap", "clip_id"], ignore_index=True)
 
 
-def ranked(sample: Sample) -> Sample:
+def ranked(sample: ScoreSample) -> ScoreSample:
     """Ranks in place of scores, within each clip."""
     return replace(sample, value=pd.DataFrame(sample.value).rank(axis=1).to_numpy())
 
 
-def clip_spearman(a: Sample, row_a: int, b: Sample, row_b: int) -> float:
+def clip_spearman(a: ScoreSample, row_a: int, b: ScoreSample, row_b: int) -> float:
     """Rank correlation of two methods for one clip; `a` and `b` as of `ranked`."""
     x, y = aligned(a, a.value[row_a], b, b.value[row_b])
     if len(x) == len(a.track_id) == len(b.track_id) and not (np.isnan(x) | np.isnan(y)).any():
@@ -177,7 +177,9 @@ def clip_spearman(a: Sample, row_a: int, b: Sample, row_b: int) -> float:
     return spearman(x, y)
 
 
-def aligned(a: Sample, values_a: np.ndarray, b: Sample, values_b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def aligned(
+    a: ScoreSample, values_a: np.ndarray, b: ScoreSample, values_b: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Values of the tracks that both samples hold, in the same order."""
     if np.array_equal(a.track_id, b.track_id):
         return values_a, values_b

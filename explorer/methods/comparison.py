@@ -16,7 +16,7 @@ import numpy as np
 from explorer.listen.lanes import gain_alone
 from explorer.methods import cases
 from explorer.store.ranking import Ranking
-from explorer.store.records import Agreement, Method, Sample, Track
+from explorer.store.records import Agreement, MethodRecord, ScoreSample, TrackRecord
 from explorer.text.tracks import sureness
 
 ROWS = 20  # of each column
@@ -87,7 +87,7 @@ def column(
     own: Ranking,
     other: Ranking,
     label: str,
-    tracks: Mapping[int, Track],
+    tracks: Mapping[int, TrackRecord],
     silent: Mapping[int, str],
     loudness: Mapping[int, float | None],
 ) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _points(a: Ranking, b: Ranking, ids: np.ndarray, titles: Mapping[int, str]) 
 
 
 def measured(
-    methods: Sequence[Method], tops: Mapping[int, Any], samples: Mapping[int, Sample], clips: set[int]
+    methods: Sequence[MethodRecord], tops: Mapping[int, Any], samples: Mapping[int, ScoreSample], clips: set[int]
 ) -> list[Agreement]:
     """Agreement of every pair of methods where the run stored none: the same means, over `clips`.
 
@@ -169,7 +169,7 @@ def measured(
     return found
 
 
-def heat(methods: Sequence[Method], found: Sequence[Agreement], measure: str) -> str | None:
+def heat(methods: Sequence[MethodRecord], found: Sequence[Agreement], measure: str) -> str | None:
     """The heat map of `measure` as plotly's JSON; None without two methods that can be compared."""
     import plotly.graph_objects as go  # 0.3 s and 30 MB: only for who opens the tab
 

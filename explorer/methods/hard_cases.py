@@ -16,7 +16,7 @@ from explorer.listen.table import badge, q_text
 from explorer.methods.cases import FIRST, KINDS, LIMIT, QUIET_LUFS, SHORT_PART, CaseQuery, matching
 from explorer.methods.comparison import signed
 from explorer.store.ranking import Ranking
-from explorer.store.records import Diagnostic, Part
+from explorer.store.records import Diagnostic, ScorePart
 from explorer.text.sentences import percent
 
 CHARS = 120
@@ -224,7 +224,7 @@ def against_duration(
     return {"track": drawn, "decoy": points(True, 30, DECOY_POINTS), "said": said}
 
 
-def parts(found: Sequence[Part] | None, title: str, kept_any: bool) -> dict[str, Any]:
+def parts(found: Sequence[ScorePart] | None, title: str, kept_any: bool) -> dict[str, Any]:
     """The chosen track's score over the noise level t, divided by a power of ten; a sentence where there is none."""
     if not found:
         why = (

@@ -22,7 +22,7 @@ from explorer.sound import audio
 from explorer.state.callbacks import Callbacks
 from explorer.state.view import View
 from explorer.store.ranking import NORMALISED, Ranking
-from explorer.store.records import Agreement, Method, Sample
+from explorer.store.records import Agreement, MethodRecord, ScoreSample
 from explorer.store.research import SAMPLE
 from explorer.text import methods as trust
 from explorer.text.tracks import further, people, same_work, sureness
@@ -44,7 +44,6 @@ class MethodsPage:
         self._usual_s = lru_cache(1)(store.usual_duration_s)
         self._agreement = lru_cache(1)(self._agreements)
         self._cases = lru_cache(64)(self._case_frame)
-        self._facts = lru_cache(1)(store.method_facts)
         self._holds = lru_cache(None)(store.holds)
         self._settings = lru_cache(None)(self._run_settings)
         callbacks.forgets(self)
@@ -125,7 +124,7 @@ class MethodsPage:
             return {**form, "lines": [only], "columns": [], "scatter": None}
         return {**form, **self._comparison(view.clip_id, view.method, versus, view.order)}
 
-    def _compare(self, clip_id: int, first: Method, second: Method, order: str) -> dict[str, Any]:
+    def _compare(self, clip_id: int, first: MethodRecord, second: MethodRecord, order: str) -> dict[str, Any]:
         views = [View(clip_id, method, order) for method in (first, second)]
         a, b = (self.callbacks.ranking(view) for view in views)
         tracks = self.store.tracks([*a.first(100), *b.first(comparison.ROWS)])
@@ -177,10 +176,10 @@ class MethodsPage:
             return found, f"The run kept no agreement: correlations are of {SAMPLE:,} training tracks drawn by chance."
         return found, "The run kept no agreement: worked out from the scores when this tab was opened."
 
-    def _tops(self, methods: list[Method]) -> dict[int, pd.DataFrame]:
+    def _tops(self, methods: list[MethodRecord]) -> dict[int, pd.DataFrame]:
         return {one.method_id: self._top(one.method_id) for one in methods}
 
-    def _samples(self, methods: list[Method]) -> dict[int, Sample]:
+    def _samples(self, methods: list[MethodRecord]) -> dict[int, ScoreSample]:
         return {one.method_id: self._sample(one.method_id) for one in methods}
 
     def methods(self, view: View) -> dict[str, Any] | None:
@@ -189,7 +188,7 @@ class MethodsPage:
             return None
         versus = self.callbacks.versus(view)
         shown = [view.method.method_id, *([versus.method_id] if versus else [])]
-        facts = self._facts()
+        facts = self.callbacks.methods
         lines = {one.method_id: self._lines(one.method_id, one.name) for one in facts}
         device, clips = self.store.run().device, len(self.callbacks.clips)
         return trust.methods(facts, lines, self.store.skipped_methods(), shown, device, clips)
@@ -244,7 +243,7 @@ class MethodsPage:
         """Which run's notes are shown; they themselves are in the browser."""
         return {"store": self.key} if view.tab == "wrong" else None
 
-    def _compared(self) -> list[Method]:
+    def _compared(self) -> list[MethodRecord]:
         """The methods that say something of their own."""
         return [one for one in self.callbacks.methods if one.name not in cases.UNCOUNTED]
 
@@ -290,8 +289,8 @@ class MethodsPage:
 
     def _run_settings(self, method_id: int) -> list[list[str]]:
         """[heading, text] pairs: the run, the method, versions, the whole configuration."""
-        run = self.store.run_facts()
-        one = next(one for one in self._facts() if one.method_id == method_id)
+        run = self.store.run()
+        one = next(one for one in self.callbacks.methods if one.method_id == method_id)
         made = [
             f"made {run.started_at:%Y-%m-%d %H:%M} UTC on {run.device} in {trust.duration(run.duration_s)}",
             f"weights {run.model_sha256}",

@@ -23,7 +23,7 @@ from explorer.state.view import View
 from explorer.store.catalogue import Copying
 from explorer.store.groups import Groups
 from explorer.store.ranking import NORMALISED
-from explorer.store.records import Clip
+from explorer.store.records import ClipRecord
 from explorer.text import holders, sentences
 
 SHOWN, SHOWN_ABOVE, SHOWN_DECOYS = 30, 60, 10  # rows of a table: strongest tracks, those above noise, decoys
@@ -156,7 +156,7 @@ def _note(shown: int, of: int, what: str, kept: int) -> str:
     return f"{shown:,} of {of:,} {what} are shown; {kept:,} rows can be had as CSV or Parquet."
 
 
-def _clip_facts(clip: Clip) -> list[tuple[str, str]]:
+def _clip_facts(clip: ClipRecord) -> list[tuple[str, str]]:
     kinds = {
         "generated": "generated",
         "user": "brought by a user",
@@ -245,7 +245,7 @@ def _span(at: Sequence[float]) -> str:
 def _excerpt(callbacks: Callbacks, kind: str, item_id: int, at: tuple[float, float] | None, title: str) -> SoundExcerpt:
     try:
         media_type, data, from_s, to_s = audio.embedded(callbacks.store, kind, item_id, at[0] if at else 0.0)
-    except audio.AudioError as error:
+    except audio.SoundRefusedError as error:
         return SoundExcerpt(title, f"not embedded: {error}")
     where = f"{_span((from_s, to_s))} of it"
     return SoundExcerpt(title, f"{where}, from its strongest moment on" if at and from_s else where, media_type, data)

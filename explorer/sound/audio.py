@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, Response
 from explorer.sound.spectrogram import picture
 from explorer.store.database import Store
 from explorer.store.errors import UnknownIdError
-from explorer.store.records import Sound, Track
+from explorer.store.records import SoundRecord, TrackRecord
 
 EXCERPT_S = 15.0
 MEDIA_TYPES = {".mp3": "audio/mpeg", ".flac": "audio/flac", ".ogg": "audio/ogg", ".wav": "audio/wav"}
@@ -27,7 +27,7 @@ _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _HEADERS = {"Cache-Control": "private, no-cache", "Content-Disposition": "inline"}
 
 
-class AudioError(Exception):
+class SoundRefusedError(Exception):
     """This sound is not served; `status` is the HTTP status, the message the reason for the listener."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -44,7 +44,7 @@ class Audio:
     excerpt: bool  # serve the first EXCERPT_S seconds only
 
 
-def heard_s(sound: Sound | Track) -> float:
+def heard_s(sound: SoundRecord | TrackRecord) -> float:
     """Seconds of this sound that a listener gets, where it may be heard."""
     return min(sound.duration_s, EXCERPT_S) if sound.audition == "excerpt" else sound.duration_s
 
@@ -56,33 +56,33 @@ def refusal(audition: str, has_audio: bool) -> str | None:
     return "the rights holder does not allow listening" if audition == "none" else None
 
 
-def missing(store: Store, sound: Sound) -> str | None:
+def missing(store: Store, sound: SoundRecord) -> str | None:
     """Why a sound cannot be served, its file looked for; None where it can."""
     try:
         locate(store, sound)
-    except AudioError as error:
+    except SoundRefusedError as error:
         return str(error)
     return None
 
 
-def locate(store: Store, sound: Sound) -> Audio:
+def locate(store: Store, sound: SoundRecord) -> Audio:
     """The file of a sound. Raises AudioError: 403 not allowed, 404 absent, outside its root, or not audio."""
     reason = refusal(sound.audition, sound.audio_path is not None)
     if reason or sound.audio_path is None:
-        raise AudioError(403 if sound.audition == "none" else 404, reason or "")
+        raise SoundRefusedError(403 if sound.audition == "none" else 404, reason or "")
     root = store.info.clip_root if sound.of_clip else store.info.track_root
     path = _inside(store.path.parent, root, sound.audio_path)
     media_type = MEDIA_TYPES.get(path.suffix.lower())
     if media_type is None:
-        raise AudioError(404, "the audio file is of a kind that is not served")
+        raise SoundRefusedError(404, "the audio file is of a kind that is not served")
     if not path.is_file():
-        raise AudioError(404, "the audio file is missing")
+        raise SoundRefusedError(404, "the audio file is missing")
     return Audio(path, media_type, sound.audition == "excerpt")
 
 
 def _inside(folder: Path, root: str, relative: str) -> Path:
     """folder/root/relative, links followed; raises AudioError(404) where that lies outside folder/root."""
-    outside = AudioError(404, "the audio file lies outside its folder")
+    outside = SoundRefusedError(404, "the audio file lies outside its folder")
     if Path(root).is_absolute():  # the contract says relative: an absolute root could name any folder
         raise outside
     try:
@@ -103,7 +103,7 @@ def respond(store: Store, kind: str, item_id: int, range_header: str | None) -> 
     try:
         data = _excerpt(audio.path, audio.path.stat().st_mtime_ns)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise AudioError(404, "the audio file cannot be decoded") from error
+        raise SoundRefusedError(404, "the audio file cannot be decoded") from error
     return ranged(data, "audio/wav", range_header)
 
 
@@ -114,15 +114,15 @@ def respond_picture(store: Store, kind: str, item_id: int) -> Response:
     try:
         data = picture(audio.path, heard_s(sound), audio.path.stat().st_mtime_ns)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise AudioError(404, "the audio file cannot be decoded") from error
+        raise SoundRefusedError(404, "the audio file cannot be decoded") from error
     return Response(data, media_type="image/png", headers=_HEADERS)
 
 
-def _sound(store: Store, kind: str, item_id: int) -> Sound:
+def _sound(store: Store, kind: str, item_id: int) -> SoundRecord:
     try:
         return store.track_sound(item_id) if kind == "track" else store.clip_sound(item_id)
     except UnknownIdError as error:
-        raise AudioError(404, str(error)) from error
+        raise SoundRefusedError(404, str(error)) from error
 
 
 def embedded(store: Store, kind: str, item_id: int, from_s: float = 0.0) -> tuple[str, bytes, float, float]:
@@ -145,7 +145,7 @@ def embedded(store: Store, kind: str, item_id: int, from_s: float = 0.0) -> tupl
         name = "MP3" if rate in _MP3_RATES else "FLAC"
         soundfile.write(buffer := io.BytesIO(), samples, rate, format=name)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise AudioError(404, "the audio file cannot be decoded") from error
+        raise SoundRefusedError(404, "the audio file cannot be decoded") from error
     return MEDIA_TYPES[f".{name.lower()}"], buffer.getvalue(), from_s, from_s + len(samples) / rate
 
 

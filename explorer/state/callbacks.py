@@ -32,7 +32,7 @@ from explorer.state.view import (
 from explorer.store.database import Store
 from explorer.store.errors import StoreEmptyError
 from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, rank_clip, rank_span
-from explorer.store.records import Method, Summary
+from explorer.store.records import MethodRecord, Summary
 
 _QUERY_CHARS = 4000
 _RANKINGS = 32  # kept; 4 MB each at 115,000 tracks
@@ -219,11 +219,11 @@ class Callbacks:
         view = self.choose_clip(view, data.get("clip_id"))
         return view if data.get("track_id") is None else self.choose_track(view, data)
 
-    def versus(self, view: View) -> Method | None:
+    def versus(self, view: View) -> MethodRecord | None:
         """The second method: the chosen one, else the first other one; None where there is only one."""
         return view.versus or next((one for one in self.methods if one != view.method), None)
 
-    def _other(self, method: Method, name: str | None) -> Method | None:
+    def _other(self, method: MethodRecord, name: str | None) -> MethodRecord | None:
         """The method of that name, if it is another one than `method`."""
         found = self._method_by_name.get(name or "")
         return None if found == method else found

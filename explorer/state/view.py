@@ -13,7 +13,7 @@ from explorer.methods.cases import CaseQuery
 from explorer.state.holder_query import HolderQuery
 from explorer.store.database import MAX_ID
 from explorer.store.ranking import NORMALISED, RAW, Span
-from explorer.store.records import Method
+from explorer.store.records import MethodRecord
 
 LANES = 4  # strongest tracks that the player holds unasked
 MOST_LANES = 8
@@ -41,7 +41,7 @@ class Loop:
 @dataclass(frozen=True)
 class View:
     clip_id: int
-    method: Method
+    method: MethodRecord
     order: str = NORMALISED
     span: Span | None = None  # of the clip; tracks are then ranked for it
     lanes: tuple[int, ...] | None = None  # tracks in the player; None: the strongest LANES
@@ -51,7 +51,7 @@ class View:
     asked: Query = field(default_factory=Query)  # of the table
     tab: str = "listen"
     passage: tuple[int, int] | None = None  # (track, number of its passage) that is heard against the clip's
-    versus: Method | None = None  # the second method; None: the first other one
+    versus: MethodRecord | None = None  # the second method; None: the first other one
     measure: str = MEASURES[0]
     cases: CaseQuery = field(default_factory=CaseQuery)
     holders: HolderQuery = field(default_factory=HolderQuery)  # of the page of rights holders

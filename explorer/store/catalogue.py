@@ -37,7 +37,7 @@ _UP = {**{count: f"s.train_rank <= {places}" for count, places in PLACES.items()
 
 
 @dataclass(frozen=True)
-class Passage:
+class CopiedPassage:
     """Where clip and track run alike; copying, not influence."""
 
     clip_id: int
@@ -55,7 +55,7 @@ class Copying:
 
     compared: int  # pairs of clip and track
     close: int  # pairs whose closest passage is as close as at most CLOSE of the decoys
-    passages: tuple[Passage, ...]  # of those, the closest first
+    passages: tuple[CopiedPassage, ...]  # of those, the closest first
 
 
 @dataclass(frozen=True)
@@ -306,7 +306,7 @@ class Catalogue:
             *args,
             limit,
         )
-        return Copying(compared, close, tuple(Passage(r[0], r[1], r[2:4], r[4:6], *r[6:]) for r in rows))
+        return Copying(compared, close, tuple(CopiedPassage(r[0], r[1], r[2:4], r[4:6], *r[6:]) for r in rows))
 
     def looked_for_copies(self) -> bool:
         """Whether anybody looked: such a run keeps aspects or passages."""

@@ -29,7 +29,18 @@ from explorer.store.errors import (
     UnknownIdError,
 )
 from explorer.store.errors import StoreError as StoreError  # the family, for those who open a store
-from explorer.store.records import Clip, ClipMoments, Diagnostic, Method, Moments, Run, Sound, StoreInfo, Summary, Track
+from explorer.store.records import (
+    ClipMoments,
+    ClipRecord,
+    Diagnostic,
+    MethodRecord,
+    RunRecord,
+    SoundRecord,
+    StoreInfo,
+    Summary,
+    TrackMoments,
+    TrackRecord,
+)
 from explorer.store.research import Research
 from explorer.store.search import SORTABLE as SORTABLE
 from explorer.store.search import Search
@@ -120,7 +131,7 @@ class Store(Research):
             raise
         self._search = Search(self._con)
         self.catalogue = Catalogue(self._con)  # questions about groups of tracks
-        self._tracks: dict[int, Track] = {}
+        self._tracks: dict[int, TrackRecord] = {}
         self.track_sound = lru_cache(_SOUNDS_KEPT)(self._track_sound)
         self.moments = lru_cache(_MOMENTS_KEPT)(self._moments)
         self.score_columns = lru_cache(_CLIPS_KEPT)(self._score_columns)
@@ -169,50 +180,54 @@ class Store(Research):
             raise UnknownIdError(f"no {what} {row_id} in this store")
         return rows[0]
 
-    def run(self) -> Run:
+    def run(self) -> RunRecord:
         """The run that published this store."""
-        return Run(
+        return RunRecord(
             *self._rows(
-                "SELECT model_sha256, commit_hash, device, duration_s, started_at FROM runs ORDER BY run_id DESC"
+                "SELECT model_sha256, commit_hash, device, duration_s, started_at, config_toml, versions_json FROM runs"
+                " ORDER BY run_id DESC LIMIT 1"
             )[0]
         )
 
-    def methods(self) -> list[Method]:
-        rows = self._rows("SELECT method_id, name, label, description, has_moments FROM methods ORDER BY method_id")
-        return [Method(*row) for row in rows]
+    def methods(self) -> list[MethodRecord]:
+        rows = self._rows(
+            "SELECT method_id, name, label, description, has_moments, settings_json, cost_s FROM methods"
+            " ORDER BY method_id"
+        )
+        return [MethodRecord(*row) for row in rows]
 
-    def clips(self) -> list[Clip]:
+    def clips(self) -> list[ClipRecord]:
         """Clips that some method scored: generated ones, then users', then controls; each by id."""
         rows = self._rows(
             queries.CLIP + " WHERE c.clip_id IN (SELECT DISTINCT clip_id FROM scores)"
             " ORDER BY list_position(['generated', 'user', 'track'], c.kind), c.clip_id"
         )
-        return [Clip(*row) for row in rows]
+        return [ClipRecord(*row) for row in rows]
 
-    def clip(self, clip_id: int) -> Clip:
-        return Clip(*self._one("clip", clip_id, queries.CLIP + " WHERE c.clip_id = ?"))
+    def clip(self, clip_id: int) -> ClipRecord:
+        return ClipRecord(*self._one("clip", clip_id, queries.CLIP + " WHERE c.clip_id = ?"))
 
-    def track(self, track_id: int) -> Track:
-        return Track(*self._one("track", track_id, queries.TRACK + " WHERE track_id = ?"))
+    def track(self, track_id: int) -> TrackRecord:
+        return TrackRecord(*self._one("track", track_id, queries.TRACK + " WHERE track_id = ?"))
 
-    def tracks(self, track_ids: Sequence[int]) -> dict[int, Track]:
+    def tracks(self, track_ids: Sequence[int]) -> dict[int, TrackRecord]:
         """Track by id; an unknown id is left out."""
         found = {i: track for i in track_ids if (track := self._tracks.get(i))}
         if missing := [i for i in track_ids if i not in found]:
             rows = self._rows(
                 queries.TRACK + " WHERE list_contains(?::INTEGER[], track_id)", missing
             )  # faster than a join
-            read = {row[0]: Track(*row) for row in rows}
+            read = {row[0]: TrackRecord(*row) for row in rows}
             if len(self._tracks) + len(read) > _TRACKS_KEPT:
                 self._tracks.clear()
             self._tracks.update(read)
             found.update(read)
         return found
 
-    def _track_sound(self, track_id: int) -> Sound:
+    def _track_sound(self, track_id: int) -> SoundRecord:
         return _sound(self._one("track", track_id, queries.TRACK_SOUND))
 
-    def clip_sound(self, clip_id: int) -> Sound:
+    def clip_sound(self, clip_id: int) -> SoundRecord:
         """A clip of kind 'track' sounds as its track does, under that track's audition rule."""
         target, *row = self._one("clip", clip_id, queries.CLIP_SOUND)
         return _sound(tuple(row)) if target is None else self.track_sound(target)
@@ -282,7 +297,7 @@ class Store(Research):
         records = [(*row[:8], row[8:11], row[11:14], *row[14:17], tuple(row[17])) for row in rows]
         return {record[0]: Summary(*record) for record in records}
 
-    def _moments(self, method_id: int, clip_id: int, track_id: int) -> Moments | None:
+    def _moments(self, method_id: int, clip_id: int, track_id: int) -> TrackMoments | None:
         """None where the run kept no moments of this track (it keeps those of the best-ranked ones)."""
         rows = self._rows(
             "SELECT rate_hz, influence FROM moments WHERE method_id = ? AND clip_id = ? AND track_id = ?",
@@ -290,7 +305,7 @@ class Store(Research):
             clip_id,
             track_id,
         )
-        return Moments(rows[0][0], tuple(rows[0][1])) if rows else None
+        return TrackMoments(rows[0][0], tuple(rows[0][1])) if rows else None
 
     def clip_moments(self, method_id: int, clip_id: int, track_ids: Sequence[int]) -> ClipMoments | None:
         """Influence over the clip, of some tracks; None where the run kept none for this clip."""
@@ -322,6 +337,6 @@ class Store(Research):
         return [Diagnostic(*row) for row in rows]
 
 
-def _sound(row: tuple[Any, ...]) -> Sound:
+def _sound(row: tuple[Any, ...]) -> SoundRecord:
     duration_s, path, of_clip, audition, loudness, peak, peaks = row
-    return Sound(duration_s, path, of_clip, audition, loudness, peak, tuple(peaks or ()))
+    return SoundRecord(duration_s, path, of_clip, audition, loudness, peak, tuple(peaks or ()))

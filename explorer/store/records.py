@@ -17,7 +17,7 @@ class StoreInfo:
 
 
 @dataclass(frozen=True)
-class Sound:
+class SoundRecord:
     """What is needed to hear and draw one item."""
 
     duration_s: float
@@ -30,7 +30,7 @@ class Sound:
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipRecord:
     clip_id: int
     kind: str  # 'generated', 'track' or 'user'
     target_track_id: int | None  # kind 'track': the training track that was unlearned
@@ -41,7 +41,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Track:
+class TrackRecord:
     track_id: int
     is_decoy: bool
     planted: str | None  # a planted case (weighted, rare, …), outside decoy statistics
@@ -58,25 +58,29 @@ class Track:
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodRecord:
     method_id: int
     name: str
     label: str
     description: str
-    has_moments: bool
+    has_moments: bool  # whether it has influence over time in a track
+    settings_json: str = "{}"
+    cost_s: float | None = None  # seconds of the run's device, all clips together; None: not measured
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     model_sha256: str  # of the weights that every score refers to
     commit_hash: str | None
     device: str
     duration_s: float
     started_at: datetime  # UTC
+    config_toml: str  # the run's whole configuration
+    versions_json: str  # package -> version
 
 
 @dataclass(frozen=True)
-class Moments:
+class TrackMoments:
     rate_hz: float
     influence: tuple[float, ...]  # value i covers [i, i + 1) / rate_hz seconds of the track
 
@@ -116,17 +120,7 @@ class Diagnostic:
 
 
 @dataclass(frozen=True)
-class MethodFacts:
-    method_id: int
-    name: str
-    label: str
-    description: str
-    settings_json: str
-    cost_s: float | None  # seconds of the run's device, all clips together; None: not measured
-
-
-@dataclass(frozen=True)
-class Skipped:
+class SkippedMethod:
     """A method that was asked for and could not run."""
 
     name: str
@@ -147,7 +141,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Sample:
+class ScoreSample:
     """Normalised scores of one method for the same training tracks in all clips."""
 
     clip_id: np.ndarray  # int32 [Q], ascending
@@ -156,7 +150,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Passage:
+class PassageRecord:
     """A passage of a clip and one of a track that come close: copying, not influence."""
 
     number: int  # 1 = the closest of this pair
@@ -170,20 +164,9 @@ class Passage:
 
 
 @dataclass(frozen=True)
-class Part:
+class ScorePart:
     """The score over one stratum of the noise level t, 0 (clean) to 1 (noise)."""
 
     t_low: float
     t_high: float
     score: float
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    config_toml: str
-    versions_json: str
-    commit_hash: str | None
-    model_sha256: str
-    device: str
-    started_at: datetime  # UTC
-    duration_s: float

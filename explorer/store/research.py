@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from explorer.store.records import Agreement, MethodFacts, Part, Passage, RunFacts, Sample, Skipped
+from explorer.store.records import Agreement, PassageRecord, ScorePart, ScoreSample, SkippedMethod
 
 TOP = 100  # places of each clip that `top` holds
 SAMPLE = 2000  # training tracks at most that `sample` holds
@@ -56,14 +56,14 @@ class Research:
         frame = self._con.cursor().execute(_TOP, (method_id, places, places)).df()
         return frame.astype({"train_rank": "Int64", "target_track_id": "Int64"})
 
-    def sample(self, method_id: int, tracks: int = SAMPLE) -> Sample:
+    def sample(self, method_id: int, tracks: int = SAMPLE) -> ScoreSample:
         """Normalised scores of the same training tracks in every clip: all of them, or `tracks` drawn by hash."""
         columns = self._con.cursor().execute(_SAMPLE, (tracks, method_id)).fetchnumpy()
         clips, at_clip = np.unique(columns["clip_id"], return_inverse=True)
         ids, at_track = np.unique(columns["track_id"], return_inverse=True)
         values = np.full((len(clips), len(ids)), np.nan)
         values[at_clip, at_track] = columns["score_norm"]
-        return Sample(clips, ids, values)
+        return ScoreSample(clips, ids, values)
 
     def training_tracks(self) -> int:
         """How many training tracks the store holds."""
@@ -89,15 +89,11 @@ class Research:
         columns = self._con.cursor().execute(sql).fetchnumpy()
         return columns["track_id"], columns["work"]
 
-    def method_facts(self) -> list[MethodFacts]:
-        """Every method with its settings and its cost in seconds (None: not measured), by id."""
-        sql = "SELECT method_id, name, label, description, settings_json, cost_s FROM methods ORDER BY method_id"
-        return [MethodFacts(*row) for row in self._all(sql)]
-
-    def skipped_methods(self) -> list[Skipped]:
+    def skipped_methods(self) -> list[SkippedMethod]:
         """Methods that were asked for and could not run, and why; by label."""
         return [
-            Skipped(*row) for row in self._all("SELECT name, label, reason FROM skipped_methods ORDER BY label, name")
+            SkippedMethod(*row)
+            for row in self._all("SELECT name, label, reason FROM skipped_methods ORDER BY label, name")
         ]
 
     def agreement(self) -> list[Agreement]:
@@ -122,7 +118,7 @@ class Research:
             found.setdefault(track_id, {})[aspect] = percentile
         return found
 
-    def passages(self, clip_id: int, track_ids: Sequence[int]) -> dict[int, list[Passage]]:
+    def passages(self, clip_id: int, track_ids: Sequence[int]) -> dict[int, list[PassageRecord]]:
         """By track: its passages that come close to one of the clip, the closest first."""
         rows = self._all(
             "SELECT track_id, passage, clip_start_s, clip_end_s, track_start_s, track_end_s, semitones, similarity,"
@@ -131,9 +127,9 @@ class Research:
             clip_id,
             list(track_ids),
         )
-        found: dict[int, list[Passage]] = {}
+        found: dict[int, list[PassageRecord]] = {}
         for track_id, *row in rows:
-            found.setdefault(track_id, []).append(Passage(*row))
+            found.setdefault(track_id, []).append(PassageRecord(*row))
         return found
 
     def holds(self, table: str) -> bool:
@@ -142,7 +138,7 @@ class Research:
             raise ValueError(f"{table} is not a table that may be empty")
         return bool(self._all(f"SELECT 1 FROM {table} LIMIT 1"))
 
-    def score_parts(self, method_id: int, clip_id: int, track_ids: Sequence[int]) -> dict[int, list[Part]]:
+    def score_parts(self, method_id: int, clip_id: int, track_ids: Sequence[int]) -> dict[int, list[ScorePart]]:
         """By track: the score of each stratum of the noise level t, by t; their mean is the score."""
         rows = self._all(
             "SELECT track_id, t_low, t_high, score FROM score_parts WHERE method_id = ? AND clip_id = ?"
@@ -151,15 +147,7 @@ class Research:
             clip_id,
             list(track_ids),
         )
-        found: dict[int, list[Part]] = {}
+        found: dict[int, list[ScorePart]] = {}
         for track_id, *row in rows:
-            found.setdefault(track_id, []).append(Part(*row))
+            found.setdefault(track_id, []).append(ScorePart(*row))
         return found
-
-    def run_facts(self) -> RunFacts:
-        """Configuration, package versions and machine of the run that published this store."""
-        sql = (
-            "SELECT config_toml, versions_json, commit_hash, model_sha256, device, started_at, duration_s FROM runs"
-            " ORDER BY run_id DESC LIMIT 1"
-        )
-        return RunFacts(*self._all(sql)[0])

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from explorer.store.ranking import Q_LIMIT
-from explorer.store.records import Diagnostic, MethodFacts, Skipped, Summary
+from explorer.store.records import Diagnostic, MethodRecord, SkippedMethod, Summary
 from explorer.text.sentences import percent
 
 TEXT_CHARS = 600
@@ -29,9 +29,9 @@ PLANTED = {  # (truth, name) of `evaluate planted`, in plain words
 
 
 def methods(
-    facts: Sequence[MethodFacts],
+    facts: Sequence[MethodRecord],
     lines: Mapping[int, list[str]],
-    skipped: Sequence[Skipped],
+    skipped: Sequence[SkippedMethod],
     shown: Sequence[int],
     device: str,
     clips: int,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from explorer.listen.table import badge, q_text
 from explorer.store.ranking import Ranking
-from explorer.store.records import Track
+from explorer.store.records import TrackRecord
 
 CHARS = 240
 
@@ -19,20 +19,20 @@ def people(parties: Sequence[tuple[str, str]]) -> str:
     return " · ".join(f"{name} ({role})" for name, role in parties)[:CHARS]
 
 
-def further(track: Track, parties: Sequence[tuple[str, str]]) -> str:
+def further(track: TrackRecord, parties: Sequence[tuple[str, str]]) -> str:
     """All parties, where there are others than the composer and the rights holder that the track itself names."""
     own = {(track.composer, "composer"), (track.rights_holder, "rights holder")}
     return people(parties) if set(parties) - own else ""
 
 
-def same_work(track: Track, renderings: int) -> str | None:
+def same_work(track: TrackRecord, renderings: int) -> str | None:
     """That a track is no lone rendering; `renderings`: training tracks of its work, itself included unless a decoy."""
     if track.is_decoy:
         return None
     return f"one of {renderings:,} renderings of its work" if renderings > 1 else None
 
 
-def in_a_lane(track: Track, renderings: int) -> str | None:
+def in_a_lane(track: TrackRecord, renderings: int) -> str | None:
     """What a listener should know of a track that plays: other renderings of its work, that it is a planted case."""
     told = (same_work(track, renderings), f"planted case: {track.planted}" if track.planted else None)
     return " · ".join(part for part in told if part) or None

@@ -36,7 +36,7 @@ def add_sounds(app: FastAPI, store: Store) -> None:
             return respond(kind, parse_id(item_id))
         except BadEventError as error:
             return JSONResponse({"detail": str(error)}, status_code=404)
-        except audio.AudioError as error:
+        except audio.SoundRefusedError as error:
             if "outside" in str(error):
                 log.warning("refused %s %s: %s", kind, item_id, error)
             return JSONResponse({"detail": str(error)}, status_code=error.status)

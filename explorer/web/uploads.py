@@ -33,7 +33,7 @@ BODY_BYTES = 8000  # of a prompt
 BUSY = "Another clip is being worked on: try again when it is done."
 
 
-class RefusedError(Exception):
+class UploadRefusedError(Exception):
     """Why something is not taken; `status` is the HTTP status, the message one line for the listener."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -51,7 +51,7 @@ def add_uploads(app: FastAPI, jobs: Jobs) -> None:
     @app.post("/attribute/prompt")
     async def prompt(request: Request) -> Response:
         if not jobs.reserve():
-            return _refusal(RefusedError(409, BUSY))
+            return _refusal(UploadRefusedError(409, BUSY))
         try:
             arguments = _prompt_arguments(await read_body(request, BODY_BYTES))
         except BaseException as error:
@@ -64,7 +64,7 @@ def add_uploads(app: FastAPI, jobs: Jobs) -> None:
     async def audio(request: Request) -> Response:
         """The body is the file; `name` and `caption` of the query are words about it."""
         if not jobs.reserve():
-            return _refusal(RefusedError(409, BUSY))
+            return _refusal(UploadRefusedError(409, BUSY))
         upload: Path | None = None
         try:
             name = clean(request.query_params.get("name", ""), NAME_CHARS) or "a file"
@@ -89,25 +89,25 @@ def clean(text: str, most: int) -> str:
 def _prompt_arguments(body: bytes | None) -> list[str]:
     """Raises RefusedError."""
     if body is None:
-        raise RefusedError(413, "That is too long for a prompt.")
+        raise UploadRefusedError(413, "That is too long for a prompt.")
     try:
         asked = json.loads(body)
         text = asked["prompt"]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise RefusedError(400, "That is no prompt.") from error
+        raise UploadRefusedError(400, "That is no prompt.") from error
     if not isinstance(text, str) or not clean(text, len(text)):
-        raise RefusedError(400, "Write a few words first.")
+        raise UploadRefusedError(400, "Write a few words first.")
     if len(text) > PROMPT_CHARS:
-        raise RefusedError(413, f"A prompt may have {PROMPT_CHARS} characters.")
+        raise UploadRefusedError(413, f"A prompt may have {PROMPT_CHARS} characters.")
     seed = asked.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
-        raise RefusedError(400, "The seed must be a whole number from 0 on.")
+        raise UploadRefusedError(400, "The seed must be a whole number from 0 on.")
     return [f"--prompt={clean(text, PROMPT_CHARS)}", f"--seed={seed}"]
 
 
 async def _received(request: Request) -> Path:
     """The body in a temporary file. Raises RefusedError, with nothing left behind."""
-    too_large = RefusedError(413, f"That is too large: a file may have {UPLOAD_BYTES // 1_000_000} MB.")
+    too_large = UploadRefusedError(413, f"That is too large: a file may have {UPLOAD_BYTES // 1_000_000} MB.")
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > UPLOAD_BYTES:
         raise too_large
@@ -126,11 +126,11 @@ async def _received(request: Request) -> Path:
     try:
         await asyncio.wait_for(stream(), UPLOAD_S)
         if not size:
-            raise RefusedError(400, "That file is empty.")
+            raise UploadRefusedError(400, "That file is empty.")
     except BaseException as error:
         path.unlink(missing_ok=True)
         if isinstance(error, asyncio.TimeoutError):
-            raise RefusedError(408, "The upload took too long.") from error
+            raise UploadRefusedError(408, "The upload took too long.") from error
         raise
     return path
 
@@ -140,13 +140,15 @@ def check_audio(path: Path) -> None:
     try:
         info = soundfile.info(str(path))
     except (soundfile.LibsndfileError, OSError) as error:
-        raise RefusedError(415, "That is no audio file that can be read here: WAV, FLAC, MP3, OGG or AIFF.") from error
+        raise UploadRefusedError(
+            415, "That is no audio file that can be read here: WAV, FLAC, MP3, OGG or AIFF."
+        ) from error
     if info.format not in FORMATS:
-        raise RefusedError(415, "Only WAV, FLAC, MP3, OGG and AIFF are taken.")
+        raise UploadRefusedError(415, "Only WAV, FLAC, MP3, OGG and AIFF are taken.")
     if info.frames <= 0 or not math.isfinite(info.duration):
-        raise RefusedError(415, "That recording holds no sound.")
+        raise UploadRefusedError(415, "That recording holds no sound.")
     if info.duration > AUDIO_S or info.frames * info.channels > SAMPLES:
-        raise RefusedError(413, f"That is too long: a recording may last {AUDIO_S / 60:.0f} minutes.")
+        raise UploadRefusedError(413, f"That is too long: a recording may last {AUDIO_S / 60:.0f} minutes.")
 
 
 def _told(jobs: Jobs, status: int) -> Response:
@@ -155,6 +157,6 @@ def _told(jobs: Jobs, status: int) -> Response:
 
 def _refusal(error: BaseException) -> Response:
     """An answer for what is refused; everything else goes on its way."""
-    if not isinstance(error, RefusedError):
+    if not isinstance(error, UploadRefusedError):
         raise error
     return JSONResponse({"detail": str(error)}, status_code=error.status, headers={"Cache-Control": "no-store"})

@@ -119,7 +119,7 @@ def _check(store: Path, ids: Sequence[int]) -> tuple[dict[int, Path], set[str], 
             raise UserError(f"{store}: that would take out every training track; delete the store instead")
         root = (store.parent / opened.info.track_root).resolve()
         sounds = {i: root / path for i in ids if (path := opened.track_sound(i).audio_path)}
-        run = opened.run_facts()
+        run = opened.run()
         return sounds, {run.model_sha256}, run.config_toml
     finally:
         opened.close()

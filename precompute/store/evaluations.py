@@ -21,7 +21,7 @@ def store_evaluations(store: Path, folder: Path) -> list[str]:
     except StoreError as error:
         raise UserError(str(error)) from error
     try:
-        weights = opened.run_facts().model_sha256
+        weights = opened.run().model_sha256
     finally:
         opened.close()
     found = kept_evaluations(folder, weights)

@@ -98,14 +98,14 @@ def test_no_other_address_gives_a_file(client, path):
 def test_roots_must_be_relative(made, tmp_path):
     import duckdb
 
-    from explorer.sound.audio import AudioError, locate
+    from explorer.sound.audio import SoundRefusedError, locate
     from explorer.store.database import Store
 
     path = made.make_store(tmp_path / "s")
     with duckdb.connect(str(path)) as con:
         con.execute("UPDATE store_info SET track_root = '/'")
     opened = Store(path)
-    with pytest.raises(AudioError, match="outside"):
+    with pytest.raises(SoundRefusedError, match="outside"):
         locate(opened, opened.track_sound(12))
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from explorer.listen import lanes
 from explorer.sound import spectrogram
-from explorer.store.records import Moments, Sound
+from explorer.store.records import SoundRecord, TrackMoments
 
-SOUND = Sound(
+SOUND = SoundRecord(
     duration_s=4.0,
     audio_path="a.wav",
     of_clip=False,
@@ -66,10 +66,10 @@ def test_a_long_waveform_keeps_its_peaks():
 
 def test_strip_finds_the_moment_within_what_is_heard():
     influence = (0.0, 0.5, -1.0, 0.25, *([9.0] * 100))
-    found = lanes.strip(Moments(1.0, influence), SOUND)
+    found = lanes.strip(TrackMoments(1.0, influence), SOUND)
     assert found is not None and found["length_s"] == 4.0 and found["peak_s"] == 1.0
     assert list(b64decode(found["values"])) == [0, 255, 0, 128]
-    assert lanes.strip(Moments(1.0, (-1.0, 0.0)), SOUND) is None
+    assert lanes.strip(TrackMoments(1.0, (-1.0, 0.0)), SOUND) is None
 
 
 def test_strip_over_the_clip():

@@ -7,12 +7,12 @@ import json
 import pytest
 
 from explorer.listen import overview
-from explorer.store.records import Clip, Summary
+from explorer.store.records import ClipRecord, Summary
 
 
-def clip(clip_id: int, kind: str = "generated", prompt: str | None = "a reel", **other: object) -> Clip:
+def clip(clip_id: int, kind: str = "generated", prompt: str | None = "a reel", **other: object) -> ClipRecord:
     fields = {"target_track_id": None, "seed": 11, "duration_s": 7.04, "target_title": None}
-    return Clip(clip_id=clip_id, kind=kind, prompt=prompt, **{**fields, **other})  # type: ignore[arg-type]
+    return ClipRecord(clip_id=clip_id, kind=kind, prompt=prompt, **{**fields, **other})  # type: ignore[arg-type]
 
 
 def summary(clip_id: int, tracks: int = 365, above: int = 5, held: float | None = 0.29, spark=(2.0, -1.0)) -> Summary:

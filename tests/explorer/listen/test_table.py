@@ -12,7 +12,7 @@ import pytest
 from explorer.listen import table
 from explorer.listen.table import Query
 from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, rank_clip, rank_span
-from explorer.store.records import Track
+from explorer.store.records import TrackRecord
 
 ASKED = {
     "text": "waltz",
@@ -25,11 +25,11 @@ ASKED = {
 }
 
 
-def track(track_id: int, **other: object) -> Track:
+def track(track_id: int, **other: object) -> TrackRecord:
     fields = {"is_decoy": False, "planted": None, "title": f"t{track_id}", "composer": "c", "collection": "k"}
     fields |= {"rights_holder": "r", "licence": "l", "source": "s", "instrument": "piano", "duration_s": 6.66}
     fields |= {"audition": "full", "has_audio": True}
-    return Track(track_id=track_id, **{**fields, **other})  # type: ignore[arg-type]
+    return TrackRecord(track_id=track_id, **{**fields, **other})  # type: ignore[arg-type]
 
 
 def small() -> Ranking:

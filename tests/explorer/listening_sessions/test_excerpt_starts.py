@@ -10,7 +10,7 @@ from explorer.listening_sessions.excerpt_starts import ExcerptStart, StartChoose
 from explorer.listening_sessions.records import SessionRefusedError
 from explorer.sound.audio import heard_s
 from explorer.state.callbacks import Callbacks
-from explorer.store.records import Moments, Sound
+from explorer.store.records import SoundRecord, TrackMoments
 from support.listening import plan_of, wanted
 
 
@@ -52,14 +52,14 @@ def test_the_earliest_of_equal_starts_and_none_without_influence():
 
 
 def sound(seconds=10.0, peaks=(), audition="full"):
-    return Sound(seconds, "x.wav", False, audition, None, None, peaks)
+    return SoundRecord(seconds, "x.wav", False, audition, None, None, peaks)
 
 
 class MomentsOfTrackOne:
     """A store that keeps moments of track 1 alone."""
 
     def moments(self, method_id, clip_id, track_id):
-        return Moments(1.0, (0, 0, 0, 0, 0, 9, 0, 0, 0, 0)) if track_id == 1 else None
+        return TrackMoments(1.0, (0, 0, 0, 0, 0, 9, 0, 0, 0, 0)) if track_id == 1 else None
 
     def clip_moments(self, method_id, clip_id, track_ids):
         return None

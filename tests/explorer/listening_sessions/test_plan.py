@@ -12,7 +12,7 @@ from explorer.listening_sessions import excerpts
 from explorer.listening_sessions.file import SessionFile
 from explorer.listening_sessions.plan import SessionRequest, offered, usual_seconds
 from explorer.listening_sessions.records import SessionRefusedError
-from explorer.sound.audio import AudioError
+from explorer.sound.audio import SoundRefusedError
 from explorer.state.callbacks import Callbacks
 from support.listening import plan_of, wanted
 
@@ -119,19 +119,19 @@ def test_rules_are_asked_again_when_a_lane_is_heard(store, made, tmp_path):
         ({"track_id": made.EXCERPT, "start_s": 14.0}, 403),  # beyond the 15 s that may be heard
         ({"store_key": "another"}, 409),
     ):
-        with pytest.raises(AudioError) as caught:
+        with pytest.raises(SoundRefusedError) as caught:
             excerpts.render(store, replace(excerpt, **changes), lane.token)
         assert caught.value.status == status
 
 
 def test_near_silent_sound_is_no_candidate(store, tmp_path):
-    from explorer.store.records import Sound
+    from explorer.store.records import SoundRecord
 
     quiet = store.path.parent / "audio" / "hush.wav"
     soundfile.write(quiet, 1e-4 * np.sin(np.arange(22050 * 2) / 9), 22050)
     try:
-        with pytest.raises(AudioError, match="near-silent"):
-            excerpts.measure(store, Sound(2.0, "hush.wav", False, "full", None, None, ()), 0.0, 1.5)
+        with pytest.raises(SoundRefusedError, match="near-silent"):
+            excerpts.measure(store, SoundRecord(2.0, "hush.wav", False, "full", None, None, ()), 0.0, 1.5)
     finally:
         quiet.unlink()
 

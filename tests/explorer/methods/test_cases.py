@@ -9,7 +9,7 @@ import pytest
 from explorer.methods import cases
 from explorer.methods.cases import CaseQuery
 from explorer.store.database import Store
-from explorer.store.records import Sample
+from explorer.store.records import ScoreSample
 
 
 def top(*rows: dict) -> pd.DataFrame:
@@ -85,8 +85,8 @@ def test_short_is_short_against_the_usual_length():
     assert cases.short(frame, usual_s=0.0).empty
 
 
-def sample(*rows: list[float], clips: tuple[int, ...] = (1, 2)) -> Sample:
-    return Sample(np.array(clips), np.arange(len(rows[0])), np.array(rows, dtype=float))
+def sample(*rows: list[float], clips: tuple[int, ...] = (1, 2)) -> ScoreSample:
+    return ScoreSample(np.array(clips), np.arange(len(rows[0])), np.array(rows, dtype=float))
 
 
 def test_disagreement_is_the_mean_over_all_pairs_of_methods():
@@ -105,7 +105,7 @@ def test_disagreement_is_the_mean_over_all_pairs_of_methods():
 def test_rank_correlation_leaves_out_what_one_method_did_not_score():
     a, b = sample([1.0, 2.0, 3.0, 90.0]), sample([1.0, 2.0, 3.0, np.nan])
     assert cases.clip_spearman(cases.ranked(a), 0, cases.ranked(b), 0) == pytest.approx(1.0)
-    shifted = Sample(b.clip_id, b.track_id + 1, b.value)
+    shifted = ScoreSample(b.clip_id, b.track_id + 1, b.value)
     x, y = cases.aligned(a, a.value[0], shifted, shifted.value[0])
     assert x.tolist() == [2.0, 3.0, 90.0] and y.tolist() == [1.0, 2.0, 3.0]
     rng = np.random.default_rng(3)
@@ -171,7 +171,7 @@ def test_lengths_works_and_facts_of_the_store(store: Store, made):
     assert ids.tolist() == list(range(1, 81)) and seconds[made.EXCERPT - 1] == made.LONG_EXCERPT_S
     assert len(set(store.works()[1])) == 79 and store.training_tracks() == 40
     assert store.usual_duration_s() == 3.0
-    assert [one.name for one in store.method_facts()] == ["unlearning", "cosine"]
+    assert [one.name for one in store.methods()] == ["unlearning", "cosine"]
     assert store.skipped_methods()[0].reason == made.SKIPPED
     assert {(a.method_a, a.method_b): a.spearman for a in store.agreement()} == {(1, 2): 0.32, (2, 1): 0.32}
     assert store.aspects(1, [1, 2]) == {1: {"melody": 97.0, "harmony": 88.5, "rhythm": 41.0, "timbre": 12.0}}
@@ -180,7 +180,7 @@ def test_lengths_works_and_facts_of_the_store(store: Store, made):
     score = store.scores(1, 1).set_index("track_id")["score"][1]
     assert [part.t_low for part in parts] == [0, 0.25, 0.5, 0.75]
     assert sum(part.score for part in parts) / 4 == pytest.approx(score)
-    assert store.holds("aspects") and store.run_facts().device == "cpu"
+    assert store.holds("aspects") and store.run().device == "cpu"
     assert store.loudness([1, 999]) == {1: -29.0}
     with pytest.raises(ValueError):
         store.holds("tracks; DROP TABLE tracks")

@@ -10,10 +10,10 @@ import pytest
 
 from explorer.methods import cases, comparison
 from explorer.store.ranking import Ranking
-from explorer.store.records import Agreement, Diagnostic, Method, MethodFacts, Sample, Skipped, Summary
+from explorer.store.records import Agreement, Diagnostic, MethodRecord, ScoreSample, SkippedMethod, Summary
 from explorer.text import methods
 
-A, B = Method(1, "a", "Method <b>A</b>", "", True), Method(2, "b", "Method B", "", True)
+A, B = MethodRecord(1, "a", "Method <b>A</b>", "", True), MethodRecord(2, "b", "Method B", "", True)
 
 
 def ranking(order: list[int], decoys: tuple[int, ...] = (), above: int = 0) -> Ranking:
@@ -64,8 +64,8 @@ def test_a_scatter_of_many_tracks_is_small():
 def test_agreement_is_worked_out_where_the_run_kept_none():
     up, noise = np.arange(6.0), np.array([0.0, 3, 1, 4, 2, 5])
     samples = {
-        1: Sample(np.array([1, 9]), np.arange(6), np.array([up, up])),
-        2: Sample(np.array([1, 9]), np.arange(6), np.array([noise, -up])),
+        1: ScoreSample(np.array([1, 9]), np.arange(6), np.array([up, up])),
+        2: ScoreSample(np.array([1, 9]), np.arange(6), np.array([noise, -up])),
     }
     rows = {"clip_id": [1, 1], "track_id": [1, 2], "train_rank": pd.array([1, 2], dtype="Int64")}
     other = {**rows, "track_id": [2, 3]}
@@ -144,6 +144,6 @@ def test_cost_and_settings_in_words():
         "Planted truths: a stranger among others under its own caption gains 4.2 places when the model is tuned on it,"
         " 0 by chance (raw score).",
     ]
-    facts = [MethodFacts(1, "a", "A", "", "{}", 1.0), MethodFacts(2, "b", "B", "", "{}", None)]
-    shown = methods.methods(facts, {}, [Skipped("c", "C", "no checkpoint")], [2], "cpu", 1)
+    facts = [MethodRecord(1, "a", "A", "", False, "{}", 1.0), MethodRecord(2, "b", "B", "", False)]
+    shown = methods.methods(facts, {}, [SkippedMethod("c", "C", "no checkpoint")], [2], "cpu", 1)
     assert [one["name"] for one in shown["methods"]] == ["b", "a"] and shown["skipped"] == ["C (c): no checkpoint"]

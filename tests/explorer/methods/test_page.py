@@ -16,7 +16,7 @@ from explorer.methods.page import MethodsPage
 from explorer.state.callbacks import Callbacks
 from explorer.state.view import BadEventError
 from explorer.store.database import Store
-from explorer.store.records import Diagnostic, Part, Passage, Sound
+from explorer.store.records import Diagnostic, PassageRecord, ScorePart, SoundRecord
 
 PARTS = ("why", "compare", "heat_text", "heat", "methods", "cases", "behind", "notes")
 
@@ -169,15 +169,15 @@ def test_score_against_length_and_parts(study, callbacks, store):
 def test_findings_that_some_steps_lack_and_parts_below_zero():
     found = [Diagnostic(1, "a", 0.12346, "first"), Diagnostic(2, "b", 1.0, "second")]
     assert hard_cases.findings(found)["rows"][0] == {"name": "a", "meaning": "first", "values": [0.1235, None]}
-    shown = hard_cases.parts([Part(0, 0.5, -2e-6), Part(0.5, 1, 1e-6)], "T", True)
+    shown = hard_cases.parts([ScorePart(0, 0.5, -2e-6), ScorePart(0.5, 1, 1e-6)], "T", True)
     assert shown["bars"] == [[0, 0.5, -2.0], [0.5, 1, 1.0]] and shown["said"] == "The score is the mean of these parts."
     assert "By chance" not in hard_cases.hub_chance(10, 1, 40) and "0 of 0" not in hard_cases.hub_chance(10, 5, 0)
     assert hard_cases.hub_chance(10, 2, 100) == " By chance 1 of 100 tracks would be here."
 
 
 def test_a_passage_beyond_an_excerpt_cannot_be_heard():
-    sound = Sound(40.0, "x.wav", False, "excerpt", None, None, ())
-    passages = [Passage(1, 0, 1, 20.0, 21.0, -1, 0.9, 0.0), Passage(2, 0, 1, 1.0, 2.0, 0, 0.9, 0.2)]
+    sound = SoundRecord(40.0, "x.wav", False, "excerpt", None, None, ())
+    passages = [PassageRecord(1, 0, 1, 20.0, 21.0, -1, 0.9, 0.0), PassageRecord(2, 0, 1, 1.0, 2.0, 0, 0.9, 0.2)]
     shown = resemblance.track("T", None, passages, sound, None, (True, True))
     assert [one["why"] is None for one in shown["passages"]] == [False, True]
     assert shown["passages"][0]["text"].startswith("track moved 1 semitone down; a decoy comes as close in less than")

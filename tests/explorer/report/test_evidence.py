@@ -121,7 +121,7 @@ def test_sound_goes_in_as_the_rights_holder_allows(held, made):
         (made.ESCAPING, "lies outside its folder"),
         (made.BROKEN, "cannot be decoded"),
     ):
-        with pytest.raises(audio.AudioError, match=why):
+        with pytest.raises(audio.SoundRefusedError, match=why):
             audio.embedded(held.store, "track", track_id, 1.0)
     media_type, data, from_s, to_s = audio.embedded(
         held.store, "track", made.EXCERPT, 18.0

@@ -19,9 +19,9 @@ from explorer.state.view import (
     span_of,
 )
 from explorer.store.ranking import RAW, Span
-from explorer.store.records import Method
+from explorer.store.records import MethodRecord
 
-METHOD = Method(1, "unlearning", "Unlearning", "", True)
+METHOD = MethodRecord(1, "unlearning", "Unlearning", "", True)
 
 
 @pytest.mark.parametrize("value", [3, 3.0, "3"])

@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Path:
 def weights(store: Path) -> str:
     opened = Store(store)
     try:
-        return opened.run_facts().model_sha256
+        return opened.run().model_sha256
     finally:
         opened.close()
 
