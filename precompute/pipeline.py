@@ -21,7 +21,7 @@ from precompute.methods.base import Context
 from precompute.methods.run import Done, moments_of, run_methods
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model
-from precompute.resemblance.tables import pairs_of, resemblance
+from precompute.resemblance.tables import ComparedClips, choose_pairs, tabulate_resemblance
 from precompute.significance.agreement import agreement_columns
 from precompute.store import record
 from precompute.store import tables as rows
@@ -62,8 +62,10 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     own_paths = [p.path for p in prompts] + [corpus.tracks[row].path for row in context.target_rows]
     sounds = [context.queries.shown, context.queries.targets]
     found = [rows.calibrated(one.result.cells, one.result.cohort, corpus.tracks) for one in outcome.done]
-    near = pairs_of([one.train_rank for one in found])
-    aspects, passages = resemblance(model, corpus, context.items, sounds, clip_ids, own_paths, near, cache)
+    near = choose_pairs([one.train_rank for one in found])
+    aspects, passages = tabulate_resemblance(
+        model, corpus, context.items, ComparedClips(sounds, clip_ids, own_paths), near, cache
+    )
     contents = StoreContents(
         store_info={
             "version": [SCHEMA_VERSION],

@@ -1,1 +1,1 @@
-"""How a clip and a track sound alike, and whether a passage is copied. Resemblance is not influence."""
+"""Resemblance in sound between clips and tracks, by musical aspect and by shared passages; it is not influence."""
