@@ -16,7 +16,7 @@ from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.stages import Corpus, load_clips, load_cohort, load_corpus, load_latents, load_model
 from precompute.corpus.tracks import Analysis, analyse
 from precompute.gradients.finite_difference import audit_clip
-from precompute.gradients.track_pass import Queries, Scores, attribute, noise_bank
+from precompute.gradients.track_pass import Queries, noise_bank
 from precompute.methods.base import Context
 from precompute.methods.run import Done, moments_of, run_methods
 from precompute.methods.unlearning import Unlearning
@@ -131,16 +131,6 @@ def make_context(
     return context, prompts
 
 
-def score_run(
-    model: Model, corpus: Corpus, config: RunConfig, cache: Cache, method: Unlearning
-) -> tuple[Items, str, list[Prompt], Items, Scores, np.ndarray]:
-    """Latents, clips, Fisher, directions and scores of one set of weights, by unlearning alone."""
-    context, prompts = make_context(model, corpus, config, cache)
-    inverse_fisher = context.inverse_fisher()
-    scores = attribute(model, method, context.queries, context.items, inverse_fisher, config, cache, context.key)
-    return context.items, context.key, prompts, context.queries.shown, scores, context.target_rows
-
-
 def _tables_of(done: Done, context: Context, clip_ids: list[int], generated: int) -> dict[str, Columns]:
     """All tables that hold one method's results."""
     result, tracks, config, frame_rate = done.result, context.tracks, context.config, context.model.frame_rate
@@ -206,10 +196,10 @@ def _earlier(done: list[Done], corpus: Corpus, generated: int, config: RunConfig
             if step == config.diagnostics.final_step:
                 continue
             print(f"diagnostics at training step {step}", flush=True)
-            method = Unlearning(reduced.unlearning, len(corpus.trained))
-            scored = score_run(load_model(config, path), corpus, reduced, cache, method)
-            early = rows.calibrated(scored[4].cells, scored[4].cohort, corpus.tracks)
-            report = rows.diagnostics(early, scored[5], corpus.tracks, generated)
+            context, _ = make_context(load_model(config, path), corpus, reduced, cache)
+            result = run_methods(context, [one.method.name]).done[0].result
+            early = rows.calibrated(result.cells, result.cohort, corpus.tracks)
+            report = rows.diagnostics(early, context.target_rows, corpus.tracks, generated)
             found.append(record.diagnostic_columns(one.method_id, step, report))
     return found
 

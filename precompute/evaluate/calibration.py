@@ -18,8 +18,9 @@ from precompute.common.results import Row, table, write_result
 from precompute.config.run import RunConfig
 from precompute.corpus.stages import load_corpus, load_model
 from precompute.errors import UserError
+from precompute.methods.run import run_methods
 from precompute.methods.unlearning import Unlearning
-from precompute.pipeline import score_run
+from precompute.pipeline import make_context
 from precompute.significance.error_rates import Q_LIMIT, area_under_curve, decoys_in_top, q_values
 from precompute.significance.normalisation import CLIPS_A_MODE, Normalisation
 from precompute.store import tables as results
@@ -37,15 +38,15 @@ def evaluate_calibration(config: RunConfig, out: Path) -> dict[str, Any]:
     is_train, is_decoy, _ = results.masks(corpus.tracks)
     if not is_decoy.any():
         raise UserError("evaluate calibration: the corpus has no decoys, and without them no test can be checked")
-    method = Unlearning(config.unlearning, len(corpus.trained))
-    scores = score_run(model, corpus, config, Cache(Path(config.output.work) / "cache"), method)[4]
-    shown = scores.score[: len(scores.windows)]
-    found = tabulate_calibration(shown, scores.cohort, is_train, is_decoy)
+    context, _ = make_context(model, corpus, config, Cache(Path(config.output.work) / "cache"))
+    result = run_methods(context, [Unlearning.name]).done[0].result
+    shown = result.score[: len(context.queries.shown)]
+    found = tabulate_calibration(shown, result.cohort, is_train, is_decoy)
     print(table(found, COLUMNS), flush=True)
     print(f"A run removes one mode for every {CLIPS_A_MODE} clips of its cohort.")
     return write_result(
         out,
-        f"the test of above noise with common modes removed: {len(shown)} clips and {len(scores.cohort)} of the cohort",
+        f"the test of above noise with common modes removed: {len(shown)} clips and {len(result.cohort)} of the cohort",
         "python -m precompute evaluate calibration",
         str(model.device),
         found,

@@ -13,36 +13,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from precompute.common.cache import Arrays, Cache, Entry
 from precompute.common.parallel import count_for, run_jobs
-from precompute.config.run import BankSection, RunConfig
+from precompute.config.run import BankSection
 from precompute.gradients import cell_products
 from precompute.gradients.curvature import preconditioner
 from precompute.gradients.directions import Tap
 from precompute.gradients.per_item import Kind, of_track
 from precompute.methods.base import Queries
-from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model, NoiseBank
 
-__all__ = ["Queries", "Scores", "attribute", "gather", "noise_bank", "preconditioner"]
+__all__ = ["Queries", "gather", "noise_bank", "preconditioner"]
 SHARD = 16  # tracks
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Raw results, float64; clips in the order shown, targets."""
-
-    cells: np.ndarray  # [Q, N, R, S, HALVES]: partial scores; their mean is the score
-    windows: np.ndarray  # [Q shown, N, W]: parts of the score by window of the clip, NaN past a clip's last window
-    cohort: np.ndarray  # [K, N]: scores of the cohort clips
-    directions: np.ndarray  # [Q shown, P] float32: kept for moments and audits
-
-    @property
-    def score(self) -> np.ndarray:
-        """[Q, N]"""
-        return self.cells.mean((2, 3, 4))
 
 
 def noise_bank(section: BankSection) -> NoiseBank:
@@ -158,22 +141,3 @@ def seconds_of(taps: Sequence[Tap], model: Model, tracks: int, cache: Cache) -> 
         spent = sum(cache.read_seconds(entry_of(tap, model, number, "gradients")) for number in shards)
         gradients[tap.kind] = max(spent, gradients.get(tap.kind, 0.0))
     return own + sum(gradients.values()) + max((tap.seconds(cache) for tap in taps), default=0.0)
-
-
-def attribute(
-    model: Model,
-    method: Unlearning,
-    queries: Queries,
-    tracks: Items,
-    inverse_fisher: torch.Tensor,
-    config: RunConfig,
-    cache: Cache,
-    key: str,
-) -> Scores:
-    """Unlearning by itself: directions of every clip, then one pass. `key` names model, tracks and clips by content."""
-    tap = method.step_tap(model, queries, lambda: inverse_fisher, config, cache, key)
-    found = gather(model, tracks, noise_bank(config.bank), [tap], cache)[tap.stage, tap.key]
-    result = method.assembled(found, model, queries, noise_bank(config.bank))
-    whole = [tap.directions.whole(number).numpy() for number in range(len(queries.shown))]
-    assert result.windows is not None
-    return Scores(result.cells, result.windows, result.cohort, np.stack(whole))

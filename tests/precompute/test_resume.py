@@ -14,16 +14,17 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
 from precompute.cli.main import main
 from precompute.common.cache import Cache
 from precompute.config.run import BankSection, RunConfig
 from precompute.gradients import track_pass as engine
+from precompute.methods.base import MethodResult, Queries
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model
 from support import tiny
+from support.twins import make_plain_context
 
 
 def rows(store: Path, sql: str) -> list[tuple]:
@@ -107,13 +108,12 @@ def test_neither_order_nor_shards_matter(
 ) -> None:
     small = replace(config, bank=BankSection(replicates=2, strata=2))
     method = Unlearning(small.unlearning, tracks=16)
-    queries = engine.Queries(shown=items[[0, 1]], targets=items[[2]], cohort=items[[3, 4]])
-    curvature = torch.ones(sum(p.numel() for p in model.parameters("all").values()))
+    queries = Queries(shown=items[[0, 1]], targets=items[[2]], cohort=items[[3, 4]])
 
-    def scores(order: list[int], shard: int) -> engine.Scores:
+    def scores(order: list[int], shard: int) -> MethodResult:
         monkeypatch.setattr(engine, "SHARD", shard)
         cache = Cache(tmp_path / f"{shard}-{order[0]}")
-        return engine.attribute(model, method, queries, items[order], curvature, small, cache, "key")
+        return method.scores(make_plain_context(model, items[order], queries, small, cache), {})
 
     order = list(range(20))
     plain, sharded, turned = scores(order, 16), scores(order, 7), scores(order[::-1], 16)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from precompute.common.cache import Cache
 from precompute.config.run import BankSection, RunConfig, UnlearningSection
@@ -64,6 +65,24 @@ def scores(context: Context, name: str, **changes) -> MethodResult:
     result = method.scores(context.of(method), {})
     result.check(context)
     return result
+
+
+def make_plain_context(model: Model, tracks: Items, queries: Queries, config: RunConfig, cache: Cache) -> Context:
+    """For unlearning alone, with an identity as curvature and no targets looked up."""
+    count = sum(p.numel() for p in model.parameters(config.unlearning.layers).values())
+    return Context(
+        model=model,
+        tracks=[],
+        items=tracks,
+        queries=queries,
+        target_rows=np.zeros(0, dtype=int),
+        bank=noise_bank(config.bank),
+        config=config,
+        cache=cache,
+        key="key",
+        track_key="key",
+        memo={"inverse-fisher": torch.ones(count)},
+    )
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,10 @@ from precompute.gradients import directions
 from precompute.gradients import track_pass as engine
 from precompute.gradients.finite_difference import spearman
 from precompute.methods import unlearning
+from precompute.methods.base import Context, MethodResult, Queries
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model
+from support.twins import make_plain_context
 
 BANK = BankSection(replicates=2, strata=2)
 TRACKS = 20
@@ -35,21 +37,23 @@ class Setting:
     config: RunConfig
     folder: Path
 
-    def scores(self, **arithmetic) -> engine.Scores:
+    def context(self) -> Context:
+        """Unlearning's, with the directions kept so far."""
+        queries = Queries(shown=self.items[[0, 1]], targets=self.items[[2]], cohort=self.items[list(range(3, 13))])
+        config = replace(self.config, bank=BANK, pass_=self.model.arithmetic)
+        return make_plain_context(self.model, self.items[list(range(TRACKS))], queries, config, Cache(self.folder))
+
+    @property
+    def method(self) -> Unlearning:
+        return Unlearning(self.config.unlearning, tracks=16)
+
+    def scores(self, **arithmetic) -> MethodResult:
         """With `[pass]` set so; only the directions are kept from one call to the next."""
-        settings = PassSection(**arithmetic)
-        config = replace(self.config, bank=BANK, pass_=settings)
-        self.model.arithmetic = settings
+        self.model.arithmetic = PassSection(**arithmetic)
         for path in self.folder.glob("scores-*"):
             path.unlink()
-        queries = engine.Queries(
-            shown=self.items[[0, 1]], targets=self.items[[2]], cohort=self.items[list(range(3, 13))]
-        )
-        curvature = torch.ones(sum(p.numel() for p in self.model.parameters("all").values()))
-        method = Unlearning(config.unlearning, tracks=16)
-        arguments = (queries, self.items[list(range(TRACKS))], curvature, config, Cache(self.folder), "key")
         try:
-            return engine.attribute(self.model, method, *arguments)
+            return self.method.scores(self.context(), {})
         finally:
             self.model.arithmetic = PassSection()
             self.model.compiled = None
@@ -61,12 +65,12 @@ def setting(model: Model, items: Items, config: RunConfig, tmp_path_factory: pyt
 
 
 @pytest.fixture(scope="module")
-def plain(setting: Setting) -> engine.Scores:
+def plain(setting: Setting) -> MethodResult:
     """Everything in memory, one track after another."""
     return setting.scores(memory_gb=100.0)
 
 
-def assert_close(found: engine.Scores, wanted: engine.Scores, relative: float = 1e-5) -> None:
+def assert_close(found: MethodResult, wanted: MethodResult, relative: float = 1e-5) -> None:
     """Against the largest score of each clip; a score near zero is a difference of large terms."""
     for name in ("cells", "windows", "cohort"):
         ours, theirs = getattr(found, name), getattr(wanted, name)
@@ -78,21 +82,14 @@ def size_of_a_row(setting: Setting) -> int:
     return 4 * sum(p.numel() for p in setting.model.parameters("all").values())
 
 
-def tap_of(setting: Setting) -> directions.StepTap:
-    """The tap of unlearning; its directions are not needed."""
-    none = setting.items[:0]
-    queries = engine.Queries(shown=none, targets=none, cohort=none)
-    method = Unlearning(setting.config.unlearning, tracks=16)
-    return method.step_tap(setting.model, queries, lambda: torch.ones(1), setting.config, Cache(setting.folder), "none")
-
-
 @pytest.fixture(scope="module")
-def reference(setting: Setting, plain: engine.Scores) -> np.ndarray:
+def reference(setting: Setting, plain: MethodResult) -> np.ndarray:
     """[Q, N] float64: the fp64 network's gradients of the tracks, times the same directions."""
     twin = load_model(setting.config)
     twin.network.double()
     parameters, bank = twin.parameters("all"), engine.noise_bank(BANK)
-    steps, rows = torch.from_numpy(plain.directions).double(), []
+    made = setting.method.tap(setting.context()).directions
+    steps, rows = torch.stack([made.whole(clip) for clip in range(2)]).double(), []
     for row in range(TRACKS):
         item = setting.items[[row]]
         condition = {
@@ -125,7 +122,7 @@ def test_bf16_scores_have_a_name_of_their_own(setting: Setting) -> None:
     assert low and not low & {path.name for path in setting.folder.glob("scores-*")}
 
 
-def test_directions_on_disk_change_no_bit(setting: Setting, plain: engine.Scores, monkeypatch) -> None:
+def test_directions_on_disk_change_no_bit(setting: Setting, plain: MethodResult, monkeypatch) -> None:
     """Read by runs of parameters, for one track at a time or several: `memory_gb` is below all directions together."""
     monkeypatch.setattr(directions, "CHUNK", 1000)
     whole = setting.scores(memory_gb=100.0)
@@ -155,7 +152,7 @@ def test_rows_on_disk_are_cut_and_looped_over_like_a_tensor() -> None:
     assert directions.Mapped([parts[1]])[:, 2:6].shape == (0, 4)
 
 
-def test_cell_by_cell_with_few_directions_at_a_time(setting: Setting, plain: engine.Scores, monkeypatch) -> None:
+def test_cell_by_cell_with_few_directions_at_a_time(setting: Setting, plain: MethodResult, monkeypatch) -> None:
     """Where one track's gradients do not fit: the clips' directions in pieces, gradients computed anew for each."""
     blocks, product = set(), products.product
 
@@ -165,7 +162,9 @@ def test_cell_by_cell_with_few_directions_at_a_time(setting: Setting, plain: eng
 
     monkeypatch.setattr(products, "product", counted)
     assert [
-        products.needed(setting.model, tap_of(setting), engine.noise_bank(BANK), rows * size_of_a_row(setting))
+        products.needed(
+            setting.model, setting.method.tap(setting.context()), engine.noise_bank(BANK), rows * size_of_a_row(setting)
+        )
         for rows in (3, 4)
     ] == [True, False]
     monkeypatch.setattr(products, "needed", lambda *_: True)  # as on a GPU
@@ -181,7 +180,7 @@ def test_cell_by_cell_with_few_directions_at_a_time(setting: Setting, plain: eng
 
 
 def test_neither_batch_of_a_clip_s_draws_nor_attention_s_kernel_matters(
-    setting: Setting, plain: engine.Scores, monkeypatch, tmp_path: Path
+    setting: Setting, plain: MethodResult, monkeypatch, tmp_path: Path
 ) -> None:
     assert_close(setting.scores(attention="plain"), plain)
     monkeypatch.setattr(unlearning, "ASCENT_BATCH", 1)
@@ -203,7 +202,7 @@ def test_padding_is_part_of_the_score(setting: Setting) -> None:
 
 
 @pytest.mark.slow
-def test_compiled_scores_are_the_same(setting: Setting, plain: engine.Scores) -> None:
+def test_compiled_scores_are_the_same(setting: Setting, plain: MethodResult) -> None:
     assert_close(setting.scores(compile=True), plain, 1e-4)
 
 

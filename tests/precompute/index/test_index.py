@@ -88,14 +88,15 @@ def test_rows_hold_exact_cohort_scores_and_sketches_near_them(finished, made) ->
 
     from precompute.common.cache import Cache
     from precompute.corpus.stages import load_corpus, load_model
-    from precompute.methods.unlearning import Unlearning
-    from precompute.pipeline import score_run
+    from precompute.methods.run import run_methods
+    from precompute.pipeline import make_context
 
     config, index = made
     corpus = load_corpus(config)
     torch.set_num_threads(1)
     cache = Cache(Path(config.output.work) / "cache")
-    cohort = score_run(load_model(config), corpus, config, cache, Unlearning(config.unlearning, 16))[4].cohort
+    context, _ = make_context(load_model(config), corpus, config, cache)
+    cohort = run_methods(context, ["unlearning"]).done[0].result.cohort
     assert np.allclose(index.rows.cohort.T, cohort, rtol=1e-4, atol=1e-6 * np.abs(cohort).max())
     sketched = products(index.rows.sketches, index.rows.scale, index.cohort.sketches)
     assert np.corrcoef(sketched.ravel(), cohort.ravel())[0, 1] > 0.9
