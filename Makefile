@@ -1,7 +1,7 @@
 # Whence: every target says what it does. `make` alone lists them.
 #
 # Settings: PYTHON=/path/to/python, PORT=7860 (the explorer takes the next free one, and says so), SERVE=0 (demo stops
-# before serving), ARGS="..." (further arguments for pytest).
+# before serving), ARGS="..." (arguments for pytest: `make test ARGS=tests/precompute/store` runs one room, without lint).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -89,15 +89,15 @@ lint: install ## ruff and mypy
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "make: some files are not in the house format: $(VENV)/bin/ruff format ." >&2; exit 1; }
 	@$(VENV)/bin/mypy
 
-test: lint ## lint, then the tests that take seconds; browser tests need Chromium (apt-get install chromium)
+test: $(if $(ARGS),install,lint) ## lint and the fast tests; ARGS=tests/precompute/store: one room; browser tests need Chromium
 	@echo "test: pytest"
 	@$(VENV)/bin/python -m pytest $(ARGS)
 
 verify: install ## recompute a part of the shipped store the naive way, and compare
 	@$(VENV)/bin/python -m precompute verify
 
-bench: install ## time the pass on the embedded model against the naive way: under 20 minutes on two cores
-	@echo "bench: ms a track for 1, 16 and 64 clips by both ways, rank correlation to fp64, memory; nothing else should run meanwhile"
+bench: install ## time the pass on the demo model against the naive way: under 20 minutes on two cores
+	@echo "bench: ms a track for 1, 16 and 64 clips by finite difference and gradient product, accuracy, memory; run nothing else meanwhile"
 	@$(VENV)/bin/python assets/benchmarks/bench_pass.py
 
 bench-gpu: install ## time the pass at the real size (1.06 billion parameters, random weights): needs a GPU of 80 GB
@@ -108,7 +108,7 @@ bench-peers: install ## time other libraries on the same rows, each in an enviro
 	@echo "bench-peers: whence, dattri-llm, dattri, kronfluence"
 	@$(VENV)/bin/python assets/benchmarks/bench_peers.py
 
-bench-table: install ## write the README's tables from what benchmarks and evaluations kept
+bench-table: install ## write the tables of assets/README.md from the kept results of benchmarks and evaluations
 	@$(VENV)/bin/python assets/benchmarks/table.py
 
 bench-explorer: $(INSTALLED_EXPLORER) ## time the page over a made-up store of 115,000 tracks: 8 min, 4 GB of disk

@@ -1,4 +1,4 @@
-"""The repository as a whole: sizes, import rules, commands that the README names, versions, leftovers."""
+"""The repository as a whole: sizes, import rules, what the documents name, versions, leftovers."""
 
 from __future__ import annotations
 
@@ -32,8 +32,13 @@ HEAVY = {
     "transformers",
     "precompute",
 }
-TEXT = {".py", ".md", ".toml", ".txt", ".sql", ".js", ".css", ".cff", ""}
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+TEXT = {".py", ".md", ".toml", ".txt", ".sql", ".js", ".css", ".cff", ".yml", ".yaml", ""}
+FRONT_PAGE_WORDS = 1100  # of README.md, as `wc -w` counts
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    *(f"{room}/README.md" for room in ("assets", "data", "explorer", "precompute")),
+)
 
 
 @cache
@@ -104,28 +109,49 @@ def test_files_stay_small():
     assert not long, f"more than {LINES} lines"
 
 
+def read_document(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def list_anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_front_page_is_one_page():
+    assert len(read_document("README.md").split()) <= FRONT_PAGE_WORDS
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documented_commands_exist(document):
-    text = (ROOT / document).read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text, re.M))
-    assert named <= make_targets(), named - make_targets()
+    text = read_document(document)
+    targets = set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text, re.M))
+    assert targets <= make_targets(), targets - make_targets()
+    code = "".join(path.read_text(encoding="utf-8") for path in sources("precompute", "explorer", "data"))
     verbs = set(re.findall(r"python -m precompute ([a-z][a-z-]+)", text))
-    code = "".join(path.read_text(encoding="utf-8") for path in sources("precompute"))
     known = set(re.findall(r'add_parser\(\s*"([a-z-]+)"', code))
     assert verbs <= known, verbs - known
+    commands = [line.split("   #")[0] for line in text.splitlines() if re.search(r"python (-m|data/)", line)]
+    options = {option for line in commands for option in re.findall(r" (--[a-z-]+)", line)} - {"--help"}
+    unknown = {option for option in options if f'"{option}"' not in code}
+    assert not unknown
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documented_files_exist(document):
-    text = (ROOT / document).read_text(encoding="utf-8")
-    linked = {target for target in re.findall(r"\]\(([^)#:]+)\)", text)}
-    linked |= set(re.findall(r"`((?:explorer|precompute|data/demo|assets|tests)/[\w./-]+\.\w+)`", text))
-    assert {name for name in linked if not (ROOT / name).exists()} == set()
-
-
-def test_readme_has_every_figure():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert re.findall(r"@@\w+@@", text) == []
+    text, folder = read_document(document), (ROOT / document).parent
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
+        path = folder / target if target else ROOT / document
+        assert path.exists(), target
+        if anchor:
+            assert anchor in list_anchors(path.read_text(encoding="utf-8")), f"{target}#{anchor}"
+    named = set(re.findall(r"`((?:explorer|precompute|data/demo|assets|tests)/[\w./-]+\.\w+)`", text))
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+    rooms = {
+        name for line in re.findall(r"^\| (`[^|]+) \|", text, re.M) for name in re.findall(r"`([\w./-]+[/.]\w*)`", line)
+    }
+    assert {name for name in rooms if not (folder / name).exists()} == set()
 
 
 def test_constraints_cover_what_is_asked_for():

@@ -1,9 +1,8 @@
-"""The README's tables from what was kept: `make bench-table`, or `python assets/benchmarks/table.py`.
+"""Write the tables of assets/README.md from the kept results: `make bench-table`.
 
-Three tables, each between two marks of README.md: of planted truths, from demo-planted.json; of the reference paper's
-experiments, from demo-{self-influence,agreement}.json; of the pass, from {pass,peers,gpu}.json. `--check` compares and
-writes nothing; `--print` shows them. A test does the same, so that README and the files cannot differ. What is not kept
-is left out. No figure is computed here. Standard library alone.
+Every table stands between two marks and is made from the result files in this folder; where a file is missing, its part
+is left out. Figures are formatted here, never computed. `--check` compares and writes nothing (a test does the same, so
+page and files cannot differ); `--print` shows the tables.
 """
 
 from __future__ import annotations
@@ -15,34 +14,54 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
-README = FOLDER.parents[1] / "README.md"
-Kept = dict[str, Any]
+PAGE = FOLDER.parent / "README.md"
+Result = dict[str, Any]  # a result file: what, command, hardware, commit, repeats, rows, ...
 
 
-def marks(name: str) -> tuple[str, str]:
+def make_marks(name: str) -> tuple[str, str]:
+    """The lines before and after the table of this name."""
     return f"<!-- {name}: written by make bench-table -->", f"<!-- {name} end -->"
 
 
-def kept(folder: Path) -> dict[str, Kept]:
-    """What is there, by name."""
+def read_results(folder: Path) -> dict[str, Result]:
+    """The result files that the folder holds, by file name without its ending."""
     paths = {name: folder / f"{name}.json" for parts in TABLES.values() for name in parts}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()}
 
 
-def tables(found: dict[str, Kept]) -> dict[str, str]:
-    """Markdown by the name of its marks: all parts that are kept."""
-    made = {
-        mark: [make(found[name]) for name, make in parts.items() if name in found] for mark, parts in TABLES.items()
+def format_tables(results: dict[str, Result]) -> dict[str, str]:
+    """Markdown by the name of its marks, from the results at hand."""
+    texts = {
+        mark: [format_part(results[name]) for name, format_part in parts.items() if name in results]
+        for mark, parts in TABLES.items()
     }
-    return {mark: "\n\n".join(parts) for mark, parts in made.items() if parts}
+    return {mark: "\n\n".join(parts) for mark, parts in texts.items() if parts}
 
 
-def _pass(data: Kept) -> str:
+def insert_tables(page: str, tables: dict[str, str]) -> str:
+    """The page with the tables in their places. Raises ValueError where a mark is missing or stands twice."""
+    for name, text in tables.items():
+        begin, end = make_marks(name)
+        if page.count(begin) != 1 or page.count(end) != 1:
+            raise ValueError(f"{PAGE.name} needs these two lines, once each, where the table goes:\n{begin}\n{end}")
+        page = f"{page.split(begin)[0]}{begin}\n{text}\n{end}{page.split(end)[1]}"
+    return page
+
+
+def _format_diagnostics(data: Result) -> str:
+    from precompute.evaluate.report import table  # the table that `precompute report` prints
+
+    return f"`{data['command']}`: {data['hardware']}.\n\n{table(data['rows'])}"
+
+
+def _format_pass(data: Result) -> str:
+    # In the file, "(a)" is the finite difference (two losses, subtracted) and "(c)" the gradient product.
     rows = {row["case"]: row for row in data["rows"]}
     lines = [
-        _head(data, "the embedded model"),
+        _describe_run(data, "the demo model"),
         "",
-        "| | two losses, subtracted (the paper's way) | one gradient for all clips | times as fast |",
+        "| | finite difference (two losses, as in the paper) | gradient product (one gradient for all clips) |"
+        " times as fast |",
         "|---|---|---|---|",
     ]
     for row in data["rows"]:
@@ -50,13 +69,14 @@ def _pass(data: Kept) -> str:
             clips = "1 clip" if row["clips"] == 1 else f"{row['clips']} clips"
             speedup = row[f"speedup_q{row['clips']}"]
             lines.append(f"| ms a track, {clips} | {row['way_a_ms']:,.0f} | {row['way_c_ms']:,.0f} | {speedup:g} |")
-    rho = {way: rows[f"rank correlation, {way}"]["rho_fp64"] for way in ("(a) fp32", "(c) fp32", "(c) bf16")}
+    rho = {case: rows[f"rank correlation, {case}"]["rho_fp64"] for case in ("(a) fp32", "(c) fp32", "(c) bf16")}
     fp32, bf16 = rho["(c) fp32"], rho["(c) bf16"]
     lines.append(f"| least rank correlation to fp64 | {rho['(a) fp32']:g} | fp32 {fp32:g}, bf16 {bf16:g} | |")
     peaks = {row["case"]: row["peak_mb"] for row in data["rows"] if row["case"].startswith("peak memory")}
-    name = next(case for case in peaks if "(c)" in case)
-    peak_a = peaks[name.replace("(c)", "(a)")]
-    lines.append(f"| {name.replace(', way (c)', '')} | {peak_a:,} MB | {peaks[name]:,} MB | |")
+    product = next(case for case in peaks if "(c)" in case)
+    difference = product.replace("(c)", "(a)")
+    label = product.replace(", way (c)", "")
+    lines.append(f"| {label} | {peaks[difference]:,} MB | {peaks[product]:,} MB | |")
     clip = {key: rows[f"a new clip, {key}, computed"] for key in ("way (a)", "way (c)", "the index")}
     tracks, seconds = clip["way (a)"]["tracks"], {key: f"{row['seconds']:,.0f} s" for key, row in clip.items()}
     lines.append(f"| a new clip over {tracks} tracks, computed | {seconds['way (a)']} | {seconds['way (c)']} | |")
@@ -67,8 +87,8 @@ def _pass(data: Kept) -> str:
     return "\n".join([*lines, f"| share of the machine's own matmul rate | | {share:.0%} | |"])
 
 
-def _peers(data: Kept) -> str:
-    lines = [_head(data, "raw products of gradients by other libraries, same rows"), ""]
+def _format_peers(data: Result) -> str:
+    lines = [_describe_run(data, "raw products of gradients by other libraries, same rows"), ""]
     lines += ["| library | ms a row | rank correlation to fp64 | peak memory |", "|---|---|---|---|"]
     for row in data["rows"]:
         if "ms_a_row" in row:
@@ -80,8 +100,8 @@ def _peers(data: Kept) -> str:
     return "\n".join(lines)
 
 
-def _gpu(data: Kept) -> str:
-    lines = [_head(data, "1.06 billion parameters, random weights, bf16"), ""]
+def _format_gpu(data: Result) -> str:
+    lines = [_describe_run(data, "1.06 billion parameters, random weights, bf16"), ""]
     lines += [
         "| card, frames | s a track, 64 clips | share of its matmul rate | projected for 115,000 tracks | the paper |",
         "|---|---|---|---|---|",
@@ -94,12 +114,12 @@ def _gpu(data: Kept) -> str:
     return "\n".join(lines)
 
 
-def _head(data: Kept, what: str) -> str:
+def _describe_run(data: Result, what: str) -> str:
     runs = "1 run" if data["repeats"] == 1 else f"medians of {data['repeats']} runs"
     return f"`{data['command']}`, {what}: {data['hardware']}; {runs}."
 
 
-def _self_influence(data: Kept) -> str:
+def _format_self_influence(data: Result) -> str:
     settings = data["settings"]
     lines = [
         f"`{data['command']}`: {settings['targets']} tracks; {data['hardware']}; {data['seconds'] / 60:.0f} min.",
@@ -110,11 +130,11 @@ def _self_influence(data: Kept) -> str:
         " Fréchet before, after |",
         "|---|---|---|---|---|---|---|",
     ]
-    ways = {(row["layers"], row["mask"], row["steps"]): row for row in data["rows"]}
-    for (layers, mask, steps), row in ways.items():
+    settings_rows = {(row["layers"], row["mask"], row["steps"]): row for row in data["rows"]}
+    for (layers, mask, steps), row in settings_rows.items():
         if steps != 1:
             continue
-        more = ways.get((layers, mask, 4), {}).get("R")
+        more = settings_rows.get((layers, mask, 4), {}).get("R")
         paper = ends = ""
         if "paper_R" in row:
             paper, ends = f"{row['paper_R']:,.1f}", f"{row['paper_top']:.2f} / {row['paper_bottom']:.2f}"
@@ -123,108 +143,151 @@ def _self_influence(data: Kept) -> str:
         lines.append(
             f"| {layers}, {mask} | {own} | {row['clap_top']:.2f} / {row['clap_bottom']:.2f} | {ends} | {moved} |"
         )
+    ratios = [f"{row['rho']:.4f} at {row['relative_step']:g}" for row in data.get("finite_differences", ())]
+    if ratios:
+        lines += ["", f"Rank correlation with finite differences, by relative length of the step: {', '.join(ratios)}."]
     return "\n".join(lines)
 
 
-def _agreement(data: Kept) -> str:
-    def both(row: Kept, name: str, form: str) -> str:
+def _format_agreement(data: Result) -> str:
+    def pair(row: Result, name: str, form: str) -> str:
         return f"{row[f'{name}_raw']:{form}}, {row[f'{name}_norm']:{form}}" if f"{name}_raw" in row else ""
 
-    of = f"{data['weighted_clips']} clips"
+    clips = f"{data['weighted_clips']} clips"
     lines = [f"`{data['command']}`: {data['hardware']}. Where two figures stand: raw, normalised.", ""]
     lines += [
         "| method | Pearson with unlearning | the paper | its rankings of different clips |"
         f" decoys in the top 10 (chance {data['decoys_chance']:.0%}) | track above decoy |"
-        f" weighted track above twin, {of} | in the top 10 | s |",
+        f" weighted track above twin, {clips} | in the top 10 | s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in data["table"]:
         pearson = f"{row['pearson_raw']:.2f}" if "pearson_raw" in row else ""
         paper = f"{row['paper']:.2f}" if "paper" in row else ""
-        cells = [row["method"], pearson, paper, both(row, "between_clips", ".2f"), both(row, "decoys_top10", ".0%")]
-        cells += [both(row, "auc", ".2f"), both(row, "weighted_above_twin", ".0%"), both(row, "weighted_top10", ".0%")]
+        cells = [row["method"], pearson, paper, pair(row, "between_clips", ".2f"), pair(row, "decoys_top10", ".0%")]
+        cells += [pair(row, "auc", ".2f"), pair(row, "weighted_above_twin", ".0%"), pair(row, "weighted_top10", ".0%")]
         lines.append(f"| {' | '.join(cells)} | {row['cost_s']:.0f} |")
     return "\n".join(lines)
 
 
-def _planted(data: Kept) -> str:
+def _format_planted(data: Result) -> str:
+    """What the model card's tables of planted truths leave out."""
     rows = {(row["truth"], row["name"], row["method"], row["score"]): row for row in data["rows"]}
     methods = list(data["settings"]["methods"])
-    of_caption = f"an exemplar among {data['settings'].get('rivals', 0) + 1} of its caption: mean place"
-    named = {
-        ("weighted", "share_above_twin", ".0%"): "weighted track above its twin",
-        ("rare", "hits_in_top10", ".1f"): "rare tracks among the first ten",
-        ("rare", "auc_over_unheard", ".0%"): "rare track above an unheard one of its style",
-        ("exemplars", "mean_rank", ".1f"): "an exemplar among the training tracks: mean place",
-        ("exemplars", "mean_rank_untuned", ".1f"): "… before the tuning",
-        ("exemplars", "mean_place", ".1f"): of_caption,
-        ("exemplars", "mean_place_untuned", ".1f"): "… before the tuning",
+    measures = {
+        ("rare", "alone_in_top10", ".0%"): "one rare piece alone among the ordinary tracks: in the first ten, heard",
+        ("rare", "unheard_alone_in_top10", ".0%"): "… a piece of its style that was not heard",
+        ("exemplars", "places_gained", ".1f"): "places that an exemplar gains by the tuning, within its caption",
     }
-    lines = [f"| | {' | '.join(methods)} | chance |", "|---" * (len(methods) + 2) + "|"]
-    for (truth, name, form), told in named.items():
-        expected = rows.get((truth, name, "random", ""))
-        if expected is None:
-            continue
-        chance = format(expected["value"], ".2f" if name == "hits_in_top10" else form)
+    lines = [f"`{data['command']}`: {data['hardware']}.", ""]
+    lines += [f"| | {' | '.join(methods)} |", "|---" * (len(methods) + 1) + "|"]
+    for (truth, name, form), label in measures.items():
         for score in ("raw", "normalised"):
-            found = [rows.get((truth, name, method, score)) for method in methods]
-            tests = [rows.get((truth, "p_value", method, score)) if "unheard" in name else None for method in methods]
-            cells = ["" if row is None else _with_interval(row, form) for row in found]
-            cells = [
-                cell if test is None else f"{cell} (p {test['value']:.2g})"
-                for cell, test in zip(cells, tests, strict=True)
-            ]
-            lines.append(f"| {told}, {score} | {' | '.join(cells)} | {chance} |")
+            judged = [rows.get((truth, name, method, score)) for method in methods]
+            cells = ["" if row is None else _format_interval(row, form) for row in judged]
+            if any(cells):
+                lines.append(f"| {label}, {score} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _with_interval(row: Kept, form: str) -> str:
+def _format_interval(row: Result, form: str) -> str:
     if "low" not in row:
         return format(row["value"], form)
     low, high = (format(row[end], form).removesuffix("%") for end in ("low", "high"))
     return f"{row['value']:{form}} [{low}, {high}]"
 
 
+def _format_recall(data: Result) -> str:
+    lines = [f"`{data['command']}`: {data['hardware']}; {data['repeats']} clips.", ""]
+    lines += [
+        "| numbers a track | bytes a track | the ten strongest found | … by sketch alone | correlation with scores |",
+        "|---|---|---|---|---|",
+    ]
+    for row in data["rows"]:
+        shares = f"{row['recall']:.1%} | {row['recall_alone']:.1%} | {row['rho']:.2f}"
+        lines.append(f"| {row['width']:,} | {row['bytes_a_track']:,} | {shares} |")
+    return "\n".join(lines)
+
+
+def _format_search(data: Result) -> str:
+    lines = [_describe_run(data, "made-up sketches"), ""]
+    lines += ["| step | tracks | numbers a track | s | memory |", "|---|---|---|---|---|"]
+    steps = {"search": "search for one clip", "judge": "fit the normalisation, before it"}
+    for row in data["rows"]:
+        size = f"{row['tracks']:,} | {row['width']:,}"
+        lines.append(f"| {steps[row['case']]} | {size} | {row['seconds']:.1f} | {row['memory_mb']:,} MB |")
+    return "\n".join(lines)
+
+
+def _format_clews(data: Result) -> str:
+    lines = [f"`{data['command']}`: {data['trained_works']} works; {data['hardware']}.", ""]
+    lines += [
+        "| works held out | renderings | mean average precision | untrained | by chance | parameters | file |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in data["rows"]:
+        precision = f"{row['map']:.2f} | {row['map_untrained']:.2f} | {row['map_chance']:.2f}"
+        size = f"{row['parameters']:,} | {row['size_mb']:.1f} MB"
+        lines.append(f"| {row['works']} | {row['renderings']} | {precision} | {size} |")
+    return "\n".join(lines)
+
+
+def _format_explorer(data: Result) -> str:
+    rows = [row for row in data["rows"] if row.get("kind", "all") == "all"]
+    start = next(row for row in rows if row["case"] == "start")
+    lines = [
+        f"`{data['command']}`: {data['hardware']}. The page opens {start['seconds']:.1f} s after the start of the"
+        f" server, which then takes {start['memory_mb']:,} MB.",
+        "",
+        "| listeners | pause between selections | selections | median | 95 % within | errors | memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if row is not start:
+            pause = f"{row['think_s']:g} s" if row["think_s"] else "none"
+            times = f"{row['p50_ms']:,.0f} ms | {row['p95_ms']:,.0f} ms"
+            load = f"{row['listeners']} | {pause} | {row['selections']:,}"
+            lines.append(f"| {load} | {times} | {row['errors']} | {row['memory_mb']:,} MB |")
+    return "\n".join(lines)
+
+
 TABLES = {
-    "planted truths": {"demo-planted": _planted},
-    "benchmarks": {"pass": _pass, "peers": _peers, "gpu": _gpu},
-    "experiments": {"demo-self-influence": _self_influence, "demo-agreement": _agreement},
+    "diagnostics": {"demo-diagnostics": _format_diagnostics},
+    "planted truths": {"demo-planted": _format_planted},
+    "experiments": {"demo-self-influence": _format_self_influence, "demo-agreement": _format_agreement},
+    "benchmarks": {"pass": _format_pass, "peers": _format_peers, "gpu": _format_gpu},
+    "index": {"index-recall": _format_recall, "index": _format_search},
+    "clews": {"demo-clews": _format_clews},
+    "explorer": {"explorer": _format_explorer},
 }
 
 
-def written(readme: str, made: dict[str, str]) -> str:
-    """README with the tables in their places. Raises ValueError where marks are missing."""
-    for name, text in made.items():
-        begin, end = marks(name)
-        if readme.count(begin) != 1 or readme.count(end) != 1:
-            raise ValueError(f"README.md needs these two lines, once each, where the table goes:\n{begin}\n{end}")
-        readme = f"{readme.split(begin)[0]}{begin}\n{text}\n{end}{readme.split(end)[1]}"
-    return readme
-
-
 def main() -> int:
+    """Write, check or print the tables; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare, write nothing; 1 where they differ")
-    parser.add_argument("--print", action="store_true", help="show the table, write nothing")
+    parser.add_argument("--print", action="store_true", help="show the tables, write nothing")
     options = parser.parse_args()
-    found = kept(FOLDER)
-    if not found:
-        print("table: nothing is kept yet; make bench and `precompute evaluate` do", file=sys.stderr)
+    results = read_results(FOLDER)
+    if not results:
+        print("table: no results here yet; `make bench` and `precompute evaluate` write them", file=sys.stderr)
         return 1
+    tables = format_tables(results)
     if options.print:
-        print("\n\n".join(tables(found).values()))
+        print("\n\n".join(tables.values()))
         return 0
-    old = README.read_text(encoding="utf-8")
+    old = PAGE.read_text(encoding="utf-8")
     try:
-        new = written(old, tables(found))
+        new = insert_tables(old, tables)
     except ValueError as error:
         print(f"table: {error}", file=sys.stderr)
         return 1
     if options.check:
-        print("README.md agrees with assets/benchmarks" if old == new else "README.md differs: make bench-table")
+        verdict = "agrees with assets/benchmarks" if old == new else "differs from the results: make bench-table"
+        print(f"assets/README.md {verdict}")
         return int(old != new)
-    README.write_text(new, encoding="utf-8")
-    print(f"README.md: tables of {', '.join(found)}")
+    PAGE.write_text(new, encoding="utf-8")
+    print(f"assets/README.md: tables of {', '.join(results)}")
     return 0
 
 

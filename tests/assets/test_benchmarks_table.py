@@ -1,4 +1,4 @@
-"""README's tables are what benchmarks and evaluations kept, to the letter."""
+"""The tables of assets/README.md are what benchmarks and evaluations kept, to the letter."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "assets/benchmarks"
 
 
-def load():
+def load_script():
     spec = importlib.util.spec_from_file_location("benchmark_table", FOLDER / "table.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-table = load()
+table = load_script()
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_every_figure_of_the_files_is_in_the_table(folder: Path) -> None:
-    text = table.tables(table.kept(folder))["benchmarks"]
+    text = table.format_tables(table.read_results(folder))["benchmarks"]
     for figure in (
         "| ms a track, 64 clips | 640 | 10 | 96 |",
         "fp32 1, bf16 0.9961",
@@ -63,7 +63,7 @@ def test_every_figure_of_the_files_is_in_the_table(folder: Path) -> None:
     assert "| dattri | could not be installed: no wheel |" in text and "0.5 (not proved)" in text
     assert "| h100, 1,024 frames, compiled | 2.5 | 60% | 80 h (projected) | 2,560 h |" in text
     (folder / "gpu.json").unlink()
-    assert "h100" not in table.tables(table.kept(folder))["benchmarks"]
+    assert "h100" not in table.format_tables(table.read_results(folder))["benchmarks"]
 
 
 def test_the_papers_figures_stand_beside_ours(folder: Path) -> None:
@@ -83,7 +83,7 @@ def test_the_papers_figures_stand_beside_ours(folder: Path) -> None:
     own += [{"method": "clap", "cost_s": 30, **row, "pearson_raw": 0.123, "paper": 0.46}]
     kept |= {"table": own, "decoys_chance": 0.2, "weighted_clips": 8}
     (folder / "demo-agreement.json").write_text(json.dumps(kept))
-    text = table.tables(table.kept(folder))["experiments"]
+    text = table.format_tables(table.read_results(folder))["experiments"]
     assert "`evaluate x --fd 16`: 40 tracks; two cores; 16 min." in text
     assert "| all, mixed | 1.6 | 54.5 | 1.0 | 0.58 / 0.60 | 0.66 / 0.26 |  |" in text
     assert "| to_kv, mixed | 8.0 |  |  | 0.58 / 0.60 |  | 0.069, 0.069 |" in text
@@ -97,34 +97,55 @@ def test_planted_truths_are_a_column_for_each_method(folder: Path) -> None:
     def one(truth: str, name: str, method: str, score: str, value: float, **more: float) -> dict:
         return {"truth": truth, "name": name, "method": method, "score": score, "value": value, **more}
 
-    names = {"weighted": "share_above_twin", "rare": "hits_in_top10", "exemplars": "mean_rank"}
-    rows = [
-        one(truth, name, "random", "", chance)
-        for (truth, name), chance in zip(names.items(), (0.5, 0.129, 196), strict=True)
-    ]
-    rows += [one("weighted", "share_above_twin", "dtrak", "raw", 0.958, low=0.875, high=1)]
-    rows += [one("rare", "hits_in_top10", "dtrak", "normalised", 3.5)]
-    rows += [one("rare", "auc_over_unheard", "random", "", 0.5)]
-    rows += [one("rare", "auc_over_unheard", "clap", "raw", 0.75), one("rare", "p_value", "clap", "raw", 0.0623)]
-    settings = {"methods": {"dtrak": {}, "clap": {}}, "rivals": 32}
-    (folder / "demo-planted.json").write_text(json.dumps({"rows": rows, "settings": settings}))
-    lines = table.tables(table.kept(folder))["planted truths"].splitlines()
-    assert lines[0] == "| | dtrak | clap | chance |" and lines[1] == "|---|---|---|---|"
-    assert lines[2] == "| weighted track above its twin, raw | 96% [88, 100] |  | 50% |"
-    assert lines[5] == "| rare tracks among the first ten, normalised | 3.5 |  | 0.13 |"
-    assert lines[6] == "| rare track above an unheard one of its style, raw |  | 75% (p 0.062) | 50% |"
-    assert lines[8] == "| an exemplar among the training tracks: mean place, raw |  |  | 196.0 |" and len(lines) == 10
+    rows = [one("rare", "alone_in_top10", "dtrak", "raw", 0.75), one("rare", "alone_in_top10", "clap", "raw", 0)]
+    rows += [one("rare", "unheard_alone_in_top10", "dtrak", "normalised", 0.3125)]
+    rows += [one("exemplars", "places_gained", "dtrak", "raw", 10.5, low=5.45, high=16.5)]
+    rows += [one("weighted", "share_above_twin", "dtrak", "raw", 0.958)]  # stands in the model card
+    settings = {"methods": {"dtrak": {}, "clap": {}}}
+    result = {"command": "evaluate planted", "hardware": "two cores", "rows": rows, "settings": settings}
+    (folder / "demo-planted.json").write_text(json.dumps(result))
+    lines = table.format_tables(table.read_results(folder))["planted truths"].splitlines()
+    assert lines[:2] == ["`evaluate planted`: two cores.", ""]
+    assert lines[2] == "| | dtrak | clap |" and lines[3] == "|---|---|---|"
+    assert lines[4].endswith("in the first ten, heard, raw | 75% | 0% |")
+    assert lines[5] == "| … a piece of its style that was not heard, normalised | 31% |  |"
+    assert lines[6].endswith("within its caption, raw | 10.5 [5.5, 16.5] |  |") and len(lines) == 7
+
+
+def test_index_clews_and_page_are_told_with_their_size(folder: Path) -> None:
+    run = {"command": "make x", "hardware": "two cores", "repeats": 5}
+    recall = {"width": 8192, "bytes_a_track": 8196, "recall": 0.954, "recall_alone": 0.804, "rho": 0.958}
+    (folder / "index-recall.json").write_text(json.dumps({**run, "rows": [recall]}))
+    search = {"case": "search", "tracks": 115_000, "width": 8192, "seconds": 0.783, "memory_mb": 1519}
+    (folder / "index.json").write_text(json.dumps({**run, "rows": [search, {**search, "case": "judge"}]}))
+    clews = {"works": 100, "renderings": 300, "map": 0.823, "map_untrained": 0.027, "map_chance": 0.022}
+    clews |= {"parameters": 782_663, "size_mb": 1.577}
+    (folder / "demo-clews.json").write_text(json.dumps({**run, "trained_works": 900, "rows": [clews]}))
+    alone = {"case": "one listener", "kind": "all", "listeners": 1, "think_s": 0.0, "selections": 300, "errors": 0}
+    alone |= {"p50_ms": 27.1, "p95_ms": 73.8, "memory_mb": 1243}
+    rows = [{"case": "start", "seconds": 2.64, "memory_mb": 287}, alone, {**alone, "kind": "clip", "errors": 3}]
+    rows += [{**alone, "case": "many listeners with pauses", "listeners": 20, "think_s": 1.0}]
+    (folder / "explorer.json").write_text(json.dumps({**run, "rows": rows}))
+    tables = table.format_tables(table.read_results(folder))
+    assert "| 8,192 | 8,196 | 95.4% | 80.4% | 0.96 |" in tables["index"]
+    assert "| search for one clip | 115,000 | 8,192 | 0.8 | 1,519 MB |" in tables["index"]
+    assert "| 100 | 300 | 0.82 | 0.03 | 0.02 | 782,663 | 1.6 MB |" in tables["clews"] and "900 works" in tables["clews"]
+    assert "opens 2.6 s after the start of the server, which then takes 287 MB" in tables["explorer"]
+    assert "| 1 | none | 300 | 27 ms | 74 ms | 0 | 1,243 MB |" in tables["explorer"]
+    assert "| 20 | 1 s | 300 |" in tables["explorer"] and "| 3 |" not in tables["explorer"]
 
 
 def test_each_goes_between_its_marks_and_nowhere_else(folder: Path) -> None:
-    made = table.tables(table.kept(folder))
-    begin, end = table.marks("benchmarks")
-    new = table.written(f"before\n{begin}\nold\n{end}\nafter\n", made)
-    assert new == f"before\n{begin}\n{made['benchmarks']}\n{end}\nafter\n" and table.written(new, made) == new
+    made = table.format_tables(table.read_results(folder))
+    begin, end = table.make_marks("benchmarks")
+    new = table.insert_tables(f"before\n{begin}\nold\n{end}\nafter\n", made)
+    assert new == f"before\n{begin}\n{made['benchmarks']}\n{end}\nafter\n" and table.insert_tables(new, made) == new
     with pytest.raises(ValueError, match="needs these two lines"):
-        table.written("no marks", made)
+        table.insert_tables("no marks", made)
 
 
-def test_readme_agrees_with_what_is_kept() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert table.written(readme, table.tables(table.kept(FOLDER))) == readme, "run make bench-table"
+def test_page_agrees_with_the_results() -> None:
+    page = table.PAGE.read_text(encoding="utf-8")
+    assert table.insert_tables(page, table.format_tables(table.read_results(FOLDER))) == page, "run make bench-table"
+    names = {name for parts in table.TABLES.values() for name in parts}
+    assert names - {"gpu"} <= set(table.read_results(FOLDER))  # the GPU's has not been run
