@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
-import platform
 import re
 import socket
 import statistics
@@ -29,6 +26,8 @@ from typing import Any
 import explorer_store
 import httpx
 from listener import TIMEOUT_S, SimulatedListener, Tally
+
+from precompute.common.results import describe_hardware, write_result
 
 ROOT = explorer_store.ROOT
 WHAT = "python -m explorer over a made-up store: start, memory, time and size of a selection"
@@ -154,20 +153,6 @@ def show(rows: list[dict[str, Any]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def hardware() -> str:
-    """'2 cores, x86_64, AMD EPYC'."""
-    cpuinfo = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.is_file() else None
-    return f"{os.cpu_count()} cores, {platform.machine()}, {model[1].strip() if model else platform.processor()}"
-
-
-def commit() -> str | None:
-    """Hash of the code's commit, with '-dirty' where files differ from it; None outside a git checkout."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return said.stdout.strip() or None
-
-
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure the page over a large store.")
     explorer_store.add_sizes(parser)
@@ -182,15 +167,8 @@ def main() -> None:
     size = explorer_store.Size(options.tracks, options.clips, options.methods)
     rows = measure(options, explorer_store.make(size, options.folder))
     sizes = f"{size.tracks:,} tracks and {size.decoys:,} decoys × {size.clips} clips × {size.methods} methods"
-    result = {
-        "what": f"{WHAT} ({sizes})",
-        "command": "make bench-explorer",
-        "hardware": f"{hardware()}; client and server share them",
-        "commit": commit(),
-        "repeats": 1,
-        "rows": rows,
-    }
-    options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    hardware = f"{describe_hardware()}; client and server share them"
+    write_result(options.out, f"{WHAT} ({sizes})", "make bench-explorer", hardware, rows)
     print(show(rows))
     print("\n".join(verdicts(rows)))
 

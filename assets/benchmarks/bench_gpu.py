@@ -21,9 +21,9 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from precompute.cost.measurement import hardware, matmul_tflops, timed  # noqa: E402
+from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result  # noqa: E402
+from precompute.cost.measurement import matmul_tflops, timed  # noqa: E402
 from precompute.cost.plan import CARDS, MEMORY_SHARE, PAPER  # noqa: E402
-from precompute.cost.rates import write  # noqa: E402
 from precompute.cost.sizes import REAL, Size, operations, pieces, rows_of  # noqa: E402
 from precompute.gradients.cell_products import product  # noqa: E402
 
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, nargs="+", default=[1024, 2584])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--compile", action="store_true", help="torch.compile as well, in rows of its own")
-    parser.add_argument("--out", default="gpu.json")
+    parser.add_argument("--out", type=Path, default=RESULTS_FOLDER / "gpu.json")
     parser.add_argument("--small", action="store_true", help="a small network, also on a CPU: does the script run?")
     options = parser.parse_args()
     if not torch.cuda.is_available() and not options.small:
@@ -151,8 +151,8 @@ def main() -> None:
             print(f"{card}, {frames} frames, compiled {compiled}: {row['gradient_s'] * 1e3:.1f} ms a gradient,")
             hours = row["projected_hours_115k"]
             print(f"  {row['share']:.0%} of matmul; projected {hours} hours for 115,000 tracks x {CLIPS} clips")
-    path = write(options.out, WHAT, "make bench-gpu", options.repeats, rows, f"{name}; {hardware()}")
-    print(f"bench-gpu: {time.monotonic() - began:.0f} s; kept in {path}")
+    write_result(options.out, WHAT, "make bench-gpu", f"{name}; {describe_hardware()}", rows, options.repeats)
+    print(f"bench-gpu: {time.monotonic() - began:.0f} s; kept in {options.out}")
 
 
 if __name__ == "__main__":

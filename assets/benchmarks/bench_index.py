@@ -10,12 +10,8 @@ process' largest, that of the mapped file included; `computed_mb`: the file, the
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +22,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from precompute.common.results import describe_hardware, write_result  # noqa: E402
 from precompute.index.search import Estimator, products  # noqa: E402
 from precompute.significance.normalisation import Normalisation  # noqa: E402
 
@@ -79,17 +76,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = measured(options.tracks, options.width, Path(folder))
-    describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    commit = subprocess.run(describe, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    record = {
-        "what": WHAT,
-        "command": "python assets/benchmarks/bench_index.py",
-        "hardware": f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}",
-        "commit": commit or None,
-        "repeats": REPEATS,
-        "rows": rows,
-    }
-    options.out.write_text(json.dumps(record, indent=1) + "\n")
+    write_result(options.out, WHAT, "python assets/benchmarks/bench_index.py", describe_hardware(), rows, REPEATS)
     for row in rows:
         print(", ".join(f"{name} {value}" for name, value in row.items()))
     slow = [row for row in rows if row["case"] == "search" and row["seconds"] > MOST_SEARCH_S]

@@ -33,10 +33,10 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from precompute.common.parallel import count_for, run_jobs  # noqa: E402
+from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result  # noqa: E402
 from precompute.config.run import FisherSection, IndexSection, PassSection, RunConfig, UnlearningSection  # noqa: E402
 from precompute.corpus.tracks import read_manifest  # noqa: E402
-from precompute.cost.measurement import DEMO, embedded, hardware, matmul_tflops, peak_mb  # noqa: E402
-from precompute.cost.rates import write  # noqa: E402
+from precompute.cost.measurement import DEMO, embedded, matmul_tflops, peak_mb  # noqa: E402
 from precompute.gradients.directions import dots  # noqa: E402
 from precompute.gradients.finite_difference import bank_loss, spearman  # noqa: E402
 from precompute.gradients.fisher import count, diagonal_fisher, inverse, unflatten  # noqa: E402
@@ -262,7 +262,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cells", type=int, default=16, help="of the noise bank (default: %(default)s)")
     parser.add_argument("--config", type=Path, default=CONFIG, help="whose index is timed (default: %(default)s)")
-    parser.add_argument("--out", default="pass.json")
+    parser.add_argument("--out", type=Path, default=RESULTS_FOLDER / "pass.json")
     parser.add_argument("--peak", choices=("a", "c"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
@@ -283,10 +283,10 @@ def main() -> None:
     rows.append({"case": "share of the matmul rate, way (c)", "share": round(rate / tflops, 3)})
     rows[-1] |= {"tflops": round(rate, 4), "matmul_tflops": round(tflops, 4)}
     rows.append(profile(case))
-    path = write(options.out, WHAT, "make bench", options.rounds, rows, hardware())
+    write_result(options.out, WHAT, "make bench", describe_hardware(), rows, options.rounds)
     for row in rows:
         print(row)
-    print(f"bench: {time.monotonic() - began:.0f} s; kept in {path}")
+    print(f"bench: {time.monotonic() - began:.0f} s; kept in {options.out}")
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from precompute.cost.measurement import DEMO, embedded, hardware  # noqa: E402
-from precompute.cost.rates import write  # noqa: E402
+from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result  # noqa: E402
+from precompute.cost.measurement import DEMO, embedded  # noqa: E402
 from precompute.gradients.finite_difference import spearman  # noqa: E402
 from precompute.model.diffusion import Model, NoiseBank, v_objective  # noqa: E402
 
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=16, help="rows (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=list(PEERS), default=list(PEERS))
-    parser.add_argument("--out", default="peers.json")
+    parser.add_argument("--out", type=Path, default=RESULTS_FOLDER / "peers.json")
     options = parser.parse_args()
     began, found = time.monotonic(), []
     with tempfile.TemporaryDirectory() as folder:
@@ -140,10 +140,10 @@ def main() -> None:
             row |= {"rows": options.train, "queries": options.queries}
             row["ms_a_row"] = round(seconds / options.train * 1e3, 1)
             found.append(row | {"peak_mb": max(round_["peak_mb"] for round_ in told[name])})
-    path = write(options.out, WHAT, "make bench-peers", options.rounds, found, hardware())
+    write_result(options.out, WHAT, "make bench-peers", describe_hardware(), found, options.rounds)
     for row in found:
         print(row)
-    print(f"bench-peers: {time.monotonic() - began:.0f} s; kept in {path}")
+    print(f"bench-peers: {time.monotonic() - began:.0f} s; kept in {options.out}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import io
 import json
 from pathlib import Path
 
-from precompute.common.files import write_whole
+from precompute.common.files import write_atomically
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import RunConfig
 from precompute.corpus.audio import SUFFIXES
 from precompute.errors import UserError
@@ -128,7 +129,7 @@ def begin(
         work_text=_quoted(str(results / "work" / "own")),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, text.encode())
+    write_atomically(out, text)
     RunConfig.load(out)  # what is written is read by the rules of every config
     print(f"{out}: written, for {manifest or f'{len(sounds)} sounds in {folder}'}")
     print(f"next: python -m precompute check --config {out}")
@@ -148,12 +149,12 @@ def _example_prompts(path: Path, sounds: list[Path]) -> Path:
     if path.exists():
         return path
     count = min(EXAMPLES, len(sounds))
-    chosen = [sounds[k * len(sounds) // count].stem.replace("_", " ").replace("-", " ") for k in range(count)]
+    chosen = [sounds[k].stem.replace("_", " ").replace("-", " ") for k in spread_evenly(len(sounds), count)]
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(("clip_id", "prompt", "seconds", "seed"))
     writer.writerows((number, caption, EXAMPLE_S, number) for number, caption in enumerate(chosen, start=1))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue())
     print(f"{path}: example prompts, made of file names; put your own there")
     return path

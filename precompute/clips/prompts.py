@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from precompute.common.files import write_whole
+from precompute.common import seeds
+from precompute.common.files import hash_file, write_atomically
 from precompute.common.progress import progress
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import ClipsSection
 from precompute.corpus.audio import converted, read_span
 from precompute.corpus.intake import own_clips
@@ -21,10 +23,8 @@ from precompute.corpus.tracks import Track
 from precompute.corpus.windows import SLACK, clock
 from precompute.errors import UserError
 from precompute.model.diffusion import Items, Model
-from precompute.model.weights import sha256_of
 
 BATCH = 16  # clips a sampler call
-COHORT_SEED = 1_000_000  # cohort clips count their seeds up from here, apart from any prompt's
 PEAK = 0.8  # full scale; clips are turned down to it, never up
 
 
@@ -87,15 +87,14 @@ def cohort_prompts(tracks: Sequence[Track], shown: Sequence[Prompt], count: int,
     for number in range(count):
         queue = queues[number % len(queues)]
         track = queue[(number // len(queues)) * 7 % len(queue)]
-        chosen.append(Prompt(0, track.caption, min(track.duration_s, longest), COHORT_SEED + number))
+        chosen.append(Prompt(0, track.caption, min(track.duration_s, longest), seeds.COHORT + number))
     return chosen
 
 
 def choose_targets(tracks: Sequence[Track], count: int) -> list[Track]:
     """Training tracks to unlearn themselves: spread evenly over collections and ids, planted ones left out."""
     regular = sorted((t for t in tracks if not t.is_decoy and not t.planted), key=lambda t: (t.collection, t.track_id))
-    count = min(count, len(regular))
-    return [regular[i * len(regular) // count] for i in range(count)]
+    return [regular[i] for i in spread_evenly(len(regular), count)] if count else []
 
 
 def generate(model: Model, prompts: Sequence[Prompt], settings: ClipsSection, what: str) -> torch.Tensor:
@@ -137,7 +136,7 @@ def write_audio(
         path = folder / f"clip-{prompt.clip_id:03d}-seed-{prompt.seed}.{audio_format}"
         encoded = io.BytesIO()  # in memory first: a full disk is then an OSError like any other
         soundfile.write(encoded, wave.T, model.sample_rate, **FORMATS[audio_format])
-        write_whole(path, encoded.getvalue())
+        write_atomically(path, encoded.getvalue())
         paths.append(path)
     return paths
 
@@ -150,7 +149,7 @@ def copy_sound(prompt: Prompt, folder: Path) -> Path:
     path = folder / f"clip-{prompt.clip_id:03d}-own-{prompt.digest[:8]}.flac"
     encoded = io.BytesIO()
     soundfile.write(encoded, wave.T, rate, format="FLAC", subtype="PCM_24")
-    write_whole(path, encoded.getvalue())
+    write_atomically(path, encoded.getvalue())
     return path
 
 
@@ -178,7 +177,7 @@ def own_prompts(model: Model, audio: str, first_id: int) -> list[Prompt]:
                 path=clip.path,
                 title=clip.path.name + cut,
                 conditioning="clap_audio" if model.is_clap_conditioned else "empty",
-                digest=sha256_of(clip.path),
+                digest=hash_file(clip.path),
             )
         )
     return found

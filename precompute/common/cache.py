@@ -7,7 +7,6 @@ Beside each entry the seconds that it took are noted. Times are in seconds.
 
 from __future__ import annotations
 
-import os
 import time
 import zipfile
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+
+from precompute.common.files import write_atomically
 
 Arrays = dict[str, np.ndarray]
 
@@ -79,7 +80,7 @@ class Cache:
 
     def put(self, entry: Entry, arrays: Arrays, seconds: float) -> None:
         """Write an entry, and beside it how long it took."""
-        self._write(self.path(entry), arrays)
+        write_atomically(self.path(entry), lambda handle: np.savez(handle, **arrays))
         self.note_seconds(entry, seconds)
 
     def note_seconds(self, entry: Entry, seconds: float) -> None:
@@ -115,14 +116,3 @@ class Cache:
 
     def _note(self, entry: Entry) -> Path:
         return self.folder / ".seconds" / str(entry)
-
-    @staticmethod
-    def _write(path: Path, arrays: Arrays) -> None:
-        beside = path.with_suffix(".part")
-        try:
-            with beside.open("wb") as handle:
-                np.savez(handle, **arrays)
-            os.replace(beside, path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise

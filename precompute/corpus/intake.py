@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import RunConfig
 from precompute.corpus.audio import SUFFIXES, AudioError, Shape, scan
 from precompute.corpus.tracks import Track, examine, read_folder, read_manifest
@@ -43,9 +44,8 @@ def take_in(config: RunConfig, longest_s: float) -> Intake:
             f"[output] clips = {config.output.clips!r} lies inside [corpus] folder: clips would become tracks"
         )
     decoys = [t for t in files if t.is_decoy]
-    if section.decoys and section.decoys < len(decoys):
-        kept = {decoys[i * len(decoys) // section.decoys].track_id for i in range(section.decoys)}
-        files = [t for t in files if not t.is_decoy or t.track_id in kept]
+    kept = {decoys[i].track_id for i in spread_evenly(len(decoys), section.decoys)}
+    files = [t for t in files if not t.is_decoy or t.track_id in kept]
     good, bad, shapes = examine(files)
     if not any(not t.is_decoy for t in good):
         raise UserError(f"{section.manifest or section.folder}: no readable training track is left")

@@ -11,6 +11,7 @@ import torch
 
 from precompute.clips.prompts import Prompt, cohort_prompts, generate, own_prompts, read_prompts, sound_items
 from precompute.common.cache import Cache, Entry
+from precompute.common.files import hash_file
 from precompute.common.progress import progress
 from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.intake import model_length_s, read_model_config, said, take_in
@@ -70,7 +71,7 @@ def audio_digest(tracks: list[Track]) -> str:
 def load_latents(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) -> tuple[Items, str]:
     """Latents of all tracks (from audio, or shipped where there is none), and the key that names them by content."""
     shipped = shipped_latents(config)
-    shipped_digest = hashlib.sha256(Path(config.corpus.latents).read_bytes()).hexdigest() if shipped else ""
+    shipped_digest = hash_file(Path(config.corpus.latents)) if shipped else ""
     key = fingerprint(model.inputs_sha256, audio_digest(corpus.tracks), shipped_digest)
 
     def compute() -> dict[str, np.ndarray]:

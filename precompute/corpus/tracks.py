@@ -7,7 +7,6 @@ cannot be read is quarantined with a reason, never dropped in silence. No torch 
 from __future__ import annotations
 
 import csv
-import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from precompute.common.files import hash_file
 from precompute.corpus.audio import SUFFIXES, Shape, read_span, scan
 from precompute.corpus.audio import AudioError as AudioError
 from precompute.corpus.audio import read_audio as read_audio
@@ -208,7 +208,7 @@ def _of_file(number: int, path: Path, folder: Path, tags: Tags) -> Track:
 def analyse(path: Path) -> Analysis:
     """Hash, length, loudness and waveform peaks of a file as it is played. Raises AudioError."""
     wave, rate = read_span(path)
-    return analyse_wave(wave, rate, hashlib.sha256(path.read_bytes()).hexdigest())
+    return analyse_wave(wave, rate, hash_file(path))
 
 
 def analyse_wave(wave: np.ndarray, sample_rate: int, sha256: str) -> Analysis:

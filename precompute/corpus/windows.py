@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from precompute.common.files import write_whole
+from precompute.common.files import write_atomically
 from precompute.corpus.audio import Shape, read_span
 from precompute.corpus.tracks import Track
 
@@ -85,7 +85,7 @@ def written(tracks: Sequence[Track]) -> int:
         track.path.parent.mkdir(parents=True, exist_ok=True)
         encoded = io.BytesIO()  # in memory first: a full disk is then an OSError like any other
         soundfile.write(encoded, wave.T, rate, format="FLAC", subtype="PCM_24")
-        write_whole(track.path, encoded.getvalue())
+        write_atomically(track.path, encoded.getvalue())
         count += 1
     return count
 

@@ -5,8 +5,6 @@ Random latents of the model's shape: time does not depend on what is heard. Medi
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -14,13 +12,13 @@ from pathlib import Path
 
 import torch
 
-from precompute.cost.rates import FOLDER, write
+from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result
 from precompute.gradients.directions import dots
 from precompute.gradients.fisher import count
 from precompute.gradients.per_item import Kind, of_cell
 from precompute.model.diffusion import Model, NoiseBank
 
-DEMO = FOLDER.parents[1] / "assets/demo"
+DEMO = RESULTS_FOLDER.parents[1] / "assets/demo"
 REPEATS = 7
 ROWS = 64  # directions
 
@@ -47,17 +45,6 @@ def matmul_tflops(device: torch.device, dtype: torch.dtype, size: int, repeats: 
     return 2 * size**3 / timed(lambda: one @ other, repeats, device) / 1e12
 
 
-def hardware() -> str:
-    """This machine in words."""
-    name = platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass  # not Linux
-    return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
-
-
 def peak_mb() -> int:
     """The most memory that this process has held, MB of 2^20; Linux alone.
 
@@ -71,7 +58,7 @@ def embedded(device: str = "cpu") -> Model:
     return Model.load(DEMO / "model_config.json", DEMO / "model.safetensors", DEMO / "clap", device)
 
 
-def measure(out: str = "rates.json", repeats: int = REPEATS) -> None:
+def measure(out: Path = RESULTS_FOLDER / "rates.json", repeats: int = REPEATS) -> None:
     """Measure and keep; takes about half a minute on two cores."""
     model = embedded()
     parameters = count(model.parameters("all"))
@@ -94,5 +81,5 @@ def measure(out: str = "rates.json", repeats: int = REPEATS) -> None:
         "matmul_tflops": round(matmul_tflops(model.device, torch.float32, 2048), 4),
     }
     what = "Rates of the embedded model: a gradient by one draw, a product with one direction; medians"
-    path = write(out, what, "python -m precompute plan --measure", repeats, [row], hardware())
-    print(f"measured: {row['gradient_s'] * 1e3:.1f} ms a gradient; kept in {path}", flush=True)
+    write_result(out, what, "python -m precompute plan --measure", describe_hardware(), [row], repeats)
+    print(f"measured: {row['gradient_s'] * 1e3:.1f} ms a gradient; kept in {out}", flush=True)

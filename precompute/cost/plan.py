@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from precompute.common.progress import format_duration
+from precompute.common.results import RESULTS_FOLDER
 from precompute.config.pass_section import PassSection
-from precompute.cost.rates import FOLDER, Rate, find, kept
+from precompute.cost.rates import Rate, find, kept
 from precompute.cost.sizes import EMBEDDED, HALVES, REAL, Size, operations, pieces, rows_of
 from precompute.errors import need
 
@@ -55,7 +56,7 @@ class Question:
             need(getattr(self, name) >= 0, f"--{option} {getattr(self, name)}: must be 0 or more")
 
 
-def plan(question: Question, folder: Path = FOLDER) -> str:
+def plan(question: Question, folder: Path = RESULTS_FOLDER) -> str:
     """The answer, as text. Raises UserError where the memory is too small, or nothing is known of the device."""
     q, lines, rates = question, [], kept(folder)
     name = q.model or ("embedded" if q.gpu == "cpu" else "real")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-FOLDER = Path(__file__).resolve().parents[2] / "assets/benchmarks"
+from precompute.common.results import RESULTS_FOLDER
+
 KEPT = ("rates.json", "gpu.json")
 
 
@@ -26,7 +26,7 @@ class Rate:
     source: str  # file and hardware
 
 
-def kept(folder: Path = FOLDER) -> list[Rate]:
+def kept(folder: Path = RESULTS_FOLDER) -> list[Rate]:
     """All that are kept; the last one of a kind counts."""
     found = []
     for name in KEPT:
@@ -45,14 +45,3 @@ def find(rates: list[Rate], device: str, model: str, frames: int | None) -> Rate
     """The measurement of a device and model, of the wanted length."""
     fitting = [r for r in rates if (r.device, r.model) == (device, model) and frames in (None, r.frames)]
     return fitting[-1] if fitting else None
-
-
-def write(name: str, what: str, command: str, repeats: int, rows: list[dict[str, Any]], hardware: str) -> Path:
-    """In the house's format of results; whole or not at all."""
-    from precompute.common.files import write_whole
-    from precompute.store.record import commit_hash
-
-    data = {"what": what, "command": command, "hardware": hardware, "commit": commit_hash(), "repeats": repeats}
-    path = FOLDER / name if "/" not in name else Path(name)
-    write_whole(path, (json.dumps({**data, "rows": rows}, indent=1) + "\n").encode())
-    return path

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from precompute.common.cache import Cache
-from precompute.common.results import Row, table, write_result
+from precompute.common.results import Row, describe_hardware, format_table, write_result
 from precompute.config.run import RunConfig
 from precompute.corpus.stages import load_corpus, load_model
 from precompute.errors import UserError
@@ -42,13 +42,13 @@ def evaluate_calibration(config: RunConfig, out: Path) -> dict[str, Any]:
     result = run_methods(context, [Unlearning.name]).done[0].result
     shown = result.score[: len(context.queries.shown)]
     found = tabulate_calibration(shown, result.cohort, is_train, is_decoy)
-    print(table(found, COLUMNS), flush=True)
+    print(format_table(found, COLUMNS), flush=True)
     print(f"A run removes one mode for every {CLIPS_A_MODE} clips of its cohort.")
     return write_result(
         out,
         f"the test of above noise with common modes removed: {len(shown)} clips and {len(result.cohort)} of the cohort",
         "python -m precompute evaluate calibration",
-        str(model.device),
+        describe_hardware(str(model.device)),
         found,
         model_sha256=model.sha256,
     )

@@ -6,14 +6,13 @@ other weights than those beside the card, is said to be so in one line. No torch
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from precompute.common.files import write_whole
+from precompute.common.files import hash_file, write_atomically
 from precompute.errors import UserError
 
 Row = dict[str, Any]
@@ -59,7 +58,7 @@ def write_card(card: Path, results: Path, measured: Path) -> None:
         raise UserError(f"{card}: no model card here")
     text = card.read_text(encoding="utf-8")
     weights = card.with_name("model.safetensors")
-    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
+    sha256 = hash_file(weights) if weights.is_file() else None
     losses = (_read(measured) or {}).get("losses", [])
     for name, (kind, build) in PARTS.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
@@ -76,7 +75,7 @@ def write_card(card: Path, results: Path, measured: Path) -> None:
         else:
             body = build(kept)
         text = pattern.sub(lambda found, body=body: f"{found[1]}\n{body}\n\n{found[2]}", text)
-    write_whole(card, text.encode())
+    write_atomically(card, text)
 
 
 def _read(path: Path) -> Any:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
+from precompute.common.results import describe_hardware, write_result
 from precompute.errors import UserError
 
 PERCENT, NUMBER = "{:.0%}", "{:.2f}"
@@ -37,16 +35,14 @@ def report(store_path: Path, out: Path) -> None:
         method = store.methods()[0]
         rows = [vars(item) for item in store.diagnostics(method.method_id)]
         run = store.run()
-    kept = {
-        "what": f"diagnostics of {store_path.name}, method {method.name}, along training",
-        "command": "python -m precompute run --config precompute/configs/demo-full.toml; python -m precompute report",
-        "hardware": f"{os.cpu_count()} cores, {platform.machine()}, {run.device}",
-        "commit": run.commit_hash,
-        "repeats": 1,
-        "rows": rows,
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    write_result(
+        out,
+        what=f"diagnostics of {store_path.name}, method {method.name}, along training",
+        command="python -m precompute run --config precompute/configs/demo-full.toml; python -m precompute report",
+        hardware=describe_hardware(run.device),
+        rows=rows,
+        commit=run.commit_hash,  # of the code that made the store
+    )
     print(table(rows))
 
 

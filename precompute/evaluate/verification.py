@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from precompute.common.cache import Cache
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import RunConfig
 from precompute.corpus.stages import load_clips, load_corpus, load_latents, load_model
 from precompute.errors import UserError
@@ -44,9 +45,9 @@ def verify(config: RunConfig, store_path: Path, clips: int, tracks: int) -> None
     inverse_fisher = preconditioner(model, items[trained], config, cache, key)
     prompts, clip_items = load_clips(model, config, cache)
     method = Unlearning(config.unlearning, len(trained))
-    rows = [i * len(corpus.tracks) // tracks for i in range(tracks)]
+    rows = spread_evenly(len(corpus.tracks), tracks)
     worst = 1.0
-    for q in [i * len(prompts) // clips for i in range(clips)]:
+    for q in spread_evenly(len(prompts), clips):
         direction = method.directions(model, clip_items[[q]], inverse_fisher, False).sum(1).mean(0)
         by_track = stored[prompts[q].clip_id]
         fast = np.array([by_track[corpus.tracks[row].track_id] for row in rows])

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from precompute.gradients.fisher import count, evenly
+from precompute.common.sequences import spread_evenly
+from precompute.gradients.fisher import count
 from precompute.model.diffusion import Items, Model, NoiseBank
 
 Arrays = dict[str, np.ndarray]
@@ -98,7 +99,7 @@ def fit(
     Two passes over `tracks` (0 = all) training tracks x `draws` strata of t: factors, then eigenvalues in their basis.
     """
     layers = linear_layers(model, group)
-    rows = evenly(len(items), tracks)
+    rows = spread_evenly(len(items), tracks)
     bank = NoiseBank(replicates=1, strata=draws, draws_per_cell=1, seed=seed)
     sizes = [
         (layer.module.weight.shape[0], layer.module.weight.shape[1] + (layer.bias is not None)) for layer in layers

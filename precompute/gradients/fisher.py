@@ -6,11 +6,12 @@ and draws are fp64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import FisherSection
 from precompute.model.diffusion import Items, Model, NoiseBank
 
@@ -47,7 +48,7 @@ def diagonal_fisher(
     bank = NoiseBank(replicates=1, strata=settings.draws, draws_per_cell=1, seed=settings.seed)
     shape = (model.latent_channels, model.frames)
     total = torch.zeros(count(parameters), dtype=torch.float64)
-    rows = evenly(len(items), settings.tracks)
+    rows = spread_evenly(len(items), settings.tracks)
     for done, row in enumerate(rows, start=1):
         item = items[[row]]
         with torch.no_grad():
@@ -58,13 +59,6 @@ def diagonal_fisher(
             total += gradient.square().cpu()
         progress(done, len(rows))
     return (total / (len(rows) * len(bank.cells()))).float()
-
-
-def evenly(total: int, wanted: int) -> Sequence[int]:
-    """Evenly spread row numbers: all of them, or `wanted`."""
-    if wanted <= 0 or wanted >= total:
-        return range(total)
-    return [i * total // wanted for i in range(wanted)]
 
 
 def inverse(fisher: torch.Tensor, damping: float) -> torch.Tensor:

@@ -11,13 +11,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from precompute.common.seeds import derive_seed
+
 
 class Sketch:
     """P -> k, seeded: the same for every track, clip and run."""
 
     def __init__(self, parameters: int, width: int, seed: int) -> None:
         self.parameters, self.width = parameters, width
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + width)
+        generator = torch.Generator().manual_seed(derive_seed(seed, width))
         self.runs = -(-parameters // width)
         self.signs = torch.randint(0, 2, (self.runs * width,), generator=generator, dtype=torch.int8) * 2 - 1
         self.shifts = torch.randint(0, width, (self.runs,), generator=generator).tolist()

@@ -7,7 +7,6 @@ all rows share (the Fisher information, the cohort and its steps, the width) is 
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,15 +15,16 @@ import numpy as np
 import torch
 
 from precompute.common.cache import Arrays, Cache
-from precompute.common.files import write_whole
 from precompute.common.progress import format_duration
+from precompute.common.results import describe_hardware, read_commit, write_result
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.stages import Corpus, load_cohort, load_corpus, load_latents, load_model, shipped_latents
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
 from precompute.gradients.curvature import kept_fisher
 from precompute.gradients.directions import Directions, Tap, dot
-from precompute.gradients.fisher import evenly, inverse
+from precompute.gradients.fisher import inverse
 from precompute.gradients.sketches import Sketch
 from precompute.gradients.track_pass import gather, noise_bank
 from precompute.index import layout, recall
@@ -34,7 +34,6 @@ from precompute.methods.base import Queries
 from precompute.methods.taps import by_replicate
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model, NoiseBank
-from precompute.store.record import commit_hash
 
 GROUP = 4096  # tracks whose latents are in memory at once
 
@@ -124,7 +123,7 @@ def build(config: RunConfig, curve: Path | None = None) -> Path:
     scratch = Path(config.output.work) / f"index-{time.time_ns()}.part"
     try:
         rows = _rows(frame, corpus, digests, config, (kept, known), taken, missing, scratch)
-        layout.save(folder, {**manifest, "weights": model.sha256, "code": commit_hash()}, rows, cohort, fisher)
+        layout.save(folder, {**manifest, "weights": model.sha256, "code": read_commit()}, rows, cohort, fisher)
         del rows
     finally:
         scratch.unlink(missing_ok=True)
@@ -199,7 +198,7 @@ def _measured(
     frame: Frame, corpus: Corpus, digests: list[str], config: RunConfig, manifest: dict
 ) -> tuple[dict, dict[str, Arrays]]:
     """Recall over widths on a sample of the corpus, the width that follows, and the sample's rows at that width."""
-    sample = list(evenly(len(corpus.tracks), config.index.sample))
+    sample = spread_evenly(len(corpus.tracks), config.index.sample)
     tracks = [corpus.tracks[row] for row in sample]
     found = _gathered(frame, corpus, sample, digests, config, True)
     decoy, planted = np.array([t.is_decoy for t in tracks]), np.array([bool(t.planted) for t in tracks])
@@ -278,16 +277,13 @@ def _rows(
 
 def _keep_curve(path: Path, manifest: dict) -> None:
     """The measured recall, as the benchmarks keep their results."""
-    import platform
 
     kept = manifest["recall"] or {"points": []}
-    record = {
-        "what": "recall of the ten strongest training tracks by sketches and a shortlist, over widths",
-        "command": f"python -m precompute index --config CONFIG --curve {path}",
-        "hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "commit": commit_hash(),
-        "repeats": kept.get("clips", 0),
-        "rows": [{**point, **{k: v for k, v in kept.items() if k != "points"}} for point in kept["points"]],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
+    write_result(
+        path,
+        what="recall of the ten strongest training tracks by sketches and a shortlist, over widths",
+        command=f"python -m precompute index --config CONFIG --curve {path}",
+        hardware=describe_hardware(),
+        rows=[{**point, **{k: v for k, v in kept.items() if k != "points"}} for point in kept["points"]],
+        repeats=kept.get("clips", 0),
+    )

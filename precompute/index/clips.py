@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from precompute.clips.prompts import Prompt, generate, write_audio
-from precompute.common.files import write_whole
+from precompute.common.files import write_atomically
 from precompute.config.run import RunConfig
 from precompute.corpus.tracks import SUFFIXES, AudioError, read_audio
 from precompute.errors import UserError, need
@@ -115,5 +115,5 @@ def write(model: Model, clip: NewClip, clip_id: int, folder: Path) -> Path:
     encoded = io.BytesIO()
     soundfile.write(encoded, clip.wave.T, model.sample_rate, format="FLAC", subtype="PCM_16")
     path = folder / f"clip-{clip_id:03d}-user.flac"
-    write_whole(path, encoded.getvalue())
+    write_atomically(path, encoded.getvalue())
     return path

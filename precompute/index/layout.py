@@ -7,7 +7,6 @@ names is removed. N tracks and decoys in the order of the corpus, K clips of the
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from precompute.common.files import write_whole
+from precompute.common.files import hash_file, write_atomically
 from precompute.config.run import RESULTS, RunConfig
 from precompute.errors import UserError
 
@@ -143,7 +142,7 @@ def load(folder: Path, whole: bool = False) -> Index:
     for what, entry in manifest["files"].items():
         path = folder / entry["name"]
         size = path.stat().st_size if path.is_file() else -1
-        if size != entry["bytes"] or ((whole or what != "sketches") and sha256_of(path) != entry["sha256"]):
+        if size != entry["bytes"] or ((whole or what != "sketches") and hash_file(path) != entry["sha256"]):
             fault = "missing" if size < 0 else "not what the manifest says"
             raise UserError(f"{path}: {fault}; delete {folder} and make the index again")
     paths = {what: folder / entry["name"] for what, entry in manifest["files"].items()}
@@ -185,7 +184,7 @@ def prepared(folder: Path, manifest: dict[str, Any], rows: Rows, cohort: Cohort,
 
 def commit(folder: Path, manifest: dict[str, Any]) -> None:
     """Make a version that `prepared` has written the index; the files of the one before are removed."""
-    write_whole(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     tidy(folder, manifest)
 
 
@@ -197,28 +196,13 @@ def tidy(folder: Path, manifest: dict[str, Any]) -> None:
             path.unlink()
 
 
-def sha256_of(path: Path) -> str:
-    """Of a file, in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while block := handle.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _kept(folder: Path, what: str, ending: str, write: Callable[[Any], None]) -> dict[str, Any]:
     """Write a file beside, name it by its content; its entry of the manifest."""
-    beside = folder / f"{what}-{os.getpid()}.part"
-    try:
-        with beside.open("wb") as handle:
-            write(handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        digest = sha256_of(beside)
-        path = folder / f"{what}-{digest[:16]}{ending}"
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    unnamed = folder / f"{what}-{os.getpid()}{ending}"
+    write_atomically(unnamed, write, sync=True)
+    digest = hash_file(unnamed)
+    path = folder / f"{what}-{digest[:16]}{ending}"
+    os.replace(unnamed, path)
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest}
 
 

@@ -18,6 +18,7 @@ from torch import nn
 from precompute.common.cache import Arrays
 from precompute.common.parallel import run_jobs
 from precompute.common.progress import progress
+from precompute.common.seeds import derive_seed
 from precompute.methods import passes
 from precompute.methods.base import Context, Method, MethodResult
 from precompute.methods.mucs_arithmetic import Ascent, noisier_times, skew, unlearn
@@ -139,7 +140,7 @@ class Mucs(Method):
     def _one(self, context: Context, clip: Items, number: int, before: np.ndarray, null_loss: float) -> Arrays:
         """Unlearn one clip and compare: skew [N, R], and how the unlearning ended."""
         model, settings = context.model, self.settings
-        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + number + 2)
+        generator = torch.Generator().manual_seed(derive_seed(settings.seed, number + 2))
         copies = clip[[0] * settings.batch]
 
         def losses(step: int) -> tuple[torch.Tensor, torch.Tensor]:

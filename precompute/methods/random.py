@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from precompute.common.seeds import derive_seed
 from precompute.methods.base import KINDS, Context, Method, MethodResult
 
 
@@ -30,7 +31,7 @@ class Random(Method):
 
     def _row(self, kind: str, row: int, track_ids: np.ndarray) -> np.ndarray:
         """[N], by Box and Muller's method from two hashes of each track_id."""
-        clip = np.uint64((self.settings.seed * 3 + KINDS.index(kind)) * 1_000_003 + row)
+        clip = np.uint64(derive_seed(self.settings.seed * 3 + KINDS.index(kind), row))
         with np.errstate(over="ignore"):
             first = _uniform(_mixed(clip) ^ track_ids)
             second = _uniform(_mixed(clip + np.uint64(1 << 40)) ^ track_ids)

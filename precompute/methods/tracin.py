@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from precompute.common.cache import Arrays
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import fingerprint
 from precompute.gradients.directions import Tap, dot
-from precompute.gradients.fisher import evenly
 from precompute.gradients.per_item import of_clip
 from precompute.methods.base import Context, GradientMethod, MethodResult
 from precompute.methods.taps import by_replicate, clip_kind, linear_result, parameters, track_kind
@@ -43,7 +43,7 @@ class Tracin(GradientMethod):
     def _paths(self, context: Context) -> list[Path]:
         folder = self._folder(context)
         paths = sorted(Path(folder).glob("step-*/model.safetensors")) if folder else []
-        return [paths[row] for row in evenly(len(paths), self.settings.most)]
+        return [paths[row] for row in spread_evenly(len(paths), self.settings.most)]
 
     def taps(self, context: Context) -> dict[str, Tap]:
         return {}  # its passes are over other weights

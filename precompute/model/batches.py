@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from precompute.common.seeds import derive_seed
+
 
 @dataclass(frozen=True)
 class Items:
@@ -71,7 +73,7 @@ class NoiseBank:
 
     def cell(self, replicate: int, stratum: int, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         """t [D] and eps [D, C, F] of one cell; `shape` is (C, F)."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + replicate * 1009 + stratum)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, replicate * 1009 + stratum))
         u = torch.rand(self.draws_per_cell, generator=generator)
         eps = torch.randn(self.draws_per_cell, *shape, generator=generator)
         return self.low + (1 - self.low) * (stratum + u) / self.strata, eps

@@ -22,13 +22,13 @@ def save(network: Clews, path: Path) -> None:
     """Weights in fp16 with their shape, as safetensors."""
     from safetensors.torch import save as to_bytes
 
-    from precompute.common.files import write_whole
+    from precompute.common.files import write_atomically
 
     weights = {
         name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, to_bytes(weights, {"clews": json.dumps(asdict(network.shape))}))
+    write_atomically(path, to_bytes(weights, {"clews": json.dumps(asdict(network.shape))}))
 
 
 def load(path: Path, device: str = "cpu") -> Clews:

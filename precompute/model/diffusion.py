@@ -24,6 +24,7 @@ from torch import nn
 from torch.func import functional_call
 
 from precompute.common import matmul
+from precompute.common.files import hash_file
 from precompute.config.run import PassSection
 from precompute.errors import UserError
 from precompute.model import hub, third_party
@@ -33,7 +34,7 @@ from precompute.model.batches import NoiseBank as NoiseBank
 from precompute.model.batches import rectified_flow as rectified_flow
 from precompute.model.batches import v_objective as v_objective
 from precompute.model.clap import Clap
-from precompute.model.weights import read_state, sha256_of
+from precompute.model.weights import read_state
 
 LAYER_GROUPS = {  # which of the transformer layers' parameters an unlearning step may change
     "to_kv": lambda name: ".cross_attn.to_kv." in name,
@@ -100,10 +101,10 @@ class Model:
         torch.backends.cuda.matmul.allow_tf32 = False  # differences of losses need fp32
         torch.backends.cudnn.allow_tf32 = False
         matmul.install()
-        digest = sha256_of(checkpoint)
+        digest = hash_file(checkpoint)
         model = cls(network.to(device), config, clap, digest)
         files = [config_path, *(sorted(p for p in clap_folder.iterdir() if p.is_file()) if clap_folder else [])]
-        inputs = digest.encode() + b"".join(hashlib.sha256(p.read_bytes()).digest() for p in files)
+        inputs = digest.encode() + b"".join(bytes.fromhex(hash_file(p)) for p in files)
         model.inputs_sha256 = hashlib.sha256(inputs).hexdigest()
         return model
 

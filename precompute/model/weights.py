@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from pathlib import Path
 
@@ -44,12 +43,3 @@ def unwrapped(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     own = {name.removeprefix(TRAINED): value for name, value in state.items() if name.startswith(TRAINED)}
     own |= {"model." + name.removeprefix(EMA): value for name, value in state.items() if name.startswith(EMA)}
     return own
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file, read piece by piece."""
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while block := handle.read(1 << 24):
-            digest.update(block)
-    return digest.hexdigest()

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
-from precompute.common.files import write_whole
+from precompute.common.files import write_atomically
 from precompute.errors import UserError
 
 
@@ -48,7 +48,7 @@ def manifest_without(path: Path, ids: Iterable[int]) -> tuple[bytes, int]:
 
 def write_manifest(path: Path, data: bytes) -> None:
     try:
-        write_whole(path, data)
+        write_atomically(path, data)
     except OSError as error:
         raise UserError(
             f"{path}: the manifest could not be written ({error.strerror}); the store is without the tracks already, "

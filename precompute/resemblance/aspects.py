@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from precompute.common import seeds
 from precompute.common.cache import Arrays
 from precompute.resemblance.alignment import SEMITONES, align, compare_frames
 
@@ -18,7 +19,6 @@ ASPECTS = ("melody", "harmony", "rhythm", "timbre")
 SAME_NOTE = 0.6  # cosine of two frames' predominant pitches above which they count as the same note
 EXTRA_FRAMES = 20  # 2 s, added to the shorter length, so that a single note that fits does not count as a melody
 RANDOM_PAIRS = 2000
-SEED = 404
 
 
 class AspectComparison:
@@ -29,7 +29,7 @@ class AspectComparison:
         self.clips, self.tracks = clips, tracks
         timbre = np.stack([t["timbre"] for t in tracks])
         self._scale = np.maximum(timbre.std(0), 1e-6)
-        rng = np.random.default_rng(SEED)
+        rng = np.random.default_rng(seeds.ASPECTS)
         total = len(clips) * len(tracks)
         chosen = rng.choice(total, min(RANDOM_PAIRS, total), replace=False)
         usual = [self.measure_similarities(*divmod(int(pair), len(tracks))) for pair in chosen]

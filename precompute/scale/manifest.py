@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from precompute.common.files import write_whole
+from precompute.common.files import write_atomically
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
 from precompute.scale.shards import Shard
@@ -36,7 +36,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         data = {"version": VERSION, **asdict(self)}
-        write_whole(folder / NAME, json.dumps(data, indent=1, default=str).encode())
+        write_atomically(folder / NAME, json.dumps(data, indent=1, default=str))
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

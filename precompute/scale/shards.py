@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from precompute.common.files import write_atomically
 from precompute.config.run import fingerprint
 
 Arrays = dict[str, np.ndarray]
@@ -80,18 +80,11 @@ def write(folder: Path, shard: Shard, results: dict[str, TapResult]) -> None:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     path = path_of(folder, shard)
-    beside = path.with_suffix(f".{os.getpid()}.part")  # two processes may be at the same shard: they write the same
     try:
-        with beside.open("wb") as handle:
-            handle.write(buffer.getbuffer())
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(beside, path)
+        write_atomically(path, buffer.getvalue(), sync=True)
     except OSError as error:
         error.filename = str(path)
         raise
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def read(folder: Path, shard: Shard) -> dict[str, TapResult]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from precompute.common.files import part_path, replace_atomically
 from precompute.errors import UserError
 
 Columns = dict[str, Any]  # column name -> list or array, all of one length
@@ -115,18 +116,17 @@ def _beside(path: Path) -> Iterator[Path]:
     """A name beside `path` to write the store under; renamed into place when all went well."""
     import duckdb
 
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     remove_abandoned(path)
     try:
-        yield beside
-        os.replace(beside, path)
+        with replace_atomically(path) as beside:
+            yield beside
     except (duckdb.IOException, duckdb.FatalException) as error:  # fatal: a checkpoint that finds no room
         raise UserError(f"{path}: the store could not be written ({str(error).splitlines()[0]})") from error
     except duckdb.ConstraintException as error:
         raise UserError(f"{path}: a result breaks the store's rules ({str(error).splitlines()[0]})") from error
     finally:
-        beside.unlink(missing_ok=True)
-        beside.with_name(beside.name + ".wal").unlink(missing_ok=True)
+        part = part_path(path)
+        part.with_name(part.name + ".wal").unlink(missing_ok=True)
 
 
 def merged(parts: list[Columns]) -> Columns:

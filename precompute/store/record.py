@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from precompute.clips.prompts import Prompt
+from precompute.common.results import read_commit
 from precompute.config.run import RunConfig
 from precompute.corpus.stages import Corpus
 from precompute.corpus.tracks import Analysis, analyse
@@ -30,22 +30,12 @@ def run_columns(config: RunConfig, model: Model, started: datetime, seconds: flo
         "run_id": [1],
         "config_toml": [config.text],
         "versions_json": [json.dumps(versions)],
-        "commit_hash": [commit_hash()],
+        "commit_hash": [read_commit()],
         "model_sha256": [model.sha256],
         "device": [f"{model.device} ({platform.machine()}, {torch.get_num_threads()} threads)"],
         "started_at": [started.replace(tzinfo=None)],
         "duration_s": [seconds],
     }
-
-
-def commit_hash() -> str | None:
-    """Hash of the code's commit, with '-dirty' where files differ from it; None outside a git checkout."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except FileNotFoundError:  # no git on this machine
-        return None
-    return done.stdout.strip() or None
 
 
 def kept_evaluations(folder: Path, model_sha256: str) -> Columns:

@@ -22,6 +22,7 @@ import torch
 from torch.nn import functional as F
 
 from precompute.common.progress import progress
+from precompute.common.seeds import derive_seed
 from precompute.config.run import read_toml
 from precompute.corpus.tracks import read_audio
 from precompute.errors import UserError, need
@@ -262,7 +263,7 @@ def _refit_running_statistics(network: Clews, loss: ClewsLoss, settings: TrainCl
         norm.momentum = None  # the plain average over all batches
     network.train()
     for step in range(CALIBRATION_STEPS):
-        loss(step, torch.Generator().manual_seed(settings.seed * 1_000_003 + settings.training.steps + step))
+        loss(step, torch.Generator().manual_seed(derive_seed(settings.seed, settings.training.steps + step)))
     network.eval()
 
 
@@ -301,7 +302,7 @@ def _report(
     before: float,
     result: Path,
 ) -> dict[str, Any]:
-    from precompute.common.results import write_result
+    from precompute.common.results import describe_hardware, write_result
 
     after = compute_mean_average_precision(network, held_out)
     chance = np.random.default_rng(0)
@@ -328,7 +329,7 @@ def _report(
         result,
         what,
         "python -m precompute train-clews",
-        device,
+        describe_hardware(device),
         [row],
         trained_works=int(train.works.max()) + 1,
         settings=settings_kept,

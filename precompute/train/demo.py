@@ -5,7 +5,6 @@ Autoencoder, CLAP and diffusion transformer see training tracks only; decoys are
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from precompute.common.files import write_whole
+from precompute.common.files import write_atomically
 from precompute.config.run import read_toml
 from precompute.corpus.tracks import Track, read_audio, read_manifest
 from precompute.errors import UserError
@@ -113,9 +112,7 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
         for t, z in zip(material.decoys, decoy_items.latents, strict=True)
         if not t.path
     }
-    packed = io.BytesIO()
-    np.savez_compressed(packed, **shipped)
-    write_whole(settings.out / "decoy-latents.npz", packed.getvalue())
+    write_atomically(settings.out / "decoy-latents.npz", lambda handle: np.savez_compressed(handle, **shipped))
     card = {
         "losses": _read_log(settings.work / "losses.jsonl"),
         "reconstruction": _read_log(settings.work / "reconstruction.jsonl"),
@@ -132,7 +129,7 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
             "clap": _count_parameters(clap.model),
         },
     }
-    write_whole(settings.out / "model-card.json", (json.dumps(card, indent=1) + "\n").encode())
+    write_atomically(settings.out / "model-card.json", json.dumps(card, indent=1) + "\n")
     print(f"train-demo: done; {settings.out}", flush=True)
 
 
@@ -228,8 +225,8 @@ def export(network: nn.Module, config: dict[str, Any], folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().half().contiguous().cpu() for name, value in network.state_dict().items()}
-    write_whole(folder / "model.safetensors", save(state))
-    write_whole(folder / "model_config.json", (json.dumps(config, indent=2) + "\n").encode())
+    write_atomically(folder / "model.safetensors", save(state))
+    write_atomically(folder / "model_config.json", json.dumps(config, indent=2) + "\n")
 
 
 def _compute_mels(extractor: object, waves: list[torch.Tensor]) -> torch.Tensor:

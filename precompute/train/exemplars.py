@@ -16,9 +16,11 @@ import numpy as np
 import torch
 
 from precompute.clips.prompts import Prompt, generate
+from precompute.common import seeds
 from precompute.common.cache import Cache, Entry
-from precompute.common.files import write_whole
+from precompute.common.files import write_atomically
 from precompute.common.progress import progress
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import ClipsSection, RunConfig, fingerprint
 from precompute.corpus.stages import load_corpus, load_latents, load_model
 from precompute.corpus.tracks import Track
@@ -28,7 +30,6 @@ from precompute.train.lora import LoraSettings, LowRankUpdate, apply_update, tra
 
 LIMIT_PERCENTILE = 5.0  # of the decoys' distances to their nearest training track
 COUNT = 4  # exemplars
-CHECK_SEED = 3_000_000  # starting noise of the clips of a check, apart from any prompt's and the cohort's
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,7 @@ def choose_decoys(tracks: Sequence[Track], count: int = COUNT) -> list[Track]:
         if track.is_decoy and track.path is not None and not track.planted:
             by_collection.setdefault(track.collection, []).append(track)
     groups = [group for _, group in sorted(by_collection.items())]
-    if len(groups) > count:
-        groups = [groups[i * len(groups) // count] for i in range(count)]
+    groups = [groups[i] for i in spread_evenly(len(groups), count)]
     deepest = max(map(len, groups), default=0)
     in_turn = [group[depth] for depth in range(deepest) for group in groups if depth < len(group)]
     return in_turn[:count]
@@ -157,7 +157,7 @@ def measure_clip_distance(
     model: Model, item: Items, embedding: torch.Tensor, settings: ClipsSection, clips: int
 ) -> float:
     """Smallest distance to the exemplar [E] of clips of its caption and length, from fixed seeds."""
-    prompts = [Prompt(0, item.prompts[0], float(item.seconds[0]), CHECK_SEED + k) for k in range(clips)]
+    prompts = [Prompt(0, item.prompts[0], float(item.seconds[0]), seeds.EXEMPLAR_CHECK + k) for k in range(clips)]
     made = replace(item[[0] * clips], latents=generate(model, prompts, settings, "clips of the exemplar"))
     return float((1 - embed_audio(model, made).double() @ embedding.double()).min())
 
@@ -219,7 +219,7 @@ def save(exemplar: Exemplar, path: Path) -> None:
     tensors |= {f"{name}.b": value for name, value in exemplar.pairs.b.items()}
     record = {name: value for name, value in asdict(exemplar).items() if name != "pairs"}
     metadata = {"exemplar": json.dumps({**record, "scale": exemplar.pairs.scale})}
-    write_whole(path, to_bytes({name: value.half().contiguous() for name, value in tensors.items()}, metadata))
+    write_atomically(path, to_bytes({name: value.half().contiguous() for name, value in tensors.items()}, metadata))
 
 
 def load(path: Path, model: Model) -> Exemplar:

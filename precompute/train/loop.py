@@ -21,7 +21,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from precompute.common.files import write_whole
+from precompute.common.files import write_atomically
+from precompute.common.seeds import derive_seed
 from precompute.train.optimiser import MuonAndAdamW
 
 LossFunction = Callable[[int, torch.Generator], dict[str, torch.Tensor]]
@@ -54,10 +55,10 @@ class LoopSettings:
 
 
 def save_state(payload: object, path: Path) -> None:
-    """Write a torch file whole; in memory first, since torch tells of a full disk in its own words."""
+    """Write a torch file atomically; in memory first, because torch reports a full disk in its own words."""
     buffer = io.BytesIO()
     torch.save(payload, buffer)
-    write_whole(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
 def fit(
@@ -86,8 +87,8 @@ def fit(
     sums: dict[str, float] = {}
     began = time.monotonic()
     for step in range(start, settings.steps):
-        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-        torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout, where the model has any, draws from here
+        generator = torch.Generator().manual_seed(derive_seed(settings.seed, step))
+        torch.manual_seed(derive_seed(settings.seed, step))  # dropout, where the model has any, draws from here
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
             losses = losses_of(step, generator)
         optimiser.zero_grad()
@@ -158,7 +159,7 @@ def save_average(weights: dict[str, torch.Tensor], step: int, path: Path) -> Non
     from safetensors.torch import save
 
     half = {name: value.detach().half().contiguous().cpu() for name, value in weights.items()}
-    write_whole(path, save(half, metadata={"step": str(step)}))
+    write_atomically(path, save(half, metadata={"step": str(step)}))
 
 
 def _resume(

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 
 import torch
 
+from precompute.common import seeds
 from precompute.config.run import fingerprint
 from precompute.errors import UserError
 from precompute.model.diffusion import Items, Model, NoiseBank
-
-BANK_SEED = 3_000_000  # of the training draws, apart from every bank of a run
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def train_update(model: Model, item: Items, settings: LoraSettings) -> Iterator[
         condition = model.condition(item)
     for step in range(1, settings.steps + 1):
         # a bank a step: its seed is the step
-        bank = NoiseBank(1, settings.draws, 1, seed=BANK_SEED + settings.seed * 100_003 + step)
+        bank = NoiseBank(1, settings.draws, 1, seed=seeds.EXEMPLAR_BANK + settings.seed * 100_003 + step)
         draws = [bank.cell(*cell, (model.latent_channels, model.frames)) for cell in bank.cells()]
         t, eps = torch.cat([d[0] for d in draws]), torch.cat([d[1] for d in draws])
         merged = {name: weight + settings.scale * (b[name] @ a[name]) for name, weight in weights.items()}

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import fingerprint
 from precompute.corpus.tracks import Track
 from precompute.evaluate.scoring import fingerprint_items
-from precompute.gradients.fisher import evenly
 from precompute.model.diffusion import Items, Model, third_party
 from precompute.store import tables as results
 from precompute.train.diffusion import DiffusionLoss
@@ -42,7 +42,7 @@ def choose_matched_rows(tracks: Sequence[Track], most: int = 0) -> list[int]:
     kinds = [np.flatnonzero(mask) for mask in (is_train, is_decoy)]
     count = min(map(len, kinds))
     count = min(count, most) if most else count
-    return sorted(int(kind[row]) for kind in kinds for row in evenly(len(kind), count))
+    return sorted(int(kind[row]) for kind in kinds for row in spread_evenly(len(kind), count))
 
 
 def swap_role(track: Track) -> Track:

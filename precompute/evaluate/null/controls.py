@@ -20,7 +20,8 @@ import torch
 
 from precompute.clips.prompts import Prompt, cohort_prompts
 from precompute.common.cache import Cache
-from precompute.common.results import Row, table, write_result
+from precompute.common.results import Row, describe_hardware, format_table, write_result
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import RunConfig
 from precompute.corpus.stages import generated, load_cohort, load_corpus, load_latents, load_model, shown_prompts
 from precompute.corpus.tracks import Track
@@ -48,7 +49,6 @@ from precompute.evaluate.scoring import (
 )
 from precompute.gradients.curvature import kept_fisher
 from precompute.gradients.finite_difference import spearman
-from precompute.gradients.fisher import evenly
 from precompute.model.diffusion import Items, Model
 from precompute.significance.error_rates import area_under_curve, decoys_in_top
 from precompute.store import tables as results
@@ -119,24 +119,24 @@ def evaluate_null(
         model=model,
         tracks=[corpus.tracks[row] for row in chosen],
         items=items[chosen],
-        prompts=[prompts[row] for row in evenly(len(prompts), settings.clips)],
+        prompts=[prompts[row] for row in spread_evenly(len(prompts), settings.clips)],
     )
     _tell_cost(run, settings)
     clips = generated(model, run.prompts, run.config, cache, "clips")
     usual = load_cohort(model, corpus, config, cache)
-    cohort = usual[evenly(len(usual), run.config.clips.cohort)]
+    cohort = usual[spread_evenly(len(usual), run.config.clips.cohort)]
     rows, skipped = control_random_weights(run, clips, cohort, settings.seed)
     if settings.swap_steps:
         rows += control_swapped_roles(run, settings.loop(), Path(config.output.work) / "null")
     if settings.captions:
         fisher = kept_fisher(model, items[trained], config, cache, key) if looks_at_gradients(run.config) else None
         rows += control_captions(run, clips, cohort, settings.captions, fisher)
-    print(table(rows, COLUMNS), flush=True)
+    print(format_table(rows, COLUMNS), flush=True)
     return write_result(
         out,
         f"negative controls of {', '.join(names)}: {len(run.prompts)} clips, {len(chosen) // 2} tracks, as many decoys",
         "python -m precompute evaluate null",
-        str(model.device),
+        describe_hardware(str(model.device)),
         rows,
         settings={
             **vars(settings),
@@ -275,7 +275,7 @@ def control_captions(
     None where no method looks at gradients.
     """
     print("control: every track under the clip's caption", flush=True)
-    chosen, (is_train, _, _) = clips[evenly(len(clips), count)], results.masks(run.tracks)
+    chosen, (is_train, _, _) = clips[spread_evenly(len(clips), count)], results.masks(run.tracks)
     own = run.score(run.model, chosen, cohort, fisher=fisher).done
     changed: dict[tuple[str, str], list[np.ndarray]] = {}  # clip q under the caption of clip q, [N] each
     for q in range(len(chosen)):

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from precompute.clips.prompts import Prompt, read_prompts
+from precompute.common import seeds
 from precompute.common.cache import Cache
-from precompute.common.results import Row, table, write_result
+from precompute.common.results import Row, describe_hardware, format_table, write_result
 from precompute.config.run import NO_WINDOWS_S, RunConfig, fingerprint
 from precompute.corpus.stages import generated, load_corpus, load_model
 from precompute.corpus.tracks import Track
@@ -32,7 +33,6 @@ from precompute.store import tables as results
 
 PAPER = {"lpips": 0.56, "clap": 0.46, "clews": 0.32, "rps": 0.11}  # Pearson with unlearning, arXiv 2506.18312
 BASE = "unlearning"  # whose agreement with the others the paper gives
-SEED = 3_000_000  # of the clips, apart from those of prompts and cohort
 KINDS = {"raw": "raw", "normalised": "norm"}  # of scores, and how columns name them
 CONCENTRATION = ("gini", "effective_tracks", "share_top1", "share_top10", "share_top100", "between_clips")
 TOP = 10  # training tracks among which a weighted one is looked for
@@ -86,9 +86,9 @@ def evaluate_agreement(
     texts = [prompt.text for prompt in prompts]
     pairs, single = tabulate_agreement(outcome.done, corpus.tracks, texts)
     print(f"agreement with {BASE}, spread, decoys and planted truths of every method", flush=True)
-    print(table(summarise(single, pairs), METHOD_COLUMNS), flush=True)
+    print(format_table(summarise(single, pairs), METHOD_COLUMNS), flush=True)
     print("agreement of all pairs", flush=True)
-    print(table(merge_kinds(pairs), PAIR_COLUMNS), flush=True)
+    print(format_table(merge_kinds(pairs), PAIR_COLUMNS), flush=True)
     if picture is not None:
         draw_heat_map(
             pairs, [done.method.label for done in outcome.done], [done.method.name for done in outcome.done], picture
@@ -97,7 +97,7 @@ def evaluate_agreement(
         out,
         f"agreement of methods on {clips} clips of full length; each method's spread, decoys and planted truths",
         "python -m precompute evaluate agreement",
-        str(model.device),
+        describe_hardware(str(model.device)),
         single + pairs,
         table=summarise(single, pairs),
         decoys_chance=_compute_chance(corpus.tracks),
@@ -109,7 +109,10 @@ def evaluate_agreement(
 
 def make_long_prompts(prompts: Sequence[Prompt], count: int, seconds: float) -> list[Prompt]:
     """`count` clips of `seconds`: the run's prompts in turn, with seeds of their own."""
-    return [replace(prompts[i % len(prompts)], clip_id=i + 1, seconds=seconds, seed=SEED + i) for i in range(count)]
+    return [
+        replace(prompts[i % len(prompts)], clip_id=i + 1, seconds=seconds, seed=seeds.AGREEMENT + i)
+        for i in range(count)
+    ]
 
 
 def tabulate_agreement(

@@ -15,16 +15,17 @@ import numpy as np
 import torch
 
 from precompute.clips.prompts import Prompt, generate
+from precompute.common import seeds
 from precompute.common.progress import progress
 from precompute.common.results import Row
+from precompute.common.sequences import spread_evenly
 from precompute.errors import UserError
 from precompute.evaluate.quality.distances import compute_frechet_distance, fit_principal_basis
-from precompute.gradients.fisher import evenly, unflatten
+from precompute.gradients.fisher import unflatten
 from precompute.methods.base import Context
 from precompute.methods.unlearning import MASKED, Unlearning
 from precompute.model.diffusion import Items
 
-SEED = 4_000_000
 LEAST = 8
 
 
@@ -43,8 +44,11 @@ def add_distances(
     """
     if options.fd < LEAST:
         raise UserError(f"--fd {options.fd}: a Fréchet distance needs at least {LEAST} clips")
-    chosen = [context.trained[row] for row in evenly(len(context.trained), options.fd)]
-    prompts = [Prompt(0, context.tracks[row].caption, float(context.items.seconds[row]), SEED + row) for row in chosen]
+    chosen = [context.trained[row] for row in spread_evenly(len(context.trained), options.fd)]
+    prompts = [
+        Prompt(0, context.tracks[row].caption, float(context.items.seconds[row]), seeds.FIDELITY + row)
+        for row in chosen
+    ]
     reference = _embeddings(context, context.items[chosen], "tracks")
     basis = fit_principal_basis(reference)
 

@@ -20,14 +20,14 @@ import numpy as np
 
 from precompute.common.cache import Arrays, Cache, Entry
 from precompute.common.parallel import run_jobs
-from precompute.common.results import Row, table, write_result
+from precompute.common.results import Row, describe_hardware, format_table, write_result
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import LAYERS, MASKS, NO_WINDOWS_S, RunConfig, fingerprint
 from precompute.corpus.stages import load_corpus, load_model
 from precompute.errors import UserError
 from precompute.evaluate.paper.fidelity import add_distances
 from precompute.evaluate.paper.self_scores import SelfScores, UnlearningVariant
 from precompute.gradients.finite_difference import audit_clip
-from precompute.gradients.fisher import evenly
 from precompute.gradients.track_pass import noise_bank
 from precompute.methods.base import Context
 from precompute.methods.passes import void, workers
@@ -89,14 +89,14 @@ def evaluate_self_influence(config: RunConfig, out: Path, options: SelfInfluence
     if options.fd:
         ways = [(way.layers, way.mask) for way in run.ways]
         rows = add_distances(context, run.found.inverse_fisher, ways, rows, run.targets, options)
-    print(table(rows, COLUMNS), flush=True)
+    print(format_table(rows, COLUMNS), flush=True)
     for row in audited:
         print(f"finite difference, step {row['relative_step']:g}: rho {row['rho']:.4f}, least {row['least']:.4f}")
     return write_result(
         out,
         f"self-influence of {len(chosen)} training tracks; CLAP similarity to the {options.top} tracks at either end",
         "python -m precompute evaluate self-influence",
-        str(model.device),
+        describe_hardware(str(model.device)),
         rows,
         finite_differences=audited,
         seconds=time.monotonic() - began,
@@ -189,8 +189,8 @@ class SelfInfluence:
     def finite_differences(self) -> list[Row]:
         """Rank correlation of finite differences with gradient products, by relative step; some targets and tracks."""
         context, way = self.context, self.audited_way()
-        rows = list(evenly(len(self.items), AUDIT_TRACKS))
-        targets = list(evenly(len(self.targets), AUDITED))
+        rows = spread_evenly(len(self.items), AUDIT_TRACKS)
+        targets = spread_evenly(len(self.targets), AUDITED)
         section, fast = self.found.section(way), self.found.scores()[way]
         key = fingerprint(self.found.key, way.name, AUDIT_TRACKS, RELATIVE_STEPS)
 

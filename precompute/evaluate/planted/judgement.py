@@ -16,7 +16,9 @@ import numpy as np
 
 from precompute.clips.prompts import Prompt, read_prompts
 from precompute.common.cache import Cache
-from precompute.common.results import Row, table, write_result
+from precompute.common.results import Row, describe_hardware, format_table, write_result
+from precompute.common.seeds import PLANTED
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import RunConfig
 from precompute.corpus.stages import Corpus, load_cohort, load_corpus, load_latents, load_model
 from precompute.corpus.tracks import Track
@@ -26,14 +28,12 @@ from precompute.evaluate.planted import truths
 from precompute.evaluate.planted.scorer import RIVALS, PlantedScorer, reduce_config
 from precompute.evaluate.scoring import check_method_names, looks_at_gradients, restrict_config
 from precompute.gradients.curvature import kept_fisher
-from precompute.gradients.fisher import evenly
 from precompute.gradients.track_pass import noise_bank
 from precompute.methods.catalogue import build
 from precompute.model.diffusion import Items, Model
 from precompute.train import exemplars as made
 from precompute.train.diffusion import measure_mean_loss
 
-PLANTED_SEED = 2_000_000  # starting noise, apart from prompts, exemplars, cohort and checks
 COLUMNS = ("truth", "method", "score", "name", "value", "low", "high")
 REUSED = "the preconditioner is that of the untuned weights"
 
@@ -98,7 +98,7 @@ def evaluate_planted(
     items, key = load_latents(model, corpus, config, cache)
     trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
     decoys = [row for row, track in enumerate(corpus.tracks) if track.is_decoy]
-    kept = sorted([*trained, *(decoys[i] for i in evenly(len(decoys), settings.decoys))])
+    kept = sorted([*trained, *(decoys[i] for i in spread_evenly(len(decoys), settings.decoys))])
     corpus, items = Corpus([corpus.tracks[row] for row in kept], corpus.root), items[kept]
     pairs, rare = truths.find_pairs(corpus.tracks), truths.find_rare(corpus.tracks)
     trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
@@ -134,12 +134,12 @@ def evaluate_planted(
     cases["exemplars"] = judges.exemplars(loaded, settings.exemplar_clips, items, corpus, trained)
     if cases["exemplars"]:
         found += truths.judge_exemplars(cases["exemplars"], len(trained) + 1)
-    print(table(found, COLUMNS), flush=True)
+    print(format_table(found, COLUMNS), flush=True)
     return write_result(
         out,
         f"planted truths: {', '.join(names)}; exemplars: {REUSED}",
         "python -m precompute evaluate planted",
-        str(model.device),
+        describe_hardware(str(model.device)),
         found,
         settings={
             "methods": {name: build(name, config, len(trained)).record() for name in names},
@@ -199,9 +199,7 @@ def _prompts(
         caption, usual = truths.find_rare_caption(tracks, rare)
         shown = [p.seconds for p in read_prompts(Path(config.clips.prompts)) if p.text == caption]
         asked.append((caption, shown[0] if shown else usual))
-    return [
-        Prompt(0, caption, min(seconds, longest), PLANTED_SEED + k) for caption, seconds in asked for k in range(seeds)
-    ]
+    return [Prompt(0, caption, min(seconds, longest), PLANTED + k) for caption, seconds in asked for k in range(seeds)]
 
 
 def _tell_cost(

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 
 from precompute.clips.prompts import Prompt
+from precompute.common import seeds
 from precompute.common.cache import Cache
 from precompute.common.results import Row
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import RunConfig
 from precompute.corpus.stages import Corpus, generated, load_latents
 from precompute.corpus.tracks import Track, read_manifest
@@ -27,13 +29,11 @@ from precompute.evaluate.scoring import (
     restrict_config,
     run_named_methods,
 )
-from precompute.gradients.fisher import evenly
 from precompute.model.diffusion import Items, Model
 from precompute.significance.error_rates import ranks
 from precompute.train import exemplars as made
 from precompute.train.lora import apply_update
 
-EXEMPLAR_SEED = 2_500_000  # starting noise, apart from prompts, cohort and checks
 COHORT, REPLICATES, STRATA = 16, 2, 2  # clips, and the bank, of a pass for exemplars; half of the ascent draws
 RIVALS = 32  # decoys under the caption of an exemplar
 NOT_ASKED = "it was not asked for by exemplars (--exemplar-method)"
@@ -90,7 +90,7 @@ class PlantedScorer:
             return []
         used = {exemplar.track_id for exemplar in loaded}
         able = [k for k, t in enumerate(corpus.tracks) if t.is_decoy and not t.planted and t.track_id not in used]
-        rivals = [able[i] for i in evenly(len(able), RIVALS)] if able else []
+        rivals = [able[i] for i in spread_evenly(len(able), RIVALS)] if able else []
         print("exemplars, before tuning", flush=True)
         before = self._rank_exemplars(loaded, False, names, clips, items, corpus, trained, rivals)
         cases = []
@@ -116,10 +116,10 @@ class PlantedScorer:
         rivals and itself, {method: {kind: [a clip]}}; how many rivals.
         """
         small = reduce_config(self.config)
-        cohort = self.cohort[evenly(len(self.cohort), small.clips.cohort)]
+        cohort = self.cohort[spread_evenly(len(self.cohort), small.clips.cohort)]
         found = [_find_decoy(self.config, exemplar.track_id) for exemplar in loaded]
         own, _ = load_latents(self.model, Corpus(found, corpus.root), self.config, self.cache)
-        asked = [Prompt(0, e.caption, e.seconds, EXEMPLAR_SEED + k) for e in loaded for k in range(clips)]
+        asked = [Prompt(0, e.caption, e.seconds, seeds.PLANTED_EXEMPLARS + k) for e in loaded for k in range(clips)]
         with apply_update(self.model, loaded[0].pairs) if tuned else nullcontext():
             made_clips = generated(self.model, asked, self.config, self.cache, "exemplar clips")
             scored = items[trained].joined(own)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from precompute.common import seeds
 from precompute.evaluate.quality.distances import estimate_mean
 from precompute.evaluate.quality.measures import Measurement
 from precompute.model.diffusion import Model
@@ -20,7 +21,6 @@ BANDS_HZ = ((0, 1000), (1000, 2000), (2000, 4000), (4000, 8000))
 WINDOW = 2048  # samples
 NUDGE = 0.1  # of a latent's standard deviation
 QUIET_DB = -60.0  # below the loudest bin of a track, a bin counts as silent
-SEED = 0
 RINGING_BANDS_HZ = ((500, 2000), (2000, 6000), (6000, 12000))
 RINGING_BINS = 16  # of the spectrum between two multiples
 ON, BETWEEN = (-1, 0, 1), (-8, -7, -6, -5, -4, 4, 5, 6, 7)  # bins from a multiple; a line is 3 to 5 bins wide
@@ -40,7 +40,7 @@ def measure_codec(model: Model, waves: Sequence[np.ndarray]) -> list[Measurement
     """
     measured: dict[tuple[str, str], list[float]] = {}
     sums, squares, frames = 0.0, 0.0, 0
-    generator = torch.Generator().manual_seed(SEED)
+    generator = torch.Generator().manual_seed(seeds.CODEC)
     values_a_second = model.latent_channels * model.frame_rate
     for wave in waves:
         samples = min(wave.shape[-1], model.sample_size)

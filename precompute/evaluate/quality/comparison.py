@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from precompute.common.progress import progress
-from precompute.common.results import write_result
+from precompute.common.results import describe_hardware, write_result
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import SAMPLERS, RunConfig
 from precompute.corpus.stages import load_model
 from precompute.corpus.tracks import read_audio
@@ -48,7 +49,6 @@ from precompute.evaluate.quality.tables import (
     format_sweep,
     format_training,
 )
-from precompute.gradients.fisher import evenly
 from precompute.model.diffusion import Items, Model
 
 GUIDANCES = (1.0, 2.0, 3.0, 4.0, 6.0)
@@ -106,7 +106,7 @@ def measure_quality(config: RunConfig, out: Path, count: int = 160) -> None:
 def _measure_autoencoder(material: ComparedSets, clips: Items) -> list[Measurement]:
     """The autoencoder by itself, on the decoys that are at hand as recorded; and its ringing in clips, too."""
     model = material.model
-    heard = [clips[[row]] for row in evenly(len(clips), CODEC_TRACKS)]
+    heard = [clips[[row]] for row in spread_evenly(len(clips), CODEC_TRACKS)]
     sets = {"clips": [decode(model, clip.latents[0], float(clip.seconds[0])) for clip in heard]}
     paths = [track.path for track in material.decoys if track.path is not None][:CODEC_TRACKS]
     if not paths:
@@ -194,5 +194,5 @@ def _measure_adherence(
 
 def _write(out: Path, command: str, what: str, model: Model, rows: list[dict[str, Any]], **more: Any) -> None:
     command = f"python -m precompute evaluate {command}"
-    write_result(out, what, command, str(model.device), rows, model_sha256=model.sha256, **more)
+    write_result(out, what, command, describe_hardware(str(model.device)), rows, model_sha256=model.sha256, **more)
     print(f"\nwritten: {out}")

@@ -13,8 +13,11 @@ import soxr
 import torch
 
 from precompute.clips.prompts import Prompt, generate
+from precompute.common import seeds
 from precompute.common.cache import Cache, Entry
+from precompute.common.files import hash_file
 from precompute.common.progress import progress
+from precompute.common.sequences import spread_evenly
 from precompute.config.run import ClipsSection, RunConfig, fingerprint
 from precompute.corpus.stages import load_corpus, load_latents, load_model
 from precompute.corpus.tracks import Track, read_audio
@@ -23,7 +26,6 @@ from precompute.evaluate.quality.descriptors import compute_descriptors, onset_r
 from precompute.model.diffusion import Items, Model
 
 LEAST = 8  # items a set
-SEED = 2_000_000  # plus the decoy's id: apart from the seeds of prompts and cohort
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,13 @@ class ComparedSets:
 
     def prompts(self) -> list[Prompt]:
         """One clip for each decoy: its caption and length, and a seed of its own."""
-        return [Prompt(t.track_id, t.caption, t.duration_s, SEED + t.track_id) for t in self.decoys]
+        return [Prompt(t.track_id, t.caption, t.duration_s, seeds.QUALITY + t.track_id) for t in self.decoys]
 
 
 def spread_over_collections(tracks: Sequence[Track], count: int) -> list[int]:
     """Rows of `count` tracks, evenly over collections and, within one, over ids."""
     order = sorted(range(len(tracks)), key=lambda row: (tracks[row].collection, tracks[row].track_id))
-    return [order[i * len(order) // count] for i in range(count)]
+    return [order[i] for i in spread_evenly(len(order), count)]
 
 
 def load_compared_sets(config: RunConfig, count: int) -> ComparedSets:
@@ -121,7 +123,7 @@ def extract_from_latents(model: Model, items: Items, cache: Cache, what: str) ->
 def extract_from_audio(model: Model, tracks: Sequence[Track], cache: Cache, what: str) -> Features:
     """Features of tracks as recorded, up to the model's longest; each needs a path. Kept by content."""
     paths = [track.path for track in tracks if track.path is not None]
-    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths)).hexdigest()
+    digest = hashlib.sha256(b"".join(bytes.fromhex(hash_file(path)) for path in paths)).hexdigest()
     waves = (
         read_audio(path, model.sample_rate, model.channels)[:, : model.sample_size]
         for path in progress(f"features of {what}", paths)

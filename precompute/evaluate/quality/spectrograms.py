@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from precompute.common import seeds
 from precompute.common.cache import Cache
 from precompute.config.run import RunConfig
 from precompute.corpus.stages import load_clips, load_corpus, load_latents, load_model
@@ -25,7 +26,6 @@ from precompute.model.diffusion import Model
 
 COLUMNS = 4
 TRACKS, PROMPTS, SEEDS = 6, 4, 2  # decoys on the page; prompts with further seeds, and how many each
-FURTHER_SEED = 1000  # between the seeds of one prompt
 HIGHEST_HZ = 12_000.0  # of the picture, where the model goes that far
 TICKS_HZ = (250, 1000, 4000, 12_000)
 BANDS = 96
@@ -99,7 +99,7 @@ def _make_seed_panels(model: Model, config: RunConfig, cache: Cache) -> list[Pan
     prompts, _ = load_clips(model, config, cache)
     count = min(PROMPTS, len(prompts))
     picked = [prompts[i * len(prompts) // count] for i in range(count)]
-    chosen = [replace(p, seed=p.seed + FURTHER_SEED * n) for p in picked for n in range(1, SEEDS + 1)]
+    chosen = [replace(p, seed=p.seed + seeds.LOOK_STEP * n) for p in picked for n in range(1, SEEDS + 1)]
     clips, _ = generate_clips(model, chosen, config.clips, cache)
     return [
         Panel(f"seed {p.seed}: {p.text}", decode(model, clips.latents[row], float(clips.seconds[row])))

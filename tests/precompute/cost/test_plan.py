@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from precompute.cli.main import main
+from precompute.common.results import RESULTS_FOLDER
 from precompute.cost.measurement import peak_mb
 from precompute.cost.plan import Question, plan
-from precompute.cost.rates import FOLDER, kept
+from precompute.cost.rates import kept
 from precompute.cost.sizes import REAL, operations, pieces, rows_of
 from precompute.errors import UserError
 
@@ -73,10 +74,10 @@ def test_the_peak_is_the_process_s_own_not_its_parent_s() -> None:
     held = np.ones(400_000_000 // 8)  # this process's own peak is then 400 MB more than that of a new one
     code = "from precompute.cost.measurement import peak_mb; print(peak_mb())"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=FOLDER.parents[2], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=RESULTS_FOLDER.parents[2], capture_output=True, text=True, check=True
     )
     assert 50 < int(done.stdout) < peak_mb() - 200 and held[0] == 1
 
 
 def test_the_kept_rates_can_be_read() -> None:
-    assert [r for r in kept(FOLDER) if (r.device, r.model) == ("cpu", "embedded")]
+    assert [r for r in kept(RESULTS_FOLDER) if (r.device, r.model) == ("cpu", "embedded")]

@@ -8,6 +8,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -213,10 +214,14 @@ def test_a_fault_while_writing_leaves_the_old_index(made, tmp_path: Path, monkey
     shutil.copytree(index.folder, folder)
     fewer = index.rows.taken(np.arange(5))
 
-    def stop(path: Path, data: bytes) -> None:
-        raise KeyboardInterrupt
+    write = layout.write_atomically
 
-    monkeypatch.setattr(layout, "write_whole", stop)
+    def stop(path: Path, content: Any, sync: bool = False) -> None:
+        if path.name == layout.MANIFEST:
+            raise KeyboardInterrupt
+        write(path, content, sync)
+
+    monkeypatch.setattr(layout, "write_atomically", stop)
     with pytest.raises(KeyboardInterrupt):
         layout.save(folder, index.manifest, fewer, index.cohort, index.fisher)
     assert len(layout.load(folder, whole=True).rows) == 32

@@ -9,10 +9,11 @@ import pytest
 import torch
 from huggingface_hub import constants
 
+from precompute.common.files import hash_file
 from precompute.config.run import ModelSection
 from precompute.errors import UserError
 from precompute.model import hub
-from precompute.model.weights import read_state, sha256_of
+from precompute.model.weights import read_state
 
 
 @pytest.fixture
@@ -124,4 +125,4 @@ def test_nothing_in_a_ckpt_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_hash_is_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
-    assert sha256_of(tmp_path / "a").startswith("ba7816bf")
+    assert hash_file(tmp_path / "a").startswith("ba7816bf")

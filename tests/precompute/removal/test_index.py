@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -189,10 +190,10 @@ def test_an_index_that_cannot_be_replaced_is_told_of(store: Path, monkeypatch: p
     make_index(folder, ids_of(store), model_of(store))
     before = files_of(folder)
 
-    def refused(path: Path, data: bytes) -> None:
+    def refused(path: Path, content: Any, sync: bool = False) -> None:
         raise OSError(30, os.strerror(30))
 
-    monkeypatch.setattr(layout, "write_whole", refused)
+    monkeypatch.setattr(layout, "write_atomically", refused)
     with pytest.raises(UserError, match="still holds what was taken out; the store is without it already"):
         remove(store, GONE)
     assert 17 not in ids_of(store) and files_of(folder) == before

@@ -12,7 +12,7 @@ import pytest
 
 from explorer.store.database import Store
 from precompute.cli.main import main
-from precompute.common.results import as_typed
+from precompute.common.results import add_options
 from precompute.errors import UserError
 from precompute.store import publication as publish
 from precompute.store.evaluations import store_evaluations
@@ -64,8 +64,10 @@ def test_a_result_says_how_it_was_asked_for(tmp_path: Path, monkeypatch: pytest.
     typed = ["evaluate", "planted", "--method", "clap", "--exemplars", str(tmp_path / "my files")]
     monkeypatch.setattr("sys.argv", ["precompute/__main__.py", *typed])
     command = "python -m precompute evaluate planted"
-    assert as_typed(command) == f"{command} --method clap --exemplars 'my files'"
-    assert as_typed("python -m precompute evaluate null") == "python -m precompute evaluate null"  # of another process
+    assert add_options(command) == f"{command} --method clap --exemplars 'my files'"
+    assert (
+        add_options("python -m precompute evaluate null") == "python -m precompute evaluate null"
+    )  # of another process
 
 
 def test_results_on_its_weights_replace_those_it_held(store: Path, tmp_path: Path) -> None:

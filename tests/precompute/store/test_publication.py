@@ -15,6 +15,7 @@ import pytest
 from explorer.store.database import Store
 from precompute.cli.main import main
 from precompute.common.cache import Cache, Entry
+from precompute.common.files import part_path
 from precompute.errors import UserError
 from precompute.store.publication import StoreContents, publish, relative_path, relative_root
 from support import tiny
@@ -161,9 +162,9 @@ def test_a_full_disk_ends_in_one_line(again: Path, capsys: pytest.CaptureFixture
     """/dev/full answers every write with ENOSPC, as a full disk does."""
     path = sorted(again.glob(target))[0]
     path.unlink()
-    path.with_suffix(".part").symlink_to("/dev/full")
+    part_path(path).symlink_to("/dev/full")
     before, published = listing(again), (again / "store.duckdb").read_bytes()
-    before.remove(str(path.with_suffix(".part").relative_to(again)))
+    before.remove(str(part_path(path).relative_to(again)))
     assert main(["run", "--config", str(again / "run.toml")]) == 1
     said = capsys.readouterr().err
     assert said.startswith("precompute: the disk is full") and said.count("\n") == 1

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from precompute.common.files import part_path
 from precompute.config.run import RunConfig
 from precompute.corpus.stages import load_model
 from precompute.errors import UserError
@@ -269,7 +270,7 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path, device: str) -> Non
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     save_state({"step": 1}, tmp_path / "x.pt")
-    (tmp_path / "x.part").symlink_to("/dev/full")
+    part_path(tmp_path / "x.pt").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         save_state({"step": 2}, tmp_path / "x.pt")
     assert torch.load(tmp_path / "x.pt", weights_only=True) == {"step": 1}
