@@ -1,4 +1,4 @@
-"""`check`: what a config will run, what is missing, what is left out and why, how long it takes and what it needs.
+"""The verb `check`: prints what a config will run, what is missing, what is set aside and why, and the cost.
 
 Every file of music is decoded once; nothing is written and no score computed. Ends in UserError where something is
 missing, so that a script can rely on the exit code.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from precompute.common.progress import format_duration
 from precompute.config.run import ModelSection, RunConfig
@@ -23,20 +24,21 @@ from precompute.model import hub
 
 LAYERS = {"to_kv": ".cross_attn.to_kv.", "cross_attn": ".cross_attn.", "self_attn": ".self_attn.", "all": "."}
 CLAP_FILES = ("config.json", "model.safetensors")
+Result = TypeVar("Result")
 
 
-def check(config: RunConfig) -> None:
-    """Print the report. Raises UserError naming what is missing."""
+def report_readiness(config: RunConfig) -> None:
+    """Print the report, ending in "ready". Raises UserError naming what is missing."""
     missing: list[str] = []
-    model_config = _model(config.model, missing)
+    model_config = _report_model(config.model, missing)
     longest_s = model_length_s(model_config) if model_config else None
-    taken = _attempt(lambda: _corpus(config, longest_s), missing)
+    taken = _attempt(lambda: _report_corpus(config, longest_s), missing)
     trained = sum(not t.is_decoy for t in taken.tracks) if taken else config.clips.targets
-    clips = _attempt(lambda: _clips(config, longest_s, min(config.clips.targets, trained)), missing)
-    _methods(config)
-    _output(config, missing)
+    clips = _attempt(lambda: _report_clips(config, longest_s, min(config.clips.targets, trained)), missing)
+    _report_methods(config)
+    _report_output(config, missing)
     if model_config and taken and clips and not missing:
-        _cost(config, model_config, taken, clips)
+        _report_cost(config, model_config, taken, clips)
     for line in missing:
         print(f"missing: {line}")
     if missing:
@@ -44,7 +46,8 @@ def check(config: RunConfig) -> None:
     print("ready")
 
 
-def _attempt(step: Any, missing: list[str]) -> Any:
+def _attempt(step: Callable[[], Result], missing: list[str]) -> Result | None:
+    """The step's result; None where it raises UserError, whose message joins `missing`."""
     try:
         return step()
     except UserError as error:
@@ -52,8 +55,8 @@ def _attempt(step: Any, missing: list[str]) -> Any:
         return None
 
 
-def _model(section: ModelSection, missing: list[str]) -> dict[str, Any] | None:
-    """Files of the model: here, to be fetched, or missing."""
+def _report_model(section: ModelSection, missing: list[str]) -> dict[str, Any] | None:
+    """Print where the model's files are: here, to be fetched, or missing; its config, None where that is missing."""
     label = section.name or section.config
     print(f"model: {label}")
     if section.name:
@@ -68,7 +71,7 @@ def _model(section: ModelSection, missing: list[str]) -> dict[str, Any] | None:
             print(
                 f"  {' and '.join(absent)} will be fetched from {repo} (gigabytes; its licence must be accepted there)"
             )
-        config: dict[str, Any] | None = _attempt(lambda: read_model_config(hub.config_file(section)), missing)
+        config = _attempt(lambda: read_model_config(hub.config_file(section)), missing)
     else:
         config = _attempt(lambda: read_model_config(Path(section.config)), missing)
         if not Path(section.checkpoint).is_file():
@@ -97,7 +100,7 @@ def _model(section: ModelSection, missing: list[str]) -> dict[str, Any] | None:
     return config
 
 
-def _corpus(config: RunConfig, longest_s: float | None) -> Intake:
+def _report_corpus(config: RunConfig, longest_s: float | None) -> Intake:
     taken = take_in(config, longest_s if longest_s is not None else float("inf"))
     place = config.corpus.manifest or config.corpus.folder
     print(f"corpus: {len(taken.files)} files of {place}, {len(taken.quarantined)} left out")
@@ -119,7 +122,7 @@ def _corpus(config: RunConfig, longest_s: float | None) -> Intake:
     return taken
 
 
-def _clips(config: RunConfig, longest_s: float | None, targets: int) -> tuple[int, list[OwnClip]]:
+def _report_clips(config: RunConfig, longest_s: float | None, targets: int) -> tuple[int, list[OwnClip]]:
     prompts = 0
     if config.clips.prompts:
         prompts = _count_prompts(Path(config.clips.prompts))
@@ -149,7 +152,7 @@ def _count_prompts(path: Path) -> int:
         return sum(1 for _ in reader)
 
 
-def _methods(config: RunConfig) -> None:
+def _report_methods(config: RunConfig) -> None:
     from precompute.methods.catalogue import method_class
 
     print("methods:")
@@ -157,17 +160,17 @@ def _methods(config: RunConfig) -> None:
         print(f"  {name}: needs {method_class(name).needs}")
 
 
-def _output(config: RunConfig, missing: list[str]) -> None:
+def _report_output(config: RunConfig, missing: list[str]) -> None:
     store = Path(config.output.store)
     replaced = ", in place of the one that is there" if store.exists() else ""
     print(f"output: {store}{replaced}; clips in {config.output.clips}, caches in {config.output.work}")
     for name in (str(store.parent), config.output.clips, config.output.work):
-        place = _nearest(Path(name))
+        place = _find_existing_parent(Path(name))
         if not os.access(place, os.W_OK):
             missing.append(f"{place}: cannot be written to; see [output]")
 
 
-def _nearest(path: Path) -> Path:
+def _find_existing_parent(path: Path) -> Path:
     """The path itself or its closest parent that exists."""
     path = path.absolute()
     while not path.exists():
@@ -175,11 +178,13 @@ def _nearest(path: Path) -> Path:
     return path
 
 
-def _cost(config: RunConfig, model_config: dict[str, Any], taken: Intake, clips: tuple[int, list[OwnClip]]) -> None:
+def _report_cost(
+    config: RunConfig, model_config: dict[str, Any], taken: Intake, clips: tuple[int, list[OwnClip]]
+) -> None:
     counts = (
-        _counted(config, hub.cached(hub.repository(config.model.name), hub.CHECKPOINTS))
+        _count_parameters(config, hub.cached(hub.repository(config.model.name), hub.CHECKPOINTS))
         if config.model.name
-        else (_counted(config, Path(config.model.checkpoint)))
+        else (_count_parameters(config, Path(config.model.checkpoint)))
     )
     if counts is None:
         print("time and disk: not told for a checkpoint that is not .safetensors or not here yet")
@@ -202,15 +207,18 @@ def _cost(config: RunConfig, model_config: dict[str, Any], taken: Intake, clips:
     seconds = estimate.operations(config, sizes) / (estimate.EFFICIENCY * estimate.speed(config.model.device))
     shapes = {t.path: taken.shapes[t.track_id] for t in taken.files if t.track_id in taken.shapes}
     to_write = [(t, shapes[t.original].sample_rate, shapes[t.original].channels) for t in taken.to_write]
-    free = shutil.disk_usage(_nearest(Path(config.output.work))).free
-    print(f"time: about {_long(seconds)} on {config.model.device} as busy as it is now, the autoencoder not counted")
+    free = shutil.disk_usage(_find_existing_parent(Path(config.output.work))).free
     print(
-        f"disk: about {_size(estimate.disk_bytes(config, sizes, to_write))}, {_size(free)} free; "
-        f"memory: {_size(estimate.memory_bytes(config, sizes))} for directions beside the model"
+        f"time: about {_format_time(seconds)} on {config.model.device} as busy as it is now,"
+        " the autoencoder not counted"
+    )
+    print(
+        f"disk: about {_format_bytes(estimate.disk_bytes(config, sizes, to_write))}, {_format_bytes(free)} free; "
+        f"memory: {_format_bytes(estimate.memory_bytes(config, sizes))} for directions beside the model"
     )
 
 
-def _counted(config: RunConfig, checkpoint: Path | None) -> tuple[int, int] | None:
+def _count_parameters(config: RunConfig, checkpoint: Path | None) -> tuple[int, int] | None:
     """Parameters of the transformer, and of the chosen layers."""
     counts = estimate.parameters_of(checkpoint) if checkpoint is not None else {}
     layers = {name: count for name, count in counts.items() if ".transformer.layers." in name}
@@ -218,9 +226,9 @@ def _counted(config: RunConfig, checkpoint: Path | None) -> tuple[int, int] | No
     return (sum(layers.values()), chosen) if layers else None
 
 
-def _long(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return format_duration(seconds) if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _size(count: float) -> str:
+def _format_bytes(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"

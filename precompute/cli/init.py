@@ -1,10 +1,11 @@
-"""`init`: a folder of music -> a commented config, and prompts to begin with. Nothing that is there is overwritten."""
+"""The verb `init`: a folder of music -> a commented config and example prompts. It never overwrites a file."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from precompute.common.files import write_atomically
@@ -15,7 +16,7 @@ from precompute.errors import UserError
 
 MANIFESTS = ("manifest.csv", "manifest.parquet")
 EXAMPLES = 3  # prompts
-EXAMPLE_S = 10.0  # their length; a model that hears less makes less
+EXAMPLE_S = 10.0  # seconds of each; a model with a shorter window makes less
 
 TEMPLATE = """\
 # Whose music is in these clips? Written by `python -m precompute init`; change what you like, then:
@@ -55,7 +56,7 @@ cohort = 48             # further clips, not shown, that say what is usual for a
 
 [methods]
 # `python -m precompute methods` lists them all. Those of gradients share one pass over the tracks, so a second costs
-# little, and the page compares any two; one that cannot run is left out with its reason. For instance:
+# little, and the page compares any two; those that cannot run are skipped; the store records why. For instance:
 # run = ["unlearning", "unlearning-gram", "influence", "dtrak", "lpips", "clap", "ensemble"]
 run = ["unlearning"]
 
@@ -86,18 +87,27 @@ note = ""               # shown on the page beside the scores
 """
 
 
-def begin(
-    folder: Path,
-    out: Path,
-    results: Path,
-    name: str = "",
-    model_config: str = "",
-    checkpoint: str = "",
-    clap: str = "",
-    prompts: str = "",
-    audio: str = "",
-) -> None:
-    """Write `out` and, where neither prompts nor audio are named, prompts beside it. Raises UserError."""
+@dataclass(frozen=True)
+class InitOptions:
+    """The arguments of `init`; an empty text = not given."""
+
+    folder: Path  # the training music
+    out: Path  # the config to write
+    results: Path  # folder for store, clips and caches
+    name: str = ""  # of a published model
+    model_config: str = ""  # JSON of a local model
+    checkpoint: str = ""  # its weights
+    clap: str = ""  # folder of a ClapModel
+    prompts: str = ""  # CSV of clips to generate
+    audio: str = ""  # clips of the user's own
+
+
+def write_config(options: InitOptions) -> None:
+    """Write `options.out` and, where neither prompts nor audio are given, prompts beside it.
+
+    Raises UserError where the folder holds no music, the config exists, or options contradict each other.
+    """
+    folder, out = options.folder, options.out
     if not folder.is_dir():
         raise UserError(f"{folder}: not a folder; init takes the folder that holds the training music")
     manifest = next((folder / m for m in MANIFESTS if (folder / m).is_file()), None)
@@ -106,46 +116,53 @@ def begin(
         raise UserError(f"{folder}: no audio in it ({', '.join(sorted(SUFFIXES))})")
     if out.exists():
         raise UserError(f"{out}: is there already; remove it, or name another by --out")
-    if bool(model_config) != bool(checkpoint):
+    if bool(options.model_config) != bool(options.checkpoint):
         raise UserError("--model-config and --checkpoint belong together: a JSON config and its weights")
-    if name and model_config:
+    if options.name and options.model_config:
         raise UserError("--name and --model-config exclude each other")
-    if not (prompts or audio):
-        prompts = str(_example_prompts(out.with_name("prompts.csv"), sounds or [folder]))
-    named = name or ("" if model_config else "stable-audio-open-1.0")
-    text = TEMPLATE.format(
-        out=out,
-        store=results / "whence.duckdb",
-        corpus=_field("manifest", str(manifest)) if manifest else _field("folder", str(folder)),
-        name=_field("name", named) if named else '# name = "stable-audio-open-1.0"',
-        local=f"{_field('config', model_config)}\n{_field('checkpoint', checkpoint)}"
-        if model_config
-        else '# config = "my_model.json"\n# checkpoint = "my_model.safetensors"',
-        clap=_field("clap", clap) if clap else '# clap = "my_clap"',
-        prompts=_field("prompts", prompts) if prompts else '# prompts = "prompts.csv"',
-        audio=_field("audio", audio) if audio else '# audio = "my_clips"',
-        store_text=_quoted(str(results / "whence.duckdb")),
-        clips_text=_quoted(str(results / "generated")),
-        work_text=_quoted(str(results / "work" / "own")),
-    )
+    prompts = options.prompts
+    if not (prompts or options.audio):
+        prompts = str(_write_example_prompts(out.with_name("prompts.csv"), sounds or [folder]))
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, text)
+    write_atomically(out, _fill_template(options, manifest, prompts))
     RunConfig.load(out)  # what is written is read by the rules of every config
     print(f"{out}: written, for {manifest or f'{len(sounds)} sounds in {folder}'}")
     print(f"next: python -m precompute check --config {out}")
 
 
-def _field(name: str, value: str) -> str:
-    return f"{name} = {_quoted(value)}"
+def _fill_template(options: InitOptions, manifest: Path | None, prompts: str) -> str:
+    """The config as text; fields that are not given stand in comments."""
+    name = options.name or ("" if options.model_config else "stable-audio-open-1.0")
+    local = '# config = "my_model.json"\n# checkpoint = "my_model.safetensors"'
+    if options.model_config:
+        local = f"{_format_field('config', options.model_config)}\n{_format_field('checkpoint', options.checkpoint)}"
+    store = options.results / "whence.duckdb"
+    return TEMPLATE.format(
+        out=options.out,
+        store=store,
+        corpus=_format_field("manifest", str(manifest)) if manifest else _format_field("folder", str(options.folder)),
+        name=_format_field("name", name) if name else '# name = "stable-audio-open-1.0"',
+        local=local,
+        clap=_format_field("clap", options.clap) if options.clap else '# clap = "my_clap"',
+        prompts=_format_field("prompts", prompts) if prompts else '# prompts = "prompts.csv"',
+        audio=_format_field("audio", options.audio) if options.audio else '# audio = "my_clips"',
+        store_text=_quote(str(store)),
+        clips_text=_quote(str(options.results / "generated")),
+        work_text=_quote(str(options.results / "work" / "own")),
+    )
 
 
-def _quoted(text: str) -> str:
+def _format_field(name: str, value: str) -> str:
+    return f"{name} = {_quote(value)}"
+
+
+def _quote(text: str) -> str:
     """A TOML basic string: JSON's escapes are TOML's."""
     return json.dumps(text, ensure_ascii=False)
 
 
-def _example_prompts(path: Path, sounds: list[Path]) -> Path:
-    """A CSV of prompts made of file names, for the user to change; one that is there is left alone."""
+def _write_example_prompts(path: Path, sounds: list[Path]) -> Path:
+    """Write prompts made of file names, for the user to change; an existing file is left alone. The file's path."""
     if path.exists():
         return path
     count = min(EXAMPLES, len(sounds))

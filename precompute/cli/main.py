@@ -8,18 +8,21 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
+from dataclasses import fields
 from pathlib import Path
 
+from precompute import __doc__ as DESCRIPTION
 from precompute.cli.evaluate import EXEMPLARS, add_config, add_evaluate
 from precompute.cli.scale import add_verbs
 from precompute.errors import UserError
 
+Verbs = argparse._SubParsersAction  # what add_subparsers returns; argparse has no public name for it
 ROOT = Path(__file__).resolve().parents[2]  # the repository, whose configs and demo data the defaults name
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a verb; the exit code."""
-    options = _parser().parse_args(arguments)
+    """Run the verb that the arguments name (None = those of the process); its exit code."""
+    options = build_parser().parse_args(arguments)
     try:
         return int(options.run(options) or 0)
     except UserError as error:
@@ -47,10 +50,24 @@ def main(arguments: list[str] | None = None) -> int:
         raise
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m precompute", description=__import__("precompute").__doc__)
+def build_parser() -> argparse.ArgumentParser:
+    """All verbs with their arguments; `run` of the parsed options is the function that does the verb."""
+    parser = argparse.ArgumentParser(prog="python -m precompute", description=DESCRIPTION)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
+    _add_run_verbs(verbs)
+    _add_training_verbs(verbs)
+    _add_report_verbs(verbs)
+    _add_exemplars_verb(verbs)
+    add_evaluate(verbs.add_parser("evaluate", help="judge the model's clips, or a method by known truths and controls"))
+    _add_remove_verb(verbs)
+    _add_index_verbs(verbs)
+    methods = verbs.add_parser("methods", help="list the attribution methods")
+    methods.set_defaults(run=_do_methods)
+    add_verbs(verbs, add_config)
+    return parser
 
+
+def _add_run_verbs(verbs: Verbs) -> None:
     run = verbs.add_parser("run", help="attribute clips to training tracks and publish a store")
     run.add_argument(
         "--config", type=Path, default=ROOT / "precompute/configs/demo.toml", help="TOML file (default: %(default)s)"
@@ -58,12 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--audit", action="store_true", help="also compare with the naive two-pass difference, and print rho"
     )
-    run.set_defaults(run=_run)
+    run.set_defaults(run=_do_run)
 
-    begin = verbs.add_parser("init", help="write a commented config for a folder of music")
-    begin.add_argument("folder", type=Path, metavar="FOLDER", help="the music that the model was trained on")
-    begin.add_argument("--out", type=Path, default=Path("whence.toml"), help="the config (default: %(default)s)")
-    begin.add_argument("--results", type=Path, default=Path("data"), help="where results go (default: %(default)s)")
+    init = verbs.add_parser("init", help="write a commented config for a folder of music")
+    init.add_argument("folder", type=Path, metavar="FOLDER", help="the music that the model was trained on")
+    init.add_argument("--out", type=Path, default=Path("whence.toml"), help="the config (default: %(default)s)")
+    init.add_argument("--results", type=Path, default=Path("data"), help="where results go (default: %(default)s)")
     for option, meaning in (
         ("--name", "a published model, such as stable-audio-open-1.0"),
         ("--model-config", "a JSON config of stable-audio-tools"),
@@ -72,19 +89,21 @@ def _parser() -> argparse.ArgumentParser:
         ("--prompts", "CSV of clips to generate"),
         ("--audio", "clips of your own: a file or a folder"),
     ):
-        begin.add_argument(option, default="", help=meaning)
-    begin.set_defaults(run=_begin)
+        init.add_argument(option, default="", help=meaning)
+    init.set_defaults(run=_do_init)
 
     check = verbs.add_parser("check", help="what a config will run, what is missing, how long it takes")
     check.add_argument("--config", type=Path, required=True, help="TOML file")
-    check.set_defaults(run=_check)
+    check.set_defaults(run=_do_check)
 
+
+def _add_training_verbs(verbs: Verbs) -> None:
     train = verbs.add_parser("train-demo", help="train the embedded models from the embedded corpus")
     train.add_argument("--preset", choices=("cpu", "gpu"), default="cpu", help="how long and how large (default: cpu)")
     train.add_argument("--config", type=Path, help="a TOML file in place of a preset")
     train.add_argument("--device", help="torch device (default: cpu, or cuda with --preset gpu)")
     train.add_argument("--resume", action="store_true", help="go on with the run that the work folder holds")
-    train.set_defaults(run=_train_demo)
+    train.set_defaults(run=_do_train_demo)
 
     clews = verbs.add_parser("train-clews", help="train a small matcher of musical versions for the method clews")
     clews.add_argument("--config", type=Path, default=ROOT / "precompute/configs/train-clews.toml")
@@ -93,51 +112,57 @@ def _parser() -> argparse.ArgumentParser:
     )
     clews.add_argument("--device", default="cpu", help="torch device (default: cpu)")
     clews.add_argument("--resume", action="store_true", help="go on with the run that the work folder holds")
-    clews.set_defaults(run=_train_clews)
+    clews.set_defaults(run=_do_train_clews)
 
+
+def _add_report_verbs(verbs: Verbs) -> None:
     verify = verbs.add_parser("verify", help="recompute a few scores of a store with the naive twin")
     verify.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo-full.toml")
     verify.add_argument("--store", type=Path, default=ROOT / "assets/demo/store.duckdb")
     verify.add_argument("--clips", type=int, default=3)
     verify.add_argument("--tracks", type=int, default=30)
-    verify.set_defaults(run=_verify)
+    verify.set_defaults(run=_do_verify)
 
     report = verbs.add_parser("report", help="write what a store's run found about itself, and print it as a table")
     report.add_argument("--store", type=Path, default=ROOT / "assets/demo/store.duckdb")
     report.add_argument("--out", type=Path, default=ROOT / "assets/benchmarks/demo-diagnostics.json")
-    report.set_defaults(run=_report)
+    report.set_defaults(run=_do_report)
 
     look = verbs.add_parser("look", help="draw spectrograms of tracks, reconstructions and clips, and print levels")
     look.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo-full.toml")
     look.add_argument("--picture", type=Path, default=ROOT / "assets/demo/spectrograms.png")
-    look.set_defaults(run=_look)
+    look.set_defaults(run=_do_look)
 
+
+def _add_exemplars_verb(verbs: Verbs) -> None:
     exemplars = verbs.add_parser("train-exemplars", help="fine-tune the model on single decoys, for `evaluate planted`")
     add_config(exemplars)
     exemplars.add_argument("--folder", type=Path, default=EXEMPLARS, help="where they go (default: %(default)s)")
     exemplars.add_argument("--track", type=int, action="append", default=[], help="a decoy's id, instead of a choice")
     exemplars.add_argument("--count", type=int, default=4, help="how many are chosen (default: %(default)s)")
     exemplars.add_argument("--steps", type=int, default=120, help="of each, at most (default: %(default)s)")
-    exemplars.set_defaults(run=_train_exemplars)
+    exemplars.set_defaults(run=_do_train_exemplars)
 
-    add_evaluate(verbs.add_parser("evaluate", help="judge the model's clips, or a method by known truths and controls"))
 
-    take_out = verbs.add_parser("remove", help="publish a store again without some tracks; the model keeps them")
-    take_out.add_argument("tracks", nargs="*", type=int, metavar="TRACK", help="track ids")
-    take_out.add_argument("--by", metavar="GROUPING", help="with --of: 'composer', 'collection', a role of its holders")
-    take_out.add_argument("--of", metavar="NAME", help="all training tracks of this composer, holder, collection, ...")
-    take_out.add_argument("--store", type=Path, required=True, help="DuckDB file; a new version takes its place")
-    take_out.add_argument("--audio", action="store_true", help="also delete their sound files")
-    take_out.add_argument("--manifest", type=Path, help="CSV with a column track_id: its rows go too")
-    which = take_out.add_mutually_exclusive_group()
+def _add_remove_verb(verbs: Verbs) -> None:
+    remove = verbs.add_parser("remove", help="publish a store again without some tracks; the model keeps them")
+    remove.add_argument("tracks", nargs="*", type=int, metavar="TRACK", help="track ids")
+    remove.add_argument("--by", metavar="GROUPING", help="with --of: 'composer', 'collection', a role of its holders")
+    remove.add_argument("--of", metavar="NAME", help="all training tracks of this composer, holder, collection, ...")
+    remove.add_argument("--store", type=Path, required=True, help="DuckDB file; a new version takes its place")
+    remove.add_argument("--audio", action="store_true", help="also delete their sound files")
+    remove.add_argument("--manifest", type=Path, help="CSV with a column track_id: its rows go too")
+    which = remove.add_mutually_exclusive_group()
     which.add_argument("--index", type=Path, metavar="FOLDER", help="index whose rows go too (default: the run's own)")
     which.add_argument("--no-index", action="store_true", help="leave the index as it is")
-    take_out.set_defaults(run=_remove)
+    remove.set_defaults(run=_do_remove)
 
+
+def _add_index_verbs(verbs: Verbs) -> None:
     index = verbs.add_parser("index", help="make or update the index by which `attribute` finds a new clip's tracks")
     index.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo.toml")
     index.add_argument("--curve", type=Path, metavar="JSON", help="also keep the measured recall in this file")
-    index.set_defaults(run=_index)
+    index.set_defaults(run=_do_index)
 
     attribute = verbs.add_parser("attribute", help="attribute new clips by the index, and add them to the store")
     attribute.add_argument("inputs", nargs="*", metavar="AUDIO|PROMPT", help="an audio file, or words to generate from")
@@ -149,39 +174,35 @@ def _parser() -> argparse.ArgumentParser:
     attribute.add_argument("--title", help="name that a file is shown under (default: the file's)")
     attribute.add_argument("--seconds", type=float, help="of a generated clip (default: the model's longest)")
     attribute.add_argument("--seed", type=int, default=0, help="of a generated clip (default: %(default)s)")
-    attribute.set_defaults(run=_attribute)
-
-    methods = verbs.add_parser("methods", help="list the attribution methods")
-    methods.set_defaults(run=_methods)
-    add_verbs(verbs, add_config)
-    return parser
+    attribute.set_defaults(run=_do_attribute)
 
 
-def _run(options: argparse.Namespace) -> None:
+# -- the verbs: heavy imports stay inside ------------------------------------------------------------------------------
+
+
+def _do_run(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
 
-    config = RunConfig.load(options.config)  # a mistake in it is told at once, before torch is imported
+    config = RunConfig.load(options.config)  # a mistake in it is reported at once, before torch is imported
     from precompute.pipeline import run
 
     run(config, audit=options.audit)
 
 
-def _begin(options: argparse.Namespace) -> None:
-    from precompute.cli.init import begin
+def _do_init(options: argparse.Namespace) -> None:
+    from precompute.cli.init import InitOptions, write_config
 
-    names = ("name", "model_config", "checkpoint", "clap", "prompts", "audio")
-    chosen = {name: getattr(options, name) for name in names}
-    begin(options.folder, options.out, options.results, **chosen)
+    write_config(InitOptions(**{field.name: getattr(options, field.name) for field in fields(InitOptions)}))
 
 
-def _check(options: argparse.Namespace) -> None:
-    from precompute.cli.check import check
+def _do_check(options: argparse.Namespace) -> None:
+    from precompute.cli.check import report_readiness
     from precompute.config.run import RunConfig
 
-    check(RunConfig.load(options.config))
+    report_readiness(RunConfig.load(options.config))
 
 
-def _index(options: argparse.Namespace) -> None:
+def _do_index(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
 
     config = RunConfig.load(options.config)
@@ -190,7 +211,7 @@ def _index(options: argparse.Namespace) -> None:
     build(config, options.curve)
 
 
-def _attribute(options: argparse.Namespace) -> None:
+def _do_attribute(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
 
     config = RunConfig.load(options.config)
@@ -203,7 +224,7 @@ def _attribute(options: argparse.Namespace) -> None:
     attribute(config, wanted, options.store)
 
 
-def _train_demo(options: argparse.Namespace) -> None:
+def _do_train_demo(options: argparse.Namespace) -> None:
     from precompute.train.demo import TrainDemoSettings, train_demo
 
     config = options.config or ROOT / f"precompute/configs/train-demo-{options.preset}.toml"
@@ -211,34 +232,34 @@ def _train_demo(options: argparse.Namespace) -> None:
     train_demo(TrainDemoSettings.load(config, ROOT), device, options.resume)
 
 
-def _train_clews(options: argparse.Namespace) -> None:
+def _do_train_clews(options: argparse.Namespace) -> None:
     from precompute.train.clews import TrainClewsSettings, train_clews
 
     settings = TrainClewsSettings.load(options.config, ROOT)
     train_clews(settings, ROOT / "data/demo/versions.py", options.out, options.device, options.resume)
 
 
-def _verify(options: argparse.Namespace) -> None:
+def _do_verify(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
     from precompute.evaluate.verification import verify
 
     verify(RunConfig.load(options.config), options.store, options.clips, options.tracks)
 
 
-def _report(options: argparse.Namespace) -> None:
+def _do_report(options: argparse.Namespace) -> None:
     from precompute.evaluate.report import report
 
     report(options.store, options.out)
 
 
-def _look(options: argparse.Namespace) -> None:
+def _do_look(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
     from precompute.evaluate.quality.spectrograms import draw_spectrograms
 
     draw_spectrograms(RunConfig.load(options.config), options.picture)
 
 
-def _train_exemplars(options: argparse.Namespace) -> None:
+def _do_train_exemplars(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
     from precompute.train.exemplars import ExemplarSettings, make_exemplars
 
@@ -246,7 +267,7 @@ def _train_exemplars(options: argparse.Namespace) -> None:
     make_exemplars(RunConfig.load(options.config), options.folder, options.track, settings, options.count)
 
 
-def _remove(options: argparse.Namespace) -> None:
+def _do_remove(options: argparse.Namespace) -> None:
     from precompute.removal.removal import members, remove
     from precompute.removal.report import told
 
@@ -258,7 +279,7 @@ def _remove(options: argparse.Namespace) -> None:
         print(line)
 
 
-def _methods(options: argparse.Namespace) -> None:
+def _do_methods(options: argparse.Namespace) -> None:
     from precompute.methods.listing import listing
 
     print(listing())

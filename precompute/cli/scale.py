@@ -18,7 +18,7 @@ def add_verbs(verbs: Any, add_config: Callable[[argparse.ArgumentParser], None])
     passing.add_argument("--timeout", type=float, default=3600.0, help="seconds for a shard (default: %(default)s)")
     passing.add_argument("--retries", type=int, default=2, help="of a shard that was lost (default: %(default)s)")
     passing.add_argument("--cost-per-hour", type=float, default=0.0, help="of all machines together, any currency")
-    passing.set_defaults(run=_pass)
+    passing.set_defaults(run=_do_pass)
 
     plan = verbs.add_parser("plan", help="time, memory and disk of a pass, from measured rates")
     plan.add_argument("--tracks", type=int, default=115_000)
@@ -32,10 +32,10 @@ def add_verbs(verbs: Any, add_config: Callable[[argparse.ArgumentParser], None])
     plan.add_argument("--memory-gb", type=float, default=0.0, help="[pass] memory_gb; 0 = 85 %% of the card's, or 8 GB")
     plan.add_argument("--cost-per-hour", type=float, default=0.0, help="of one worker, any currency")
     plan.add_argument("--measure", action="store_true", help="first measure the embedded model here, and keep it")
-    plan.set_defaults(run=_plan)
+    plan.set_defaults(run=_do_plan)
 
 
-def _pass(options: argparse.Namespace) -> None:
+def _do_pass(options: argparse.Namespace) -> None:
     from precompute.config.run import RunConfig
     from precompute.errors import need
 
@@ -48,7 +48,7 @@ def _pass(options: argparse.Namespace) -> None:
     run_pass(config, options)
 
 
-def _plan(options: argparse.Namespace) -> None:
+def _do_plan(options: argparse.Namespace) -> None:
     from precompute.cost.plan import Question, plan
 
     if options.measure:

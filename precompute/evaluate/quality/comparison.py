@@ -56,7 +56,7 @@ STEPS = (25, 50, 100)
 CODEC_TRACKS, ALONG_TRAINING = 32, 48  # decoys that measure the autoencoder; clips of each kept checkpoint
 
 
-def measure_quality(config: RunConfig, out: Path, count: int = 160) -> None:
+def evaluate_quality(config: RunConfig, out: Path, count: int = 160) -> None:
     """Measure clips under `count` decoys' captions, print the tables, and write them to `out` as JSON.
 
     Fewer where the corpus has fewer decoys, or fewer than twice as many regular training tracks. Deterministic for a
@@ -145,7 +145,7 @@ def _measure_along_training(
     return found
 
 
-def sweep_sampler(config: RunConfig, out: Path, count: int = 48) -> None:
+def evaluate_sampler(config: RunConfig, out: Path, count: int = 48) -> None:
     """Distances and adherence over guidance and sampler steps, with the seconds a clip takes; prints, writes JSON.
 
     Guidance 1, 2, 3, 4, 6 at the config's steps; 25, 50, 100 steps at the config's guidance, by either sampler.

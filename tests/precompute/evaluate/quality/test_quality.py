@@ -13,7 +13,7 @@ from PIL import Image
 
 from precompute.config.run import RunConfig
 from precompute.errors import UserError
-from precompute.evaluate.quality.comparison import GUIDANCES, measure_quality, sweep_sampler
+from precompute.evaluate.quality.comparison import GUIDANCES, evaluate_quality, evaluate_sampler
 from precompute.evaluate.quality.distances import (
     compute_frechet_distance,
     compute_kernel_distance,
@@ -156,7 +156,7 @@ def test_features_are_of_the_recording_s_own_length(run: RunConfig) -> None:
 
 
 def test_quality_is_whole_and_repeats(run: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    measure_quality(run, tmp_path / "deep" / "quality.json", count=8)
+    evaluate_quality(run, tmp_path / "deep" / "quality.json", count=8)
     said = capsys.readouterr().out
     for text in (
         "training step",
@@ -188,13 +188,13 @@ def test_quality_is_whole_and_repeats(run: RunConfig, tmp_path: Path, capsys: py
         assert {("frechet_ratio", "clap"), ("near_share", "descriptors")} < {
             (m["measure"], m["space"]) for m in line["measures"]
         }
-    measure_quality(run, tmp_path / "again.json", count=8)
+    evaluate_quality(run, tmp_path / "again.json", count=8)
     assert json.loads((tmp_path / "again.json").read_text()) == kept
 
 
 def test_sweep_is_whole(run: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short = replace(run, clips=replace(run.clips, steps=2))
-    sweep_sampler(short, tmp_path / "sweep.json", count=8)
+    evaluate_sampler(short, tmp_path / "sweep.json", count=8)
     assert "s a clip" in capsys.readouterr().out
     rows = json.loads((tmp_path / "sweep.json").read_text())["rows"]
     wanted = [(guidance, 2, "ddim") for guidance in GUIDANCES]
@@ -208,13 +208,13 @@ def test_sweep_is_whole(run: RunConfig, tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_what_is_missing_is_said(run: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a count of 5"):
-        measure_quality(run, tmp_path / "x.json", count=5)
+        evaluate_quality(run, tmp_path / "x.json", count=5)
     folder = replace(run, corpus=replace(run.corpus, manifest="", folder=str(Path(run.corpus.manifest).parent)))
     with pytest.raises(UserError, match="0 decoys"):
-        measure_quality(folder, tmp_path / "x.json")
+        evaluate_quality(folder, tmp_path / "x.json")
     own_prompts = replace(run, model=replace(run.model, clap=""))
     with pytest.raises(UserError, match="name a CLAP's folder"):
-        measure_quality(own_prompts, tmp_path / "x.json")
+        evaluate_quality(own_prompts, tmp_path / "x.json")
 
 
 def test_the_page_of_spectrograms(run: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
