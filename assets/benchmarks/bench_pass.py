@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from precompute.common.parallel import count_for, run_jobs  # noqa: E402
+from precompute.common.parallel import count_workers, run_jobs  # noqa: E402
 from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result  # noqa: E402
 from precompute.config.run import FisherSection, IndexSection, PassSection, RunConfig, UnlearningSection  # noqa: E402
 from precompute.corpus.tracks import read_manifest  # noqa: E402
@@ -138,7 +138,7 @@ def reference(case: Case, clips: int) -> np.ndarray:
 def speed(case: Case, numbers: list[int], rounds: int, timed_tracks: int) -> list[dict]:
     """Median ms a track by way and number of clips, the ways by turns; tracks shared as in a run."""
     seconds = defaultdict(list)
-    workers = count_for(case.model.device, case.directions.shape[1])
+    workers = count_workers(case.model.device, case.directions.shape[1])
     for _ in range(rounds):
         for clips in numbers:
             for way, run in (("a", by_differences), ("c", by_products)):

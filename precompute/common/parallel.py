@@ -1,35 +1,45 @@
 """Jobs shared by processes of one thread each: small matrices keep one thread busy, and several not.
 
 Workers are forked, so that they see the parent's tensors without a copy; torch's own data loaders do the same. Linux
-and CPU alone.
+and CPU alone: a process that uses a GPU cannot be forked.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
+import pickle
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from multiprocessing.connection import wait
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 
 import torch
 
-from precompute.common import cache
-from precompute.common.progress import progress
-from precompute.errors import UserError
+from precompute.common.cache import Cache
+from precompute.common.progress import Progress, progress
+from precompute.common.scheduler import DONE, FAILED, LOST, READY, Event, Jobs, Limits, describe_error, schedule
 
-MOST = 8  # each holds the gradients of one track
+MAX_WORKERS = 8  # each holds the gradients of one track
 PARAMETERS = 1_000_000, 50_000_000  # below, a fork costs more than it saves; above, threads share a matrix well
 
 
-def count_for(device: torch.device, parameters: int) -> int:
+def can_fork(device: torch.device) -> bool:
+    """True where work with a model on this device can be shared by forked processes."""
+    return device.type == "cpu" and sys.platform == "linux"
+
+
+def count_workers(device: torch.device, parameters: int) -> int:
     """How many workers suit a model of so many parameters; 1 = none beside this process."""
-    suits = device.type == "cpu" and sys.platform == "linux" and PARAMETERS[0] <= parameters <= PARAMETERS[1]
-    return min(torch.get_num_threads(), MOST) if suits else 1
+    suits = can_fork(device) and PARAMETERS[0] <= parameters <= PARAMETERS[1]
+    return min(torch.get_num_threads(), MAX_WORKERS) if suits else 1
 
 
-def run_jobs(what: str, jobs: Sequence[int], job: Callable[[int], None], workers: int) -> None:
-    """Do `job` for each number, with progress under the name `what`; a job keeps its own result, in a file.
+def run_jobs(
+    what: str, jobs: Sequence[int], job: Callable[[int], object], workers: int, cache: Cache | None = None
+) -> None:
+    """Do `job` for each number, with progress under the name `what`; a job keeps its own result, in `cache`.
 
     Where jobs are fewer than workers, each gets the threads of several. Raises what a job raises, and UserError where a
     worker was killed; the others are ended then.
@@ -41,47 +51,97 @@ def run_jobs(what: str, jobs: Sequence[int], job: Callable[[int], None], workers
             job(number)
         return
     count = min(workers, len(jobs))
-    context, parent = multiprocessing.get_context("fork"), os.getpid()
-    outcomes = context.SimpleQueue()
+    pool = ForkedPool(job, workers // count, count, cache)
+    with Progress(what, len(jobs)) as shown:
+        schedule(Jobs(what, jobs), pool, count, Limits(), lambda _: shown.advance())
 
-    def work(share: Sequence[int]) -> None:
-        torch.set_num_threads(workers // count)
-        cache.share = count
-        try:
-            for number in share:
-                if os.getppid() != parent:
-                    return  # killed: nobody waits for the rest
-                job(number)
-                outcomes.put(None)
-        except BaseException as error:
-            outcomes.put(error)
 
-    processes = [context.Process(target=work, args=(jobs[k::count],), daemon=True) for k in range(count)]
-    try:
-        for process in processes:
-            process.start()
-        for _ in progress(what, jobs):
-            _next_outcome(outcomes, processes, what)
-    finally:
-        for process in processes:
-            if process.is_alive():
-                process.join(timeout=1)
-                process.terminate()
+class ForkedPool:
+    """A `scheduler.Pool` of processes that are forked from this one, a pipe to each.
+
+    A worker whose parent is gone reads the end of its pipe, when its job is done, and ends.
+    """
+
+    def __init__(self, job: Callable[[int], object], threads: int, side_by_side: int, cache: Cache | None) -> None:
+        """`job` runs in the workers, `side_by_side` of them with so many threads each; seconds are noted in `cache`."""
+        self.job, self.threads, self.side_by_side, self.cache = job, threads, side_by_side, cache
+        self.context = multiprocessing.get_context("fork")
+        self.processes: dict[int, BaseProcess] = {}
+        self.pipes: dict[int, Connection] = {}
+
+    def start(self, worker: int) -> None:
+        """Fork a worker, in place of the one of that number where there is one."""
+        self.stop(worker)
+        ours, theirs = self.context.Pipe()
+        inherited = [ours, *self.pipes.values()]  # the worker closes its copies: else no other reads the end of a pipe
+        process = self.context.Process(target=self._serve, args=(theirs, inherited), daemon=True)
+        process.start()
+        theirs.close()
+        self.processes[worker], self.pipes[worker] = process, ours
+
+    def give(self, worker: int, job: int) -> None:
+        """Hand a job to a worker that waits."""
+        with suppress(OSError):  # it has ended: `wait` tells so
+            self.pipes[worker].send(job)
+
+    def wait(self, seconds: float) -> list[Event]:
+        """What happened, as soon as something did; empty after so many seconds."""
+        ready, events = wait(list(self.pipes.values()), seconds), []
+        for worker, pipe in [(w, p) for w, p in self.pipes.items() if p in ready]:
+            try:
+                events.append(Event(worker, *pipe.recv()))
+            except (EOFError, OSError):
+                events.append(Event(worker, LOST, self._reap(worker)))
+        return events
+
+    def _reap(self, worker: int) -> str:
+        """Forget an ended worker; how it ended, in words."""
+        self.pipes.pop(worker).close()
+        process = self.processes.pop(worker)
+        process.join()
+        code = process.exitcode or 0
+        how = f"was killed (signal {-code}), perhaps for want of memory," if code < 0 else f"ended (code {code})"
+        return f"[process {process.pid}] {how}"
+
+    def stop(self, worker: int) -> None:
+        """Kill a worker."""
+        if worker in self.processes:
+            self.pipes.pop(worker).close()
+            process = self.processes.pop(worker)
+            process.kill()
             process.join()
 
+    def close(self) -> None:
+        """Kill all workers."""
+        for worker in list(self.processes):
+            self.stop(worker)
 
-def _next_outcome(outcomes: multiprocessing.SimpleQueue, processes: list, what: str) -> None:
-    """Wait until one more job is done."""
-    running = [process for process in processes if process.exitcode != 0]
-    while outcomes.empty():
-        wait([outcomes._reader, *(process.sentinel for process in running)])
-        failed = [process for process in running if process.exitcode]
-        if failed and outcomes.empty():
-            raise UserError(
-                f"{what}: worker {failed[0].pid} was killed (signal {-failed[0].exitcode}), perhaps for want of memory;"
-                " what is finished is kept: run the same command again to go on"
-            )
-        running = [process for process in running if process.exitcode is None]
-    error = outcomes.get()
-    if error is not None:
-        raise error
+    def _serve(self, pipe: Connection, inherited: Iterable[Connection]) -> None:
+        """A worker's whole life."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+        for other in inherited:
+            other.close()
+        torch.set_num_threads(self.threads)
+        if self.cache is not None:
+            self.cache.processes = self.side_by_side
+        with suppress(EOFError, OSError):  # the parent is gone
+            pipe.send((READY,))
+            while True:
+                pipe.send(self._attempt(pipe.recv()))
+
+    def _attempt(self, job: int) -> tuple[str, str, BaseException | None]:
+        """Do a job; an event's kind, text and error."""
+        try:
+            self.job(job)
+        except BaseException as error:
+            return FAILED, describe_error(error), _picklable(error)
+        return DONE, "", None
+
+
+def _picklable(error: BaseException) -> BaseException:
+    """The error, or its words where it cannot be sent to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

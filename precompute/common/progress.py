@@ -18,12 +18,39 @@ LOG_INTERVAL_S = 15.0  # between two lines in a log
 
 def progress(what: str, items: Sequence[Item]) -> Iterator[Item]:
     """Yield the items and show how many are done; `what` names the stage."""
-    began = time.monotonic()
-    with start_bar(what, len(items)) as bar:
+    with Progress(what, len(items)) as shown:
         for item in items:
             yield item
-            bar.update()
-    print(f"  {what}: {len(items)} of {len(items)}, {format_duration(time.monotonic() - began)}", flush=True)
+            shown.advance()
+
+
+class Progress:
+    """How much of a stage is done, shown while the `with` block runs; a closing line where it ends without an error."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.what, self.total, self.done, self.note = what, total, 0, ""
+        self.began = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        self.bar = start_bar(self.what, self.total)
+        return self
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """`count` more are done; `note` stands behind the time left from now on."""
+        self.done, self.note = self.done + count, note
+        self.bar.set_postfix_str(note, refresh=False)
+        self.bar.update(count)
+
+    @property
+    def seconds(self) -> float:
+        """Since the stage began."""
+        return time.monotonic() - self.began
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.bar.close()
+        if kind is None:
+            note = f", {self.note}" if self.note else ""
+            print(f"  {self.what}: {self.done} of {self.total}, {format_duration(self.seconds)}{note}", flush=True)
 
 
 def start_bar(what: str, total: int) -> tqdm:

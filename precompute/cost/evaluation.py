@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from precompute.common.parallel import count_for
+from precompute.common.parallel import count_workers
 from precompute.common.progress import format_duration
 from precompute.config.run import RunConfig
 from precompute.cost.measurement import timed
@@ -36,7 +36,7 @@ class Pace:
     def measure(cls, model: Model, items: Items, config: RunConfig) -> Pace:
         """On this device, of the first item, by the methods of `config`; takes a second or so."""
         layers = config.unlearning.layers
-        workers = count_for(model.device, count(model.parameters(layers)))
+        workers = count_workers(model.device, count(model.parameters(layers)))
         threads, item, bank = torch.get_num_threads(), items[[0]], noise_bank(config.bank)
         with torch.no_grad():
             condition = model.condition(item)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from precompute.common.cache import Arrays, Cache, Entry
-from precompute.common.parallel import count_for, run_jobs
+from precompute.common.parallel import count_workers, run_jobs
 from precompute.gradients.per_item import Kind
 from precompute.model.diffusion import Items
 
@@ -113,10 +113,10 @@ class Directions:
         missing = [n for n in range(len(self.jobs)) if not self.cache.has(Entry("direction", self.key, n))]
         if missing and self.prepare is not None:
             self.prepare()
-        workers = count_for(self.device, self.parameters)
+        workers = count_workers(self.device, self.parameters)
         if self.by_half is not None and 0 < HALVES * len(missing) <= workers:  # one clip would keep one worker busy
             pieces = [(number, half) for number in missing for half in range(HALVES)]
-            run_jobs("directions, halves", range(len(pieces)), lambda k: self._half(*pieces[k]), workers)
+            run_jobs("directions, halves", range(len(pieces)), lambda k: self._half(*pieces[k]), workers, self.cache)
             for number in missing:
                 pieces_of = [self._piece(number, half) for half in range(HALVES)]
                 self.kept(number)
@@ -125,7 +125,7 @@ class Directions:
                 for piece in pieces_of:
                     self.cache.drop(piece)
             return
-        run_jobs("directions", missing, self.kept, workers)
+        run_jobs("directions", missing, self.kept, workers, self.cache)
 
     def _piece(self, number: int, half: int) -> Entry:
         return Entry("direction", self.key, number, f"half-{half}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from precompute.common.cache import Arrays, Cache, Entry
-from precompute.common.parallel import count_for, run_jobs
+from precompute.common.parallel import count_workers, run_jobs
 from precompute.config.run import BankSection
 from precompute.gradients import cell_products
 from precompute.gradients.curvature import preconditioner
@@ -53,7 +53,8 @@ def gather(
             if tap in needed:
                 tap.prepare()
         what = f"scores, shards of {SHARD} tracks"
-        run_jobs(what, missing, compute, count_for(model.device, max(tap.parameters for tap in different)))
+        workers = count_workers(model.device, max(tap.parameters for tap in different))
+        run_jobs(what, missing, compute, workers, cache)
     finally:
         for tap in needed:
             tap.release()

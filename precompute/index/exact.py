@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from precompute.common.cache import Arrays, Cache, Entry
-from precompute.common.parallel import count_for, run_jobs
+from precompute.common.parallel import count_workers, run_jobs
 from precompute.common.progress import progress
 from precompute.gradients.directions import Directions, StepTap
 from precompute.gradients.track_pass import gather
@@ -50,10 +50,10 @@ class Shortlist:
             found = self.method.assembled(kept, self.model, self.queries, self.bank)
             return found.cells, found.windows
         clips, count = len(self.queries.shown), len(self.tracks)
-        workers = count_for(self.model.device, self.directions.parameters)
+        workers = count_workers(self.model.device, self.directions.parameters)
         for clip in range(clips):
             self.directions.whole(clip)  # read once, before workers are forked
-            run_jobs("exact scores", range(clip * count, (clip + 1) * count), self._rises, workers)
+            run_jobs("exact scores", range(clip * count, (clip + 1) * count), self._rises, workers, self.cache)
         cells = np.stack([self._rises(job)["rises"].mean(1) for job in range(clips * count)])  # [Q x n, D]
         parts = cells.reshape(clips, count, self.bank.replicates, self.bank.strata, self.bank.draws_per_cell).mean(4)
         return parts[..., None] + self.apart[:, :, None, None, :], None

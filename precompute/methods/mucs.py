@@ -85,7 +85,7 @@ class Mucs(Method):
             )
 
         jobs = range(len(clips))
-        run_jobs("MUCS, clips", jobs, lambda number: passes.void(kept(number)), passes.workers(context))
+        run_jobs("MUCS, clips", jobs, kept, passes.workers(context), context.cache)
         found = [kept(number) for number in jobs]
         skews = np.stack([arrays["skew"] for arrays in found])  # [Q + K, N, R]
         limited = [

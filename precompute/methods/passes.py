@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from precompute.common.parallel import count_for, run_jobs
+from precompute.common.parallel import count_workers, run_jobs
 from precompute.methods.base import Context, MethodResult
 from precompute.model.diffusion import NoiseBank
 
@@ -25,7 +25,7 @@ def by_cell(context: Context, bank: NoiseBank, what: str, score: Cell) -> Method
 
         return context.kept(f"cell-{number:03d}", compute)["scores"]
 
-    run_jobs(f"{what}, cells", range(len(cells)), lambda number: void(kept(number)), workers(context))
+    run_jobs(f"{what}, cells", range(len(cells)), kept, workers(context), context.cache)
     scores = np.stack([kept(number) for number in range(len(cells))], axis=-1)  # [Q + K, N, R x S]
     scores = scores.reshape(*scores.shape[:2], bank.replicates, bank.strata, 1)
     stored = len(context.stored)
@@ -34,8 +34,4 @@ def by_cell(context: Context, bank: NoiseBank, what: str, score: Cell) -> Method
 
 def workers(context: Context) -> int:
     """How many processes suit the run's model."""
-    return count_for(context.model.device, sum(p.numel() for p in context.model.network.model.parameters()))
-
-
-def void(_: object) -> None:
-    """Jobs keep their results themselves."""
+    return count_workers(context.model.device, sum(p.numel() for p in context.model.network.model.parameters()))

@@ -129,7 +129,7 @@ class RpsRidge(Method):
             return Moments(*sums, int(found["count"]))
 
         jobs = range(len(shards))
-        run_jobs(f"{self.name}, refit", jobs, lambda number: passes.void(kept(number)), passes.workers(context))
+        run_jobs(f"{self.name}, refit", jobs, kept, passes.workers(context), context.cache)
         found = [kept(number) for number in jobs]
         return sum(found[1:], found[0])
 

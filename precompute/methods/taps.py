@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from precompute.common.cache import Arrays, Cache, Entry
-from precompute.common.parallel import count_for, run_jobs
+from precompute.common.parallel import count_workers, run_jobs
 from precompute.config.run import fingerprint
 from precompute.gradients.directions import Directions, Tap, dot
 from precompute.gradients.fisher import count, inverse
@@ -169,7 +169,8 @@ def clip_sketches(context: Context, kind: Kind, width: int, seed: int, whitened:
     missing = [n for n in range(len(clips)) if not cache.has(Entry(f"clip-sketch-{kind.objective}", key, n))]
     if missing:
         sketch_of(context, width, seed)
-        run_jobs(f"sketches of clips ({kind.objective})", missing, kept, count_for(model.device, parameters(context)))
+        workers = count_workers(model.device, parameters(context))
+        run_jobs(f"sketches of clips ({kind.objective})", missing, kept, workers, cache)
     rows = [kept(number)["sketch"] for number in range(len(clips))]
     stored = len(context.stored)
     cohort = np.array([row.mean(0) for row in rows[stored:]]).reshape(-1, width)

@@ -30,7 +30,7 @@ from precompute.evaluate.paper.self_scores import SelfScores, UnlearningVariant
 from precompute.gradients.finite_difference import audit_clip
 from precompute.gradients.track_pass import noise_bank
 from precompute.methods.base import Context
-from precompute.methods.passes import void, workers
+from precompute.methods.passes import workers
 from precompute.pipeline import make_context
 from precompute.significance.error_rates import correlation_with, ranks
 
@@ -119,7 +119,7 @@ def load_clap_embeddings(context: Context) -> np.ndarray:
         return context.cache.get(Entry("self-clap", key, number), compute)["embeddings"]
 
     what = f"CLAP embeddings, {SHARD} tracks each"
-    run_jobs(what, range(len(shards)), lambda number: void(kept(number)), workers(context))
+    run_jobs(what, range(len(shards)), kept, workers(context), context.cache)
     return np.concatenate([kept(number) for number in range(len(shards))])
 
 
@@ -204,8 +204,8 @@ class SelfInfluence:
 
         missing = [q for q in targets if not context.cache.has(Entry("self-audit", key, q))]
         self.found.ensure(missing)
-        run_jobs("finite differences", missing, audit, self.found.workers)
-        rhos = [context.cache.get(Entry("self-audit", key, number), dict)["rho"] for number in targets]
+        run_jobs("finite differences", missing, audit, self.found.workers, context.cache)
+        rhos = [context.cache.read(Entry("self-audit", key, number))["rho"] for number in targets]
         return [
             {
                 "layers": way.layers,

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from precompute.common.cache import Entry
-from precompute.common.parallel import count_for, run_jobs
+from precompute.common.parallel import count_workers, run_jobs
 from precompute.config.run import RunConfig, UnlearningSection, fingerprint
 from precompute.gradients.curvature import kept_fisher
 from precompute.gradients.directions import Mapped, dot
@@ -62,7 +62,7 @@ class SelfScores:
         groups = list(dict.fromkeys(way.layers for way in ways))
         self.widest = groups[0] if len(groups) == 1 else "all"
         self.columns = {layers: find_spans(context.model, self.widest, layers) for layers in groups}
-        self.workers = count_for(context.model.device, count(context.model.parameters(self.widest)))
+        self.workers = count_workers(context.model.device, count(context.model.parameters(self.widest)))
         config, names = context.config, [way.name for way in ways]
         self.key = fingerprint(
             context.track_key, self.chosen, names, step, config.unlearning, config.fisher, config.bank, config.pass_
@@ -93,7 +93,7 @@ class SelfScores:
         missing = [number for number in targets if not cache.has(Entry("self-direction", self.key, number))]
         if missing:
             self.inverse_fisher(self.widest if self.widest in self.columns else next(iter(self.columns)))
-        run_jobs("targets unlearned", missing, self._unlearn, self.workers)
+        run_jobs("targets unlearned", missing, self._unlearn, self.workers, cache)
 
     def _unlearn(self, number: int) -> None:
         walks: dict[tuple[str, bool], list[UnlearningVariant]] = {}
@@ -132,7 +132,7 @@ class SelfScores:
         missing = [n for n in range(len(self.shards)) if not cache.has(Entry("self-scores", self.key, n))]
         if missing:
             self.ensure(range(len(self.chosen)))
-        run_jobs(f"scores, shards of {SHARD} tracks", missing, self._score, self.workers)
+        run_jobs(f"scores, shards of {SHARD} tracks", missing, self._score, self.workers, cache)
         parts = [cache.read(Entry("self-scores", self.key, number)) for number in range(len(self.shards))]
         return {way: np.concatenate([part[way.name] for part in parts]).T for way in self.ways}
 

@@ -32,11 +32,11 @@ def two_workers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Two workers whatever the model's size, and what they were asked for."""
     asked, run_jobs = [], directions.run_jobs
 
-    def watched(what: str, jobs, job, workers: int) -> None:
+    def watched(what: str, jobs, job, workers: int, cache: Cache) -> None:
         asked.append(what)
-        run_jobs(what, jobs, job, workers)
+        run_jobs(what, jobs, job, workers, cache)
 
-    monkeypatch.setattr(directions, "count_for", lambda *_: 2)
+    monkeypatch.setattr(directions, "count_workers", lambda *_: 2)
     monkeypatch.setattr(directions, "run_jobs", watched)
     return asked
 
