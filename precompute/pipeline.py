@@ -22,7 +22,8 @@ from precompute.methods.run import Done, moments_of, run_methods
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model
 from precompute.resemblance.tables import ComparedClips, choose_pairs, tabulate_resemblance
-from precompute.significance.agreement import agreement_columns
+from precompute.significance.diagnostics import diagnose
+from precompute.significance.verdicts import Verdicts, calibrate_scores, fit_normalisation, mask_tracks
 from precompute.store import record
 from precompute.store import tables as rows
 from precompute.store.publication import Columns, StoreContents, merged, publish, relative_path, relative_root
@@ -48,7 +49,15 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     outcome = run_methods(context, config.methods.run)
     generated = len(prompts)
     clip_ids = [p.clip_id for p in prompts] + [TARGET_CLIP_ID + i for i in range(len(context.target_rows))]
-    tables = [_tables_of(done, context, clip_ids, generated) for done in outcome.done]
+    masks = mask_tracks(corpus.tracks)
+    normalisations = [fit_normalisation(done.result.cohort, masks) for done in outcome.done]
+    verdicts = [
+        calibrate_scores(done.result.cells, normalisation, masks)
+        for done, normalisation in zip(outcome.done, normalisations, strict=True)
+    ]
+    tables = [
+        _tables_of(done, one, context, clip_ids, generated) for done, one in zip(outcome.done, verdicts, strict=True)
+    ]
     if audit:
         _audit(context, outcome.done, prompts)
     diagnostics = [*(t["diagnostics"] for t in tables), *_earlier(outcome.done, corpus, generated, config, cache)]
@@ -61,8 +70,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     analyses = _analyses(corpus)
     own_paths = [p.path for p in prompts] + [corpus.tracks[row].path for row in context.target_rows]
     sounds = [context.queries.shown, context.queries.targets]
-    found = [rows.calibrated(one.result.cells, one.result.cohort, corpus.tracks) for one in outcome.done]
-    near = choose_pairs([one.train_rank for one in found])
+    near = choose_pairs([one.train_rank for one in verdicts])
     aspects, passages = tabulate_resemblance(
         model, corpus, context.items, ComparedClips(sounds, clip_ids, own_paths), near, cache
     )
@@ -95,7 +103,14 @@ def run(config: RunConfig, audit: bool = False) -> Path:
         moments=merged([t["moments"] for t in tables]),
         clip_moments=merged([t["clip_moments"] for t in tables]),
         diagnostics=merged(diagnostics),
-        agreement=_agreement(outcome.done, context, generated),
+        agreement=rows.agreement_columns(
+            [done.method_id for done in outcome.done],
+            # of generated clips alone: in a slice of all verdicts the last bits of a product may differ
+            [
+                normalisation.apply(done.result.score[:generated])[:, masks.trained]
+                for done, normalisation in zip(outcome.done, normalisations, strict=True)
+            ],
+        ),
         aspects=aspects,
         passages=passages,
         evaluations=record.kept_evaluations(Path(config.output.evaluations), model.sha256),
@@ -131,41 +146,33 @@ def make_context(
     return context, prompts
 
 
-def _tables_of(done: Done, context: Context, clip_ids: list[int], generated: int) -> dict[str, Columns]:
+def _tables_of(
+    done: Done, verdicts: Verdicts, context: Context, clip_ids: list[int], generated: int
+) -> dict[str, Columns]:
     """All tables that hold one method's results."""
     result, tracks, config, frame_rate = done.result, context.tracks, context.config, context.model.frame_rate
-    found = rows.calibrated(result.cells, result.cohort, tracks)
     rises = {}
     if done.method.has_moments:
-        pairs = _moment_pairs(found, generated, config.moments.tracks)
+        pairs = _moment_pairs(verdicts, generated, config.moments.tracks)
         rises = moments_of(context, done.method, pairs)
     valid, least = context.items.valid_frames.numpy(), config.moments.rate_hz
     window_s = max(1, round(config.unlearning.window_s * frame_rate)) / frame_rate
     windows: Columns = {}
     if result.windows is not None:
         windows = rows.clip_moment_columns(result.windows, clip_ids[:generated], tracks, window_s, done.method_id)
-    report = rows.diagnostics(found, context.target_rows, tracks, generated) + list(result.remarks)
+    report = [*diagnose(verdicts, context.target_rows, tracks, generated), *result.remarks]
     return {
-        "scores": rows.score_columns(found, clip_ids, tracks, done.method_id),
-        "score_parts": rows.part_columns(result.cells, found, clip_ids, tracks, done.method_id, config.bank.t_low),
+        "scores": rows.score_columns(verdicts, clip_ids, tracks, done.method_id),
+        "score_parts": rows.part_columns(result.cells, verdicts, clip_ids, tracks, done.method_id, config.bank.t_low),
         "moments": rows.moment_columns(rises, clip_ids, tracks, valid, frame_rate, least, done.method_id),
         "clip_moments": windows,
         "diagnostics": record.diagnostic_columns(done.method_id, config.diagnostics.final_step, report),
     }
 
 
-def _agreement(done: list[Done], context: Context, generated: int) -> Columns:
-    """Of every two methods, on the generated clips."""
-    scores = []
-    for one in done:
-        found = rows.calibrated(one.result.cells[:generated], one.result.cohort, context.tracks)
-        scores.append(found.score_norm[:, context.trained])
-    return agreement_columns([one.method_id for one in done], scores)
-
-
-def _moment_pairs(found: rows.Calibrated, generated: int, tracks: int) -> list[tuple[int, int]]:
+def _moment_pairs(verdicts: Verdicts, generated: int, tracks: int) -> list[tuple[int, int]]:
     """(clip, track) rows whose moments are computed: the best-ranked training tracks of each generated clip."""
-    chosen = found.train_rank[:generated]
+    chosen = verdicts.train_rank[:generated]
     return [(int(q), int(i)) for q, i in zip(*np.nonzero((chosen > 0) & (chosen <= tracks)), strict=True)]
 
 
@@ -198,8 +205,9 @@ def _earlier(done: list[Done], corpus: Corpus, generated: int, config: RunConfig
             print(f"diagnostics at training step {step}", flush=True)
             context, _ = make_context(load_model(config, path), corpus, reduced, cache)
             result = run_methods(context, [one.method.name]).done[0].result
-            early = rows.calibrated(result.cells, result.cohort, corpus.tracks)
-            report = rows.diagnostics(early, context.target_rows, corpus.tracks, generated)
+            masks = mask_tracks(corpus.tracks)
+            early = calibrate_scores(result.cells, fit_normalisation(result.cohort, masks), masks)
+            report = diagnose(early, context.target_rows, corpus.tracks, generated)
             found.append(record.diagnostic_columns(one.method_id, step, report))
     return found
 

@@ -21,9 +21,10 @@ from precompute.errors import UserError
 from precompute.methods.run import run_methods
 from precompute.methods.unlearning import Unlearning
 from precompute.pipeline import make_context
-from precompute.significance.error_rates import Q_LIMIT, area_under_curve, decoys_in_top, q_values
+from precompute.significance.diagnostics import compute_auc, measure_decoy_share
 from precompute.significance.normalisation import CLIPS_A_MODE, Normalisation
-from precompute.store import tables as results
+from precompute.significance.q_values import Q_LIMIT, compute_q_values
+from precompute.significance.verdicts import mask_tracks
 
 MODES = (0, 1, 2, 4, 8, 12)
 COLUMNS = ("modes", "auc", "auc_sd", "auc_least", "auc_most", "clips_tracks", "clips_decoys", "decoys_top10")
@@ -35,7 +36,7 @@ def evaluate_calibration(config: RunConfig, out: Path) -> dict[str, Any]:
     Raises UserError without decoys.
     """
     corpus, model = load_corpus(config), load_model(config)
-    is_train, is_decoy, _ = results.masks(corpus.tracks)
+    is_train, is_decoy, _ = mask_tracks(corpus.tracks)
     if not is_decoy.any():
         raise UserError("evaluate calibration: the corpus has no decoys, and without them no test can be checked")
     context, _ = make_context(model, corpus, config, Cache(Path(config.output.work) / "cache"))
@@ -67,18 +68,18 @@ def tabulate_calibration(
     for count in modes:
         if count > len(cohort) // 2:
             continue
-        rows = [Normalisation.fit(cohort, is_train, is_decoy, count)(shown)]
+        rows = [Normalisation.fit(cohort, is_train, is_decoy, count).apply(shown)]
         for k in range(len(cohort)):
             rest = Normalisation.fit(np.delete(cohort, k, 0), is_train, is_decoy, count)
-            rows.append(rest(cohort[k : k + 1]))
+            rows.append(rest.apply(cohort[k : k + 1]))
         z = np.concatenate(rows)
-        areas = np.array([area_under_curve(row[None], is_train, is_decoy) for row in z])
+        areas = np.array([compute_auc(row[None], is_train, is_decoy) for row in z])
         row: Row = {"modes": count, "auc": areas.mean(), "auc_sd": areas.std(ddof=1)}
         row |= {"auc_least": areas.min(), "auc_most": areas.max()}
         for prefix, values in (("", z), ("mirrored_", -z)):
             for name, played, control in (("tracks", is_train, is_decoy), ("decoys", is_decoy, is_train)):
-                passed = [int((q_values(line, played, control)[played] <= Q_LIMIT).sum()) for line in values]
+                passed = [int((compute_q_values(line, played, control)[played] <= Q_LIMIT).sum()) for line in values]
                 row |= {f"{prefix}{name}": sum(passed), f"{prefix}clips_{name}": float(np.mean(np.array(passed) > 0))}
-        row["decoys_top10"] = decoys_in_top(z, is_train, is_decoy, 10)
+        row["decoys_top10"] = measure_decoy_share(z, is_train, is_decoy, 10)
         found.append({name: value if isinstance(value, int) else float(value) for name, value in row.items()})
     return found

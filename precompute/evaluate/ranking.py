@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from precompute.significance.error_rates import ranks
+from precompute.significance.ranks import rank_scores
 
 RESAMPLES = 10_000
 COVERAGE = 0.95  # of an interval
@@ -29,7 +29,7 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]
 
 def count_hits_in_top(scores: np.ndarray, wanted: np.ndarray, top: int) -> np.ndarray:
     """How many of the `wanted` (bool [N]) stand among the `top` best of each clip: [Q] int."""
-    return ((ranks(scores) <= top) & wanted).sum(1)
+    return ((rank_scores(scores) <= top) & wanted).sum(1)
 
 
 def compute_chance_of_hits(tracks: int, wanted: int, top: int, least: int) -> float:

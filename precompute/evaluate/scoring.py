@@ -23,7 +23,7 @@ from precompute.methods.catalogue import CATALOGUE, build, method_class
 from precompute.methods.run import Done, run_methods
 from precompute.model.diffusion import Items, Model
 from precompute.significance.normalisation import Normalisation
-from precompute.store import tables as results
+from precompute.significance.verdicts import mask_tracks
 from precompute.train.lora import hash_tensors
 
 OTHER_WEIGHTS = "it looks at checkpoints of a training, and these weights have none of their own"
@@ -120,9 +120,9 @@ def run_named_methods(context: Context, names: Sequence[str]) -> Judged:
 
 def normalise_scores(result: MethodResult, tracks: Sequence[Track]) -> dict[str, np.ndarray]:
     """Scores [Q, N] raw, and normalised over the cohort."""
-    is_train, is_decoy, _ = results.masks(tracks)
+    is_train, is_decoy, _ = mask_tracks(tracks)
     raw = result.score
-    return {"raw": raw, "normalised": Normalisation.fit(result.cohort, is_train, is_decoy)(raw)}
+    return {"raw": raw, "normalised": Normalisation.fit(result.cohort, is_train, is_decoy).apply(raw)}
 
 
 def fingerprint_items(items: Items) -> str:

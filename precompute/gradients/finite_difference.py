@@ -9,12 +9,12 @@ from precompute.config.run import UnlearningSection
 from precompute.gradients.fisher import unflatten
 from precompute.methods.unlearning import scored_frames
 from precompute.model.diffusion import Items, Model, NoiseBank
-from precompute.significance.error_rates import correlation_with
+from precompute.significance.ranks import correlate_with_property
 
 
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
     """Rank correlation of two vectors."""
-    return correlation_with(one[None], other)
+    return correlate_with_property(one[None], other)
 
 
 @torch.no_grad()

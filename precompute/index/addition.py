@@ -20,9 +20,9 @@ from precompute.errors import UserError
 from precompute.index.clips import NewClip, write
 from precompute.index.layout import Index
 from precompute.model.diffusion import Model
+from precompute.significance.verdicts import Verdicts
 from precompute.store import tables as columns
 from precompute.store.publication import Columns, extend, merged, relative_path
-from precompute.store.tables import Calibrated
 
 METHOD = "unlearning"
 AGAIN = "run `precompute run` and `precompute index` again with the same config"
@@ -34,7 +34,7 @@ class Results:
     """What is to be added, of Q clips and N tracks."""
 
     tracks: Sequence[Track]  # [N]
-    scores: Calibrated
+    scores: Verdicts
     places: np.ndarray  # [n]: tracks with exact scores
     cells: np.ndarray  # [Q, n, R, S, H]: their partial scores
     windows: np.ndarray  # [Q, N, W]
@@ -97,7 +97,7 @@ def publish(store: Path, config: RunConfig, model: Model, clips: Sequence[NewCli
         try:
             for clip, clip_id in zip(clips, ids, strict=True):
                 written.append(write(model, clip, clip_id, folder))
-            near = replace(found, **{f.name: getattr(found, f.name)[:, places] for f in fields(Calibrated)})
+            near = replace(found, **{f.name: getattr(found, f.name)[:, places] for f in fields(Verdicts)})
             close = [tracks[int(place)] for place in places]
             rate = model.frame_rate
             valid = np.array([model.valid_frames(round(t.duration_s * model.sample_rate)) for t in tracks])

@@ -20,6 +20,7 @@ import numpy as np
 from precompute.common.files import hash_file, write_atomically
 from precompute.config.run import RESULTS, RunConfig
 from precompute.errors import UserError
+from precompute.significance.verdicts import TrackMasks
 
 FORMAT = 1  # count up when the files change their meaning
 MANIFEST = "manifest.json"
@@ -56,6 +57,11 @@ class Rows:
     def is_control(self) -> np.ndarray:
         """bool [N]: regular decoys."""
         return self.is_decoy & ~self.planted
+
+    @property
+    def masks(self) -> TrackMasks:
+        """As the verdicts ask for them."""
+        return TrackMasks(self.is_train, self.is_control, ~self.is_decoy)
 
 
 @dataclass(frozen=True)

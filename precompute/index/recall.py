@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from precompute.index.search import Estimator, fold, products, quantised
-from precompute.significance.error_rates import ranks
 from precompute.significance.normalisation import Normalisation
+from precompute.significance.ranks import rank_scores
 
 TOP = 10
 FOLDS = 6
@@ -72,14 +72,14 @@ def _point(measured: Measured, width: int, shortlist: int) -> Point:
     with_exact, alone = [], []
     for part in range(folds):
         held, rest = clips[clips % folds == part], clips[clips % folds != part]
-        normalise = Normalisation.fit(measured.exact[rest], measured.is_train, measured.is_control)
+        normalisation = Normalisation.fit(measured.exact[rest], measured.is_train, measured.is_control)
         estimator = Estimator.fit(measured.exact[rest], sketched[rest], folded[rest], measured.lengths[rest])
         estimates = estimator(sketched[held], folded[held], measured.lengths[held])
-        mixed = _mixed(estimates, normalise(estimates), measured.exact[held], shortlist)
-        wanted = _first(normalise(measured.exact[held]), measured.is_train)
-        with_exact += _shared(wanted, _first(normalise(mixed), measured.is_train))
-        alone += _shared(wanted, _first(normalise(estimates), measured.is_train))
-    order = ranks(-sketched[:, measured.is_train]), ranks(-measured.exact[:, measured.is_train])
+        mixed = _mixed(estimates, normalisation.apply(estimates), measured.exact[held], shortlist)
+        wanted = _first(normalisation.apply(measured.exact[held]), measured.is_train)
+        with_exact += _shared(wanted, _first(normalisation.apply(mixed), measured.is_train))
+        alone += _shared(wanted, _first(normalisation.apply(estimates), measured.is_train))
+    order = rank_scores(-sketched[:, measured.is_train]), rank_scores(-measured.exact[:, measured.is_train])
     rho = [np.corrcoef(a, b)[0, 1] for a, b in zip(*order, strict=True)]
     return Point(width, float(np.mean(with_exact)), float(np.mean(alone)), float(np.mean(rho)), width + 4)
 
@@ -94,7 +94,7 @@ def _mixed(estimates: np.ndarray, order: np.ndarray, exact: np.ndarray, shortlis
 
 def _first(scores: np.ndarray, is_train: np.ndarray) -> np.ndarray:
     """Which training tracks are among the ten strongest of each clip, bool [Q, n]."""
-    return ranks(np.where(is_train, scores, -np.inf)) <= min(TOP, int(is_train.sum()))
+    return rank_scores(np.where(is_train, scores, -np.inf)) <= min(TOP, int(is_train.sum()))
 
 
 def _shared(wanted: np.ndarray, found: np.ndarray) -> list[float]:

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from precompute.index.layout import Index, Rows
-from precompute.significance import error_rates
 from precompute.significance.normalisation import Normalisation
-from precompute.store.tables import Calibrated
+from precompute.significance.standard_errors import estimate_standard_error
+from precompute.significance.verdicts import Verdicts, reach_verdicts
 
 RIDGES = (0.001, 0.01, 0.1, 1.0, 10.0)  # tried; in units of a clip's squared length
 BLOCK = 1 << 20  # int8 numbers that are turned to float32 at once: they stay in the cache
@@ -117,10 +117,10 @@ class Judge:
 
     def shortlist(self, estimates: np.ndarray, count: int) -> np.ndarray:
         """Places [n] of the `count` tracks and decoys of highest estimated normalised score, of any of the clips."""
-        order = np.argsort(-self.normalisation(estimates), axis=1, kind="stable")
+        order = np.argsort(-self.normalisation.apply(estimates), axis=1, kind="stable")
         return np.unique(order[:, :count])
 
-    def judged(self, halves: np.ndarray, lengths: np.ndarray, places: np.ndarray, exact: np.ndarray) -> Calibrated:
+    def judged(self, halves: np.ndarray, lengths: np.ndarray, places: np.ndarray, exact: np.ndarray) -> Verdicts:
         """All that the store says of the clips' scores.
 
         `halves`: corrected scores [Q, H, N]; `lengths`: |b| [Q]; `exact`: partial scores [Q, n, R, S, H] of the tracks
@@ -128,25 +128,15 @@ class Judge:
         cohort) and the sketch; in those of normalised scores, modes, centres and widths count as fixed.
         """
         score = self.estimator.line(halves.mean(1), lengths)
-        by_clip = error_rates.standard_error((self.estimator.slope * halves).transpose(1, 0, 2)[None])
+        by_clip = estimate_standard_error((self.estimator.slope * halves).transpose(1, 0, 2)[None])
         own = np.square(lengths)[:, None] * (np.square(self.rows.noise) + np.square(self.estimator.residual))
         std_error = np.sqrt(np.square(by_clip) + own)
         score[:, places] = exact.mean((2, 3, 4))
-        std_error[:, places] = error_rates.standard_error(exact.mean(3).transpose(2, 3, 0, 1))
-        score_norm = self.normalisation(score)
-        std_error_norm = self.normalisation.alone(std_error, score)
-        pairs = self.rows.is_train, self.rows.is_control
-        q_value = np.stack([error_rates.q_values(row, *pairs) for row in score_norm])
-        trained = ~self.rows.is_decoy
-        train_rank = np.zeros(score.shape, dtype=int)
-        train_rank[:, trained] = error_rates.ranks(score_norm[:, trained])
-        return Calibrated(
+        std_error[:, places] = estimate_standard_error(exact.mean(3).transpose(2, 3, 0, 1))
+        return reach_verdicts(
             score=score,
             std_error=std_error,
-            score_norm=score_norm,
-            std_error_norm=std_error_norm,
-            q_value=q_value,
-            above_noise=error_rates.above_noise(score_norm, std_error_norm, q_value),
-            rank=error_rates.ranks(score_norm),
-            train_rank=train_rank,
+            score_norm=self.normalisation.apply(score),
+            std_error_norm=self.normalisation.convert_error(std_error, score),
+            masks=self.rows.masks,
         )

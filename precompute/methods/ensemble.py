@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from precompute.methods.base import Context, Method, MethodResult
-from precompute.significance.error_rates import ranks
+from precompute.significance.ranks import rank_scores
 
 
 class Ensemble(Method):
@@ -54,7 +54,7 @@ def averaged(result: MethodResult) -> tuple[np.ndarray, np.ndarray]:
 
 def _places(scores: np.ndarray) -> np.ndarray:
     """Ranks along the last axis, 1 = largest ... -1 = smallest."""
-    return 1 - 2 * (ranks(scores) - 1) / max(1, scores.shape[-1] - 1)
+    return 1 - 2 * (rank_scores(scores) - 1) / max(1, scores.shape[-1] - 1)
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

@@ -32,10 +32,12 @@ from precompute.errors import UserError
 from precompute.removal.files import manifest_without, sound_files, write_manifest
 from precompute.removal.index import dropped, index_of
 from precompute.removal.report import STILL, Removed, some
-from precompute.significance.error_rates import above_noise, q_values
+from precompute.significance.normalisation import LEAST_SPREAD
+from precompute.significance.verdicts import TrackMasks, reach_verdicts
 from precompute.store.publication import DERIVED, SCHEMA, remove_abandoned
 
 DERIVED_TABLES = ("summaries", "window_sums")
+REMADE = ("score_norm", "std_error_norm", "q_value", "above_noise", "rank", "train_rank")  # columns of `scores`
 
 
 def remove(
@@ -255,25 +257,21 @@ def rescored(columns: dict[str, Any]) -> dict[str, np.ndarray]:
     decoys. Without two regular training tracks the normalised scores stay as they are.
     """
     decoy, regular = np.asarray(columns["is_decoy"], bool), np.asarray(columns["regular"], bool)
-    is_train, is_decoy = ~decoy & regular, decoy & regular
+    masks = TrackMasks(~decoy & regular, decoy & regular, ~decoy)
     norm, error = np.asarray(columns["score_norm"], float), np.asarray(columns["std_error_norm"], float)
-    spread = norm[is_train].std(ddof=1) if is_train.sum() > 1 else 0.0
-    if spread > 1e-12:
-        norm, error = (norm - norm[is_train].mean()) / spread, error / spread
-    order = np.argsort(np.asarray(columns["rank"]), kind="stable")
-    rank, train_rank = np.empty(len(order), int), np.zeros(len(order), int)
-    rank[order] = np.arange(1, len(order) + 1)
-    trained = order[~decoy[order]]
-    train_rank[trained] = np.arange(1, len(trained) + 1)
-    q_value = q_values(norm, is_train, is_decoy)
-    made = {
-        "score_norm": norm,
-        "std_error_norm": error,
-        "q_value": q_value,
-        "above_noise": above_noise(norm, error, q_value),
-        "rank": rank,
-        "train_rank": train_rank,
-    }
+    train = norm[masks.is_train]
+    spread = train.std(ddof=1) if len(train) > 1 else 0.0
+    if spread > LEAST_SPREAD:
+        norm, error = (norm - train.mean()) / spread, error / spread
+    verdicts = reach_verdicts(
+        score=np.asarray(columns["score"], float)[None],
+        std_error=np.asarray(columns["std_error"], float)[None],
+        score_norm=norm[None],
+        std_error_norm=error[None],
+        masks=masks,
+        strength=-np.asarray(columns["rank"])[None],
+    )
+    made = {name: getattr(verdicts, name)[0] for name in REMADE}
     return {
         name: made.get(name, np.asarray(values)) for name, values in columns.items() if name in contract()["scores"]
     }

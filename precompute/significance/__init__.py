@@ -1,1 +1,1 @@
-"""Scores -> what may be believed of them. NumPy only."""
+"""Scores -> what may be believed of them: errors, normalisation, q-values, verdicts, diagnostics. NumPy only."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -98,7 +99,7 @@ def clip_columns(
     return columns
 
 
-def diagnostic_columns(method_id: int, step: int, report: list[tuple[str, float, str]]) -> Columns:
+def diagnostic_columns(method_id: int, step: int, report: Sequence[tuple[str, float, str]]) -> Columns:
     return {
         "method_id": [method_id] * len(report),
         "checkpoint_step": [step] * len(report),

@@ -15,7 +15,7 @@ from precompute.config.run import fingerprint
 from precompute.corpus.tracks import Track
 from precompute.evaluate.scoring import fingerprint_items
 from precompute.model.diffusion import Items, Model, third_party
-from precompute.store import tables as results
+from precompute.significance.verdicts import mask_tracks
 from precompute.train.diffusion import DiffusionLoss
 from precompute.train.loop import LoopSettings, fit
 from precompute.train.lora import hash_tensors
@@ -38,7 +38,7 @@ def choose_matched_rows(tracks: Sequence[Track], most: int = 0) -> list[int]:
 
     The more numerous are thinned evenly.
     """
-    is_train, is_decoy, _ = results.masks(tracks)
+    is_train, is_decoy, _ = mask_tracks(tracks)
     kinds = [np.flatnonzero(mask) for mask in (is_train, is_decoy)]
     count = min(map(len, kinds))
     count = min(count, most) if most else count

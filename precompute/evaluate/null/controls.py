@@ -50,8 +50,8 @@ from precompute.evaluate.scoring import (
 from precompute.gradients.curvature import kept_fisher
 from precompute.gradients.finite_difference import spearman
 from precompute.model.diffusion import Items, Model
-from precompute.significance.error_rates import area_under_curve, decoys_in_top
-from precompute.store import tables as results
+from precompute.significance.diagnostics import compute_auc, measure_decoy_share
+from precompute.significance.verdicts import calibrate_scores, fit_normalisation, mask_tracks
 from precompute.train.diffusion import DiffusionLoss
 from precompute.train.loop import LoopSettings, measure_step_s
 
@@ -218,13 +218,13 @@ def control_random_weights(
     """
     print("control: random weights", flush=True)
     judged = run.score(make_fresh_model(run.model, seed), clips, cohort)
-    trained = np.array([not t.is_decoy for t in run.tracks])
+    masks = mask_tracks(run.tracks)
     meaning = "share of clips with no training track above noise"
     rows = []
     for name, one in judged.done.items():
-        found = results.calibrated(one.result.cells, one.result.cohort, run.tracks)
+        found = calibrate_scores(one.result.cells, fit_normalisation(one.result.cohort, masks), masks)
         row = ControlRows(name, "random weights", run.tracks)
-        silent = compute_silent_share(found.above_noise, trained)
+        silent = compute_silent_share(found.above_noise, masks.trained)
         rows.append(row.one("", "", "nothing_above_noise", silent, ">= 0.95", meaning))
         for kind, values in (("raw", found.score), ("normalised", found.score_norm)):
             rows += row.separation("", kind, values, wanted="0.5")
@@ -237,7 +237,7 @@ def control_swapped_roles(run: ControlInputs, settings: LoopSettings, folder: Pa
     Same fresh weights, steps, seeds and number of tracks. Each makes its own shown clips and cohort (captions of what
     it was trained on).
     """
-    is_train, is_decoy, _ = results.masks(run.tracks)
+    is_train, is_decoy, _ = mask_tracks(run.tracks)
     rows: list[Row] = []
     won: dict[tuple[str, str, str], np.ndarray] = {}
     for case, played in (("tracks", run.tracks), ("decoys", [swap_role(track) for track in run.tracks])):
@@ -275,7 +275,7 @@ def control_captions(
     None where no method looks at gradients.
     """
     print("control: every track under the clip's caption", flush=True)
-    chosen, (is_train, _, _) = clips[spread_evenly(len(clips), count)], results.masks(run.tracks)
+    chosen, (is_train, _, _) = clips[spread_evenly(len(clips), count)], mask_tracks(run.tracks)
     own = run.score(run.model, chosen, cohort, fisher=fisher).done
     changed: dict[tuple[str, str], list[np.ndarray]] = {}  # clip q under the caption of clip q, [N] each
     for q in range(len(chosen)):
@@ -318,10 +318,10 @@ class ControlRows:
 
     def separation(self, case: str, kind: str, scores: np.ndarray, wanted: str) -> list[Row]:
         """AUC with an interval over tracks and decoys, then decoys in the top 10, of scores [Q, N]."""
-        is_train, is_decoy, _ = results.masks(self.tracks)
-        area = area_under_curve(scores, is_train, is_decoy)
+        is_train, is_decoy, _ = mask_tracks(self.tracks)
+        area = compute_auc(scores, is_train, is_decoy)
         interval = bootstrap_two_way_interval(average_wins(scores, is_train, is_decoy))
-        share = decoys_in_top(scores, is_train, is_decoy, TOP)
+        share = measure_decoy_share(scores, is_train, is_decoy, TOP)
         chance = float(is_decoy.sum() / (is_train.sum() + is_decoy.sum()))
         meaning = f"share of decoys in the top 10; by chance {chance:.2f}"
         return [

@@ -26,10 +26,11 @@ from precompute.evaluate.planted.truths import TwinPair, find_pairs
 from precompute.methods.catalogue import CATALOGUE
 from precompute.methods.run import Done, run_methods
 from precompute.pipeline import make_context
-from precompute.significance import error_rates
-from precompute.significance.agreement import pair
+from precompute.significance.agreement import measure_agreement
+from precompute.significance.diagnostics import compute_auc, measure_decoy_share, measure_top_share
 from precompute.significance.normalisation import Normalisation
-from precompute.store import tables as results
+from precompute.significance.ranks import correlate_clips
+from precompute.significance.verdicts import mask_tracks
 
 PAPER = {"lpips": 0.56, "clap": 0.46, "clews": 0.32, "rps": 0.11}  # Pearson with unlearning, arXiv 2506.18312
 BASE = "unlearning"  # whose agreement with the others the paper gives
@@ -122,18 +123,18 @@ def tabulate_agreement(
 
     texts: the clips' prompts, which say whose weighted track a clip asks for.
     """
-    is_train, is_decoy, trained = results.masks(tracks)
+    is_train, is_decoy, trained = mask_tracks(tracks)
     kinds: dict[str, dict[str, np.ndarray]] = {}
     for one in done:
         raw = one.result.score
-        norm = Normalisation.fit(one.result.cohort, is_train, is_decoy)(raw)
+        norm = Normalisation.fit(one.result.cohort, is_train, is_decoy).apply(raw)
         kinds[one.method.name] = {"raw": raw, "normalised": norm}
     pairs: list[Row] = []
     names = list(kinds)
     for kind in ("raw", "normalised"):
         for a, name in enumerate(names):
             for other in names[a + 1 :]:
-                found = pair(kinds[name][kind][:, trained], kinds[other][kind][:, trained])
+                found = measure_agreement(kinds[name][kind][:, trained], kinds[other][kind][:, trained])
                 row: Row = {"method": name, "other": other, "score": kind, **found}
                 if name == BASE and other in PAPER and kind == "raw":
                     row["paper"] = PAPER[other]
@@ -172,14 +173,14 @@ def measure(scores: np.ndarray, tracks: Sequence[Track], texts: Sequence[str]) -
     A planted truth is asked on the clips of its own prompt alone: is the weighted track above its twin, and is it among
     the ten strongest training tracks?
     """
-    is_train, is_decoy, trained = results.masks(tracks)
+    is_train, is_decoy, trained = mask_tracks(tracks)
     own = scores[:, trained]
     found = {"gini": compute_gini(own), "effective_tracks": count_effective_tracks(own)}
-    found |= {f"share_top{top}": error_rates.share_of_top(own, top) for top in (1, 10, 100)}
-    found["between_clips"] = error_rates.correlation_between_clips(own)
+    found |= {f"share_top{top}": measure_top_share(own, top) for top in (1, 10, 100)}
+    found["between_clips"] = correlate_clips(own)
     if is_decoy.any():
-        found |= {f"decoys_top{n}": error_rates.decoys_in_top(scores, is_train, is_decoy, n) for n in (10, 40)}
-        found["auc"] = error_rates.area_under_curve(scores, is_train, is_decoy)
+        found |= {f"decoys_top{n}": measure_decoy_share(scores, is_train, is_decoy, n) for n in (10, 40)}
+        found["auc"] = compute_auc(scores, is_train, is_decoy)
     asked = find_asked_pairs(tracks, texts)
     if asked:
         found["weighted_above_twin"] = float(
@@ -198,7 +199,7 @@ def find_asked_pairs(tracks: Sequence[Track], texts: Sequence[str]) -> list[tupl
 
 def _compute_chance(tracks: Sequence[Track]) -> float:
     """Share of decoys among all that count: how many a method blind to them would put on top."""
-    is_train, is_decoy, _ = results.masks(tracks)
+    is_train, is_decoy, _ = mask_tracks(tracks)
     return float(is_decoy.sum() / max(1, (is_train | is_decoy).sum()))
 
 

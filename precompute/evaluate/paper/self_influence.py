@@ -32,7 +32,7 @@ from precompute.gradients.track_pass import noise_bank
 from precompute.methods.base import Context
 from precompute.methods.passes import workers
 from precompute.pipeline import make_context
-from precompute.significance.error_rates import correlation_with, ranks
+from precompute.significance.ranks import correlate_with_property, rank_scores
 
 COLUMNS = ("layers", "mask", "steps", "R", "clap_top", "clap_bottom", "duration_correlation", "seconds", "frechet")
 PAPER = {  # R, CLAP_topk, CLAP_botk of arXiv 2506.18312, one step; its k and the masks of the first three are not given
@@ -165,7 +165,7 @@ class SelfInfluence:
 
     def measure(self, scores: np.ndarray) -> Row:
         """Of scores [T, n] of the targets' own rankings."""
-        own = ranks(scores)[np.arange(len(scores)), self.chosen]
+        own = rank_scores(scores)[np.arange(len(scores)), self.chosen]
         similar = self.embeddings[self.chosen] @ self.embeddings.T
         top, bottom = [], []
         for q, target in enumerate(self.chosen):
@@ -176,7 +176,7 @@ class SelfInfluence:
             "R": float(own.mean()),
             "clap_top": float(np.mean(top)),
             "clap_bottom": float(np.mean(bottom)),
-            "duration_correlation": correlation_with(scores, self.seconds_of_tracks),
+            "duration_correlation": correlate_with_property(scores, self.seconds_of_tracks),
             "tracks": scores.shape[1],
         }
 

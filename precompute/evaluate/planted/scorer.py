@@ -30,7 +30,7 @@ from precompute.evaluate.scoring import (
     run_named_methods,
 )
 from precompute.model.diffusion import Items, Model
-from precompute.significance.error_rates import ranks
+from precompute.significance.ranks import rank_scores
 from precompute.train import exemplars as made
 from precompute.train.lora import apply_update
 
@@ -140,7 +140,7 @@ class PlantedScorer:
             case: Row = {"rivals": len(rivals)}
             for name, chosen in columns.items():
                 case[name] = {
-                    method: {kind: ranks(values[:, chosen])[:, -1].tolist() for kind, values in both.items()}
+                    method: {kind: rank_scores(values[:, chosen])[:, -1].tolist() for kind, values in both.items()}
                     for method, both in of_clips.items()
                 }
             cases.append(case)

@@ -145,7 +145,7 @@ def test_a_bad_config_is_told_without_torch(tmp_path: Path, environment: dict[st
 def test_config_module_needs_no_torch(tmp_path: Path, environment: dict[str, str]) -> None:
     code = (
         "import sys, json\nimport precompute.config.run, precompute.corpus.tracks\n"
-        "import precompute.significance.error_rates, precompute.common.cache\n"
+        "import precompute.significance.verdicts, precompute.common.cache\n"
         "print(json.dumps([n for n in sys.modules if n.split('.')[0] in ('torch', 'stable_audio_tools', 'librosa')]))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -105,9 +105,9 @@ def test_rows_hold_exact_cohort_scores_and_sketches_near_them(finished, made) ->
 
 
 def test_with_a_perfect_sketch_judging_is_what_a_run_does(finished, made) -> None:
-    """Estimates equal to exact scores: normalised scores, ranks and q-values are those of `rows.calibrated`."""
+    """Estimates equal to exact scores: normalised scores, ranks and q-values are those of `calibrate_scores`."""
     from precompute.corpus.stages import load_corpus
-    from precompute.store import tables as columns
+    from precompute.significance.verdicts import calibrate_scores, fit_normalisation, mask_tracks
 
     config, index = made
     rng = np.random.default_rng(2)
@@ -117,7 +117,8 @@ def test_with_a_perfect_sketch_judging_is_what_a_run_does(finished, made) -> Non
     cells = index.rows.cohort.T[:2, :, None, None, None] + rng.standard_normal((2, 32, 4, 4, 2)) * 1e-12
     places = np.arange(32)
     found = judge.judged(cells.mean((2, 3)).transpose(0, 2, 1), np.ones(2), places, cells)
-    wanted = columns.calibrated(cells, index.rows.cohort.T, load_corpus(config).tracks)
+    masks = mask_tracks(load_corpus(config).tracks)
+    wanted = calibrate_scores(cells, fit_normalisation(index.rows.cohort.T, masks), masks)
     assert np.allclose(found.score_norm, wanted.score_norm) and (found.rank == wanted.rank).all()
     assert np.allclose(found.q_value, wanted.q_value) and np.allclose(found.std_error, wanted.std_error)
 

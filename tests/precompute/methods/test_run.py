@@ -19,7 +19,6 @@ from precompute.methods.base import KINDS, Context, MethodResult
 from precompute.methods.catalogue import CATALOGUE, method_class
 from precompute.methods.ensemble import averaged
 from precompute.methods.run import run_methods
-from precompute.significance.agreement import agreement_columns, pair
 from precompute.store.record import kept_evaluations
 from support import tiny
 from support.twins import make_context
@@ -148,18 +147,6 @@ def test_an_ensemble_of_what_does_not_run_is_refused(context: Context) -> None:
 
 
 # -- agreement, store, command -------------------------------------------------------------------------------------
-
-
-def test_agreement_by_hand() -> None:
-    one, other = np.array([[4.0, 3, 2, 1], [1, 2, 3, 4]]), np.array([[1.0, 2, 3, 4], [1, 2, 4, 3]])
-    found = pair(one, other)
-    assert found["pearson"] == pytest.approx((-1 + 0.8) / 2) and found["spearman"] == pytest.approx((-1 + 0.8) / 2)
-    assert found["top10"] == found["top100"] == 1.0  # four tracks
-    assert pair(one, one)["pearson"] == pytest.approx(1) and pair(one, np.ones((2, 4)))["pearson"] == 0
-    wide = np.arange(40.0)[None]
-    assert pair(wide, -wide)["top10"] == 0 and pair(wide, np.roll(wide, 5, 1))["top10"] == 0.5
-    columns = agreement_columns([1, 3], [one, other])
-    assert columns["method_a"] == [1, 3] and columns["method_b"] == [3, 1]
 
 
 def test_a_run_of_several_methods_publishes_all(finished, tmp_path: Path) -> None:

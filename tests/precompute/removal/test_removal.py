@@ -21,7 +21,7 @@ from precompute.errors import UserError
 from precompute.removal import removal as removing
 from precompute.removal.files import manifest_without
 from precompute.removal.removal import remove, rescored
-from precompute.significance.error_rates import q_values
+from precompute.significance.q_values import compute_q_values
 from support import make_store
 
 HAS_TRACK = "SELECT table_name, column_name FROM information_schema.columns WHERE column_name LIKE '%track_id'"
@@ -95,7 +95,7 @@ def test_what_is_compared_with_other_tracks_is_made_again(store: Path) -> None:
     frame = opened.scores(1, 1)
     train = frame[~frame["is_decoy"]]
     assert train["score_norm"].mean() == pytest.approx(0, abs=1e-9) and train["score_norm"].std() == pytest.approx(1)
-    q = q_values(frame["score_norm"].to_numpy(), (~frame["is_decoy"]).to_numpy(), frame["is_decoy"].to_numpy())
+    q = compute_q_values(frame["score_norm"].to_numpy(), (~frame["is_decoy"]).to_numpy(), frame["is_decoy"].to_numpy())
     assert np.allclose(frame["q_value"], q)
     above = (frame["q_value"] <= 0.10) & (frame["score_norm"] > 2 * frame["std_error_norm"])
     assert (frame["above_noise"] == above).all()

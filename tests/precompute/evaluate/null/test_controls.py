@@ -26,7 +26,7 @@ from precompute.evaluate.null.controls import (
 from precompute.evaluate.ranking import average_wins, bootstrap_two_way_interval
 from precompute.evaluate.scoring import restrict_config
 from precompute.model.diffusion import Items, Model
-from precompute.significance.error_rates import area_under_curve
+from precompute.significance.diagnostics import compute_auc
 from support import tiny
 
 METHODS = ("unlearning", "unlearning-gram", "clap")
@@ -77,7 +77,7 @@ def test_the_interval_of_a_table_counts_rows_and_columns() -> None:
     scores = np.random.default_rng(0).normal(size=(1, 400))
     is_train = np.arange(400) < 200
     won = average_wins(scores, is_train, ~is_train)
-    assert won.mean() == pytest.approx(area_under_curve(scores, is_train, ~is_train))
+    assert won.mean() == pytest.approx(compute_auc(scores, is_train, ~is_train))
     low, high = bootstrap_two_way_interval(won)
     theory = np.sqrt(401 / (12 * 200 * 200))  # standard error of the AUC under no difference (Mann and Whitney 1947)
     assert (high - low) / (2 * 1.96) == pytest.approx(theory, rel=0.1)
