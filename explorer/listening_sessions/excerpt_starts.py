@@ -23,18 +23,20 @@ WAYS = ("beginning", "anywhere", "strongest")
 
 @dataclass(frozen=True)
 class ExcerptStart:
+    """Where an excerpt begins, and why."""
+
     start_s: float
     rule: str  # 'beginning', 'anywhere', 'moment' or 'loudest'
-    part: float = 0.0  # of what it could have been, 0..1
+    part: float = 0.0  # start_s as a part of the latest possible start, 0..1
 
 
-def best_start(values: Sequence[float] | np.ndarray, step_s: float, seconds: float, room_s: float) -> float | None:
+def find_best_start(values: Sequence[float] | np.ndarray, step_s: float, seconds: float, room_s: float) -> float | None:
     """The start within [0, room_s] of the `seconds` with the largest sum; None where no such sum is above zero.
 
     Value i covers [i, i + 1) * step_s and counts by the part of it that is inside; the earliest start of equal ones.
     """
     edges = np.arange(len(values) + 1) * step_s
-    # Between two of these the sum goes straight, so the largest lies at one of them.
+    # Between two neighbours of these the sum is linear in the start, so its maximum lies at one of them.
     places = np.concatenate([[0.0, room_s], edges, edges - seconds])
     places = np.unique(places[(places >= 0) & (places <= room_s)])
     total = np.concatenate([[0.0], np.cumsum(np.asarray(values, dtype=float))])
@@ -46,7 +48,7 @@ def best_start(values: Sequence[float] | np.ndarray, step_s: float, seconds: flo
 
 
 class StartChooser:
-    """Of one trial. What it draws comes from `dice`."""
+    """Chooses where the excerpts of one trial begin; random choices come from `dice`."""
 
     def __init__(
         self,
@@ -61,68 +63,70 @@ class StartChooser:
         self._seconds, self._dice = seconds, dice
         self._lent: list[ExcerptStart] = []
 
-    def of_top(self, track_id: int, sound: SoundRecord) -> ExcerptStart:
+    def choose_for_top(self, track_id: int, sound: SoundRecord) -> ExcerptStart:
+        """Start of one of the strongest tracks."""
         if self._way != "strongest":
-            return self._plain(sound)
-        room = self._room(sound)
+            return self._choose_plain(sound)
+        room = self._latest_start(sound)
         for method in self._methods:
             moments = self._store.moments(method.method_id, self._clip_id, track_id)
             if moments is not None:
-                found = best_start(moments.influence, 1 / moments.rate_hz, self._seconds, room)
-                if found is not None:
-                    return _start(found, "moment", room)
-        return self._loudest(sound)
+                best = find_best_start(moments.influence, 1 / moments.rate_hz, self._seconds, room)
+                if best is not None:
+                    return _round_start(best, "moment", room)
+        return self._choose_loudest(sound)
 
     def lend(self, starts: Sequence[ExcerptStart]) -> None:
-        """What controls may borrow: the starts of the strongest tracks that are heard."""
+        """Give the starts of the strongest tracks, which `choose_for_control` borrows from."""
         self._lent = list(starts)
 
-    def of_control(self, sound: SoundRecord) -> ExcerptStart:
+    def choose_for_control(self, sound: SoundRecord) -> ExcerptStart:
+        """Start of a control, borrowed from one of the strongest tracks where the rule is 'strongest'."""
         if self._way != "strongest":
-            return self._plain(sound)
+            return self._choose_plain(sound)
         if not self._lent:
-            return self._loudest(sound)
+            return self._choose_loudest(sound)
         like = self._lent[int(self._dice.integers(len(self._lent)))]
-        room = self._room(sound)
-        return self._loudest(sound) if like.rule == "loudest" else _start(like.part * room, "moment", room)
+        room = self._latest_start(sound)
+        return self._choose_loudest(sound) if like.rule == "loudest" else _round_start(like.part * room, "moment", room)
 
-    def of_clip(self, sound: SoundRecord, top: Sequence[int]) -> ExcerptStart:
-        """`top`: the strongest tracks of the trial."""
+    def choose_for_clip(self, sound: SoundRecord, top: Sequence[int]) -> ExcerptStart:
+        """Start of the clip. `top`: ids of the strongest tracks of the trial."""
         if self._way != "strongest":
-            return self._plain(sound)
-        room = self._room(sound)
+            return self._choose_plain(sound)
+        room = self._latest_start(sound)
         for method in self._methods:
-            kept = self._store.clip_moments(method.method_id, self._clip_id, top)
-            if kept:
-                total = np.sum(list(kept.influence.values()), axis=0)
-                found = best_start(total, kept.window_s, self._seconds, room)
-                if found is not None:
-                    return _start(found, "moment", room)
+            moments = self._store.clip_moments(method.method_id, self._clip_id, top)
+            if moments:
+                total = np.sum(list(moments.influence.values()), axis=0)
+                best = find_best_start(total, moments.window_s, self._seconds, room)
+                if best is not None:
+                    return _round_start(best, "moment", room)
         return ExcerptStart(0.0, "beginning")
 
-    def _plain(self, sound: SoundRecord) -> ExcerptStart:
+    def _choose_plain(self, sound: SoundRecord) -> ExcerptStart:
         if self._way == "beginning":
             return ExcerptStart(0.0, "beginning")
-        room = self._room(sound)
-        return _start(float(self._dice.uniform(0, room)), "anywhere", room)
+        room = self._latest_start(sound)
+        return _round_start(float(self._dice.uniform(0, room)), "anywhere", room)
 
-    def _loudest(self, sound: SoundRecord) -> ExcerptStart:
-        """By the energy of the waveform's stored peaks."""
-        room = self._room(sound)
+    def _choose_loudest(self, sound: SoundRecord) -> ExcerptStart:
+        """The start with the most energy, by the stored peaks of the waveform."""
+        room = self._latest_start(sound)
         squares = np.asarray(sound.peaks, dtype=float) ** 2
-        found = best_start(squares, sound.duration_s / len(squares), self._seconds, room) if len(squares) else None
-        return _start(found or 0.0, "loudest", room)
+        best = find_best_start(squares, sound.duration_s / len(squares), self._seconds, room) if len(squares) else None
+        return _round_start(best or 0.0, "loudest", room)
 
-    def _room(self, sound: SoundRecord) -> float:
+    def _latest_start(self, sound: SoundRecord) -> float:
         return max(0.0, heard_s(sound) - self._seconds)
 
 
-def _start(start_s: float, rule: str, room_s: float) -> ExcerptStart:
+def _round_start(start_s: float, rule: str, room_s: float) -> ExcerptStart:
     start_s = min(round(start_s, 3), room_s)
     return ExcerptStart(start_s, rule, start_s / room_s if room_s > 0 else 0.0)
 
 
-def told(way: str, tops: Sequence[ExcerptStart], clips: Sequence[ExcerptStart]) -> str:
+def describe_starts(way: str, tops: Sequence[ExcerptStart], clips: Sequence[ExcerptStart]) -> str:
     """One sentence for the host about where the excerpts of a session begin."""
     if way == "beginning":
         return "Excerpts begin at the beginning."

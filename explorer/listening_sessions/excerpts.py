@@ -1,4 +1,4 @@
-"""What a listener of a session hears: excerpts of one length, one rate, one number of channels and one loudness.
+"""Renders the excerpts of a session: all of one length, one rate, one number of channels and one loudness.
 
 Sound is float32 [samples, channels], full scale 1, at RATE. Loudness in LUFS (BS.1770), gains in dB. Every excerpt is
 a WAV of its own with its own dither: neither header nor size nor bytes tell two lanes apart, or that two are the same.
@@ -27,29 +27,34 @@ HEADROOM_DB = 1.0  # below full scale
 QUIET_LUFS = -45.0  # quieter excerpts would be mostly noise when raised: they are left out
 EDGE_S = 0.01  # faded in and out
 LEAST_S, MOST_S = 1.0, 30.0  # of an excerpt
-_KEPT = 48  # rendered; 0.9 MB each at 5 s of stereo
+_CACHED = 48  # rendered excerpts; 0.9 MB each at 5 s of stereo
 
 
 @dataclass(frozen=True)
 class ExcerptLevels:
+    """Loudness and peak of an excerpt, before any gain."""
+
     loudness_lufs: float
     peak_dbfs: float
     channels: int
 
 
-def store_key(store: Store) -> str:
-    """Names the store that ids refer to: another run may give the same id to other music."""
+def identify_store(store: Store) -> str:
+    """A name of the run that made the store: another run may give the same ids to other music."""
     run = store.run()
     return f"{run.model_sha256} {run.started_at.isoformat()}"
 
 
-def sound_of(store: Store, clip_id: int, track_id: int | None) -> SoundRecord:
-    """Of the track, or of the clip itself where there is none. Raises UnknownIdError."""
+def find_sound(store: Store, clip_id: int, track_id: int | None) -> SoundRecord:
+    """The sound of a track, or of the clip where `track_id` is None. Raises UnknownIdError."""
     return store.clip_sound(clip_id) if track_id is None else store.track_sound(track_id)
 
 
-def measure(store: Store, sound: SoundRecord, start_s: float, seconds: float) -> ExcerptLevels:
-    """Of one excerpt. Raises AudioError where it may not be heard, cannot be decoded, is too short or near-silent."""
+def measure_excerpt(store: Store, sound: SoundRecord, start_s: float, seconds: float) -> ExcerptLevels:
+    """Loudness and peak of one excerpt.
+
+    Raises SoundRefusedError where it may not be heard, cannot be decoded, is too short or near-silent.
+    """
     import pyloudnorm  # late: it brings scipy
 
     samples = _read(store, sound, start_s, seconds)
@@ -59,24 +64,24 @@ def measure(store: Store, sound: SoundRecord, start_s: float, seconds: float) ->
     return ExcerptLevels(float(loudness), 20 * math.log10(float(np.abs(samples).max())), samples.shape[1])
 
 
-def gains(measured: list[ExcerptLevels]) -> list[float]:
-    """dB for each, so that all are equally loud and none comes closer than HEADROOM_DB to full scale."""
+def match_gains(measured: list[ExcerptLevels]) -> list[float]:
+    """Gain of each in dB, so that all are equally loud and none comes closer than HEADROOM_DB to full scale."""
     target = min(TARGET_LUFS, *(one.loudness_lufs - one.peak_dbfs - HEADROOM_DB for one in measured))
     return [target - one.loudness_lufs for one in measured]
 
 
-def render(store: Store, excerpt: LaneExcerpt, token: str) -> bytes:
-    """The WAV of one lane, always the same for one token. Raises AudioError, also where the store is another one."""
-    if excerpt.store_key != store_key(store):
+def render_excerpt(store: Store, excerpt: LaneExcerpt, token: str) -> bytes:
+    """The WAV of one lane, always the same for one token. Raises SoundRefusedError, also where the store is another one."""
+    if excerpt.store_key != identify_store(store):
         raise SoundRefusedError(409, "this session was made over another store: start the explorer with that one")
-    sound = sound_of(store, excerpt.clip_id, excerpt.track_id)
-    found = audio.locate(store, sound)  # `audition` is asked again: what it allows may have changed
-    return _render(store, sound, excerpt, token, found.path.stat().st_mtime_ns)
+    sound = find_sound(store, excerpt.clip_id, excerpt.track_id)
+    file = audio.locate(store, sound)  # `audition` is asked again: what it allows may have changed
+    return _render(store, sound, excerpt, token, file.path.stat().st_mtime_ns)
 
 
-@lru_cache(_KEPT)
+@lru_cache(_CACHED)
 def _render(store: Store, sound: SoundRecord, excerpt: LaneExcerpt, token: str, mtime_ns: int) -> bytes:
-    """`mtime_ns` keeps a replaced file from being served stale."""
+    """The cached part of `render_excerpt`. `mtime_ns` keeps a replaced file from being served stale."""
     samples = _read(store, sound, excerpt.start_s, excerpt.seconds) * 10 ** (excerpt.gain_db / 20)
     if samples.shape[1] != excerpt.channels:
         mono = samples.mean(axis=1, keepdims=True)
@@ -95,12 +100,12 @@ def _render(store: Store, sound: SoundRecord, excerpt: LaneExcerpt, token: str, 
 
 
 def _read(store: Store, sound: SoundRecord, start_s: float, seconds: float) -> np.ndarray:
-    """float32 [round(seconds * RATE), 1 or 2]. Raises AudioError."""
-    found = audio.locate(store, sound)
+    """Samples at RATE, float32 [round(seconds * RATE), 1 or 2]. Raises SoundRefusedError."""
+    file = audio.locate(store, sound)
     if start_s + seconds > audio.heard_s(sound) + 0.05:
         raise SoundRefusedError(403, "the excerpt reaches beyond what may be heard")
     try:
-        samples, rate = _decoded(found.path, start_s, seconds)
+        samples, rate = _decode(file.path, start_s, seconds)
     except (OSError, soundfile.LibsndfileError) as error:
         raise SoundRefusedError(404, "the audio file cannot be decoded") from error
     if rate != RATE:
@@ -114,7 +119,7 @@ def _read(store: Store, sound: SoundRecord, start_s: float, seconds: float) -> n
     return np.pad(samples, ((0, count - len(samples)), (0, 0))).astype(np.float32)
 
 
-def _decoded(path: Path, start_s: float, seconds: float) -> tuple[np.ndarray, int]:
+def _decode(path: Path, start_s: float, seconds: float) -> tuple[np.ndarray, int]:
     with soundfile.SoundFile(path) as source:
         source.seek(min(round(start_s * source.samplerate), source.frames))
         count = math.ceil(seconds * source.samplerate) + 1

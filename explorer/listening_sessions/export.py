@@ -22,9 +22,11 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _SCORES = ("score", "score_norm", "q_value", "above_noise", "place", "chosen")
 
 
-def table(frames: RatingFrames) -> pd.DataFrame:
-    """session, blind, listener, clip_id, prompt, role, track_id, title, composer, start_s (of the excerpt), a column
-    for each question (nullable Int64), note, rated_at (of the latest answer), then '<method> <column>' for each
+def build_table(frames: RatingFrames) -> pd.DataFrame:
+    """One row a listener and pair.
+
+    Columns: session, blind, listener, clip_id, prompt, role, track_id, title, composer, start_s (of the excerpt), a
+    column for each question (nullable Int64), note, rated_at (of the latest answer), then '<method> <column>' for each
     method's score.
     """
     key = ["listener_id", "nickname", "lane_id"]
@@ -35,20 +37,20 @@ def table(frames: RatingFrames) -> pd.DataFrame:
     rows = rows.merge(frames.lanes, on="lane_id").sort_values(["listener_id", "lane_id"])
     columns = ["nickname", "clip_id", "prompt", "role", "track_id", "title", "composer"]
     columns += ["start_s", *questions, "note", "rated_at"]
-    found = rows[["lane_id", *columns]].astype({name: "Int64" for name in questions})
-    found = found.rename(columns={"nickname": "listener"})
+    table = rows[["lane_id", *columns]].astype({name: "Int64" for name in questions})
+    table = table.rename(columns={"nickname": "listener"})
     for method, scores in frames.scores.groupby("method", sort=False):
-        named = {name: f"{method} {name}" for name in _SCORES}
-        found = found.merge(scores[["lane_id", *_SCORES]].rename(columns=named), on="lane_id", how="left")
-        flags = {named[name]: "boolean" for name in ("above_noise", "chosen")}
-        found = found.astype({**flags, named["place"]: "Int64"})
-    found = found.drop(columns="lane_id").reset_index(drop=True)
-    found.insert(0, "session", frames.session.title)
-    found.insert(1, "blind", frames.session.blind)
-    return found
+        renamed = {name: f"{method} {name}" for name in _SCORES}
+        table = table.merge(scores[["lane_id", *_SCORES]].rename(columns=renamed), on="lane_id", how="left")
+        flags = {renamed[name]: "boolean" for name in ("above_noise", "chosen")}
+        table = table.astype({**flags, renamed["place"]: "Int64"})
+    table = table.drop(columns="lane_id").reset_index(drop=True)
+    table.insert(0, "session", frames.session.title)
+    table.insert(1, "blind", frames.session.blind)
+    return table
 
 
-def safe(cell: Any) -> Any:
+def escape_cell(cell: Any) -> Any:
     """A cell of a CSV file: a text that a spreadsheet would take for a formula gets an apostrophe before it."""
     if isinstance(cell, str):
         risky = cell.startswith(_FORMULA) or cell.lstrip(" \N{NO-BREAK SPACE}").startswith(_FORMULA)
@@ -56,25 +58,26 @@ def safe(cell: Any) -> Any:
     return "" if pd.isna(cell) else cell
 
 
-def as_csv(found: pd.DataFrame) -> bytes:
+def write_csv(table: pd.DataFrame) -> bytes:
     """UTF-8 with a byte order mark, so that spreadsheets read accents."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow([safe(name) for name in found.columns])
-    writer.writerows([safe(cell) for cell in row] for row in found.itertuples(index=False))
+    writer.writerow([escape_cell(name) for name in table.columns])
+    writer.writerows([escape_cell(cell) for cell in row] for row in table.itertuples(index=False))
     return text.getvalue().encode("utf-8-sig")
 
 
-def as_parquet(found: pd.DataFrame) -> bytes:
+def write_parquet(table: pd.DataFrame) -> bytes:
+    """A Parquet file; texts stay as they are."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ratings.parquet"
         with duckdb.connect(":memory:") as con:
-            con.register("found", found)
-            con.sql("SELECT * FROM found").write_parquet(str(path))
+            con.register("ratings", table)
+            con.sql("SELECT * FROM ratings").write_parquet(str(path))
         return path.read_bytes()
 
 
 KINDS: dict[str, tuple[Callable[[pd.DataFrame], bytes], str]] = {
-    "csv": (as_csv, "text/csv; charset=utf-8"),
-    "parquet": (as_parquet, "application/vnd.apache.parquet"),
+    "csv": (write_csv, "text/csv; charset=utf-8"),
+    "parquet": (write_parquet, "application/vnd.apache.parquet"),
 }

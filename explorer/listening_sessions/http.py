@@ -1,4 +1,4 @@
-"""What the pages of listeners and of the host share: bodies, refusals, cookies, files."""
+"""HTTP of listening sessions, for listeners and the host alike: request bodies, refusals, cookies, files."""
 
 from __future__ import annotations
 
@@ -22,51 +22,56 @@ _BODY_BYTES = 20_000
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 
 
-async def asked(request: Request) -> dict[str, Any]:
+async def read_json(request: Request) -> dict[str, Any]:
     """The JSON object of a request. Raises SessionRefusedError."""
     body = await read_body(request, _BODY_BYTES)
     if body is None:
         raise SessionRefusedError("that is too long", 413)
     try:
-        found = json.loads(body)
+        fields = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise SessionRefusedError("that is no JSON") from error
-    if not isinstance(found, dict):
+    if not isinstance(fields, dict):
         raise SessionRefusedError("that is no JSON object")
-    return found
+    return fields
 
 
-def text_of(found: dict[str, Any], name: str, most: int) -> str:
-    """A text of the request that a file can hold. Raises SessionRefusedError."""
-    text = found.get(name, "")
+def read_text(fields: dict[str, Any], name: str, most: int) -> str:
+    """The text `name` of a request's JSON object, "" where it has none. Raises SessionRefusedError."""
+    text = fields.get(name, "")
     if not isinstance(text, str) or len(text) > most:
         raise SessionRefusedError(f"{name} must be a text of at most {most} characters")
     if text.encode("utf-8", "ignore").decode("utf-8") != text or "\x00" in text:
-        raise SessionRefusedError(f"{name} holds what is no character")
+        raise SessionRefusedError(f"{name} holds something that is no character")
     return text
 
 
-def answer(value: Any) -> Response:
+def respond(value: Any) -> Response:
+    """`value` as JSON that no browser stores."""
     return JSONResponse(value, headers=NO_STORE)
 
 
-def page(name: str) -> Response:
-    """An HTML page of ours; what it shows comes later, by script."""
+def send_page(name: str) -> Response:
+    """An HTML page of this folder; its script asks for the content."""
     return FileResponse(PAGES / name, media_type="text/html", headers={"Cache-Control": "no-cache"})
 
 
-def cookie_name(request: Request, kind: str) -> str:
-    """Its name holds the port: cookies ignore ports, and two explorers on one machine must not mix up."""
+def name_cookie(request: Request, kind: str) -> str:
+    """The name of a cookie of this kind.
+
+    It holds the port: cookies ignore ports, and two explorers on one machine must not read each other's.
+    """
     return f"whence_{kind}_{request.url.port or 'session'}"
 
 
 def set_cookie(response: Response, request: Request, name: str, token: str, seconds: int) -> None:
+    """Give the browser a token for `seconds`, out of reach of scripts and of other sites."""
     secure = request.url.scheme == "https"
     response.set_cookie(name, token, seconds, path="/", secure=secure, httponly=True, samesite="lax")
 
 
 def add_shared(app: FastAPI) -> None:
-    """Refusals as JSON {detail}, and the pages' scripts and styles under /static/session."""
+    """Add refusals as JSON {detail}, and the pages' scripts and styles under /static/session."""
 
     def refuse(_: Request, error: Exception) -> Response:
         status = error.status if isinstance(error, (SessionRefusedError, SoundRefusedError)) else 400
@@ -86,7 +91,7 @@ def add_shared(app: FastAPI) -> None:
 
 
 def add_closed(app: FastAPI) -> None:
-    """Without a sessions file, the addresses say how to get one."""
+    """Without a sessions file: every address of sessions answers how to get one."""
 
     @app.api_route("/session/{rest:path}", methods=["GET", "HEAD", "POST"])
     @app.api_route("/host", methods=["GET", "HEAD", "POST"])

@@ -1,4 +1,4 @@
-"""Results as SVG. Each takes what `results.results` found. Colours follow the page's where it is inside one."""
+"""Results of a session as SVG: each function draws the dict of `results.summarise_ratings`."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ _ACCENT, _SOFT, _DECOY = "var(--whence-above, #0f766e)", "var(--whence-noise, #8
 _SHAPES = {"top": _ACCENT, "random": _SOFT, "decoy": _DECOY}
 
 
-def correlations(found: dict[str, Any]) -> str:
+def draw_correlations(summary: dict[str, Any]) -> str:
     """Spearman of each method and question, with its interval."""
     rows = []
-    for method in found["methods"]:
+    for method in summary["methods"]:
         for item in method["correlation"]:
             if item["rho"] is not None:
                 rows.append((f"{method['label']}: {item['question']}", item["rho"], item["low"], item["high"], _ACCENT))
-    return _forest(rows, -1, 1, 0.0, (-1, -0.5, 0, 0.5, 1), "Ratings against scores: Spearman's rho within a clip")
+    return _draw_forest(rows, -1, 1, 0.0, (-1, -0.5, 0, 0.5, 1), "Ratings against scores: Spearman's rho within a clip")
 
 
-def means(found: dict[str, Any]) -> str:
+def draw_means(summary: dict[str, Any]) -> str:
     """Mean rating of each method's strongest tracks and of the controls."""
-    groups = [(method["strongest"], _ACCENT) for method in found["methods"]]
-    groups += [(group, _DECOY if group["name"] == "decoys" else _SOFT) for group in found["groups"]]
+    groups = [(method["strongest"], _ACCENT) for method in summary["methods"]]
+    groups += [(group, _DECOY if group["name"] == "decoys" else _SOFT) for group in summary["groups"]]
     rows = [(g["name"], g["mean"], g["low"], g["high"], colour) for g, colour in groups if g["mean"] is not None]
-    return _forest(rows, 1, 5, None, (1, 2, 3, 4, 5), f"Mean rating ({found['main']})")
+    return _draw_forest(rows, 1, 5, None, (1, 2, 3, 4, 5), f"Mean rating ({summary['main']})")
 
 
-def scatter(found: dict[str, Any]) -> str:
+def draw_scatter(summary: dict[str, Any]) -> str:
     """Mean rating over normalised score, all clips, one panel for each method."""
-    panels = [method for method in found["methods"] if method["points"]]
+    panels = [method for method in summary["methods"] if method["points"]]
     height, parts = 250, []
     for number, method in enumerate(panels):
         scores = [point["score"] for point in method["points"]]
@@ -51,14 +51,14 @@ def scatter(found: dict[str, Any]) -> str:
         for score in (low, 0.0, high) if low < -0.5 else (low, high):
             parts.append(_text(x(score), top + 172, f"{score:.1f}".replace("-", "\N{MINUS SIGN}"), "middle"))
         parts.append(_text(60 + (WIDTH - 90) / 2, top + 192, "normalised influence score", "middle"))
-        parts += [_mark(x(point["score"]), y(point["rating"]), point["role"]) for point in method["points"]]
+        parts += [_draw_mark(x(point["score"]), y(point["rating"]), point["role"]) for point in method["points"]]
     bottom = max(1, len(panels)) * height
     for place, (role, name) in enumerate((("top", "strongest"), ("random", "random track"), ("decoy", "decoy"))):
-        parts += [_mark(70 + 150 * place, bottom + 8, role), _text(82 + 150 * place, bottom + 12, name)]
-    return _svg(bottom + 26, f"Mean rating ({found['main']}) over normalised score", parts)
+        parts += [_draw_mark(70 + 150 * place, bottom + 8, role), _text(82 + 150 * place, bottom + 12, name)]
+    return _svg(bottom + 26, f"Mean rating ({summary['main']}) over normalised score", parts)
 
 
-def _forest(
+def _draw_forest(
     rows: Sequence[tuple[str, float, float | None, float | None, str]],
     least: float,
     most: float,
@@ -91,7 +91,7 @@ def _forest(
     return _svg(bottom + 28, title, parts)
 
 
-def _mark(x: float, y: float, role: str) -> str:
+def _draw_mark(x: float, y: float, role: str) -> str:
     """A disc for the strongest, a ring for random tracks, a diamond for decoys: apart without colours too."""
     colour = _SHAPES[role]
     if role == "decoy":
@@ -119,7 +119,7 @@ def _svg(height: float, title: str, parts: Sequence[str]) -> str:
 
 
 DRAWN: dict[str, Callable[[dict[str, Any]], str]] = {
-    "correlations": correlations,
-    "means": means,
-    "scatter": scatter,
+    "correlations": draw_correlations,
+    "means": draw_means,
+    "scatter": draw_scatter,
 }

@@ -1,4 +1,4 @@
-"""What a host asks for -> the pairs of a session: each clip with its strongest tracks, controls and anchors.
+"""Plans a session: each clip that the host chose, with its strongest tracks, controls and hidden anchors.
 
 Roles of a pair: 'top' (among the k strongest of some method), 'random' (a training track drawn at random), 'decoy'
 (never trained on, drawn at random), 'duplicate' (a top track a second time), 'match' (the clip itself).
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from explorer.listening_sessions import excerpts
-from explorer.listening_sessions.excerpt_starts import WAYS, ExcerptStart, StartChooser, told
+from explorer.listening_sessions.excerpt_starts import WAYS, ExcerptStart, StartChooser, describe_starts
 from explorer.listening_sessions.excerpts import LEAST_S, MOST_S, ExcerptLevels
 from explorer.listening_sessions.records import (
     CONSENT,
@@ -28,7 +28,7 @@ from explorer.listening_sessions.records import (
 )
 from explorer.sound.audio import EXCERPT_S, SoundRefusedError
 from explorer.state.callbacks import Callbacks
-from explorer.store.ranking import NORMALISED, Ranking, rank_clip
+from explorer.store.ranking import NORMALISED, rank_clip
 from explorer.store.records import ClipRecord, MethodRecord
 
 MOST_K, MOST_CONTROLS, MOST_PAIRS = 20, 10, 400
@@ -38,7 +38,7 @@ _TRIED = 40  # candidates beyond those wanted, before a clip has to do with fewe
 
 @dataclass(frozen=True)
 class SessionRequest:
-    """What the host's form sends. `of` raises SessionRefusedError, naming the field."""
+    """The host's form: which clips, methods and controls, and how they are heard."""
 
     title: str
     clips: tuple[int, ...]
@@ -51,11 +51,12 @@ class SessionRequest:
     blind: bool = True
     questions: tuple[str, ...] = tuple(QUESTIONS)
     seconds: float = 5.0  # of every excerpt
-    starts: str = "beginning"  # where excerpts begin: one of starts.WAYS
+    starts: str = "beginning"  # where excerpts begin: one of excerpt_starts.WAYS
     consent: str = CONSENT
 
     @classmethod
-    def of(cls, asked: object, callbacks: Callbacks) -> SessionRequest:
+    def parse(cls, asked: object, callbacks: Callbacks) -> SessionRequest:
+        """Read and check what the form sent. Raises SessionRefusedError, naming the field."""
         if not isinstance(asked, dict) or not set(asked) <= {field.name for field in fields(cls)}:
             raise SessionRefusedError("that is no session")
         if not {"title", "clips", "methods"} <= set(asked):
@@ -63,17 +64,17 @@ class SessionRequest:
         for name in ("clips", "methods", "questions"):
             if name in asked and not isinstance(asked[name], list):
                 raise SessionRefusedError(f"{name} must be a list")
-        given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in asked.items()}
-        wanted = cls(**given)
-        wanted._check(callbacks)
-        return wanted
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in asked.items()}
+        request = cls(**values)
+        request._check(callbacks)
+        return request
 
     def _check(self, callbacks: Callbacks) -> None:
         for name, text, most in (("title", self.title, TITLE_CHARS), ("consent", self.consent, CONSENT_CHARS)):
             if not isinstance(text, str) or not text.strip() or len(text) > most:
                 raise SessionRefusedError(f"{name} must be a text of 1 to {most} characters")
         choices: tuple[tuple[str, tuple[Any, ...], Iterable[Any]], ...] = (
-            ("clips", self.clips, [clip.clip_id for clip in offered(callbacks)]),
+            ("clips", self.clips, [clip.clip_id for clip in list_offered_clips(callbacks)]),
             ("methods", self.methods, [method.name for method in callbacks.methods]),
             ("questions", self.questions, QUESTIONS),
         )
@@ -103,150 +104,220 @@ def _check_whole(name: str, number: object, most: int) -> None:
         raise SessionRefusedError(f"{name} must be a whole number of 0 to {most}")
 
 
-def offered(callbacks: Callbacks) -> list[ClipRecord]:
-    """Clips that a session may hold. Controls are training tracks themselves: a listener would hear a track twice."""
+def list_offered_clips(callbacks: Callbacks) -> list[ClipRecord]:
+    """Clips that a session may hold: no controls, which are training tracks themselves and would be heard twice."""
     return [clip for clip in callbacks.clips if clip.kind != "track"]
 
 
-def usual_seconds(callbacks: Callbacks) -> float:
-    """A length that every clip and nine of ten tracks have, at most 10 s; a multiple of 0.5 s."""
+def suggest_seconds(callbacks: Callbacks) -> float:
+    """Length of excerpts in seconds that every clip and nine of ten tracks have: at most 10, a multiple of 0.5."""
     heard = callbacks.store.listenable(EXCERPT_S)["heard_s"].to_numpy(dtype=float)
     tracks = float(np.quantile(heard, 0.1)) if len(heard) else MOST_S
-    shortest = min([clip.duration_s for clip in offered(callbacks)], default=MOST_S)
+    shortest = min([clip.duration_s for clip in list_offered_clips(callbacks)], default=MOST_S)
     return max(LEAST_S, min(10.0, np.floor(2 * min(tracks, shortest)) / 2))
 
 
-def make(callbacks: Callbacks, wanted: SessionRequest, seed: int | None = None) -> SessionPlan:
-    """Draws the pairs. Raises SessionRefusedError where a clip cannot be heard, or the session grows too long."""
+def plan_session(callbacks: Callbacks, request: SessionRequest, seed: int | None = None) -> SessionPlan:
+    """Draw the pairs of a session.
+
+    Raises SessionRefusedError where a clip cannot be heard, or the session grows too long.
+    """
     seed = secrets.randbits(32) if seed is None else seed
-    dice = np.random.default_rng(seed)
-    tracks = callbacks.store.listenable(EXCERPT_S)
-    left_out: list[str] = []
-    begun: list[tuple[ExcerptStart, list[ExcerptStart]]] = []  # of each clip, and of its strongest tracks
-    methods = [method for method in callbacks.methods if method.name in wanted.methods]
-    trials = [_trial(callbacks, wanted, methods, clip_id, tracks, dice, left_out, begun) for clip_id in wanted.clips]
-    pairs = sum(len(trial.pairs) for trial in trials)
+    methods = [method for method in callbacks.methods if method.name in request.methods]
+    source = TrialSource(
+        callbacks, request, methods, callbacks.store.listenable(EXCERPT_S), np.random.default_rng(seed)
+    )
+    planned = [TrialPlanner(source, clip_id).plan() for clip_id in request.clips]
+    pairs = sum(len(one.trial.pairs) for one in planned)
     if pairs > MOST_PAIRS:
         raise SessionRefusedError(
             f"that makes {pairs} pairs, more than {MOST_PAIRS}: choose fewer clips or a smaller k"
         )
-    begins = told(wanted.starts, [one for _, tops in begun for one in tops], [clip for clip, _ in begun])
-    settings = {**asdict(wanted), "seed": seed, "left_out": left_out, "begins": begins}
+    settings = {
+        **asdict(request),
+        "seed": seed,
+        "left_out": [sentence for one in planned for sentence in one.left_out],
+        "begins": describe_starts(
+            request.starts,
+            [start for one in planned for start in one.top_starts],
+            [one.clip_start for one in planned],
+        ),
+    }
     for name in ("title", "consent", "questions", "blind"):
         del settings[name]
-    key = excerpts.store_key(callbacks.store)
-    title, consent = wanted.title.strip(), wanted.consent.strip()
-    questions = tuple(name for name in QUESTIONS if name in wanted.questions)
-    return SessionPlan(title, wanted.blind, questions, consent, key, tuple(trials), settings)
-
-
-def _trial(
-    callbacks: Callbacks,
-    wanted: SessionRequest,
-    methods: list[MethodRecord],
-    clip_id: int,
-    tracks: pd.DataFrame,
-    dice: np.random.Generator,
-    left_out: list[str],
-    begun: list[tuple[ExcerptStart, list[ExcerptStart]]],
-) -> Trial:
-    """`tracks`: of `Store.listenable`. What had to be left out is told in `left_out`, a sentence each; `begun` takes
-    where the clip and its strongest tracks begin.
-    """
-    store, clip = callbacks.store, callbacks.clip_by_id[clip_id]
-    seconds = min(wanted.seconds, clip.duration_s)
-    rankings = {method.name: rank_clip(store, method.method_id, clip_id, NORMALISED) for method in methods}
-
-    starts = StartChooser(store, wanted.starts, clip_id, methods, seconds, dice)
-    heard: dict[int, tuple[ExcerptStart, ExcerptLevels]] = {}
-    unfit: set[int] = set()
-
-    def fits(track_id: int, top: bool = False) -> bool:
-        if track_id not in heard and track_id not in unfit:
-            sound = store.track_sound(track_id)
-            start = starts.of_top(track_id, sound) if top else starts.of_control(sound)
-            try:
-                heard[track_id] = (start, excerpts.measure(store, sound, start.start_s, seconds))
-            except SoundRefusedError:
-                unfit.add(track_id)
-        return track_id in heard
-
-    chosen: dict[str, list[int]] = {}
-    for method in methods:
-        best = rankings[method.name].first(wanted.k + _TRIED)
-        chosen[method.name] = _take(best, wanted.k, lambda track_id: fits(track_id, top=True))
-        passed = [i for i in best[: best.index(chosen[method.name][-1]) if chosen[method.name] else None] if i in unfit]
-        if wanted.k and passed:
-            left_out.append(f"Clip {clip_id}: {_tracks(len(passed))} {method.label} ranks above the last one chosen.")
-    top = list(dict.fromkeys(track_id for ids in chosen.values() for track_id in ids))
-    starts.lend([heard[track_id][0] for track_id in top])
-    clip_sound = store.clip_sound(clip_id)
-    clip_start = starts.of_clip(clip_sound, top)
-    begun.append((clip_start, [heard[track_id][0] for track_id in top]))
-    try:
-        of_clip = excerpts.measure(store, clip_sound, clip_start.start_s, seconds)
-    except SoundRefusedError as error:
-        raise SessionRefusedError(f"clip {clip_id} cannot be part of a session: {error}") from error
-    scored = set.intersection(*(set(ranking.track_id.tolist()) for ranking in rankings.values()))
-    works = set(tracks.loc[tracks["track_id"].isin(top), "work_id"])
-    free = tracks[tracks["track_id"].isin(scored) & ~tracks["work_id"].isin(works) & (tracks["heard_s"] >= seconds)]
-    controls: dict[str, list[int]] = {}
-    for role, is_decoy, count in (("random", False, wanted.random), ("decoy", True, wanted.decoys)):
-        pool = free.loc[(free["is_decoy"] == is_decoy) & free["planted"].isna(), "track_id"].to_numpy()
-        drawn = dice.permutation(pool)[: count + _TRIED].tolist()
-        controls[role] = _take(drawn, count, fits)
-        if len(controls[role]) < count:
-            left_out.append(f"Clip {clip_id}: only {len(controls[role])} of {count} {role} controls can be heard.")
-    order = [("top", i) for i in top] + [(role, i) for role, ids in controls.items() for i in ids]
-    if not order:
-        raise SessionRefusedError(
-            f"clip {clip_id} has nothing to be compared with: no track can be heard for {seconds:g} s"
-        )
-    if wanted.duplicate and top:
-        order.append(("duplicate", int(dice.choice(top))))
-    measured = [of_clip, *(heard[i][1] for _, i in order)]
-    gain = excerpts.gains(measured)
-    prompt = clip.prompt or ""
-    lanes = [Lane("clip", None, "", "", clip_start.start_s, gain[0])]
-    for (role, track_id), gain_db in zip(order, gain[1:], strict=True):
-        track = store.track(track_id)
-        scores = tuple(_score(callbacks, m, clip_id, track_id, rankings[m.name], chosen[m.name]) for m in methods)
-        lanes.append(Lane(role, track_id, track.title, track.composer, heard[track_id][0].start_s, gain_db, scores))
-    if wanted.match:
-        lanes.append(Lane("match", None, "the clip itself", "", clip_start.start_s, gain[0]))
-    return Trial(clip_id, prompt, seconds, min(one.channels for one in measured), tuple(lanes))
-
-
-def _take(ids: Iterable[int], count: int, fits: Callable[[int], bool]) -> list[int]:
-    """The first `count` that fit; no more are tried."""
-    taken: list[int] = []
-    for track_id in ids:
-        if len(taken) == count:
-            break
-        if fits(track_id):
-            taken.append(track_id)
-    return taken
-
-
-def _tracks(count: int) -> str:
-    return (
-        "1 track cannot be heard (or is too short, or near-silent) that"
-        if count == 1
-        else (f"{count} tracks cannot be heard (or are too short, or near-silent) that")
+    return SessionPlan(
+        title=request.title.strip(),
+        blind=request.blind,
+        questions=tuple(name for name in QUESTIONS if name in request.questions),
+        consent=request.consent.strip(),
+        store_key=excerpts.identify_store(callbacks.store),
+        trials=tuple(one.trial for one in planned),
+        settings=settings,
     )
 
 
-def _score(
-    callbacks: Callbacks, method: MethodRecord, clip_id: int, track_id: int, ranking: Ranking, chosen: list[int]
-) -> LaneScore:
-    """Raises SessionRefusedError where this method did not score the track."""
-    rows = callbacks.store.scores_of(method.method_id, clip_id, [track_id])
-    i = ranking.index(track_id)
-    if i is None or rows.empty:
-        raise SessionRefusedError(
-            f"{method.label} did not score track {track_id} for clip {clip_id}: choose fewer methods"
+@dataclass(frozen=True)
+class TrialSource:
+    """What all trials of one session are drawn from."""
+
+    callbacks: Callbacks
+    request: SessionRequest
+    methods: list[MethodRecord]  # those of the request
+    tracks: pd.DataFrame  # of `Store.listenable`
+    dice: np.random.Generator
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A trial, where its excerpts begin, and what it lacks."""
+
+    trial: Trial
+    clip_start: ExcerptStart
+    top_starts: list[ExcerptStart]  # of the strongest tracks
+    left_out: list[str]  # a sentence for the host about each gap
+
+
+class TrialPlanner:
+    """Chooses and measures the excerpts of one clip's trial."""
+
+    def __init__(self, source: TrialSource, clip_id: int) -> None:
+        self._source, self._clip_id = source, clip_id
+        self._callbacks, self._request, self._methods = source.callbacks, source.request, source.methods
+        self._store, self._dice = source.callbacks.store, source.dice
+        self._clip = self._callbacks.clip_by_id[clip_id]
+        self._seconds = min(self._request.seconds, self._clip.duration_s)
+        self._rankings = {
+            method.name: rank_clip(self._store, method.method_id, clip_id, NORMALISED) for method in self._methods
+        }
+        self._starts = StartChooser(
+            self._store, self._request.starts, clip_id, self._methods, self._seconds, self._dice
         )
-    row = rows.iloc[0]
-    place = None if ranking.is_decoy[i] else int(ranking.place[i])
-    numbers = (float(row["score"]), float(row["score_norm"]), float(row["q_value"]), bool(row["above_noise"]))
-    return LaneScore(method.name, method.label, *numbers, place, track_id in chosen)
+        self._excerpts: dict[int, tuple[ExcerptStart, ExcerptLevels]] = {}  # by track
+        self._unfit: set[int] = set()  # tracks that cannot be heard, are too short or near-silent
+        self._chosen: dict[str, list[int]] = {}  # by method name: its strongest tracks that can be heard
+        self._left_out: list[str] = []
+
+    def plan(self) -> PlannedTrial:
+        """Raises SessionRefusedError where the clip cannot be heard, or nothing can be compared with it."""
+        top = self._choose_strongest()
+        top_starts = [self._excerpts[track_id][0] for track_id in top]
+        self._starts.lend(top_starts)
+        clip_sound = self._store.clip_sound(self._clip_id)
+        clip_start = self._starts.choose_for_clip(clip_sound, top)
+        try:
+            clip_levels = excerpts.measure_excerpt(self._store, clip_sound, clip_start.start_s, self._seconds)
+        except SoundRefusedError as error:
+            raise SessionRefusedError(f"clip {self._clip_id} cannot be part of a session: {error}") from error
+        order = [("top", track_id) for track_id in top] + self._draw_controls(top)
+        if not order:
+            raise SessionRefusedError(
+                f"clip {self._clip_id} has nothing to be compared with: no track can be heard for {self._seconds:g} s"
+            )
+        if self._request.duplicate and top:
+            order.append(("duplicate", int(self._dice.choice(top))))
+        levels = [clip_levels, *(self._excerpts[track_id][1] for _, track_id in order)]
+        lanes = self._make_lanes(order, clip_start, excerpts.match_gains(levels))
+        channels = min(one.channels for one in levels)
+        trial = Trial(self._clip_id, self._clip.prompt or "", self._seconds, channels, lanes)
+        return PlannedTrial(trial, clip_start, top_starts, self._left_out)
+
+    def _choose_strongest(self) -> list[int]:
+        """The k strongest tracks of every method that can be heard, each track once."""
+        for method in self._methods:
+            best = self._rankings[method.name].first(self._request.k + _TRIED)
+            chosen = _take_first(best, self._request.k, lambda track_id: self._try_track(track_id, is_top=True))
+            above = best[: best.index(chosen[-1])] if chosen else best
+            passed = [track_id for track_id in above if track_id in self._unfit]
+            if self._request.k and passed:
+                self._left_out.append(
+                    f"Clip {self._clip_id}: {_word_unheard(len(passed))} {method.label} ranks above the last one "
+                    "chosen."
+                )
+            self._chosen[method.name] = chosen
+        return list(dict.fromkeys(track_id for ids in self._chosen.values() for track_id in ids))
+
+    def _draw_controls(self, top: list[int]) -> list[tuple[str, int]]:
+        """(role, track id) of random tracks and decoys that all methods scored, of other works than `top`."""
+        tracks = self._source.tracks
+        scored = set.intersection(*(set(ranking.track_id.tolist()) for ranking in self._rankings.values()))
+        works = set(tracks.loc[tracks["track_id"].isin(top), "work_id"])
+        free = tracks[
+            tracks["track_id"].isin(scored)
+            & ~tracks["work_id"].isin(works)
+            & (tracks["heard_s"] >= self._seconds)
+            & tracks["planted"].isna()
+        ]
+        controls: list[tuple[str, int]] = []
+        for role, is_decoy, count in (("random", False, self._request.random), ("decoy", True, self._request.decoys)):
+            pool = free.loc[free["is_decoy"] == is_decoy, "track_id"].to_numpy()
+            drawn = self._dice.permutation(pool)[: count + _TRIED].tolist()
+            chosen = _take_first(drawn, count, self._try_track)
+            if len(chosen) < count:
+                self._left_out.append(
+                    f"Clip {self._clip_id}: only {len(chosen)} of {count} {role} controls can be heard."
+                )
+            controls += [(role, track_id) for track_id in chosen]
+        return controls
+
+    def _try_track(self, track_id: int, is_top: bool = False) -> bool:
+        """Choose and measure the track's excerpt, once; False where it cannot be heard."""
+        if track_id not in self._excerpts and track_id not in self._unfit:
+            sound = self._store.track_sound(track_id)
+            start = self._starts.choose_for_top(track_id, sound) if is_top else self._starts.choose_for_control(sound)
+            try:
+                levels = excerpts.measure_excerpt(self._store, sound, start.start_s, self._seconds)
+                self._excerpts[track_id] = (start, levels)
+            except SoundRefusedError:
+                self._unfit.add(track_id)
+        return track_id in self._excerpts
+
+    def _make_lanes(
+        self, order: list[tuple[str, int]], clip_start: ExcerptStart, gains_db: list[float]
+    ) -> tuple[Lane, ...]:
+        """The clip, the pairs of `order`, then the clip again where it is a hidden anchor. `gains_db`: clip first."""
+        lanes = [Lane("clip", None, "", "", clip_start.start_s, gains_db[0])]
+        for (role, track_id), gain_db in zip(order, gains_db[1:], strict=True):
+            track, start = self._store.track(track_id), self._excerpts[track_id][0]
+            scores = tuple(self._read_score(method, track_id) for method in self._methods)
+            lanes.append(Lane(role, track_id, track.title, track.composer, start.start_s, gain_db, scores))
+        if self._request.match:
+            lanes.append(Lane("match", None, "the clip itself", "", clip_start.start_s, gains_db[0]))
+        return tuple(lanes)
+
+    def _read_score(self, method: MethodRecord, track_id: int) -> LaneScore:
+        """Raises SessionRefusedError where this method did not score the track."""
+        rows = self._store.scores_of(method.method_id, self._clip_id, [track_id])
+        ranking = self._rankings[method.name]
+        i = ranking.index(track_id)
+        if i is None or rows.empty:
+            raise SessionRefusedError(
+                f"{method.label} did not score track {track_id} for clip {self._clip_id}: choose fewer methods"
+            )
+        row = rows.iloc[0]
+        return LaneScore(
+            method=method.name,
+            label=method.label,
+            score=float(row["score"]),
+            score_norm=float(row["score_norm"]),
+            q_value=float(row["q_value"]),
+            above_noise=bool(row["above_noise"]),
+            place=None if ranking.is_decoy[i] else int(ranking.place[i]),
+            chosen=track_id in self._chosen[method.name],
+        )
+
+
+def _take_first(ids: Iterable[int], count: int, fits: Callable[[int], bool]) -> list[int]:
+    """The first `count` that fit; no more are tried."""
+    chosen: list[int] = []
+    for track_id in ids:
+        if len(chosen) == count:
+            break
+        if fits(track_id):
+            chosen.append(track_id)
+    return chosen
+
+
+def _word_unheard(count: int) -> str:
+    if count == 1:
+        return "1 track cannot be heard (or is too short, or near-silent) that"
+    return f"{count} tracks cannot be heard (or are too short, or near-silent) that"

@@ -1,4 +1,4 @@
-"""The longer queries of file.py, and rows to and from records."""
+"""SQL of the sessions file that is longer than a line, and the conversion between rows and records."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ FRAMES = (
 
 
 def insert_lane(con: sqlite3.Connection, trial_id: int | None, lane: Lane) -> None:
-    """With a new token, and the scores of every method."""
+    """Insert a lane with a new token, and its scores by every method."""
     row = (trial_id, secrets.token_urlsafe(12), lane.role, lane.track_id, lane.title, lane.composer)
     columns = "trial_id, token, role, track_id, title, composer, start_s, gain_db"
     values = (*row, lane.start_s, lane.gain_db)
@@ -64,8 +64,8 @@ def insert_lane(con: sqlite3.Connection, trial_id: int | None, lane: Lane) -> No
         con.execute("INSERT INTO lane_scores VALUES (?,?,?,?,?,?,?,?,?)", (lane_id, item.method, item.label, *numbers))
 
 
-def session_of(row: tuple[Any, ...]) -> Session:
-    """`row`: of SESSION."""
+def parse_session(row: tuple[Any, ...]) -> Session:
+    """The record of a row that SESSION selected."""
     session_id, code, title, state, blind, questions, consent, settings, store_key, created_at = row
     names = tuple(json.loads(questions))
     chosen = json.loads(settings)

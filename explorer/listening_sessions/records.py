@@ -1,4 +1,4 @@
-"""What the sessions file holds, as frozen records. Times are UTC texts, ISO 8601."""
+"""Records of the sessions file. Times are UTC texts, ISO 8601."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONSENT = (
 
 
 class SessionRefusedError(ValueError):
-    """What was asked cannot be done; `status` is the HTTP status, the message one line for the person who asked."""
+    """A request of a host or listener is refused; `status`: HTTP status, message: one line for who asked."""
 
     def __init__(self, reason: str, status: int = 400) -> None:
         super().__init__(reason)
@@ -38,12 +38,14 @@ class SessionRefusedError(ValueError):
 
 
 def now() -> str:
-    """As every time in the file is written."""
+    """The present time, in the format of the file."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True)
 class LaneScore:
+    """Score of a track for the clip of its trial by one method, copied from the store."""
+
     method: str
     label: str
     score: float
@@ -81,10 +83,12 @@ class Trial:
 
     @property
     def clip(self) -> Lane:
+        """The lane of the clip."""
         return self.lanes[0]
 
     @property
     def pairs(self) -> tuple[Lane, ...]:
+        """The lanes that the clip is compared with."""
         return self.lanes[1:]
 
 
@@ -103,6 +107,8 @@ class SessionPlan:
 
 @dataclass(frozen=True)
 class Session:
+    """A session as the file holds it."""
+
     session_id: int
     code: str
     title: str
@@ -117,6 +123,8 @@ class Session:
 
 @dataclass(frozen=True)
 class Listener:
+    """One who joined a session."""
+
     listener_id: int
     session_id: int
     nickname: str
@@ -125,7 +133,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class LaneExcerpt:
-    """What is needed to render one lane."""
+    """All that is needed to render one lane."""
 
     session_id: int
     store_key: str

@@ -1,4 +1,4 @@
-"""Puts listening sessions into the server: their file, their pages, and what keeps listeners blind."""
+"""Puts listening sessions into the server: their file, their pages, and the guard that keeps listeners blind."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from explorer.state.callbacks import Callbacks
 
 
 def add_sessions(app: FastAPI, callbacks: Callbacks, settings: Settings) -> None:
-    """Opens the sessions file for as long as the application lives. Raises SessionFileError."""
+    """Open the sessions file for as long as the application lives. Raises SessionFileError."""
     if settings.sessions is None or settings.host_key is None:
         add_closed(app)
         return
-    file, hosts = SessionFile(settings.sessions), HostAccess(settings.host_key)
+    file, access = SessionFile(settings.sessions), HostAccess(settings.host_key)
     inner = app.router.lifespan_context
 
     @asynccontextmanager
     async def closing(app: FastAPI) -> AsyncIterator[Any]:
-        """Closed in order, the file is whole by itself, without a log beside it: it can be copied."""
+        """Close the file when the server stops: it is then whole, without a log beside it, and can be copied."""
         async with inner(app) as state:
             yield state
         file.close()
@@ -34,5 +34,5 @@ def add_sessions(app: FastAPI, callbacks: Callbacks, settings: Settings) -> None
     app.router.lifespan_context = closing
     add_shared(app)
     add_listeners(app, callbacks.store, file)
-    add_host(app, callbacks, file, hosts)
-    app.add_middleware(BlindGuard, file=file, is_host=hosts)
+    add_host(app, callbacks, file, access)
+    app.add_middleware(BlindGuard, file=file, is_host=access.is_host)

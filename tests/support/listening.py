@@ -41,7 +41,7 @@ def plan_of(store: Any, seed: int = 1, **changes: Any) -> Any:
     from explorer.state.callbacks import Callbacks
 
     callbacks = Callbacks(store)
-    return plan.make(callbacks, plan.SessionRequest.of(wanted(**changes), callbacks), seed)
+    return plan.plan_session(callbacks, plan.SessionRequest.parse(wanted(**changes), callbacks), seed)
 
 
 def settings_of(store_path: Path, sessions: Path, **options: Any) -> Any:

@@ -317,7 +317,7 @@ def test_resume_codes_cannot_be_guessed_at_leisure(store, tmp_path):
 
     file, app, now = SessionFile(tmp_path / "s.sqlite"), FastAPI(), [0.0]
     try:
-        session = file.add(plan_of(store, clips=[1]))
+        session = file.add_session(plan_of(store, clips=[1]))
         _, right = file.join(session, "Clara")
         add_shared(app)
         add_listeners(app, store, file, clock=lambda: now[0])

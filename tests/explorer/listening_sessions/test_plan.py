@@ -10,7 +10,7 @@ import soundfile
 
 from explorer.listening_sessions import excerpts
 from explorer.listening_sessions.file import SessionFile
-from explorer.listening_sessions.plan import SessionRequest, offered, usual_seconds
+from explorer.listening_sessions.plan import SessionRequest, list_offered_clips, suggest_seconds
 from explorer.listening_sessions.records import SessionRefusedError
 from explorer.sound.audio import SoundRefusedError
 from explorer.state.callbacks import Callbacks
@@ -45,7 +45,7 @@ def test_a_trial_holds_the_strongest_controls_and_anchors(store, made):
             row = ranks[score.method].set_index("track_id").loc[lane.track_id]
             assert score.score_norm == row["score_norm"] and score.above_noise == row["above_noise"]
             assert score.place == (None if row["is_decoy"] else row["train_rank"])
-    assert plan.store_key == excerpts.store_key(store)
+    assert plan.store_key == excerpts.identify_store(store)
 
 
 def test_a_seed_draws_the_same_pairs_again(store):
@@ -67,13 +67,13 @@ def test_what_may_not_be_heard_is_left_out_and_told(store, made):
 def test_excerpts_are_equal_in_length_rate_and_loudness(store, tmp_path):
     file = SessionFile(tmp_path / "s.sqlite")
     try:
-        session = file.add(plan_of(store, starts="anywhere"))
-        for trial in file.trials(session.session_id):
+        session = file.add_session(plan_of(store, starts="anywhere"))
+        for trial in file.read_trials(session.session_id):
             loud, heads = [], set()
             for lane in trial.lanes:
-                excerpt = file.excerpt(session.session_id, lane.token)
-                data = excerpts.render(store, excerpt, lane.token)
-                assert data == excerpts.render(store, excerpt, lane.token)
+                excerpt = file.find_excerpt(session.session_id, lane.token)
+                data = excerpts.render_excerpt(store, excerpt, lane.token)
+                assert data == excerpts.render_excerpt(store, excerpt, lane.token)
                 sound, rate = soundfile.read(io.BytesIO(data), always_2d=True)
                 heads.add((rate, sound.shape, data[:44], len(data)))
                 loud.append(pyloudnorm.Meter(rate).integrated_loudness(sound))
@@ -88,14 +88,17 @@ def test_excerpts_are_equal_in_length_rate_and_loudness(store, tmp_path):
 def test_two_lanes_of_one_track_are_not_the_same_bytes_but_the_same_sound(store, tmp_path):
     file = SessionFile(tmp_path / "s.sqlite")
     try:
-        session = file.add(plan_of(store, clips=[1]))
-        (trial,) = file.trials(session.session_id)
+        session = file.add_session(plan_of(store, clips=[1]))
+        (trial,) = file.read_trials(session.session_id)
         twin = next(lane for lane in trial.lanes if lane.role == "duplicate")
         pair = [lane for lane in trial.lanes if lane.track_id == twin.track_id]
         assert len(pair) == 2
         pair_of_clip = [lane for lane in trial.lanes if lane.track_id is None]
         for one, other in (pair, pair_of_clip):
-            data = [excerpts.render(store, file.excerpt(session.session_id, x.token), x.token) for x in (one, other)]
+            data = [
+                excerpts.render_excerpt(store, file.find_excerpt(session.session_id, x.token), x.token)
+                for x in (one, other)
+            ]
             sounds = [soundfile.read(io.BytesIO(x), dtype="int16")[0].astype(int) for x in data]
             assert data[0] != data[1] and np.abs(sounds[0] - sounds[1]).max() <= 2
     finally:
@@ -107,9 +110,9 @@ def test_rules_are_asked_again_when_a_lane_is_heard(store, made, tmp_path):
 
     file = SessionFile(tmp_path / "s.sqlite")
     try:
-        session = file.add(plan_of(store, clips=[1]))
-        lane = file.trials(session.session_id)[0].pairs[0]
-        excerpt = file.excerpt(session.session_id, lane.token)
+        session = file.add_session(plan_of(store, clips=[1]))
+        lane = file.read_trials(session.session_id)[0].pairs[0]
+        excerpt = file.find_excerpt(session.session_id, lane.token)
     finally:
         file.close()
     for changes, status in (
@@ -120,7 +123,7 @@ def test_rules_are_asked_again_when_a_lane_is_heard(store, made, tmp_path):
         ({"store_key": "another"}, 409),
     ):
         with pytest.raises(SoundRefusedError) as caught:
-            excerpts.render(store, replace(excerpt, **changes), lane.token)
+            excerpts.render_excerpt(store, replace(excerpt, **changes), lane.token)
         assert caught.value.status == status
 
 
@@ -131,14 +134,14 @@ def test_near_silent_sound_is_no_candidate(store, tmp_path):
     soundfile.write(quiet, 1e-4 * np.sin(np.arange(22050 * 2) / 9), 22050)
     try:
         with pytest.raises(SoundRefusedError, match="near-silent"):
-            excerpts.measure(store, SoundRecord(2.0, "hush.wav", False, "full", None, None, ()), 0.0, 1.5)
+            excerpts.measure_excerpt(store, SoundRecord(2.0, "hush.wav", False, "full", None, None, ()), 0.0, 1.5)
     finally:
         quiet.unlink()
 
 
 def test_gains_bring_all_to_one_loudness_below_full_scale():
     loud, quiet = excerpts.ExcerptLevels(-9.0, -0.5, 1), excerpts.ExcerptLevels(-30.0, -2.0, 2)
-    one, two = excerpts.gains([loud, quiet])
+    one, two = excerpts.match_gains([loud, quiet])
     assert -9.0 + one == pytest.approx(-30.0 + two)
     assert -2.0 + two <= -excerpts.HEADROOM_DB + 1e-9 and -0.5 + one < 0
 
@@ -171,7 +174,7 @@ def test_gains_bring_all_to_one_loudness_below_full_scale():
 )
 def test_a_form_that_makes_no_sense_is_refused(store, changes, message):
     with pytest.raises(SessionRefusedError, match=message):
-        SessionRequest.of(wanted(**changes), Callbacks(store))
+        SessionRequest.parse(wanted(**changes), Callbacks(store))
 
 
 def test_tracks_shorter_than_an_excerpt_are_no_candidates(store):
@@ -184,5 +187,5 @@ def test_tracks_shorter_than_an_excerpt_are_no_candidates(store):
 
 def test_the_form_begins_with_a_length_that_most_have(store):
     callbacks = Callbacks(store)
-    assert usual_seconds(callbacks) == 2.0
-    assert [clip.clip_id for clip in offered(callbacks)] == [1, 2, 3]
+    assert suggest_seconds(callbacks) == 2.0
+    assert [clip.clip_id for clip in list_offered_clips(callbacks)] == [1, 2, 3]

@@ -69,7 +69,7 @@ def at_random(seed):
 
 
 def test_ratings_that_follow_the_scores_are_found():
-    found = results.results(frames(6, follows))
+    found = results.summarise_ratings(frames(6, follows))
     assert (found["listeners"], found["clips"], found["pairs"], found["main"]) == (6, 4, 28, "overall")
     (method,) = found["methods"]
     overall = method["correlation"][0]
@@ -86,7 +86,7 @@ def test_ratings_that_follow_the_scores_are_found():
 
 
 def test_ratings_by_a_die_show_nothing():
-    found = results.results(frames(8, at_random(1), clips=6))
+    found = results.summarise_ratings(frames(8, at_random(1), clips=6))
     (method,) = found["methods"]
     for item in method["correlation"]:
         assert item["low"] < 0 < item["high"] and abs(item["rho"]) < 0.4
@@ -103,7 +103,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     for seed in range(40):
         dice = np.random.default_rng(seed)
         values = dice.integers(1, 6, (6, 42)).astype(float)
-        found = results.correlation(values, dice.normal(size=42), np.repeat(np.arange(6), 7))
+        found = results.correlate_with_scores(values, dice.normal(size=42), np.repeat(np.arange(6), 7))
         inside += found["low"] <= 0 <= found["high"]
     assert inside >= 35
 
@@ -112,21 +112,21 @@ def test_one_clip_counts_as_one_however_its_scores_are_scaled():
     values = np.array([[1, 2, 3, 4, 3, 2, 1, 5.0]])
     score = np.array([1, 2, 3, 4, 1e3, 2e3, 3e3, 4e3])
     clip = np.array([1, 1, 1, 1, 2, 2, 2, 2])
-    found = results.correlation(values, score, clip)
+    found = results.correlate_with_scores(values, score, clip)
     halves = [stats.spearmanr(values[0, part], score[part])[0] for part in (slice(0, 4), slice(4, 8))]
     assert found["rho"] == pytest.approx(np.mean(halves))
-    assert results.correlation(values, 7 * score - 1, clip)["rho"] == found["rho"]
-    assert results.correlation(values, -score, clip)["rho"] == -found["rho"]
+    assert results.correlate_with_scores(values, 7 * score - 1, clip)["rho"] == found["rho"]
+    assert results.correlate_with_scores(values, -score, clip)["rho"] == -found["rho"]
 
 
 def test_missing_answers_and_few_listeners_give_none_not_a_number():
-    empty = results.results(frames(0, follows))
+    empty = results.summarise_ratings(frames(0, follows))
     assert empty["methods"][0]["correlation"][0]["rho"] is None and empty["agreement"][0]["alpha"] is None
-    some = results.results(
+    some = results.summarise_ratings(
         frames(3, lambda listener, clip, role, score: follows(0, 0, role, score) if listener == clip else None)
     )
     assert some["agreement"][0]["alpha"] is None and some["methods"][0]["correlation"][0]["clips"] == 2
-    same = results.results(frames(3, lambda *_: 3))
+    same = results.summarise_ratings(frames(3, lambda *_: 3))
     assert same["methods"][0]["correlation"][0]["rho"] is None and same["agreement"][0]["alpha"] is None
     for found in (empty, some, same):
         assert "NaN" not in json.dumps(found)
@@ -144,7 +144,7 @@ def test_alpha_is_krippendorffs():
             [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, none],
         ]
     )
-    assert results.agreement(values)["alpha"] == pytest.approx(0.815, abs=5e-4)
+    assert results.measure_agreement(values)["alpha"] == pytest.approx(0.815, abs=5e-4)
 
 
 def test_listeners_who_miss_their_anchors_can_be_left_out():
@@ -153,22 +153,22 @@ def test_listeners_who_miss_their_anchors_can_be_left_out():
             return {"match": 1, "duplicate": 5}.get(role, 1)
         return follows(listener, clip, role, score)
 
-    everybody, reliable = (results.results(frames(4, rating), only) for only in (False, True))
+    everybody, reliable = (results.summarise_ratings(frames(4, rating), only) for only in (False, True))
     assert (everybody["counted"], reliable["counted"], everybody["reliable"]) == (4, 3, 3)
     assert everybody["by_listener"]["3"] == {"match": [0, 4], "duplicate": [0, 4]}
     assert reliable["agreement"][0]["alpha"] > everybody["agreement"][0]["alpha"]
 
 
 def test_the_table_has_a_row_for_each_pair_of_each_listener():
-    table = export.table(frames(3, follows, note="nice"))
+    table = export.build_table(frames(3, follows, note="nice"))
     assert len(table) == 3 * 36 and list(table.columns[:9])[:3] == ["session", "blind", "listener"]
     first = table.iloc[0]
     assert (first["overall"], first["role"], first["note"], first["unlearning score_norm"]) == (5, "top", "nice", 5.0)
     assert (table["start_s"] == 0.5).all()
     assert str(table["overall"].dtype) == "Int64" and table["unlearning place"].isna().sum() == 3 * 3 * 4
     only_note = frames(1, lambda *_: None, note="nothing rated")
-    assert len(export.table(only_note)) == 36
-    assert len(export.table(frames(0, follows))) == 0
+    assert len(export.build_table(only_note)) == 36
+    assert len(export.build_table(frames(0, follows))) == 0
 
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\r=1", "\n=1", " =1", "＝1", '=HYPERLINK("http://evil")']
@@ -177,7 +177,9 @@ FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\r=1", "\n=1", " =1", "＝1"
 def test_no_cell_of_the_csv_is_a_formula_and_numbers_stay_numbers():
     for text in FORMULAS:
         found = frames(2, follows, note=text, nickname=text + "{}", title=text)
-        lines = list(csv.DictReader(io.StringIO(export.as_csv(export.table(found)).decode("utf-8-sig"), newline="")))
+        lines = list(
+            csv.DictReader(io.StringIO(export.write_csv(export.build_table(found)).decode("utf-8-sig"), newline=""))
+        )
         assert len(lines) == 72
         for line in lines:
             assert line["note"] in ("", "'" + text) and line["listener"].startswith("'" + text)
@@ -187,13 +189,13 @@ def test_no_cell_of_the_csv_is_a_formula_and_numbers_stay_numbers():
                 if cell.startswith(tuple("=+-@\t\r\n＝")):
                     float(cell)  # a number below zero is no formula
         assert any(float(line["unlearning score_norm"] or 0) < 0 for line in lines)
-    assert export.safe(-1.5) == -1.5 and export.safe("a-b") == "a-b" and export.safe(None) == ""
+    assert export.escape_cell(-1.5) == -1.5 and export.escape_cell("a-b") == "a-b" and export.escape_cell(None) == ""
 
 
 def test_parquet_holds_the_same_with_types(tmp_path):
-    table = export.table(frames(2, follows, note="=1+1"))
+    table = export.build_table(frames(2, follows, note="=1+1"))
     path = tmp_path / "ratings.parquet"
-    path.write_bytes(export.as_parquet(table))
+    path.write_bytes(export.write_parquet(table))
     with duckdb.connect(":memory:") as con:
         rows = con.execute(f"SELECT count(*), sum(overall), min(note) FROM '{path}'").fetchone()
         kinds = dict(con.execute(f"SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM '{path}')").fetchall())
@@ -203,10 +205,10 @@ def test_parquet_holds_the_same_with_types(tmp_path):
 
 
 def test_pictures_are_whole_and_hold_texts_as_texts():
-    found = results.results(frames(5, at_random(2), label='<script>alert(1)</script> & "more"'))
+    found = results.summarise_ratings(frames(5, at_random(2), label='<script>alert(1)</script> & "more"'))
     for name, draw in pictures.DRAWN.items():
         root = ElementTree.fromstring(draw(found))
         assert not root.findall(".//{*}script"), name
         assert len(list(root)) > 8
-    texts = "".join(ElementTree.fromstring(pictures.scatter(found)).itertext())
+    texts = "".join(ElementTree.fromstring(pictures.draw_scatter(found)).itertext())
     assert "<script>" in texts and "nan" not in texts

@@ -1,16 +1,19 @@
-"""Opens the sessions file, checks or makes its tables, reads and writes in transactions.
+"""The SQLite side of the sessions file: open it, check or create its tables, read and write in transactions.
 
-A transaction that has returned is on the disk (WAL, synchronous=FULL). A file of version 1 is brought to version 2.
+A transaction that has returned is on the disk (WAL, synchronous=FULL): neither a killed process nor a power cut takes
+it back. One connection behind one lock; a second process is refused. A file of version 1 is brought to version 2.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from explorer.store.errors import SessionFileError
 
@@ -19,7 +22,7 @@ _MARKS = ("application_id", "user_version")
 _APPLICATION = 0x57686E63  # "Whnc": tells our files from other SQLite files
 
 
-class Opened:
+class SessionDatabase:
     """An open sessions file. Safe to share between threads. Raises SessionFileError on opening."""
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +40,7 @@ class Opened:
 
     def _prepare(self) -> None:
         try:
-            # Exclusive: a second server on the same file is told so, instead of two that each believe they are alone.
+            # Exclusive: a second server on the same file is refused, instead of both writing to it.
             for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
                 self._con.execute(f"PRAGMA {pragma}")
             self._con.execute("PRAGMA secure_delete=ON")
@@ -58,16 +61,16 @@ class Opened:
     def _check_or_create(self) -> None:
         application, version = (self._con.execute(f"PRAGMA {name}").fetchone()[0] for name in _MARKS)
         if self._con.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-            self._run("sessions.sql", "sessions_2.sql")
+            self._run_scripts("sessions.sql", "sessions_2.sql")
         elif application != _APPLICATION:
             raise SessionFileError(f"{self.path} is another program's SQLite file: name another with --sessions PATH")
         elif version == 1:
-            self._run("sessions_2.sql")
+            self._run_scripts("sessions_2.sql")
         elif version != VERSION:
             raise SessionFileError(f"{self.path} has version {version}, this explorer writes version {VERSION}")
 
-    def _run(self, *names: str) -> None:
-        """Statement by statement (executescript would end the transaction), then the marks of this version."""
+    def _run_scripts(self, *names: str) -> None:
+        """Run them statement by statement (executescript would end the transaction), then set this version's marks."""
         for name in names:
             text = Path(__file__).with_name(name).read_text(encoding="utf-8")
             for statement in "\n".join(line.split("--")[0] for line in text.splitlines()).split(";"):
@@ -76,12 +79,13 @@ class Opened:
             self._con.execute(f"PRAGMA {mark}={value}")
 
     def close(self) -> None:
+        """Close the file; SQLite then removes its log, so that the file can be copied."""
         with self._lock:
             self._con.close()
 
     @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction; what it wrote is on the disk when the block has been left without an error."""
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: on the disk once the block is left without an error, rolled back otherwise."""
         with self._lock:
             self._con.execute("BEGIN IMMEDIATE")
             try:
@@ -92,6 +96,17 @@ class Opened:
                     self._con.execute("ROLLBACK")
                 raise
 
-    def _rows(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
+    def read(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
         with self._lock:
             return self._con.execute(sql, args).fetchall()
+
+    def read_frames(self, queries: Sequence[str], *args: object) -> list[pd.DataFrame]:
+        """The rows of several queries with the same arguments, all of one moment."""
+        with self._lock:
+            return [pd.read_sql_query(sql, self._con, params=args) for sql in queries]
+
+    def erase_deleted(self) -> None:
+        """Empty the write-ahead log, where deleted rows would live on; secure_delete overwrites them in the file."""
+        with self._lock:
+            self._con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
