@@ -136,7 +136,7 @@ def bind(host: str, port: int) -> socket.socket:
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["report"]:
-        from explorer.report.requests import main as report  # late: it brings the web framework
+        from explorer.report.command import main as report  # late: it brings the web framework
 
         return report(given[1:])
     new_key = secrets.token_urlsafe(12)

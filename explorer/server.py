@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from explorer.app import PAGE_CSS, build_app, theme
 from explorer.listening_sessions.routes import add_sessions
-from explorer.report import requests
+from explorer.report.routes import add_reports
 from explorer.settings import Settings
 from explorer.state.callbacks import Callbacks
 from explorer.store.database import Store
@@ -76,7 +76,7 @@ def create_server(settings: Settings) -> Guard:
     media.add_static(app)
     callbacks = Callbacks(store)
     add_sessions(app, callbacks, settings)
-    requests.add_reports(app, callbacks)
+    add_reports(app, callbacks)
     if settings.attribute is not None:
         app.state.jobs = Jobs(command(settings.attribute, store.path), callbacks.reopen)
         add_uploads(app, app.state.jobs)

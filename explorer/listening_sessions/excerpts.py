@@ -71,7 +71,7 @@ def match_gains(measured: list[ExcerptLevels]) -> list[float]:
 
 
 def render_excerpt(store: Store, excerpt: LaneExcerpt, token: str) -> bytes:
-    """The WAV of one lane, always the same for one token. Raises SoundRefusedError, also where the store is another one."""
+    """The WAV of one lane, the same whenever one token asks. Raises SoundRefusedError, also over another store."""
     if excerpt.store_key != identify_store(store):
         raise SoundRefusedError(409, "this session was made over another store: start the explorer with that one")
     sound = find_sound(store, excerpt.clip_id, excerpt.track_id)

@@ -1,4 +1,4 @@
-"""The facts of an evidence report, for a clip or a group of tracks, from the store. How they look is evidence_html's.
+"""Gathers the facts of an evidence report, for a clip or a group of tracks, from the store. html.py renders them.
 
 A report is handed to people who have neither the store nor this program: it says how it was made, what was not looked
 for, and what it cannot tell. Sound goes in as `audition` allows. Scores: higher = stronger influence; spans in seconds.
@@ -14,36 +14,37 @@ from typing import Any
 from explorer.holders.page import default_grouping, row_of
 from explorer.holders.pairs import PairDetails, read_pairs
 from explorer.listen.overview import clip_name
-from explorer.report.origin import hashes, settings
+from explorer.report.origin import list_hashes, list_settings
 from explorer.report.records import Chart, Evidence, EvidenceError, SoundExcerpt
-from explorer.report.svg import Band, intervals, moments, spread
+from explorer.report.svg import LiftBand, draw_intervals, draw_moments, draw_spread
 from explorer.sound import audio
 from explorer.state.callbacks import Callbacks
 from explorer.state.view import View
 from explorer.store.catalogue import Copying
 from explorer.store.groups import Groups
 from explorer.store.ranking import NORMALISED
-from explorer.store.records import ClipRecord
+from explorer.text import evidence as evidence_text
 from explorer.text import holders, sentences
+from explorer.text.evidence import format_span
 
 SHOWN, SHOWN_ABOVE, SHOWN_DECOYS = 30, 60, 10  # rows of a table: strongest tracks, those above noise, decoys
-KEPT = 5000  # rows that are written beside
+ROWS = 5000  # rows of the files beside the report
 HEARD_PAIRS, HEARD_PASSAGES = 5, 3  # whose sound is embedded
 NEIGHBOURS = 12  # groups drawn beside the one of the report
 
 
-def of_clip(callbacks: Callbacks, clip_id: int, method: str | None = None) -> Evidence:
+def gather_clip_evidence(callbacks: Callbacks, clip_id: int, method: str | None = None) -> Evidence:
     """The report of a clip. Raises EvidenceError for an unknown clip or method, or a clip the method did not score."""
-    view = _view(callbacks, method, clip_id)
+    view = _choose_view(callbacks, method, clip_id)
     clip, store, method_id = callbacks.clip_by_id[clip_id], callbacks.store, view.method.method_id
     summary, ranking = callbacks.summary(view), callbacks.ranking(view)
     if summary is None or not ranking.tracks:
         raise EvidenceError(f"the method {view.method.name} did not score clip {clip_id}")
-    rows = read_pairs(store, callbacks.clip_by_id, method_id, store.catalogue.clip_pairs(method_id, clip_id, KEPT))
+    rows = read_pairs(store, callbacks.clip_by_id, method_id, store.catalogue.clip_pairs(method_id, clip_id, ROWS))
     tracks = [pair for pair in rows if pair.place is not None]
     above = [pair for pair in tracks if pair.above_noise][:SHOWN_ABOVE]
     shown = sorted({*range(min(SHOWN, len(tracks))), *(tracks.index(pair) for pair in above)})
-    result = [sentences.verdict(summary), *_caution(callbacks, method_id)]
+    result = [sentences.verdict(summary), *_word_caution(callbacks, method_id)]
     if clip.target_track_id is not None:
         raw = callbacks.ranking(replace(view, order="raw"))
         result.insert(0, sentences.control(ranking, raw, clip.target_track_id, clip.target_title or ""))
@@ -52,32 +53,30 @@ def of_clip(callbacks: Callbacks, clip_id: int, method: str | None = None) -> Ev
     charts = (
         Chart(
             "How the score is spread",
-            spread(ranking),
-            "Normalised influence score by place (log axis), training tracks (line; dots are above noise) and decoys "
-            "(dashed), which stand where they would if there were as many of them as tracks. Where the two run "
-            "together, training made no difference.",
+            draw_spread(ranking),
+            evidence_text.SPREAD_CAPTION,
         ),
     )
     evidence = Evidence(
         kind="clip",
         title=f"Clip {clip_id}",
-        subject=(("Clip", clip_name(clip)), *_clip_facts(clip), *_method_facts(view)),
+        subject=(("Clip", clip_name(clip)), *evidence_text.list_clip_facts(clip), *_list_method_facts(view)),
         result=tuple(line for line in result if line),
         pairs=tuple(tracks[i] for i in shown),
         decoys=tuple([pair for pair in rows if pair.place is None][:SHOWN_DECOYS]),
-        table_note=_note(len(shown), summary.tracks, "training tracks", len(rows)),
+        table_note=evidence_text.word_table_note(len(shown), summary.tracks, "training tracks", len(rows)),
         copied=tuple(holders.copied(copying, store.catalogue.looked_for_copies())),
         passages=(),
-        sure=tuple(_sure(callbacks, method_id)),
+        sure=tuple(_word_certainty(callbacks, method_id)),
         played=tuple(holders.played(store.catalogue.heard(None, None))),
-        take_out=_taken_out(store.path),
+        take_out=_word_removal(store.path),
         charts=charts,
         rows=tuple(rows),
     )
-    return _finished(callbacks, view, evidence, copying)
+    return _add_sounds_and_origin(callbacks, view, evidence, copying)
 
 
-def of_holder(
+def gather_holder_evidence(
     callbacks: Callbacks, name: str, grouping: str | None = None, method: str | None = None, count: str = "10"
 ) -> Evidence:
     """The report of a composer, holder, collection, ... Raises EvidenceError for an unknown one.
@@ -88,7 +87,7 @@ def of_holder(
     catalogue, known = store.catalogue, store.catalogue.groupings()
     if grouping is not None and grouping not in known:
         raise EvidenceError(f"this store has no grouping {grouping!r}: choose one of {', '.join(known)}")
-    view = _view(callbacks, method, callbacks.clips[0].clip_id)
+    view = _choose_view(callbacks, method, callbacks.clips[0].clip_id)
     method_id = view.method.method_id
     orders = [grouping] if grouping is not None else [default_grouping(known)[0], *known]
     found = ((by, row_of(catalogue.groups(method_id, by, count), name)) for by in orders)
@@ -97,32 +96,33 @@ def of_holder(
         where = f"no {grouping}" if grouping else "nobody"
         raise EvidenceError(f"{where} of this store is called {name!r}: the page’s tab “Holders” lists the names")
     groups = catalogue.groups(method_id, by, count)
-    ids = catalogue.report_pairs(method_id, by, name, KEPT)
+    ids = catalogue.report_pairs(method_id, by, name, ROWS)
     rows = read_pairs(store, callbacks.clip_by_id, method_id, ids)
     copying = catalogue.copying(20, by, name)
     out, command = holders.taken_out(by, name, store.path.name)
     evidence = Evidence(
         kind="holder",
         title=name,
-        subject=(("Grouped by", by), ("Training tracks", f"{groups.tracks[row]:,}"), *_method_facts(view)),
-        result=(*holders.result(groups, row, count, catalogue.clips()), *_caution(callbacks, method_id)),
+        subject=(("Grouped by", by), ("Training tracks", f"{groups.tracks[row]:,}"), *_list_method_facts(view)),
+        result=(*holders.result(groups, row, count, catalogue.clips()), *_word_caution(callbacks, method_id)),
         pairs=tuple(rows[:SHOWN_ABOVE]),
         decoys=(),
-        table_note=_note(min(len(rows), SHOWN_ABOVE), len(rows), "pairs of clip and track", len(rows))
-        + " A pair is listed where the track is among the first 100 of the clip or above noise; where none is, the "
-        "best placed are.",
+        table_note=evidence_text.word_table_note(
+            min(len(rows), SHOWN_ABOVE), len(rows), "pairs of clip and track", len(rows)
+        )
+        + evidence_text.PAIRS_NOTE,
         copied=tuple(holders.copied(copying, catalogue.looked_for_copies())),
         passages=(),
-        sure=tuple(_sure(callbacks, method_id, int(groups.above[row]))),
+        sure=tuple(_word_certainty(callbacks, method_id, int(groups.above[row]))),
         played=tuple(holders.played(catalogue.heard(by, name))),
         take_out=(tuple(out), command),
-        charts=(_lift_chart(groups, row, count),),
+        charts=(_draw_lift(groups, row, count),),
         rows=tuple(rows),
     )
-    return _finished(callbacks, view, evidence, copying)
+    return _add_sounds_and_origin(callbacks, view, evidence, copying)
 
 
-def _view(callbacks: Callbacks, method: str | None, clip_id: int) -> View:
+def _choose_view(callbacks: Callbacks, method: str | None, clip_id: int) -> View:
     if clip_id not in callbacks.clip_by_id:
         raise EvidenceError(f"this store has no scored clip {clip_id}")
     by_name = {one.name: one for one in callbacks.methods}
@@ -131,71 +131,63 @@ def _view(callbacks: Callbacks, method: str | None, clip_id: int) -> View:
     return View(clip_id, by_name[method] if method is not None else callbacks.methods[0])
 
 
-def _generated(callbacks: Callbacks, method_id: int) -> list[Any]:
+def _list_generated(callbacks: Callbacks, method_id: int) -> list[Any]:
     found = callbacks.summaries[method_id].values()
     return [one for one in found if callbacks.clip_by_id[one.clip_id].kind != "track"]
 
 
-def _caution(callbacks: Callbacks, method_id: int) -> list[str]:
-    told = sentences.caution(_generated(callbacks, method_id))
+def _word_caution(callbacks: Callbacks, method_id: int) -> list[str]:
+    told = sentences.caution(_list_generated(callbacks, method_id))
     return [told] if told else []
 
 
-def _sure(callbacks: Callbacks, method_id: int, above: int | None = None) -> list[str]:
+def _word_certainty(callbacks: Callbacks, method_id: int, above: int | None = None) -> list[str]:
     catalogue = callbacks.store.catalogue
-    lines = holders.sure(_generated(callbacks, method_id), catalogue.controls(method_id), catalogue.retrained(), above)
-    return [line for line in lines if line not in _caution(callbacks, method_id)]  # that one stands with the result
+    lines = holders.sure(
+        _list_generated(callbacks, method_id), catalogue.controls(method_id), catalogue.retrained(), above
+    )
+    return [
+        line for line in lines if line not in _word_caution(callbacks, method_id)
+    ]  # that one stands with the result
 
 
-def _taken_out(path: Path) -> tuple[tuple[str, ...], str]:
+def _word_removal(path: Path) -> tuple[tuple[str, ...], str]:
     lines, command = holders.taken_out(None, None, path.name)
     return tuple(lines), command
 
 
-def _note(shown: int, of: int, what: str, kept: int) -> str:
-    return f"{shown:,} of {of:,} {what} are shown; {kept:,} rows can be had as CSV or Parquet."
-
-
-def _clip_facts(clip: ClipRecord) -> list[tuple[str, str]]:
-    kinds = {
-        "generated": "generated",
-        "user": "brought by a user",
-        "track": "control: a training track unlearned itself",
-    }
-    seed = [("Seed", str(clip.seed))] if clip.seed is not None else []
-    return [("Kind", kinds[clip.kind]), ("Length", f"{clip.duration_s:.1f} s"), *seed]
-
-
-def _method_facts(view: View) -> list[tuple[str, str]]:
+def _list_method_facts(view: View) -> list[tuple[str, str]]:
     return [("Method", f"{view.method.label}: {view.method.description}")]
 
 
-def _lift_chart(groups: Groups, row: int, count: str) -> Chart:
+def _draw_lift(groups: Groups, row: int, count: str) -> Chart:
     chosen = sorted({row, *range(min(NEIGHBOURS, len(groups.name)))})
     bands = [
-        Band(str(groups.name[i]), float(groups.low[i]), float(groups.lift[i]), float(groups.high[i]), i == row)
+        LiftBand(str(groups.name[i]), float(groups.low[i]), float(groups.lift[i]), float(groups.high[i]), i == row)
         for i in chosen
     ]
     rank = f"Number {row + 1:,} of {len(groups.name):,}"
     return Chart(
         "Lift over chance, beside others",
-        intervals(bands),
+        draw_intervals(bands),
         f"{rank}. {holders.WHY_SORTED} {holders.method_of_lift(groups, count)} {holders.stands_out(groups)}",
     )
 
 
-def _finished(callbacks: Callbacks, view: View, evidence: Evidence, copying: Copying) -> Evidence:
-    """With sounds, their moments, passages, settings and hashes."""
+def _add_sounds_and_origin(callbacks: Callbacks, view: View, evidence: Evidence, copying: Copying) -> Evidence:
+    """Add what both kinds share: sounds, their moments, passages, settings and hashes."""
     store = callbacks.store
     heard = [pair for pair in evidence.pairs if pair.place is not None][:HEARD_PAIRS]
     excerpts: list[tuple[SoundExcerpt, ...]] = []
     clips = list(dict.fromkeys(pair.clip.clip_id for pair in heard)) or [view.clip_id]
     for clip_id in clips:
         group = [
-            _excerpt(callbacks, "clip", clip_id, None, f"Clip {clip_id}: {clip_name(callbacks.clip_by_id[clip_id])}")
+            _embed_sound(
+                callbacks, "clip", clip_id, None, f"Clip {clip_id}: {clip_name(callbacks.clip_by_id[clip_id])}"
+            )
         ]
         group += [
-            _excerpt(
+            _embed_sound(
                 callbacks,
                 "track",
                 pair.track.track_id,
@@ -213,45 +205,43 @@ def _finished(callbacks: Callbacks, view: View, evidence: Evidence, copying: Cop
         moved = f"moved by {one.semitones:+d} semitones, " if one.semitones else ""
         passages.append(
             (
-                f"clip {one.clip_id}, {_span(one.clip)}",
-                f"track {one.track_id} “{title}”, {_span(one.track)}",
+                f"clip {one.clip_id}, {format_span(one.clip)}",
+                f"track {one.track_id} “{title}”, {format_span(one.track)}",
                 f"{moved}similarity {one.similarity:.3g}, p = {one.p_value:.3g}",
             )
         )
         if number < HEARD_PASSAGES:
             excerpts.append(
                 (
-                    _excerpt(callbacks, "clip", one.clip_id, one.clip, f"Passage {number + 1}, clip {one.clip_id}"),
-                    _excerpt(callbacks, "track", one.track_id, one.track, f"Passage {number + 1}, “{title}”"),
+                    _embed_sound(callbacks, "clip", one.clip_id, one.clip, f"Passage {number + 1}, clip {one.clip_id}"),
+                    _embed_sound(callbacks, "track", one.track_id, one.track, f"Passage {number + 1}, “{title}”"),
                 )
             )
-    papers = store.catalogue.papers(sorted({pair.track.track_id for pair in evidence.rows}))
-    strips = _strips(callbacks, view, heard)
+    track_details = store.catalogue.papers(sorted({pair.track.track_id for pair in evidence.rows}))
+    strips = _draw_strips(callbacks, view, heard)
     return replace(
         evidence,
         passages=tuple(passages),
         excerpts=tuple(excerpts),
         charts=(*evidence.charts, *strips),
-        settings=settings(callbacks.store, view.method.method_id),
-        hashes=hashes(callbacks.store, clips, [pair.track.track_id for pair in heard], papers),
-        papers=papers,
+        settings=list_settings(callbacks.store, view.method.method_id),
+        hashes=list_hashes(callbacks.store, clips, [pair.track.track_id for pair in heard], track_details),
+        track_details=track_details,
     )
 
 
-def _span(at: Sequence[float]) -> str:
-    return f"{at[0]:.1f}–{at[1]:.1f} s"
-
-
-def _excerpt(callbacks: Callbacks, kind: str, item_id: int, at: tuple[float, float] | None, title: str) -> SoundExcerpt:
+def _embed_sound(
+    callbacks: Callbacks, kind: str, item_id: int, at: tuple[float, float] | None, title: str
+) -> SoundExcerpt:
     try:
         media_type, data, from_s, to_s = audio.embedded(callbacks.store, kind, item_id, at[0] if at else 0.0)
     except audio.SoundRefusedError as error:
         return SoundExcerpt(title, f"not embedded: {error}")
-    where = f"{_span((from_s, to_s))} of it"
+    where = f"{format_span((from_s, to_s))} of it"
     return SoundExcerpt(title, f"{where}, from its strongest moment on" if at and from_s else where, media_type, data)
 
 
-def _strips(callbacks: Callbacks, view: View, heard: Sequence[PairDetails]) -> list[Chart]:
+def _draw_strips(callbacks: Callbacks, view: View, heard: Sequence[PairDetails]) -> list[Chart]:
     """Influence over the clip and over the track, of the pairs whose sound is embedded."""
     found = callbacks.store.catalogue.details(
         view.method.method_id, [(pair.clip.clip_id, pair.track.track_id) for pair in heard]
@@ -267,8 +257,8 @@ def _strips(callbacks: Callbacks, view: View, heard: Sequence[PairDetails]) -> l
             charts.append(
                 Chart(
                     f"Where: clip {pair.clip.clip_id} and “{pair.track.title}”",
-                    moments(parts),
-                    "Influence over time, relative to the largest value of each; bars below the line are negative.",
+                    draw_moments(parts),
+                    evidence_text.MOMENTS_CAPTION,
                 )
             )
     return charts

@@ -15,6 +15,7 @@ from explorer.holders.pairs import PairDetails
 from explorer.listen.overview import clip_name
 from explorer.listen.table import badge, plus_minus, q_text
 from explorer.report.records import Evidence, SoundExcerpt
+from explorer.text.evidence import DECOYS_NOTE
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; base-uri 'none'; form-action 'none'"
@@ -25,7 +26,7 @@ _COLUMNS = ("place", "track, who holds it, licence", "normalised ± error", "q",
 _WIDTHS = {"clip": (7, 43, 13, 7, 15, 15), "holder": (16, 7, 31, 12, 6, 13, 15)}  # percent of a table, a column each
 
 
-def render(evidence: Evidence, beside: Sequence[str] = ()) -> str:
+def render_html(evidence: Evidence, beside: Sequence[str] = ()) -> str:
     """The whole file. `beside`: names of the files that hold its rows."""
     title = f"Evidence report: {evidence.title}"
     noun = "clip" if evidence.kind == "clip" else "catalogue"
@@ -33,34 +34,39 @@ def render(evidence: Evidence, beside: Sequence[str] = ()) -> str:
     lines, command = evidence.take_out
     parts = [
         "<header>",
-        f"<p class=kind>Whence · evidence report for a {noun}</p><h1>{_escaped(evidence.title)}</h1>",
-        _pairs_list(evidence.subject),
+        f"<p class=kind>Whence · evidence report for a {noun}</p><h1>{_escape(evidence.title)}</h1>",
+        _render_facts(evidence.subject),
         "</header>",
-        _section("What was found", _paragraphs(evidence.result, "result")),
-        *(_section(chart.title, chart.svg + _paragraphs([chart.caption], "caption")) for chart in evidence.charts[:1]),
-        _section("How sure is this?", _paragraphs(evidence.sure)),
-        _section("Is anything copied?", _paragraphs(evidence.copied) + _passages(evidence)),
-        _section("To hear", _sounds(evidence)),
-        _section(
+        _render_section("What was found", _render_paragraphs(evidence.result, "result")),
+        *(
+            _render_section(chart.title, chart.svg + _render_paragraphs([chart.caption], "caption"))
+            for chart in evidence.charts[:1]
+        ),
+        _render_section("How sure is this?", _render_paragraphs(evidence.sure)),
+        _render_section("Is anything copied?", _render_paragraphs(evidence.copied) + _render_passages(evidence)),
+        _render_section("To hear", _render_sounds(evidence)),
+        _render_section(
             "Training tracks" if evidence.kind == "clip" else "Where it comes up",
-            _paragraphs([evidence.table_note + rows_in]) + _table(evidence, evidence.pairs),
+            _render_paragraphs([evidence.table_note + rows_in]) + _render_table(evidence, evidence.pairs),
         ),
     ]
     if evidence.decoys:
-        note = (
-            "Tracks that the model never heard: how high an innocent track can score for this clip. A decoy’s place is "
-            "none among training tracks, so it has none."
-        )
         parts.append(
-            _section("Strongest decoys, for comparison", _paragraphs([note]) + _table(evidence, evidence.decoys))
+            _render_section(
+                "Strongest decoys, for comparison",
+                _render_paragraphs([DECOYS_NOTE]) + _render_table(evidence, evidence.decoys),
+            )
         )
     parts += [
-        *(_section(chart.title, chart.svg + _paragraphs([chart.caption], "caption")) for chart in evidence.charts[1:]),
-        _section("What this cannot tell", _listed(evidence.limits)),
-        _section("What may be played?", _paragraphs(evidence.played)),
-        _section("Take it out", _paragraphs(lines) + f"<pre>{_escaped(command)}</pre>"),
-        _section("How it was made", _pairs_list(evidence.settings)),
-        _section("Hashes (SHA-256)", _pairs_list(evidence.hashes, "hashes")),
+        *(
+            _render_section(chart.title, chart.svg + _render_paragraphs([chart.caption], "caption"))
+            for chart in evidence.charts[1:]
+        ),
+        _render_section("What this cannot tell", _render_list(evidence.limits)),
+        _render_section("What may be played?", _render_paragraphs(evidence.played)),
+        _render_section("Take it out", _render_paragraphs(lines) + f"<pre>{_escape(command)}</pre>"),
+        _render_section("How it was made", _render_facts(evidence.settings)),
+        _render_section("Hashes (SHA-256)", _render_facts(evidence.hashes, "hashes")),
         f"<footer>Made on {evidence.made_at:%Y-%m-%d %H:%M} UTC. Scores are influence scores: higher means stronger, "
         f"within "
         "one clip. They are no measure of anything owed.</footer>",
@@ -70,73 +76,73 @@ def render(evidence: Evidence, beside: Sequence[str] = ()) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{_escaped(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{_escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(parts)
         + "\n</main>\n</body>\n</html>\n"
     )
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return html.escape(str(text), quote=True)
 
 
-def _section(title: str, inner: str) -> str:
-    return f"<section><h2>{_escaped(title)}</h2>{inner}</section>"
+def _render_section(title: str, inner: str) -> str:
+    return f"<section><h2>{_escape(title)}</h2>{inner}</section>"
 
 
-def _paragraphs(lines: Iterable[str], name: str = "") -> str:
+def _render_paragraphs(lines: Iterable[str], name: str = "") -> str:
     kind = f" class={name}" if name else ""
-    return "".join(f"<p{kind}>{_escaped(line)}</p>" for line in lines)
+    return "".join(f"<p{kind}>{_escape(line)}</p>" for line in lines)
 
 
-def _listed(lines: Iterable[str]) -> str:
-    return "<ul>" + "".join(f"<li>{_escaped(line)}</li>" for line in lines) + "</ul>"
+def _render_list(lines: Iterable[str]) -> str:
+    return "<ul>" + "".join(f"<li>{_escape(line)}</li>" for line in lines) + "</ul>"
 
 
-def _pairs_list(pairs: Iterable[tuple[str, str]], name: str = "facts") -> str:
-    return f"<dl class={name}>" + "".join(f"<dt>{_escaped(k)}</dt><dd>{_escaped(v)}</dd>" for k, v in pairs) + "</dl>"
+def _render_facts(pairs: Iterable[tuple[str, str]], name: str = "facts") -> str:
+    return f"<dl class={name}>" + "".join(f"<dt>{_escape(k)}</dt><dd>{_escape(v)}</dd>" for k, v in pairs) + "</dl>"
 
 
-def _sounds(evidence: Evidence) -> str:
-    return "".join('<div class="together">' + "".join(map(_sound, group)) + "</div>" for group in evidence.excerpts)
+def _render_sounds(evidence: Evidence) -> str:
+    return "".join(
+        '<div class="together">' + "".join(map(_render_sound, group)) + "</div>" for group in evidence.excerpts
+    )
 
 
-def _sound(excerpt: SoundExcerpt) -> str:
-    head = f"<figcaption><strong>{_escaped(excerpt.title)}</strong> <span>{_escaped(excerpt.note)}</span></figcaption>"
+def _render_sound(excerpt: SoundExcerpt) -> str:
+    head = f"<figcaption><strong>{_escape(excerpt.title)}</strong> <span>{_escape(excerpt.note)}</span></figcaption>"
     if excerpt.data is None:
         return f'<figure class="silent">{head}</figure>'
     address = f"data:{excerpt.media_type};base64,{b64encode(excerpt.data).decode('ascii')}"
-    label = _escaped(excerpt.title)
+    label = _escape(excerpt.title)
     return f'<figure>{head}<audio controls preload="none" aria-label="{label}" src="{address}"></audio></figure>'
 
 
-def _passages(evidence: Evidence) -> str:
+def _render_passages(evidence: Evidence) -> str:
     if not evidence.passages:
         return ""
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{_escaped(text)}</td>" for text in row) + "</tr>" for row in evidence.passages
-    )
+    rows = "".join("<tr>" + "".join(f"<td>{_escape(text)}</td>" for text in row) + "</tr>" for row in evidence.passages)
     return f"<table><thead><tr><th>clip</th><th>track</th><th>how close</th></tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _table(evidence: Evidence, pairs: Sequence[PairDetails]) -> str:
+def _render_table(evidence: Evidence, pairs: Sequence[PairDetails]) -> str:
     if not pairs:
         return "<p>None.</p>"
     columns = _COLUMNS if evidence.kind == "clip" else ("clip", *_COLUMNS)
     widths = "".join(f'<col style="width: {percent}%">' for percent in _WIDTHS[evidence.kind])
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
     licences = {text: i for i, text in enumerate(dict.fromkeys(pair.track.licence for pair in pairs), 1)}
-    rows = "".join(_row(evidence, pair, columns, licences[pair.track.licence]) for pair in pairs)
+    rows = "".join(_render_row(evidence, pair, columns, licences[pair.track.licence]) for pair in pairs)
     inner = f"<colgroup>{widths}</colgroup><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
-    told = "".join(f"<p>Licence {i}: {_escaped(text[:CELL_CHARS])}</p>" for text, i in licences.items())
+    told = "".join(f"<p>Licence {i}: {_escape(text[:CELL_CHARS])}</p>" for text, i in licences.items())
     return f'<div class="wide"><table>{inner}</table></div><div class="licences">{told}</div>'
 
 
-def _row(evidence: Evidence, pair: PairDetails, columns: Sequence[str], licence: int) -> str:
+def _render_row(evidence: Evidence, pair: PairDetails, columns: Sequence[str], licence: int) -> str:
     """One pair of clip and track; `licence`: its number below the table."""
     track = pair.track
-    known = evidence.papers.get(track.track_id, {})
-    codes = [f"{name.upper()} {known[name]}" for name in ("isrc", "iswc") if known.get(name)]
+    details = evidence.track_details.get(track.track_id, {})
+    codes = [f"{name.upper()} {details[name]}" for name in ("isrc", "iswc") if details.get(name)]
     same = f"one of {pair.renderings} renderings of one work" if pair.renderings > 1 else ""
     planted = f"planted case: {track.planted}" if track.planted else ""
     where = [
@@ -145,29 +151,29 @@ def _row(evidence: Evidence, pair: PairDetails, columns: Sequence[str], licence:
         if at
     ]
     cells = [
-        _number(f"{pair.place:,}" if pair.place is not None else "–"),
-        _cell(
+        _render_number(f"{pair.place:,}" if pair.place is not None else "–"),
+        _render_cell(
             f"{track.title} ({track.track_id})",
             " · ".join((pair.people, track.collection)),
             " · ".join(part for part in (same, planted, *codes, f"licence {licence}") if part),
         ),
-        _number(plus_minus(pair.score_norm, pair.std_error_norm, 2)),
-        _number(q_text(pair.q_value)),
-        "<td class=where>" + ("<br>".join(map(_escaped, where)) or "not kept") + "</td>",
-        f"<td class=badge>{_escaped(badge(pair.place is None, pair.above_noise))}</td>",
+        _render_number(plus_minus(pair.score_norm, pair.std_error_norm, 2)),
+        _render_number(q_text(pair.q_value)),
+        "<td class=where>" + ("<br>".join(map(_escape, where)) or "not kept") + "</td>",
+        f"<td class=badge>{_escape(badge(pair.place is None, pair.above_noise))}</td>",
     ]
     if evidence.kind == "holder":
-        cells.insert(0, f"<td>{_escaped(f'{pair.clip.clip_id}: {clip_name(pair.clip)}'[:CELL_CHARS])}</td>")
+        cells.insert(0, f"<td>{_escape(f'{pair.clip.clip_id}: {clip_name(pair.clip)}'[:CELL_CHARS])}</td>")
     # On a narrow screen a row is a block, and each cell says what it is.
     cells = [cell.replace("<td", f'<td data-label="{label}"', 1) for cell, label in zip(cells, columns, strict=True)]
     return f"<tr{' class=above' if pair.above_noise and pair.place is not None else ''}>{''.join(cells)}</tr>"
 
 
-def _cell(*texts: str) -> str:
+def _render_cell(*texts: str) -> str:
     """The first text, the others below it in small."""
     first, *rest = [text[:CELL_CHARS] for text in texts if text] or [""]
-    return f"<td>{_escaped(first)}{''.join(f'<small>{_escaped(text)}</small>' for text in rest)}</td>"
+    return f"<td>{_escape(first)}{''.join(f'<small>{_escape(text)}</small>' for text in rest)}</td>"
 
 
-def _number(text: str) -> str:
-    return f"<td class=number>{_escaped(text)}</td>"
+def _render_number(text: str) -> str:
+    return f"<td class=number>{_escape(text)}</td>"

@@ -1,4 +1,4 @@
-"""What an evidence report is made of: frozen records, without a word of how they look."""
+"""Records of an evidence report: its facts and sentences, nothing of how they look."""
 
 from __future__ import annotations
 
@@ -7,20 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from explorer.holders.pairs import PairDetails
-
-LIMITS = (
-    "An influence score has no currency. Nothing here says who is owed what, and a share of the positive score is no "
-    "share of a clip.",
-    "Influence is not copying: a track can sound like the clip and score low, or the reverse. Copied passages are a "
-    "question of their own, answered apart.",
-    "A score says how this one model reacts at these weights. What would have come out without a track, only training "
-    "again without it shows.",
-    "The error after ± covers the draws of noise in the computation, not another training run.",
-    "Scores compare within one clip: not with another clip’s, nor with another model’s.",
-    "Only tracks in this store were scored: a stronger source outside it cannot appear.",
-    "Places are listed whether or not they stand above noise. Where the badge says “not distinguishable from noise”, a "
-    "place is no evidence of influence.",
-)
+from explorer.text.evidence import LIMITS
 
 
 class EvidenceError(ValueError):
@@ -39,8 +26,10 @@ class SoundExcerpt:
 
 @dataclass(frozen=True)
 class Chart:
+    """A picture of a report with its heading and caption."""
+
     title: str
-    svg: str  # safe markup, made by evidence_svg
+    svg: str  # safe markup, made by svg.py
     caption: str
 
 
@@ -65,6 +54,6 @@ class Evidence:
     settings: tuple[tuple[str, str], ...] = ()
     hashes: tuple[tuple[str, str], ...] = ()
     rows: tuple[PairDetails, ...] = ()  # what is written beside
-    papers: dict[int, dict[str, Any]] = field(default_factory=dict)  # by track: work, ISRC, evidence of licence, hash
+    track_details: dict[int, dict[str, Any]] = field(default_factory=dict)  # by track: work, ISRC, licence proof, hash
     made_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     limits: tuple[str, ...] = LIMITS

@@ -23,7 +23,7 @@ BARS = 240  # of a strip; more cannot be seen
 
 
 @dataclass(frozen=True)
-class Band:
+class LiftBand:
     """One lift with its interval."""
 
     name: str
@@ -33,7 +33,7 @@ class Band:
     chosen: bool
 
 
-def _svg(height: float, parts: Sequence[str], label: str) -> str:
+def _wrap_svg(height: float, parts: Sequence[str], label: str) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}" role="img" '
         f'aria-label="{html.escape(label)}" font-family="sans-serif" font-size="12" fill="{INK}">{"".join(parts)}</svg>'
@@ -48,7 +48,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str = LINE, extra:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" {extra}/>'
 
 
-def spread(ranking: Ranking) -> str:
+def draw_spread(ranking: Ranking) -> str:
     """Normalised score by place: training tracks as a line, decoys dashed, what is above noise as dots."""
     height, left, bottom, top = 300.0, 46.0, 34.0, 12.0
     training, decoys = np.flatnonzero(~ranking.is_decoy), np.flatnonzero(ranking.is_decoy)
@@ -90,10 +90,10 @@ def spread(ranking: Ranking) -> str:
     for row, (colour, words) in enumerate(((ABOVE, "above noise"), (NOISE, "training tracks"), (DECOY, "decoys"))):
         at = top + 14 + 18 * row
         parts += [f'<circle cx="{WIDTH - 140}" cy="{at - 4}" r="4" fill="{colour}"/>', _text(WIDTH - 130, at, words)]
-    return _svg(height, parts, "Normalised influence score by place, training tracks and decoys")
+    return _wrap_svg(height, parts, "Normalised influence score by place, training tracks and decoys")
 
 
-def intervals(bands: Sequence[Band]) -> str:
+def draw_intervals(bands: Sequence[LiftBand]) -> str:
     """Lift with its interval on a log axis from 1/8 to 8, a row each; 1 is chance."""
     row, left, right, top = 24.0, 290.0, 136.0, 8.0
     height = top + row * len(bands) + 34
@@ -120,21 +120,21 @@ def intervals(bands: Sequence[Band]) -> str:
             parts.append(
                 _text(WIDTH - right + 10, y + 4, f"{band.lift:.2f} ({band.low:.2f}–{band.high:.2f})", "start", weight)
             )
-    return _svg(height, parts, "Lift over chance with its interval, by group")
+    return _wrap_svg(height, parts, "Lift over chance with its interval, by group")
 
 
-def moments(parts: Sequence[tuple[str, Sequence[float], float]]) -> str:
-    """(what, influence, length in seconds), a strip of bars each, relative to its largest magnitude."""
+def draw_moments(parts: Sequence[tuple[str, Sequence[float], float]]) -> str:
+    """Influence over time: a strip of bars for each (label, influence, length in seconds), relative to its maximum."""
     strip, left = 46.0, 60.0
     drawn = []
-    for row, (what, influence, length_s) in enumerate(parts):
+    for row, (label, influence, length_s) in enumerate(parts):
         values = np.asarray(influence, float)
         if len(values) > BARS:
             values = np.array([part[np.abs(part).argmax()] for part in np.array_split(values, BARS)])
         largest = float(np.abs(values).max()) or 1.0
         width = (WIDTH - left - 12) / len(values)
         zero = row * (strip + 26) + 30
-        drawn.append(_text(0, zero + 4, what))
+        drawn.append(_text(0, zero + 4, label))
         for i, value in enumerate(values):
             tall = 28 * abs(float(value)) / largest
             y = zero - tall if value > 0 else zero
@@ -145,4 +145,6 @@ def moments(parts: Sequence[tuple[str, Sequence[float], float]]) -> str:
             )
         drawn.append(_line(left, zero, WIDTH - 12, zero, NOISE))
         drawn += [_text(left, zero + 40, "0 s"), _text(WIDTH - 12, zero + 40, f"{length_s:.1f} s", "end")]
-    return _svg(len(parts) * (strip + 26) + 4, drawn, "Influence over time: " + ", ".join(what for what, _, _ in parts))
+    return _wrap_svg(
+        len(parts) * (strip + 26) + 4, drawn, "Influence over time: " + ", ".join(label for label, _, _ in parts)
+    )

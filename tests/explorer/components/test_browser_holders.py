@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from explorer.report.evidence import of_clip, of_holder
-from explorer.report.html import render
+from explorer.report.evidence import gather_clip_evidence, gather_holder_evidence
+from explorer.report.html import render_html
 from explorer.state.callbacks import Callbacks
 from explorer.store.database import Store
 from support.browsing import OUTSIDE, expect, expect_lanes, expect_query, findings, until
@@ -164,12 +164,12 @@ def test_a_report_opens_offline_without_script(browser, held_path: Path, tmp_pat
     page.on("dialog", lambda box: (said.append(box.message), box.dismiss()))
     page.on("request", lambda sent: asked.append(sent.url))
     for evidence in (
-        of_holder(callbacks, LABEL, "label"),
-        of_holder(callbacks, HOSTILE_LABEL, "label"),
-        of_clip(callbacks, 2),
+        gather_holder_evidence(callbacks, LABEL, "label"),
+        gather_holder_evidence(callbacks, HOSTILE_LABEL, "label"),
+        gather_clip_evidence(callbacks, 2),
     ):
         file = tmp_path / f"{len(asked)}.html"
-        file.write_text(render(evidence), encoding="utf-8")
+        file.write_text(render_html(evidence), encoding="utf-8")
         page.goto(file.as_uri())
         expect(page.get_by_role("heading", name="What this cannot tell")).to_be_visible()
         expect(page.locator("svg").first).to_be_visible()

@@ -17,14 +17,15 @@ import pytest
 import soundfile
 
 from explorer.__main__ import main
-from explorer.report.evidence import of_clip, of_holder
-from explorer.report.html import render
-from explorer.report.origin import file_sha256
-from explorer.report.records import LIMITS, EvidenceError
-from explorer.report.requests import file_name
-from explorer.report.rows import csv_text, harmless, write_parquet
+from explorer.report.evidence import gather_clip_evidence, gather_holder_evidence
+from explorer.report.html import render_html
+from explorer.report.origin import hash_file
+from explorer.report.records import EvidenceError
+from explorer.report.routes import name_file
+from explorer.report.row_files import escape_formula, format_csv, write_parquet
 from explorer.settings import Password, Settings
 from explorer.sound import audio
+from explorer.text.evidence import LIMITS
 from support.held import HOSTILE_LABEL, LABEL, PUBLISHER
 
 TAGS = set(
@@ -58,12 +59,12 @@ class ReportReader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def clip_report(held):
-    return of_clip(held, 1)
+    return gather_clip_evidence(held, 1)
 
 
 @pytest.fixture(scope="module")
 def holder_report(held):
-    return of_holder(held, LABEL, "label")
+    return gather_holder_evidence(held, LABEL, "label")
 
 
 @pytest.fixture(scope="module", params=["clip_report", "holder_report"])
@@ -72,34 +73,34 @@ def report(request):
 
 
 def test_a_report_has_no_script_and_asks_for_nothing(report):
-    page = ReportReader(render(report))
+    page = ReportReader(render_html(report))
     assert set(page.tags) <= TAGS
     named = [value for name, value in page.attributes if name in ("src", "href", "action", "data", "poster", "srcset")]
     assert named and all(value.startswith("data:audio/") for value in named)
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     policy = next(value for _, value in page.attributes if value.startswith("default-src"))
     assert "default-src 'none'" in policy and "script" not in policy
-    style = re.search(r"<style>(.*?)</style>", render(report), re.S)[1]
+    style = re.search(r"<style>(.*?)</style>", render_html(report), re.S)[1]
     assert "url(" not in style and "@import" not in style and "@media print" in style
 
 
 def test_hostile_texts_stay_texts(held):
-    page = ReportReader(render(of_clip(held, 2)))
+    page = ReportReader(render_html(gather_clip_evidence(held, 2)))
     assert '<img src=x onerror=alert(1)> ${alert(1)} "quoted" & brass band' in page.text
-    page = ReportReader(render(of_holder(held, HOSTILE_LABEL, "label")))
+    page = ReportReader(render_html(gather_holder_evidence(held, HOSTILE_LABEL, "label")))
     assert HOSTILE_LABEL in page.text and "{{value}} `${alert(2)}`" in page.text
     assert set(page.tags) <= TAGS and "script" not in page.tags and "img" not in page.tags
 
 
 def test_what_a_report_says(clip_report, holder_report, held):
-    clip, holder = ReportReader(render(clip_report)).text, ReportReader(render(holder_report)).text
+    clip, holder = ReportReader(render_html(clip_report)).text, ReportReader(render_html(holder_report)).text
     for text in (clip, holder):
         for limit in LIMITS:
             assert limit in text
         for words in ("How sure is this?", "Is anything copied?", "What may be played?", "precompute remove", "abc"):
             assert words in text
         assert "p = 0.003" in text and "clip 1, 0.2–1.0 s" in text  # the passage
-        assert file_sha256(held.store.path, 0) in text
+        assert hash_file(held.store.path, 0) in text
         assert "% owed" not in text.lower() and "owes" not in text.lower()
         assert "one of 2 renderings of one work" in text
     assert "4 of 40 training tracks are above noise" in clip and "slow piano waltz" in clip
@@ -128,7 +129,7 @@ def test_sound_goes_in_as_the_rights_holder_allows(held, made):
     )  # a moment behind the excerpt
     assert media_type == "audio/mpeg" and (from_s, to_s) == (0.0, pytest.approx(15.0))
     assert soundfile.info(io.BytesIO(data)).duration <= 15.2
-    found = embedded(of_clip(held, 1))
+    found = embedded(gather_clip_evidence(held, 1))
     assert [one.data is not None for one in found.values()].count(True) >= 4
     assert all(soundfile.info(io.BytesIO(one.data)).duration <= 15.2 for one in found.values() if one.data)
 
@@ -142,12 +143,12 @@ def test_a_long_track_that_may_be_heard_is_cut_around_its_moment(held, monkeypat
 
 
 def test_a_forbidden_track_is_named_and_not_embedded(held, made):
-    report = of_holder(held, PUBLISHER, "publisher")
+    report = gather_holder_evidence(held, PUBLISHER, "publisher")
     found = embedded(report)
     silent = [one for title, one in found.items() if title.startswith(f"Track {made.FORBIDDEN}:")]
     assert silent and all(one.data is None and "does not allow listening" in one.note for one in silent)
     assert any(one.data for title, one in found.items() if title.startswith("Clip "))
-    page = ReportReader(render(report))
+    page = ReportReader(render_html(report))
     clips = sum(title.startswith("Clip ") for title in found)
     assert page.tags.count("audio") == clips and "not embedded: the rights holder does not allow listening" in page.text
     sounds = [b64decode(value.partition(",")[2]) for name, value in page.attributes if name == "src"]
@@ -156,21 +157,21 @@ def test_a_forbidden_track_is_named_and_not_embedded(held, made):
 
 def test_unknown_clips_names_and_methods_are_told(held):
     with pytest.raises(EvidenceError, match="no scored clip 77"):
-        of_clip(held, 77)
+        gather_clip_evidence(held, 77)
     with pytest.raises(EvidenceError, match="no method 'x': choose one of unlearning, cosine"):
-        of_clip(held, 1, "x")
+        gather_clip_evidence(held, 1, "x")
     with pytest.raises(EvidenceError, match="no grouping 'planet'"):
-        of_holder(held, LABEL, "planet")
+        gather_holder_evidence(held, LABEL, "planet")
     with pytest.raises(EvidenceError, match="nobody of this store is called 'Nobody'"):
-        of_holder(held, "Nobody")
-    assert of_holder(held, LABEL).subject[0] == ("Grouped by", "label")  # found without saying what it is
+        gather_holder_evidence(held, "Nobody")
+    assert gather_holder_evidence(held, LABEL).subject[0] == ("Grouped by", "label")  # found without saying what it is
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------
 
 
 def test_csv_holds_every_row_and_no_formula(clip_report, held):
-    text = csv_text(clip_report)
+    text = format_csv(clip_report)
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(rows) == 80 and {row["track_id"] for row in rows} == {str(i) for i in range(1, 81)}
     assert [row["place"] for row in rows if row["is_decoy"] == "False"] == [str(i) for i in range(1, 41)]
@@ -184,12 +185,12 @@ def test_csv_holds_every_row_and_no_formula(clip_report, held):
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", "\ufeff=1", "＝1", "\n=1"])
 def test_a_formula_is_made_harmless(text):
-    assert harmless(text) == f"'{text}"
+    assert escape_formula(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", ["", "Waltz", "a=b", "1-2", "'=1"])
 def test_other_texts_stay_as_they_are(text):
-    assert harmless(text) == text
+    assert escape_formula(text) == text
 
 
 def test_parquet_holds_the_same_rows(holder_report, tmp_path):
@@ -197,7 +198,7 @@ def test_parquet_holds_the_same_rows(holder_report, tmp_path):
     write_parquet(holder_report, path)
     with duckdb.connect() as con:
         found = con.execute("SELECT * FROM read_parquet(?)", [str(path)]).df()
-    rows = list(csv.DictReader(io.StringIO(csv_text(holder_report), newline="")))
+    rows = list(csv.DictReader(io.StringIO(format_csv(holder_report), newline="")))
     assert list(found.columns) == list(rows[0]) and len(found) == len(rows)
     assert found["track_id"].tolist() == [int(row["track_id"]) for row in rows]
     assert pd.api.types.is_integer_dtype(found["place"]) and pd.api.types.is_float_dtype(found["clip_from_s"])
@@ -288,5 +289,5 @@ def test_reports_ask_for_the_password_too(held_path):
 
 
 def test_a_file_name_is_plain(clip_report):
-    assert file_name(replace(clip_report, title="../../ \u202e.exe"), "html") == "whence-exe.html"
-    assert file_name(replace(clip_report, title="日本"), "csv") == "whence-clip.csv"
+    assert name_file(replace(clip_report, title="../../ \u202e.exe"), "html") == "whence-exe.html"
+    assert name_file(replace(clip_report, title="日本"), "csv") == "whence-clip.csv"

@@ -1,4 +1,4 @@
-"""Rows of a report as CSV and Parquet. One row a pair of clip and track; column names hold their units.
+"""The rows of a report as CSV and Parquet files. One row a pair of clip and track; column names hold their units.
 
 Spreadsheets run cells that begin like a formula: in CSV such texts get an apostrophe in front (OWASP, CSV injection).
 Parquet holds texts as they are.
@@ -19,12 +19,12 @@ from explorer.listen.overview import clip_name
 from explorer.report.records import Evidence
 
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-_PAPERS = ("work_id", "isrc", "iswc", "licence_evidence", "audio_sha256")
+_DETAILS = ("work_id", "isrc", "iswc", "licence_evidence", "audio_sha256")
 
 
-def _row(evidence: Evidence, pair: PairDetails) -> dict[str, Any]:
+def _describe_pair(evidence: Evidence, pair: PairDetails) -> dict[str, Any]:
     clip, track = pair.clip, pair.track
-    known = evidence.papers.get(track.track_id, {})
+    details = evidence.track_details.get(track.track_id, {})
     return {
         "clip_id": clip.clip_id,
         "clip": clip_name(clip),
@@ -38,7 +38,7 @@ def _row(evidence: Evidence, pair: PairDetails) -> dict[str, Any]:
         "holders": pair.people,
         "licence": track.licence,
         "source": track.source,
-        **{name: known.get(name) for name in _PAPERS},
+        **{name: details.get(name) for name in _DETAILS},
         "renderings": pair.renderings,
         "score": pair.score,
         "std_error": pair.std_error,
@@ -62,33 +62,33 @@ _REALS = (
 _FLAGS = ("is_decoy", "above_noise")
 
 
-def frame(evidence: Evidence) -> pd.DataFrame:
+def build_frame(evidence: Evidence) -> pd.DataFrame:
     """The rows, typed; a column keeps its type where it is empty."""
-    found = pd.DataFrame([_row(evidence, pair) for pair in evidence.rows])
-    kinds: dict[str, str] = dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys(_REALS, "float64")
-    kinds |= dict.fromkeys(_FLAGS, "bool")
-    return found.astype({name: kinds.get(name, "string") for name in found.columns})
+    rows = pd.DataFrame([_describe_pair(evidence, pair) for pair in evidence.rows])
+    types: dict[str, str] = dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys(_REALS, "float64")
+    types |= dict.fromkeys(_FLAGS, "bool")
+    return rows.astype({name: types.get(name, "string") for name in rows.columns})
 
 
-def csv_text(evidence: Evidence) -> str:
+def format_csv(evidence: Evidence) -> str:
     """CSV with a header, quoted where needed; a text that a spreadsheet would run begins with an apostrophe."""
     written = io.StringIO()
-    rows = [_row(evidence, pair) for pair in evidence.rows]
+    rows = [_describe_pair(evidence, pair) for pair in evidence.rows]
     writer = csv.writer(written, lineterminator="\r\n")  # RFC 4180
     writer.writerow(rows[0] if rows else [])
     for row in rows:
-        writer.writerow([harmless(value) if isinstance(value, str) else value for value in row.values()])
+        writer.writerow([escape_formula(value) if isinstance(value, str) else value for value in row.values()])
     return written.getvalue()
 
 
-def harmless(text: str) -> str:
+def escape_formula(text: str) -> str:
     """`text`, with an apostrophe in front where a spreadsheet would take it for a formula."""
     return f"'{text}" if text.lstrip(" \ufeff\xa0").startswith(_DANGEROUS) or text.startswith(_DANGEROUS) else text
 
 
 def write_parquet(evidence: Evidence, path: Path) -> None:
-    """Raises OSError, or duckdb.IOException, where it cannot be written."""
-    rows = frame(evidence)
+    """Write the rows as Parquet. Raises OSError, or duckdb.IOException, where it cannot be written."""
+    rows = build_frame(evidence)
     with duckdb.connect(":memory:") as con:
         con.register("rows", rows)
         place = str(path).replace("'", "''")
