@@ -116,7 +116,7 @@ MODES = {
 }
 
 
-def harmony(notes: list[CutNote], tonic: int, mode: str, step_s: float, dur_s: float) -> list[tuple[float, tuple]]:
+def harmonise(notes: list[CutNote], tonic: int, mode: str, step_s: float, dur_s: float) -> list[tuple[float, tuple]]:
     """(start in s, chord as pitch classes) every `step_s`: the chord of the key that fits the melody best."""
     chords = [tuple((p + tonic) % 12 for p in chord) for chord in MODES[mode]]
     out = []
@@ -132,21 +132,21 @@ def harmony(notes: list[CutNote], tonic: int, mode: str, step_s: float, dur_s: f
     return out
 
 
-def near(pitch_class: int, low: int) -> int:
+def place_pitch(pitch_class: int, low: int) -> int:
     """Lowest MIDI pitch of this class that is not below `low`."""
     return low + (pitch_class - low) % 12
 
 
-def support_notes(setting: Setting, notes: list[CutNote], score: Score, bar_s: float, dur_s: float) -> list[Note]:
+def write_support(setting: Setting, notes: list[CutNote], score: Score, bar_s: float, dur_s: float) -> list[Note]:
     """The second voice of a setting, from the start of a bar of `bar_s` seconds: one chord a bar."""
     beats = 3 if score.metre in ("3/4", "9/8", "3/8") else 2
     beat_s = bar_s / beats
     if setting.texture == "drone":
-        return [Note(0, dur_s + 1, p, 58, 1) for p in (near(score.tonic, 43), near(score.tonic + 7, 48))]
+        return [Note(0, dur_s + 1, p, 58, 1) for p in (place_pitch(score.tonic, 43), place_pitch(score.tonic + 7, 48))]
     out = []
-    for start, chord in harmony(notes, score.tonic, score.mode, bar_s, dur_s):
-        root, fifth = near(chord[0], 38), near(chord[2], 38)
-        upper = [near(p, 52) for p in chord]
+    for start, chord in harmonise(notes, score.tonic, score.mode, bar_s, dur_s):
+        root, fifth = place_pitch(chord[0], 38), place_pitch(chord[2], 38)
+        upper = [place_pitch(p, 52) for p in chord]
         if setting.texture == "bass":
             out.append(Note(start, 0.9 * beat_s, root, 74, 1))
             out += [Note(start + k * beat_s, 0.9 * beat_s, fifth, 68, 1) for k in range(1, beats)]
@@ -192,11 +192,11 @@ def arrange(
     programs = [lead.program]
     if setting.texture != "solo":
         programs.append(INSTRUMENTS[setting.support].program)
-        out += support_notes(setting, melody, score, bar_s, dur_s)
+        out += write_support(setting, melody, score, bar_s, dur_s)
     return Piece(tuple(programs), tuple(out))
 
 
-def ensemble(notes: list[CutNote], programs: list[int], rng: random.Random, transpose: int = 0) -> Piece:
+def arrange_ensemble(notes: list[CutNote], programs: list[int], rng: random.Random, transpose: int = 0) -> Piece:
     """All parts of a score, part k on `programs[k]`."""
     used = sorted({n.part for n in notes})
     voice = {part: k for k, part in enumerate(used)}
@@ -213,6 +213,6 @@ def ensemble(notes: list[CutNote], programs: list[int], rng: random.Random, tran
     return Piece(tuple(programs[p % len(programs)] for p in used), out)
 
 
-def article(words: str) -> str:
+def add_article(words: str) -> str:
     """'a slow air', 'an old song'."""
     return ("an " if words[0] in "aeiou" else "a ") + words

@@ -23,7 +23,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PAIRS = 320
 OWN_PER_STYLE = 12
-SHIPPED_DECOYS = 64  # the others ship later as latents only
+SHIPPED_DECOYS = 64  # with sound; the others ship as latents
 BATCH = 20  # tracks a fluidsynth run
 RENDERING = "CC0 1.0; rendered with FluidR3 GM (MIT)"
 COLUMNS = (
@@ -42,84 +42,88 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class NumberedTrack:
     """A numbered track."""
 
     track_id: int
-    track: object  # plan.Track; plan is imported late
+    track: object  # plan.PlannedTrack; plan is imported late
     split: str  # train | decoy
     matched_to: str
     shipped: bool
     folder: str = "audio"  # of what is shipped
 
 
-def missing() -> str:
-    """One line that says what is not installed, "" if everything is."""
+def find_missing_tool() -> str:
+    """One line that names what is not installed; "" where everything is."""
     from render import SOUNDFONT
-    from sources import corpus_root
+    from sources import find_corpus
 
     if shutil.which("fluidsynth") is None:
         return "fluidsynth is not installed: apt-get install fluidsynth fluid-soundfont-gm"
     if not SOUNDFONT.is_file():
         return f"the soundfont {SOUNDFONT} is missing: apt-get install fluid-soundfont-gm"
     try:
-        corpus_root()
+        find_corpus()
     except FileNotFoundError as error:
         return str(error)
     return ""
 
 
-def collect() -> list[Entry]:
-    """Everything that the manifest will list, numbered in an order that chance decided."""
+def number_tracks() -> list[NumberedTrack]:
+    """All tracks of the manifest, numbered in a random order."""
     import plan
     import planted as special
-    from sources import corpus_root, survey
+    from sources import find_corpus, survey
 
-    root = corpus_root()
+    root = find_corpus()
     tunes, rights, refused = survey(root)
     print(f"sources: {len(tunes)} tunes and {len(rights)} scores may be used; refused:")
     for reason, count in sorted(refused.items()):
         print(f"  {count:5d}  {reason}")
-    by_kind = plan.usable_tunes(tunes)
+    by_kind = plan.select_tunes(tunes)
     print(f"works: {sum(map(len, by_kind.values()))} tunes of known kind have no second printing")
     taken: set[str] = set()
-    planted = special.renderings(root, rights, by_kind, taken)
-    planted += special.rare_tracks() + special.degenerate_tracks()
-    pairs = plan.tune_pairs(by_kind, taken) + plan.quartet_pairs(root, rights) + plan.own_pairs(OWN_PER_STYLE)
+    planted = special.plan_renderings(root, rights, by_kind, taken)
+    planted += special.plan_rare_tracks() + special.plan_degenerate_tracks()
+    pairs = (
+        plan.plan_tune_pairs(by_kind, taken)
+        + plan.plan_quartet_pairs(root, rights)
+        + plan.plan_own_pairs(OWN_PER_STYLE)
+    )
     if len(pairs) != PAIRS:
         raise RuntimeError(f"{len(pairs)} pairs instead of {PAIRS}: the quotas do not add up")
     print(f"plan: {len(pairs)} pairs, {len(planted)} planted tracks")
 
     order = [(k, side) for k in range(PAIRS) for side in (0, 1)] + [(k, 2) for k in range(len(planted))]
-    plan.seeded("order").shuffle(order)
+    plan.make_random("order").shuffle(order)
     number = {key: i for i, key in enumerate(order, start=1)}
     shipped = set(range(0, PAIRS, PAIRS // SHIPPED_DECOYS))  # pairs are sorted by collection, so this spreads
     entries = []
     for (k, side), track_id in number.items():
         if side == 2:
-            entries.append(Entry(track_id, planted[k], "train", "", True))
+            entries.append(NumberedTrack(track_id, planted[k], "train", "", True))
         elif side == 0:
-            entries.append(Entry(track_id, pairs[k][0], "train", "", True))
+            entries.append(NumberedTrack(track_id, pairs[k][0], "train", "", True))
         else:
-            entries.append(Entry(track_id, pairs[k][1], "decoy", str(number[k, 0]), k in shipped))
-    for pair in special.weighted_pairs():  # numbered after all others, whose numbers and files stay as they were
+            entries.append(NumberedTrack(track_id, pairs[k][1], "decoy", str(number[k, 0]), k in shipped))
+    for pair in special.plan_weighted_pairs():  # numbered after all others, whose numbers and files stay as they were
         first = len(entries) + 1
         ids = [first, first + 1]
-        plan.seeded("order", first).shuffle(ids)
-        entries.append(Entry(ids[0], pair[0], "train", "", True))
-        entries.append(Entry(ids[1], pair[1], "train", str(ids[0]), True))
+        plan.make_random("order", first).shuffle(ids)
+        entries.append(NumberedTrack(ids[0], pair[0], "train", "", True))
+        entries.append(NumberedTrack(ids[1], pair[1], "train", str(ids[0]), True))
     return entries
 
 
-def unheard(after: int) -> list[Entry]:
-    """Pieces of the rare style that no model hears, numbered on from the corpus's last."""
-    from planted import UNHEARD, rare_tracks
+def number_unheard_tracks(after: int) -> list[NumberedTrack]:
+    """Pieces of the rare style that no model hears; their numbers follow the corpus's last, `after`."""
+    from planted import UNHEARD, plan_rare_tracks
 
-    tracks = rare_tracks(UNHEARD)
-    return [Entry(after + k, track, "decoy", "", True, "unheard") for k, track in enumerate(tracks, start=1)]
+    tracks = plan_rare_tracks(UNHEARD)
+    return [NumberedTrack(after + k, track, "decoy", "", True, "unheard") for k, track in enumerate(tracks, start=1)]
 
 
-def row(entry: Entry) -> dict[str, object]:
+def format_row(entry: NumberedTrack) -> dict[str, object]:
     """A line of the manifest."""
     from planted import WEIGHT
     from render import RATE
@@ -138,8 +142,8 @@ def row(entry: Entry) -> dict[str, object]:
     }
 
 
-def render_all(entries: list[Entry], out: Path, decoys: Path, jobs: int) -> None:
-    """Renders every entry; `jobs` fluidsynth runs at a time."""
+def render_all(entries: list[NumberedTrack], out: Path, decoys: Path, jobs: int) -> None:
+    """Render every entry; `jobs` fluidsynth runs at a time."""
     from render import Take, render_batch
 
     takes = [
@@ -160,36 +164,37 @@ def render_all(entries: list[Entry], out: Path, decoys: Path, jobs: int) -> None
             print(f"rendered {done}/{len(takes)} ({time.monotonic() - began:.0f} s)", flush=True)
 
 
-def write_manifest(entries: list[Entry], path: Path) -> None:
-    """Writes beside and renames, so that a broken run leaves the old manifest."""
+def write_manifest(entries: list[NumberedTrack], path: Path) -> None:
+    """Write beside and rename, so that a broken run leaves the old manifest."""
     beside = path.with_suffix(".partial")
     with beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(row(e) for e in entries)
+        writer.writerows(format_row(e) for e in entries)
     beside.replace(path)
 
 
 def main() -> int:
+    """Plan, render and list the corpus; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=HERE, help="folder of manifest.csv and audio/ (default: data/demo)")
     parser.add_argument("--jobs", type=int, default=2, help="fluidsynth runs at a time (default: 2)")
     parser.add_argument("--plan-only", action="store_true", help="write the manifest, render nothing")
-    parser.add_argument("--unheard-only", action="store_true", help="make what stands outside the corpus alone")
+    parser.add_argument("--unheard-only", action="store_true", help="make only the unheard pieces, outside the corpus")
     options = parser.parse_args()
-    if problem := missing():
+    if problem := find_missing_tool():
         print(f"build.py: {problem}", file=sys.stderr)
         return 1
     own = options.out.resolve() == HERE
     decoys = HERE.parent / "work" / "demo-decoys" if own else options.out / "demo-decoys"
     began = time.monotonic()
-    entries = sorted(collect(), key=lambda e: e.track_id)
-    apart = unheard(len(entries))
+    entries = sorted(number_tracks(), key=lambda e: e.track_id)
+    unheard = number_unheard_tracks(len(entries))
     options.out.mkdir(parents=True, exist_ok=True)
     if not options.plan_only:
         shutil.rmtree(options.out / "unheard", ignore_errors=True)
-        render_all(apart, options.out, decoys, options.jobs)
-    write_manifest(apart, options.out / "unheard.csv")
+        render_all(unheard, options.out, decoys, options.jobs)
+    write_manifest(unheard, options.out / "unheard.csv")
     if options.unheard_only:
         return 0
     if not options.plan_only:

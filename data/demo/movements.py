@@ -1,4 +1,4 @@
-"""What is played from scores: the string quartets of the regular pairs.
+"""Movements that are played from scores: the string quartets of the regular pairs.
 
 Tempi are quarter notes a minute, set by hand from the usual tempo headings because most of the files have
 none.
@@ -38,7 +38,7 @@ class Movement:
 
 @dataclass(frozen=True)
 class Stated:
-    """What a file says about its own encoding."""
+    """A file's own statement about its encoding."""
 
     holder: str
     licence: str
@@ -124,7 +124,7 @@ beethoven/opus74.mxl 124 fast major 25 110
 """
 
 
-def _quartet(line: str) -> Movement:
+def _parse_quartet(line: str) -> Movement:
     file, bpm, tempo, mode, *bars = line.split()
     name, opus, *_ = file.removesuffix(".mxl").split("/")
     number = file.partition("movement")[2].removesuffix(".mxl") or "1"
@@ -144,5 +144,5 @@ def _quartet(line: str) -> Movement:
     )
 
 
-QUARTETS = [_quartet(line) for line in TABLE.split("\n") if line]
+QUARTETS = [_parse_quartet(line) for line in TABLE.split("\n") if line]
 QUARTET_QUOTAS = {"Beethoven string quartets": 18, "Haydn string quartets": 6, "Mozart string quartets": 10}

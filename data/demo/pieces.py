@@ -5,37 +5,23 @@ from __future__ import annotations
 from movements import STRING_QUARTET, Forces, Movement
 
 SHELF = "Songs and pieces in several renderings"
-
-
-def _piece(
-    work: str,
-    file: str,
-    title: str,
-    composer: str,
-    pd: str,
-    bpm: float,
-    tempo: str,
-    mode: str,
-    genre: str,
-    *bars: int,
-) -> Movement:
-    """A movement outside the quartets; `bars`: first and last, by default the first forty."""
-    first, last = bars or (0, 40)
-    return Movement(work, file, title, composer, SHELF, pd, bpm, tempo, mode, genre, first, last)
+LAST_BAR = 40  # that is read, where nothing else is said
 
 
 RENDERED_SCORES: list[tuple[Movement, tuple[Forces, ...]]] = [
     (
-        _piece(
-            "foster-jeannie",
-            "leadSheet/fosterBrownHair.mxl",
-            "Jeannie with the Light Brown Hair",
-            "Stephen Foster",
-            "composer died 1864",
-            84,
-            "slow",
-            "major",
-            "parlour song",
+        Movement(
+            work="foster-jeannie",
+            file="leadSheet/fosterBrownHair.mxl",
+            title="Jeannie with the Light Brown Hair",
+            composer="Stephen Foster",
+            collection=SHELF,
+            public_domain="composer died 1864",
+            quarter_bpm=84,
+            tempo="slow",
+            mode="major",
+            genre="parlour song",
+            last_bar=LAST_BAR,
         ),
         (
             Forces("harmonica", "on solo harmonica", (22,)),
@@ -44,16 +30,18 @@ RENDERED_SCORES: list[tuple[Movement, tuple[Forces, ...]]] = [
         ),
     ),
     (
-        _piece(
-            "liliuokalani-aloha-oe",
-            "liliuokalani/aloha_oe.mxl",
-            "Aloha Oe",
-            "Liliuokalani",
-            "composer died 1917, printed 1884",
-            84,
-            "slow",
-            "major",
-            "Hawaiian song",
+        Movement(
+            work="liliuokalani-aloha-oe",
+            file="liliuokalani/aloha_oe.mxl",
+            title="Aloha Oe",
+            composer="Liliuokalani",
+            collection=SHELF,
+            public_domain="composer died 1917, printed 1884",
+            quarter_bpm=84,
+            tempo="slow",
+            mode="major",
+            genre="Hawaiian song",
+            last_bar=LAST_BAR,
         ),
         (
             Forces("steel guitar", "on steel guitar", (25,)),
@@ -62,16 +50,18 @@ RENDERED_SCORES: list[tuple[Movement, tuple[Forces, ...]]] = [
         ),
     ),
     (
-        _piece(
-            "handel-lascia",
-            "handel/rinaldo/Lascia_chio_pianga.mxl",
-            "Lascia ch'io pianga",
-            "George Frideric Handel",
-            "composer died 1759",
-            66,
-            "slow",
-            "major",
-            "baroque aria",
+        Movement(
+            work="handel-lascia",
+            file="handel/rinaldo/Lascia_chio_pianga.mxl",
+            title="Lascia ch'io pianga",
+            composer="George Frideric Handel",
+            collection=SHELF,
+            public_domain="composer died 1759",
+            quarter_bpm=66,
+            tempo="slow",
+            mode="major",
+            genre="baroque aria",
+            last_bar=LAST_BAR,
         ),
         (
             Forces("oboe, harpsichord", "on oboe with harpsichord", (68, 6)),
@@ -80,16 +70,18 @@ RENDERED_SCORES: list[tuple[Movement, tuple[Forces, ...]]] = [
         ),
     ),
     (
-        _piece(
-            "corelli-op3-no1",
-            "corelli/opus3no1/1grave.xml",
-            "Sonata op. 3 no. 1, Grave",
-            "Arcangelo Corelli",
-            "composer died 1713",
-            60,
-            "slow",
-            "major",
-            "baroque sonata",
+        Movement(
+            work="corelli-op3-no1",
+            file="corelli/opus3no1/1grave.xml",
+            title="Sonata op. 3 no. 1, Grave",
+            composer="Arcangelo Corelli",
+            collection=SHELF,
+            public_domain="composer died 1713",
+            quarter_bpm=60,
+            tempo="slow",
+            mode="major",
+            genre="baroque sonata",
+            last_bar=LAST_BAR,
         ),
         (
             Forces("two violins, cello", "for violins and cello", (40, 40, 42)),
@@ -98,18 +90,19 @@ RENDERED_SCORES: list[tuple[Movement, tuple[Forces, ...]]] = [
         ),
     ),
     (
-        _piece(
-            "weber-concertino",
-            "weber/concertino_clarinet.mxl",
-            "Concertino for clarinet",
-            "Carl Maria von Weber",
-            "composer died 1826",
-            100,
-            "moderate",
-            "major",
-            "romantic concerto",
-            8,
-            80,
+        Movement(
+            work="weber-concertino",
+            file="weber/concertino_clarinet.mxl",
+            title="Concertino for clarinet",
+            composer="Carl Maria von Weber",
+            collection=SHELF,
+            public_domain="composer died 1826",
+            quarter_bpm=100,
+            tempo="moderate",
+            mode="major",
+            genre="romantic concerto",
+            first_bar=8,
+            last_bar=80,
         ),
         (
             Forces("clarinet, piano", "on clarinet with piano", (71, 0, 0)),
@@ -118,16 +111,18 @@ RENDERED_SCORES: list[tuple[Movement, tuple[Forces, ...]]] = [
         ),
     ),
     (
-        _piece(
-            "mozart-k545",
-            "mozart/k545/movement1_exposition.mxl",
-            "Piano Sonata K. 545, movement 1",
-            "Wolfgang Amadeus Mozart",
-            "composer died 1791",
-            126,
-            "fast",
-            "major",
-            "classical sonata",
+        Movement(
+            work="mozart-k545",
+            file="mozart/k545/movement1_exposition.mxl",
+            title="Piano Sonata K. 545, movement 1",
+            composer="Wolfgang Amadeus Mozart",
+            collection=SHELF,
+            public_domain="composer died 1791",
+            quarter_bpm=126,
+            tempo="fast",
+            mode="major",
+            genre="classical sonata",
+            last_bar=LAST_BAR,
         ),
         (
             Forces("piano", "on solo piano", (0, 0)),
@@ -136,16 +131,18 @@ RENDERED_SCORES: list[tuple[Movement, tuple[Forces, ...]]] = [
         ),
     ),
     (
-        _piece(
-            "schumann-op48-no2",
-            "schumann_robert/opus48no2.mxl",
-            "Dichterliebe no. 2",
-            "Robert Schumann",
-            "composer died 1856",
-            58,
-            "slow",
-            "major",
-            "romantic song",
+        Movement(
+            work="schumann-op48-no2",
+            file="schumann_robert/opus48no2.mxl",
+            title="Dichterliebe no. 2",
+            composer="Robert Schumann",
+            collection=SHELF,
+            public_domain="composer died 1856",
+            quarter_bpm=58,
+            tempo="slow",
+            mode="major",
+            genre="romantic song",
+            last_bar=LAST_BAR,
         ),
         (
             Forces("cello, piano", "on cello with piano", (42, 0, 0)),
@@ -154,16 +151,18 @@ RENDERED_SCORES: list[tuple[Movement, tuple[Forces, ...]]] = [
         ),
     ),
     (
-        _piece(
-            "schumann-op41-no1",
-            "schumann_robert/opus41no1/movement5.mxl",
-            "String Quartet op. 41 no. 1, movement 5",
-            "Robert Schumann",
-            "composer died 1856",
-            152,
-            "fast",
-            "minor",
-            "romantic movement",
+        Movement(
+            work="schumann-op41-no1",
+            file="schumann_robert/opus41no1/movement5.mxl",
+            title="String Quartet op. 41 no. 1, movement 5",
+            composer="Robert Schumann",
+            collection=SHELF,
+            public_domain="composer died 1856",
+            quarter_bpm=152,
+            tempo="fast",
+            mode="minor",
+            genre="romantic movement",
+            last_bar=LAST_BAR,
         ),
         (
             STRING_QUARTET,

@@ -39,7 +39,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Piece:
-    """What fluidsynth is asked to play."""
+    """Notes for fluidsynth to play, and on which instruments."""
 
     programs: tuple[int, ...]  # General MIDI program numbers from 0, or DRUMS
     notes: tuple[Note, ...]
@@ -55,14 +55,15 @@ class Take:
     level_dbfs: float | None = None  # if given, the peak is set to this instead of the loudness
 
 
-def _varlen(value: int) -> bytes:
+def _encode_length(value: int) -> bytes:
+    """A MIDI variable-length quantity: seven bits a byte, the highest bit set on all but the last."""
     out = [value & 0x7F]
     while value := value >> 7:
         out.append(0x80 | (value & 0x7F))
     return bytes(reversed(out))
 
 
-def midi_bytes(pieces: list[Piece]) -> bytes:
+def encode_midi(pieces: list[Piece]) -> bytes:
     """A type-0 MIDI file with each piece in its own slot."""
     events: list[tuple[int, int, bytes]] = []  # tick, order within the tick, message
     for slot, piece in enumerate(pieces):
@@ -82,7 +83,7 @@ def midi_bytes(pieces: list[Piece]) -> bytes:
     events.append((round(len(pieces) * SLOT_S * TICKS_S), 6, b"\xff\x2f\x00"))
     body, now = b"", 0
     for tick, _, message in sorted(events):
-        body += _varlen(tick - now) + message
+        body += _encode_length(tick - now) + message
         now = tick
     return struct.pack(">4sIHHH4sI", b"MThd", 6, 0, 1, TICKS_S // 2, b"MTrk", len(body)) + body
 
@@ -90,7 +91,7 @@ def midi_bytes(pieces: list[Piece]) -> bytes:
 def synthesise(pieces: list[Piece], work: Path) -> list[np.ndarray]:
     """Mono float arrays of one slot each; `work` holds the MIDI and WAV files (removed afterwards)."""
     midi, wav = work.with_suffix(".mid"), work.with_suffix(".wav")
-    midi.write_bytes(midi_bytes(pieces))
+    midi.write_bytes(encode_midi(pieces))
     options = {
         "synth.chorus.active": 0,
         "synth.reverb.active": 1,
@@ -115,7 +116,7 @@ def synthesise(pieces: list[Piece], work: Path) -> list[np.ndarray]:
     return [mono[i * slot : (i + 1) * slot] for i in range(len(pieces))]
 
 
-def squash(audio: np.ndarray, ceiling: float) -> np.ndarray:
+def limit_peaks(audio: np.ndarray, ceiling: float) -> np.ndarray:
     """Soft limiter: leaves samples under 70 % of the ceiling alone and bends the rest towards it."""
     knee = 0.7 * ceiling
     over = np.maximum(np.abs(audio) - knee, 0) / (ceiling - knee)
@@ -131,7 +132,7 @@ def master(audio: np.ndarray, dur_s: float, level_dbfs: float | None) -> np.ndar
         return out * 10 ** (level_dbfs / 20) / np.abs(out).max()
     meter = pyloudnorm.Meter(RATE)
     for _ in range(3):  # limiting costs loudness, so measure again
-        out = squash(out * 10 ** ((TARGET_LUFS - meter.integrated_loudness(out)) / 20), PEAK)
+        out = limit_peaks(out * 10 ** ((TARGET_LUFS - meter.integrated_loudness(out)) / 20), PEAK)
     return out
 
 

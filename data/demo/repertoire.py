@@ -1,4 +1,4 @@
-"""What is played from the tune books: how many tunes of which kind, and in which settings."""
+"""Tunes that are played from the tune books: how many of which kind, and in which settings."""
 
 from __future__ import annotations
 
@@ -102,12 +102,13 @@ SETTINGS: dict[tuple[str, str], list[Setting]] = {
 }
 
 
-def settings_for(folder: str, kind: str) -> list[Setting]:
+def find_settings(folder: str, kind: str) -> list[Setting]:
+    """Settings of a kind of tune, else those of its book."""
     return SETTINGS.get((folder, kind)) or SETTINGS[folder, ""]
 
 
-def bar_stretch(kind: str, metre: str) -> float:
-    """Bars of slow kinds last longer in longer metres; dances keep their bar."""
+def stretch_bar(kind: str, metre: str) -> float:
+    """Factor of a bar's length: bars of slow kinds last longer in longer metres, dances keep theirs."""
     if kind in ("air", "harp tune", "song"):
         return {"4/4": 1.25, "2/2": 1.25, "2/4": 0.95}.get(metre, 1.0)
     return 1.0
@@ -124,8 +125,8 @@ ONEILL_KINDS = (
 )
 
 
-def kind_of(tune: Tune) -> str:
-    """Kind of a tune, "" if it is of no kind used here."""
+def classify_tune(tune: Tune) -> str:
+    """Kind of a tune; "" where it is none that is used here."""
     metre = next((s[2:].strip() for s in tune.text.splitlines() if s.startswith("M:")), "")
     if tune.collection == "oneills1850":
         number = int(re.sub(r"\D", "", tune.number) or 9999)

@@ -38,13 +38,14 @@ class Score:
         """Such as 'B flat major' or 'A dorian'."""
         return f"{FLATS[self.tonic]} {self.mode}"
 
-    def transposed(self, semitones: int) -> Score:
+    def transpose(self, semitones: int) -> Score:
         """The same score in another key."""
         parts = tuple(tuple(replace(n, pitch=n.pitch + semitones) for n in part) for part in self.parts)
         return replace(self, parts=parts, tonic=(self.tonic + semitones) % 12)
 
     @property
     def end_q(self) -> float:
+        """End of the last note."""
         return max(n.start_q + n.dur_q for part in self.parts for n in part)
 
 
@@ -58,7 +59,7 @@ class CutNote:
     part: int
 
 
-def _notes(part: object, max_bars: int | None) -> tuple[ScoreNote, ...]:
+def _read_notes(part: object, max_bars: int | None) -> tuple[ScoreNote, ...]:
     """Sounding notes of a music21 part, ties joined (music21's stripTies takes a minute on an opus)."""
     open_ties: dict[int, int] = {}
     out: list[ScoreNote] = []
@@ -83,7 +84,8 @@ def _notes(part: object, max_bars: int | None) -> tuple[ScoreNote, ...]:
     return tuple(sorted(out, key=lambda n: (n.start_q, n.pitch)))
 
 
-def _score(stream: object, max_bars: int | None = None) -> Score:
+def _read_score(stream: object, max_bars: int | None = None) -> Score:
+    """A music21 stream as plain notes; metre and key are those that its first part begins with."""
     parts = list(stream.parts)  # type: ignore[attr-defined]
     first = parts[0]
     bars = list(first.getElementsByClass("Measure"))[:max_bars]
@@ -96,7 +98,7 @@ def _score(stream: object, max_bars: int | None = None) -> Score:
         key = key.asKey("major")
     mode = key.mode if key else "major"
     mode = {"aeolian": "minor", "ionian": "major"}.get(mode, mode)
-    notes = tuple(_notes(p, max_bars) for p in parts)
+    notes = tuple(_read_notes(p, max_bars) for p in parts)
     return Score(notes, whole, bar_q, signature.ratioString, key.tonic.pitchClass if key else 0, mode)
 
 
@@ -105,7 +107,7 @@ def read_abc(text: str) -> Score:
     from music21 import converter
 
     try:
-        score = _score(converter.parse(text, format="abc"))
+        score = _read_score(converter.parse(text, format="abc"))
     except Exception as error:  # music21 raises many kinds on odd ABC, and any of them means: leave the tune out
         raise ValueError(f"unreadable ABC: {type(error).__name__}") from error
     if len(score.bars_q) < 8 or not score.parts[0]:
@@ -124,7 +126,7 @@ def read_musicxml(path: Path, max_bars: int | None = None) -> Score:
         stream = converter.parse(path)
     if any(part.getInstrument(returnDefault=True).transposition for part in stream.parts):
         stream = stream.toSoundingPitch()
-    return _score(stream, max_bars)
+    return _read_score(stream, max_bars)
 
 
 def cut(score: Score, start_q: float, dur_s: float, sec_per_q: float) -> list[CutNote]:
@@ -141,7 +143,7 @@ def cut(score: Score, start_q: float, dur_s: float, sec_per_q: float) -> list[Cu
     ]
 
 
-def coverage(notes: list[CutNote], dur_s: float) -> float:
+def measure_coverage(notes: list[CutNote], dur_s: float) -> float:
     """Share of the window in which some note sounds, 0-1."""
     grid = [False] * int(dur_s * 100)
     for n in notes:
@@ -150,7 +152,7 @@ def coverage(notes: list[CutNote], dur_s: float) -> float:
     return sum(grid) / max(1, len(grid))
 
 
-def starts_for(score: Score, dur_s: float, sec_per_q: float) -> list[float]:
+def find_starts(score: Score, dur_s: float, sec_per_q: float) -> list[float]:
     """Bars (every second one) from which a window fits and is well filled."""
     good = []
     for start in score.bars_q[::2]:
@@ -158,6 +160,6 @@ def starts_for(score: Score, dur_s: float, sec_per_q: float) -> list[float]:
             break
         notes = cut(score, start, dur_s, sec_per_q)
         on_bar = any(abs(n.start_q - start) < 1e-3 for part in score.parts for n in part)
-        if on_bar and len(notes) >= 6 and coverage(notes, dur_s) >= 0.85:
+        if on_bar and len(notes) >= 6 and measure_coverage(notes, dur_s) >= 0.85:
             good.append(start)
     return good

@@ -1,4 +1,4 @@
-"""What music of music21's corpus may be used here, and why.
+"""Rights filter: the music of music21's corpus that may be used here, and why.
 
 A file is used only if (1) its collection is on the allow-list below, and (2) the rights lines found in the
 file itself claim nothing that restricts use. `judge` decides (2) and is a pure function of text, so tests
@@ -94,7 +94,7 @@ SECOND_HAND = re.compile(r"fiddler.?s companion|thesession|recording|as played b
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RightsVerdict:
     """Outcome of reading a file's rights lines."""
 
     allowed: bool
@@ -114,16 +114,16 @@ class Tune:
     evidence: str  # quoted transcriber and rights lines
 
 
-def judge(lines: str | list[str]) -> Verdict:
+def judge(lines: str | list[str]) -> RightsVerdict:
     """Reads rights lines and says whether the file may be used; no lines: nothing is claimed."""
     text = lines if isinstance(lines, str) else "\n".join(lines)
     for pattern, allowed, reason in RULES:
         if re.search(pattern, text, re.I):
-            return Verdict(allowed, reason)
-    return Verdict(True, "no claim")
+            return RightsVerdict(allowed, reason)
+    return RightsVerdict(True, "no claim")
 
 
-def corpus_root() -> Path:
+def find_corpus() -> Path:
     """Folder of music21's corpus; raises FileNotFoundError with a hint if music21 is not installed."""
     spec = importlib.util.find_spec("music21")
     if spec is None or spec.origin is None:
@@ -174,7 +174,7 @@ def read_abc_file(path: Path, collection: str, root: Path) -> list[Tune]:
     return tunes
 
 
-def musicxml_text(path: Path) -> str:
+def read_musicxml_text(path: Path) -> str:
     """Text of a .xml or .mxl score; the container of a .mxl says which inner file it is."""
     if path.suffix == ".mxl":
         with zipfile.ZipFile(path) as archive:
@@ -186,9 +186,9 @@ def musicxml_text(path: Path) -> str:
     return raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "replace")
 
 
-def musicxml_rights(path: Path) -> list[str]:
+def read_musicxml_rights(path: Path) -> list[str]:
     """The <rights> lines of a score and those of its <credit-words> that speak of rights."""
-    text = musicxml_text(path)
+    text = read_musicxml_text(path)
     rights = re.findall(r"<rights[^>]*>([^<]*)</rights>", text)
     credit = re.findall(r"<credit-words[^>]*>([^<]*)</credit-words>", text)
     credit = [s for s in credit if re.search(r"©|copyright|reserved|licen[cs]e|domain|permission|cc0", s, re.I)]
@@ -218,7 +218,7 @@ def survey(root: Path) -> tuple[list[Tune], dict[str, list[str]], Counter[str]]:
                 0, total - len(found)
             )
         else:
-            rights = musicxml_rights(path)
+            rights = read_musicxml_rights(path)
             verdict = judge(rights)
             if verdict.allowed:
                 scores[file] = rights

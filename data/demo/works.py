@@ -1,4 +1,4 @@
-"""Which tunes are one work: the same title, or too many melodic phrases in common.
+"""Groups tunes that are one work: the same title, or too many melodic phrases in common.
 
 Prints share tunes under other names, so titles alone would let a decoy's melody be trained on. A tune's
 fingerprint is its set of 9-grams of diatonic steps (letters only, so key and accidentals do not matter).
@@ -17,13 +17,13 @@ SHARED = 6  # phrases in common that make two tunes one work
 FILLER = r"\b(the|a|an|reel|jig|hornpipe|strathspey|clog|march|miss|mrs|mr|favou?rite|setting|1st|2nd|3rd|s)\b"
 
 
-def normalised(title: str) -> str:
+def normalise_title(title: str) -> str:
     """Title without case, punctuation, filler and genre words."""
     plain = re.sub(r"['\u2019`.]", "", title.lower())
     return re.sub(r"[^a-z0-9]+", "", re.sub(FILLER, " ", plain))
 
 
-def phrases(abc: str) -> set[tuple[int, ...]]:
+def find_phrases(abc: str) -> set[tuple[int, ...]]:
     """Fingerprint of an ABC tune: 9-grams of steps between successive note letters, in scale degrees."""
     body = [s for s in abc.splitlines() if not re.match(r"[A-Za-z]:|%", s)]
     text = re.sub(r'"[^"]*"|\{[^}]*\}|![^!]*!|\[[A-Za-z]:[^\]]*\]', "", "\n".join(body))
@@ -36,7 +36,7 @@ def phrases(abc: str) -> set[tuple[int, ...]]:
     return {g for g in grams if len(set(g)) > 2}  # scales and repeated notes are common property
 
 
-def group(tunes: list[Tune]) -> list[int]:
+def group_works(tunes: list[Tune]) -> list[int]:
     """Work number of each tune (union of equal titles and shared phrases)."""
     parent = list(range(len(tunes)))
 
@@ -50,10 +50,10 @@ def group(tunes: list[Tune]) -> list[int]:
     holders: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for i, tune in enumerate(tunes):
         for title in tune.titles:
-            name = normalised(title)
+            name = normalise_title(title)
             if len(name) > 3:
                 parent[find(i)] = find(by_title.setdefault(name, i))
-        for gram in phrases(tune.text):
+        for gram in find_phrases(tune.text):
             holders[gram].append(i)
     common: Counter[tuple[int, int]] = Counter()
     for who in holders.values():
