@@ -42,48 +42,48 @@ DOCUMENTS = (
 
 
 @cache
-def files() -> list[Path]:
-    """What git holds, or would with the next commit."""
-    done = subprocess.run(
+def list_files() -> list[Path]:
+    """Files that git holds, or would with the next commit."""
+    process = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode:
+    if process.returncode:
         pytest.skip("not a git checkout")
-    return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+    return [path for name in process.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 
-def sources(*folders: str) -> list[Path]:
+def list_sources(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
 @cache
-def project() -> dict:
+def read_project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def make_targets() -> set[str]:
+def list_make_targets() -> set[str]:
     return set(re.findall(r"^([a-z][a-z-]*):(?!=)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
 
 
 def test_shipped_files_keep_their_budget():
-    shipped = [path for path in files() if path.relative_to(ROOT).parts[0] in ("data", "assets")]
+    shipped = [path for path in list_files() if path.relative_to(ROOT).parts[0] in ("data", "assets")]
     total = sum(path.stat().st_size for path in shipped)
     assert total <= SHIPPED_BYTES, f"data/ and assets/ hold {total / 1e6:.1f} MB"
 
 
-def test_nothing_strange_at_the_top():
+def test_top_level_holds_known_names_only():
     known = set("pyproject.toml README.md explorer precompute data tests assets .ci .gitignore".split())
     known |= set("LICENSE CHANGELOG.md CONTRIBUTING.md CITATION.cff Makefile constraints.txt".split())
-    top = {path.relative_to(ROOT).parts[0] for path in files()}
+    top = {path.relative_to(ROOT).parts[0] for path in list_files()}
     assert {name for name in top - known if not name.startswith(".")} == set()
 
 
 def test_explorer_imports_nothing_heavy():
-    for path in sources("explorer"):
+    for path in list_sources("explorer"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -92,8 +92,8 @@ def test_explorer_imports_nothing_heavy():
             assert not heavy, f"{path.relative_to(ROOT)}, line {node.lineno}: imports {heavy}"
 
 
-def test_precompute_takes_the_store_alone_from_explorer():
-    for path in sources("precompute"):
+def test_precompute_imports_only_the_store_from_explorer():
+    for path in list_sources("precompute"):
         text = path.read_text(encoding="utf-8")
         modules = re.findall(r"^\s*(?:from|import) (explorer[\w.]*)", text, re.M)
         for module in modules:
@@ -103,7 +103,7 @@ def test_precompute_takes_the_store_alone_from_explorer():
 def test_files_stay_small():
     long = {
         str(path.relative_to(ROOT)): count
-        for path in sources("explorer", "precompute", "tests", "data/demo")
+        for path in list_sources("explorer", "precompute", "tests", "data/demo")
         if (count := len(path.read_text(encoding="utf-8").splitlines())) > LINES
     }
     assert not long, f"more than {LINES} lines"
@@ -127,8 +127,8 @@ def test_front_page_is_one_page():
 def test_documented_commands_exist(document):
     text = read_document(document)
     targets = set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text, re.M))
-    assert targets <= make_targets(), targets - make_targets()
-    code = "".join(path.read_text(encoding="utf-8") for path in sources("precompute", "explorer", "data"))
+    assert targets <= list_make_targets(), targets - list_make_targets()
+    code = "".join(path.read_text(encoding="utf-8") for path in list_sources("precompute", "explorer", "data"))
     verbs = set(re.findall(r"python -m precompute ([a-z][a-z-]+)", text))
     known = set(re.findall(r'add_parser\(\s*"([a-z-]+)"', code))
     assert verbs <= known, verbs - known
@@ -154,12 +154,15 @@ def test_documented_files_exist(document):
     assert {name for name in rooms if not (folder / name).exists()} == set()
 
 
-def test_constraints_cover_what_is_asked_for():
+def test_constraints_fix_every_requirement():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     tested = [Requirement(line) for line in lines if line and not line.startswith("#")]
     by_name = {requirement.name.lower(): requirement for requirement in tested}
     assert not [r.name for r in tested if r.extras], "pip refuses extras in constraints"
-    asked = [*project()["dependencies"], *(r for group in project()["optional-dependencies"].values() for r in group)]
+    asked = [
+        *read_project()["dependencies"],
+        *(r for group in read_project()["optional-dependencies"].values() for r in group),
+    ]
     for requirement in map(Requirement, asked):
         if requirement.marker and not requirement.marker.evaluate({"python_version": "3.11"}):
             continue
@@ -178,7 +181,7 @@ def test_constraints_of_the_explorer_leave_numpy_and_pandas_free():
 
 
 def test_one_version_everywhere():
-    version = project()["version"]
+    version = read_project()["version"]
     assert f'__version__ = "{version}"' in (ROOT / "explorer/__init__.py").read_text(encoding="utf-8")
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -187,7 +190,7 @@ def test_one_version_everywhere():
 def test_no_leftovers():
     unfinished = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX)\b|<<<<" r"<<<|breakpoint\(\)")
     machine = re.compile(r"(?<![\w.~])/(?:work|root|home|Users)/\w")  # a path of somebody's machine
-    for path in files():
+    for path in list_files():
         if path.suffix in TEXT and path != Path(__file__) and path.stat().st_size < 1_000_000:
             text = path.read_text(encoding="utf-8")
             for number, line in enumerate(text.splitlines(), start=1):
@@ -196,16 +199,16 @@ def test_no_leftovers():
 
 
 def test_make_lists_its_targets():
-    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert all(f"make {target} " in done.stdout for target in make_targets())
+    process = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert all(f"make {target} " in process.stdout for target in list_make_targets())
 
 
 @pytest.mark.slow
-def test_wheel_holds_code_and_its_data(tmp_path):
+def test_wheel_holds_the_code_and_its_data(tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-cache-dir"]
     copy = tmp_path / "source"
     copy.mkdir()
-    for path in files():
+    for path in list_files():
         if path.relative_to(ROOT).parts[0] in (
             "explorer",
             "precompute",
@@ -220,5 +223,5 @@ def test_wheel_holds_code_and_its_data(tmp_path):
     subprocess.run([*command, "-w", str(tmp_path), str(copy)], check=True, timeout=300)
     with zipfile.ZipFile(next(tmp_path.glob("whence-*.whl"))) as wheel:
         held = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    kept = {path.relative_to(ROOT).as_posix() for path in files()}
+    kept = {path.relative_to(ROOT).as_posix() for path in list_files()}
     assert held == {name for name in kept if name.startswith(("explorer/", "precompute/"))}
