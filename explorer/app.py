@@ -41,7 +41,7 @@ EVENTS_AT_ONCE = 4  # of all listeners; more than some cores can work at only ge
 
 HERE = Path(__file__).parent
 PAGE_CSS = (HERE / "page.css").read_text(encoding="utf-8")
-GUIDE, GLOSSARY = ((HERE / name).read_text(encoding="utf-8") for name in ("guide.md", "glossary.md"))
+GUIDE, GLOSSARY = ((HERE / "text" / name).read_text(encoding="utf-8") for name in ("guide.md", "glossary.md"))
 SIGN_OUT = '<form method="post" action="/signout"><button>Sign out</button></form>'
 _FONTS = ("Inter", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")

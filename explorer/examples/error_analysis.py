@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from explorer.methods import cases
+from explorer.state.queries import FIRST_PLACES
 from explorer.store.database import Store, StoreError
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE)
@@ -28,7 +29,7 @@ _SHOWN = {  # list -> its telling columns
 }
 
 
-def hard_cases(store: Store, method_name: str | None = None, first: int = cases.FIRST[0]) -> dict[str, pd.DataFrame]:
+def hard_cases(store: Store, method_name: str | None = None, first: int = FIRST_PLACES[0]) -> dict[str, pd.DataFrame]:
     """Every list of `cases.KINDS` for one method (the store's first where none is named), as DataFrames.
 
     'disagree' is about all methods but random and ensembles. Raises ValueError for a method that the store has not.
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("store", type=Path)
     parser.add_argument("--method", help="name of a method; the store's first where left out")
     parser.add_argument(
-        "--first", type=int, choices=cases.FIRST, default=cases.FIRST[0], help="places that count as high"
+        "--first", type=int, choices=FIRST_PLACES, default=FIRST_PLACES[0], help="places that count as high"
     )
     parser.add_argument("--rows", type=int, default=10, help="rows of each list that are printed")
     parser.add_argument("--csv", type=Path, help="folder for the whole lists as CSV")

@@ -10,16 +10,17 @@ from urllib.parse import urlencode
 import numpy as np
 
 from explorer.holders.pairs import PairDetails, audible, read_pairs
-from explorer.listen import table
-from explorer.listen.overview import clip_name
 from explorer.sound import audio
 from explorer.state.callbacks import Callbacks
-from explorer.state.holder_query import GROUPS_SHOWN, ROWS_SHOWN, HolderQuery
+from explorer.state.queries import HOLDER_GROUPS, HOLDER_PAIRS, HolderQuery
 from explorer.state.view import View
 from explorer.store.catalogue import ANY_ROLE, COLLECTION, Catalogue, CopiedPassage
-from explorer.store.groups import Groups, standing
+from explorer.store.lift import Groups, classify_lift
 from explorer.store.records import ClipRecord
-from explorer.text import holders, sentences
+from explorer.text import holders
+from explorer.text.clips import name_clip
+from explorer.text.numbers import format_lift, format_percent, format_plus_minus, format_q, format_rate
+from explorer.text.tracks import label_certainty
 
 PASSAGES_SHOWN = 6
 CELL_CHARS = 120
@@ -45,7 +46,7 @@ def default_grouping(groupings: dict[str, tuple[int, float]]) -> tuple[str, str]
     choice = COMPOSER if COMPOSER in groupings and groupings[COMPOSER][1] <= TELLING else COLLECTION
     if RIGHTS_HOLDER not in groupings:
         return choice, f"This store names no rights holders, so its tracks are grouped by {choice}."
-    part = sentences.percent(groupings[RIGHTS_HOLDER][1])
+    part = format_percent(groupings[RIGHTS_HOLDER][1])
     return choice, (
         f"One rights holder, or none at all (“public domain”), stands for {part} of these tracks, so they are grouped "
         f"by "
@@ -82,7 +83,7 @@ class HoldersPage:
             "count": query.count,
             "methods": [{"id": one.name, "label": one.label} for one in self.callbacks.methods],
             "method": view.method.name,
-            "why": [holders.WHY_SORTED, holders.method_of_lift(groups, query.count), holders.stands_out(groups)],
+            "why": [holders.WHY_SORTED, holders.word_lift_method(groups, query.count), holders.word_standouts(groups)],
             "groups": self._groups(groups, grouping, query),
             "chosen": None if row is None else self._chosen(view, grouping, groups, row),
             "unknown": query.name if query.name is not None and row is None else None,
@@ -93,13 +94,13 @@ class HoldersPage:
         words = _plain(query.find).split()
         folded = self._folded(grouping)
         rows = [i for i, name in enumerate(groups.name) if all(word in folded[name] for word in words)]
-        offset = min(query.offset, max(0, len(rows) - 1) // GROUPS_SHOWN * GROUPS_SHOWN)
+        offset = min(query.offset, max(0, len(rows) - 1) // HOLDER_GROUPS * HOLDER_GROUPS)
         return {
-            "rows": [group_row(groups, i) for i in rows[offset : offset + GROUPS_SHOWN]],
+            "rows": [group_row(groups, i) for i in rows[offset : offset + HOLDER_GROUPS]],
             "total": len(rows),
             "of": len(groups.name),
             "offset": offset,
-            "limit": GROUPS_SHOWN,
+            "limit": HOLDER_GROUPS,
             "find": query.find,
         }
 
@@ -117,13 +118,13 @@ class HoldersPage:
         count, words, method_id = query.count if up else None, query.within if up else "", view.method.method_id
         total = self.catalogue.count_pairs(method_id, grouping, name, query.count, words) if words.strip() else up
         offset = query.row if query.row < total else 0
-        ids = self.catalogue.pairs(method_id, grouping, name, count, ROWS_SHOWN, offset, words)
+        ids = self.catalogue.pairs(method_id, grouping, name, count, HOLDER_PAIRS, offset, words)
         pairs = read_pairs(self.store, self.callbacks.clip_by_id, view.method.method_id, ids)
         heading = f"Where it {'comes up' if up else 'stands best, though it does not come up'}"
         return {
             "name": name,
             "role": "" if grouping in (COLLECTION, ANY_ROLE) else grouping,
-            "result": holders.result(groups, row, query.count, self.catalogue.clips()),
+            "result": holders.word_group(groups, row, query.count, self.catalogue.clips()),
             "interval": group_row(groups, row),
             "heading": heading,
             "rows": [self.pair_row(view, pair) for pair in pairs],
@@ -131,7 +132,7 @@ class HoldersPage:
             "of": up,
             "within": words,
             "offset": offset,
-            "limit": ROWS_SHOWN,
+            "limit": HOLDER_PAIRS,
             "downloads": downloads(
                 "holder", {"by": grouping, "of": name, "method": view.method.name, "up": query.count}
             ),
@@ -144,17 +145,17 @@ class HoldersPage:
         return {
             "clip_id": pair.clip.clip_id,
             "track_id": pair.track.track_id,
-            "clip": f"{pair.clip.clip_id} · {clip_name(pair.clip)}"[:CELL_CHARS],
+            "clip": f"{pair.clip.clip_id} · {name_clip(pair.clip)}"[:CELL_CHARS],
             "title": pair.track.title[:CELL_CHARS],
             "people": pair.people[: 2 * CELL_CHARS],
             "work": f"one of {pair.renderings} renderings of this work" if pair.renderings > 1 else "",
             "planted": pair.track.planted or "",
             "place": f"{pair.place:,}",
             "of": f"{summary.tracks:,}" if summary else "",
-            "norm": table.plus_minus(pair.score_norm, pair.std_error_norm, 2),
-            "q": table.q_text(pair.q_value),
+            "norm": format_plus_minus(pair.score_norm, pair.std_error_norm, 2),
+            "q": format_q(pair.q_value),
             "kind": "above" if pair.above_noise else "noise",
-            "badge": table.badge(False, pair.above_noise),
+            "badge": label_certainty(False, pair.above_noise),
             "clip_at": pair.clip_at,
             "track_at": pair.track_at,
             "hears": audible(pair.track, pair.track_at),
@@ -169,14 +170,16 @@ class HoldersPage:
         copying = self.catalogue.copying(PASSAGES_SHOWN, by, name)
         clips = self.callbacks.clip_by_id
         generated = [s for s in self.callbacks.summaries[method_id].values() if clips[s.clip_id].kind != "track"]
-        out, command = holders.taken_out(by, name, self.store.path.name)
+        out, command = holders.word_removal(by, name, self.store.path.name)
         above = None if row is None else int(groups.above[row])
-        sure = holders.sure(generated, self.catalogue.controls(method_id), self.catalogue.retrained(), above)
+        sure = holders.word_group_certainty(
+            generated, self.catalogue.controls(method_id), self.catalogue.retrained(), above
+        )
         tracks = self.store.tracks([one.track_id for one in copying.passages])
         return [
             {
                 "title": "Is anything copied?",
-                "lines": holders.copied(copying, self.catalogue.looked_for_copies()),
+                "lines": holders.word_copying(copying, self.catalogue.looked_for_copies()),
                 "passages": [
                     _passage(one, clips[one.clip_id], tracks[one.track_id].title)
                     for one in copying.passages
@@ -184,7 +187,7 @@ class HoldersPage:
                 ],
             },
             {"title": "How sure is this?", "lines": sure},
-            {"title": "What may be played?", "lines": holders.played(self.catalogue.heard(by, name))},
+            {"title": "What may be played?", "lines": holders.word_audition(self.catalogue.heard(by, name))},
             {"title": "Take it out", "lines": out, "command": command},
         ]
 
@@ -204,13 +207,13 @@ def group_row(groups: Groups, i: int) -> dict[str, Any]:
         "tracks": f"{groups.tracks[i]:,}",
         "works": f"{groups.works[i]:,}",
         "hits": f"{groups.hits[i]:,}",
-        "expected": holders.short(groups.expected[i]),
+        "expected": format_rate(groups.expected[i]),
         "low": round(low, 3),
         "lift": round(lift, 3),
         "high": round(high, 3) if known else None,
-        "text": holders.lift_text(low, lift, high),
-        "stands": standing(groups, i).replace(" ", "-"),
-        "stands_text": _STANDS[standing(groups, i)] if known else "nothing comes up",
+        "text": format_lift(low, lift, high),
+        "stands": classify_lift(groups, i).replace(" ", "-"),
+        "stands_text": _STANDS[classify_lift(groups, i)] if known else "nothing comes up",
         "above": f"{groups.above[i]:,}",
         "best": f"{groups.best[i]:,}" if groups.best[i] else "–",
     }
@@ -229,10 +232,10 @@ def _passage(one: CopiedPassage, clip: ClipRecord, title: str) -> dict[str, Any]
         "clip_id": one.clip_id,
         "track_id": one.track_id,
         "text": f"clip {one.clip_id}, {one.clip[0]:.1f}–{one.clip[1]:.1f} s: “{title[:CELL_CHARS]}”, "
-        f"{one.track[0]:.1f}–{one.track[1]:.1f} s{moved} (p {table.q_text(one.p_value)})",
+        f"{one.track[0]:.1f}–{one.track[1]:.1f} s{moved} (p {format_q(one.p_value)})",
         "clip_at": list(one.clip),
         "track_at": list(one.track),
-        "clip": clip_name(clip)[:CELL_CHARS],
+        "clip": name_clip(clip)[:CELL_CHARS],
     }
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from explorer.store.ranking import NORMALISED, Q_LIMIT, Ranking, Span
-from explorer.text.sentences import q_text, span_name, stands_out
+from explorer.text.numbers import choose_exponent, format_power, format_q
+from explorer.text.verdict import mark_standouts, name_span
 
 EVERY_PLACE_TO, LOG_PLACES = 100, 300  # places of tracks that are drawn: all of the first, then log-spaced ones
 EVERY_DECOY_TO, LOG_DECOYS = 40, 120
@@ -30,29 +31,14 @@ def sampled_places(count: int, every_to: int = EVERY_PLACE_TO, spaced: int = LOG
     return np.unique(np.concatenate([np.arange(1, every_to + 1), tail]))
 
 
-def power_of_ten(values: np.ndarray) -> int:
-    """The exponent to take out of an axis or a column, 0 where plain numbers read well."""
-    largest = float(np.abs(values).max()) if len(values) else 0.0
-    if largest == 0 or 0.1 <= largest < 10_000:
-        return 0
-    return math.floor(math.log10(largest))
-
-
-def power_text(exponent: int) -> str:
-    """' \N{MULTIPLICATION SIGN} 10⁻⁷' for -7, '' for 0."""
-    digits = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f" \N{MULTIPLICATION SIGN} 10{digits}" if exponent else ""
-
-
 def _short(values: np.ndarray) -> list[float]:
     """Four significant digits: more cannot be seen."""
     return [float(f"{value:.4g}") for value in values]
 
 
-def titled(ranking: Ranking) -> list[int]:
+def list_titled(ranking: Ranking) -> list[int]:
     """Ids of the tracks and decoys whose title the curve shows."""
-    first = [np.flatnonzero(~ranking.is_decoy)[:TITLED_TRACKS], np.flatnonzero(ranking.is_decoy)[:TITLED_DECOYS]]
-    return [int(i) for i in ranking.track_id[np.concatenate(first)]]
+    return [*ranking.first(TITLED_TRACKS), *ranking.first(TITLED_DECOYS, decoys=True)]
 
 
 def _axis(values: np.ndarray) -> tuple[float | None, float | None]:
@@ -86,9 +72,9 @@ def curve(
     `threshold`: the least normalised score above noise; no line in raw order, in a span, or where no training track
     is above noise. `also`: tracks whose place the page must know beside the samples (lanes of the player).
     """
-    unit = 10.0 ** (exponent := power_of_ten(ranking.value))
+    unit = 10.0 ** (exponent := choose_exponent(ranking.value))
     scaled = ranking.value / unit
-    out = stands_out(ranking, span)
+    out = mark_standouts(ranking, span)
     low, high = _axis(scaled)
     training, decoys = np.flatnonzero(~ranking.is_decoy), np.flatnonzero(ranking.is_decoy)
     n, m = len(training), len(decoys)
@@ -101,8 +87,8 @@ def curve(
     share = ranking.share[track_rows]
     counts, held = shares(ranking)
     return {
-        "name": f"{order} influence score" + (f", {span_name(span)} of the clip" if span else ""),
-        "power": power_text(exponent),
+        "name": f"{order} influence score" + (f", {name_span(span)} of the clip" if span else ""),
+        "power": format_power(exponent),
         "counts": counts,
         "shares": held,
         "low": None if low is None else float(f"{low:.4g}"),
@@ -119,7 +105,7 @@ def curve(
             "out": [int(flag) for flag in out[track_rows]],
             "share": [None if math.isnan(part) else float(f"{part:.3g}") for part in share],
             "title": _titles(ranking.track_id[track_rows[:TITLED_TRACKS]], titles),
-            "q": [q_text(q) for q in ranking.q_value[track_rows[:TITLED_TRACKS]].tolist()],
+            "q": [format_q(q) for q in ranking.q_value[track_rows[:TITLED_TRACKS]].tolist()],
         },
         "decoy": {
             "count": m,
@@ -128,7 +114,7 @@ def curve(
             "value": _short(scaled[decoy_rows]),
             "id": ranking.track_id[decoy_rows].tolist(),
             "title": _titles(ranking.track_id[decoy_rows[:TITLED_DECOYS]], titles),
-            "q": [q_text(q) for q in ranking.q_value[decoy_rows[:TITLED_DECOYS]].tolist()],
+            "q": [format_q(q) for q in ranking.q_value[decoy_rows[:TITLED_DECOYS]].tolist()],
         },
         "selected": selected,
         "marks": _marks(ranking, scaled, [*([] if selected is None else [selected]), *also], titles),
@@ -154,7 +140,7 @@ def _marks(
             "decoy": decoy,
             "value": _short(scaled[row : row + 1])[0],
             "title": titles.get(track_id, "")[:TITLE_CHARS],
-            "q": q_text(float(ranking.q_value[row])),
+            "q": format_q(float(ranking.q_value[row])),
         }
     return marks
 
@@ -165,7 +151,7 @@ def _legend(ranking: Ranking, span: Span | None, whole: bool, lined: bool) -> di
         out, rest = f"stands out in this span (q ≤ {Q_LIMIT:.2f})", "does not stand out from the decoys"
     else:
         out, rest = "above noise" if whole else "above noise by normalised score", "not distinguishable from noise"
-    some = bool((stands_out(ranking, span) & ~ranking.is_decoy).any())
+    some = bool((mark_standouts(ranking, span) & ~ranking.is_decoy).any())
     line = "least score above noise" if lined else None
     if whole and not some and ranking.tracks:
         line = "no score is above noise"

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from explorer.store.records import ClipRecord, Summary
-from explorer.text.sentences import percent
+from explorer.text.clips import name_clip
+from explorer.text.numbers import format_percent
 
 CONCENTRATION = 10  # tracks; the second of Summary's shares
 NAME_CHARS = 300  # of a prompt
@@ -43,7 +44,7 @@ def _card(clip: ClipRecord, summary: Summary | None) -> dict[str, Any]:
     share = None if scored is None else scored.shares_norm[1]
     return {
         "clip_id": clip.clip_id,
-        "name": clip_name(clip)[:NAME_CHARS],
+        "name": name_clip(clip)[:NAME_CHARS],
         "detail": " · ".join(details),
         "above": None if scored is None else scored.above_noise,
         "above_text": above_text(scored),
@@ -52,13 +53,6 @@ def _card(clip: ClipRecord, summary: Summary | None) -> dict[str, Any]:
         "share_text": _share_text(scored.tracks, share) if scored is not None and scored.above_noise else "",
         "spark": [] if scored is None else [float(f"{value:.3g}") for value in scored.spark],
     }
-
-
-def clip_name(clip: ClipRecord) -> str:
-    """The prompt; of a control, the track that was unlearned."""
-    if clip.kind == "track":
-        return f"Control: {clip.target_title}"
-    return clip.prompt or "no prompt"
 
 
 def above_text(summary: Summary | None) -> str:
@@ -76,4 +70,4 @@ def _share_text(tracks: int, share: float | None) -> str:
         return "no positive score"
     if tracks == 1:
         return "the only track holds all"
-    return f"top {min(CONCENTRATION, tracks)} hold {percent(share)}"
+    return f"top {min(CONCENTRATION, tracks)} hold {format_percent(share)}"

@@ -11,39 +11,21 @@ import numpy as np
 
 from explorer.listen import charts, lanes, overview, table
 from explorer.sound import audio
+from explorer.sound.loudness import limit_gain, match_gains
 from explorer.state.callbacks import Callbacks
 from explorer.state.view import View
 from explorer.store.ranking import NORMALISED, RAW, Ranking
-from explorer.store.records import ClipRecord, Summary, TrackRecord
-from explorer.text import sentences
-from explorer.text.tracks import further, in_a_lane
+from explorer.store.records import Summary, TrackRecord
+from explorer.text.clips import describe_clip, label_clip
+from explorer.text.numbers import format_q
+from explorer.text.tracks import list_further_people, note_track
+from explorer.text.verdict import word_caution, word_concentration, word_control, word_span, word_verdict
 
 CAVEAT = (
     "The error after ± covers noise draws, not retraining. A normalised score compares the raw one with the "
     "same track's scores for other clips, leaves out what all tracks and decoys do alike, then compares with other "
     "tracks for this clip. q is the rate of false discoveries, measured on decoys: tracks that the model never heard."
 )
-_PROMPT_CHARS = 90
-
-
-def clip_label(clip: ClipRecord) -> str:
-    """The clip in the list of clips."""
-    if clip.kind == "track":
-        return f"Control {clip.clip_id} · {clip.target_title}"
-    name = "Generated clip" if clip.kind == "generated" else "Your clip"
-    prompt = clip.prompt or "no prompt"
-    short = prompt if len(prompt) <= _PROMPT_CHARS else prompt[: _PROMPT_CHARS - 1] + "…"
-    return f"{name} {clip.clip_id} · {short}"
-
-
-def clip_note(clip: ClipRecord) -> str:
-    kind = {
-        "generated": "generated clip",
-        "user": "your clip",
-        "track": "control: a training track unlearned itself; it should find itself first",
-    }[clip.kind]
-    seed = f"seed {clip.seed}" if clip.seed is not None else ""
-    return " · ".join(part for part in (kind, f"{clip.duration_s:.1f} s", seed) if part)
 
 
 class ListenPage:
@@ -59,21 +41,21 @@ class ListenPage:
 
     def choices(self) -> list[tuple[str, int]]:
         """The list of clips: what is shown, and the id."""
-        return [(clip_label(clip), clip.clip_id) for clip in self.callbacks.clips]
+        return [(label_clip(clip), clip.clip_id) for clip in self.callbacks.clips]
 
     def verdict(self, view: View) -> list[str]:
         """What to know before anything is heard: most telling first."""
         clip, summary = self.callbacks.clip_by_id[view.clip_id], self.callbacks.summary(view)
         lines = [view.unknown] if view.unknown else []
         if view.span is not None and summary is not None:
-            lines.append(sentences.span_text(self.callbacks.ranking(view), view.span, summary.above_noise))
+            lines.append(word_span(self.callbacks.ranking(view), view.span, summary.above_noise))
         if clip.target_track_id is not None:
             normalised, raw = (self.callbacks.ranking(replace(view, span=None, order=by)) for by in (NORMALISED, RAW))
-            lines.append(sentences.control(normalised, raw, clip.target_track_id, clip.target_title or ""))
+            lines.append(word_control(normalised, raw, clip.target_track_id, clip.target_title or ""))
         whole = "Of the whole clip: " if view.span is not None else ""
-        lines.append(whole + sentences.verdict(summary))
+        lines.append(whole + word_verdict(summary))
         generated = [s for s in self._summaries(view) if self.callbacks.clip_by_id[s.clip_id].kind != "track"]
-        return [line for line in (*lines, sentences.caution(generated)) if line]
+        return [line for line in (*lines, word_caution(generated)) if line]
 
     def _summaries(self, view: View) -> list[Summary]:
         return list(self.callbacks.summaries[view.method.method_id].values())
@@ -81,7 +63,7 @@ class ListenPage:
     def curve(self, view: View) -> dict[str, Any]:
         ranking, summary = self.callbacks.ranking(view), self.callbacks.summary(view)
         lanes_now = self.callbacks.lanes(view)
-        named = self.store.tracks([*charts.titled(ranking), *lanes_now])
+        named = self.store.tracks([*charts.list_titled(ranking), *lanes_now])
         titles = {track_id: track.title for track_id, track in named.items()}
         threshold = summary.threshold_norm if summary else None
         return charts.curve(ranking, view.order, view.span, titles, view.track_id, threshold, lanes_now)
@@ -89,7 +71,7 @@ class ListenPage:
     def summary(self, view: View) -> list[str]:
         """How concentrated the scores are, and what decoys say of them."""
         summary = self.callbacks.summary(view)
-        return [sentences.summary_text(summary, self.callbacks.ranking(view), view.order)] if summary else []
+        return [word_concentration(summary, self.callbacks.ranking(view), view.order)] if summary else []
 
     def table(self, view: View) -> dict[str, Any]:
         ranking, query = self.callbacks.ranking(view), view.asked
@@ -120,7 +102,7 @@ class ListenPage:
             summary.largest_raw if summary else None,
             (norm, raw),
             table.renderings(ranking, work, rows, query.decoys),
-            {i: held for i, track in tracks.items() if (held := further(track, parties[i]))},
+            {i: held for i, track in tracks.items() if (held := list_further_people(track, parties[i]))},
         )
 
     def table_sent(self, view: View) -> dict[str, Any]:
@@ -155,7 +137,7 @@ class ListenPage:
         """By clip: how loud it is heard by itself, and why not at all."""
         sounds = {clip.clip_id: self.store.clip_sound(clip.clip_id) for clip in self.callbacks.clips}
         return {
-            i: {"gain_db": lanes.gain_alone(sound.loudness_lufs), "why": audio.missing(self.store, sound)}
+            i: {"gain_db": limit_gain(sound.loudness_lufs), "why": audio.missing(self.store, sound)}
             for i, sound in sounds.items()
         }
 
@@ -164,17 +146,17 @@ class ListenPage:
         clip, track_ids = self.callbacks.clip_by_id[view.clip_id], self.callbacks.lanes(view)
         clip_sound = self.store.clip_sound(view.clip_id)
         sounds = [self.store.track_sound(track_id) for track_id in track_ids]
-        gains = lanes.matched_gains([clip_sound, *sounds])
+        gains = match_gains([clip_sound, *sounds])
         title = clip.prompt or clip.target_title or "no prompt"
         refused = audio.missing(self.store, clip_sound)
         windows = self.store.clip_moments(view.method.method_id, view.clip_id, track_ids)
         tracks, works = self.store.tracks(track_ids), self.store.catalogue.renderings(track_ids)
-        shown = [lanes.lane("clip", view.clip_id, title, clip_note(clip), clip_sound, gains[0], refused)]
+        shown = [lanes.lane("clip", view.clip_id, title, describe_clip(clip), clip_sound, gains[0], refused)]
         for track_id, sound, gain in zip(track_ids, sounds, gains[1:], strict=True):
             track = tracks[track_id]
             note = " · ".join(part for part in (track.composer, track.collection, track.instrument) if part)
             item = lanes.lane("track", track_id, track.title, note, sound, gain, audio.missing(self.store, sound))
-            item |= self._standing(view, track) | {"work": in_a_lane(track, works.get(track_id, 0))}
+            item |= self._standing(view, track) | {"work": note_track(track, works.get(track_id, 0))}
             moments = self.store.moments(view.method.method_id, view.clip_id, track_id)
             if moments is not None and not item["refused"]:
                 item["strip"] = lanes.strip(moments, sound)
@@ -216,7 +198,7 @@ class ListenPage:
         if i is None:
             return {}
         place = f"place {int(ranking.place[i]):,} of {ranking.tracks:,}"
-        q = f"q {table.q_text(float(ranking.q_value[i]))}"  # of the span, where the place is
+        q = f"q {format_q(float(ranking.q_value[i]))}"  # of the span, where the place is
         if track.is_decoy:
             return {"chip": "decoy", "place": f"would be {place}", "q": q}
         where = " in this span" if view.span else " by raw score" if view.order == RAW else ""

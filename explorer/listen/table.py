@@ -6,85 +6,34 @@ training tracks; a decoy shows, in brackets, the place that a track of its score
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from explorer.listen.charts import power_of_ten, power_text
+from explorer.state.queries import TABLE_ROWS, TableQuery
 from explorer.store.ranking import Ranking, Span
 from explorer.store.records import TrackRecord
-from explorer.text.sentences import q_text, span_name
+from explorer.text.numbers import (
+    choose_decimals,
+    choose_exponent,
+    format_plus_minus,
+    format_power,
+    format_q,
+    format_signed,
+)
+from explorer.text.tracks import label_certainty
+from explorer.text.verdict import name_span
 
-LIMIT = 100  # rows of a page
-TEXT_SORTS = ("title", "composer", "collection", "source")
-SORTS = ("place", *TEXT_SORTS, "q", "error", "raw")  # error: of the normalised score
-ABOVE_TEXT, NOISE_TEXT, DECOY_TEXT = "above noise", "not distinguishable from noise", "decoy, never heard"
-TEXT_CHARS, MAX_OFFSET = 200, 10_000_000
 _NBSP = "\N{NO-BREAK SPACE}"  # headings break into two lines, not between these
 RENDERINGS = 6  # places of a work's renderings that are named
 CELL_CHARS, LICENCE_CHARS = 240, 400  # of a title and the like: a page of 100 rows stays small
 
 
-@dataclass(frozen=True)
-class Query:
-    """What the table is asked for."""
-
-    text: str = ""  # words that a track must hold
-    collection: str | None = None  # None: any
-    above: bool = False  # only above noise
-    decoys: bool = False  # list decoys too
-    sort: str = "place"  # one of SORTS
-    descending: bool = False  # from the last place, from Z, from the largest q or error, from the least raw score
-    offset: int = 0  # rows before this page; a multiple of LIMIT
-    works: bool = False  # one row a work: its first rendering
-
-    @classmethod
-    def of(cls, asked: object) -> Query:
-        """From what a browser sent: a missing key takes its default. Raises ValueError with a plain sentence."""
-        if not isinstance(asked, dict):
-            raise ValueError("the table was asked for nothing that it knows")
-        if not set(asked) <= {field.name for field in fields(cls)}:
-            raise ValueError("the table was asked for something that it does not know")
-        query = cls(**asked)
-        if not is_text(query.text) or len(query.text) > TEXT_CHARS:
-            raise ValueError(f"a filter is a text of at most {TEXT_CHARS} characters")
-        if query.collection is not None and not is_text(query.collection):
-            raise ValueError("a collection is named by a text")
-        if not all(isinstance(flag, bool) for flag in (query.above, query.decoys, query.descending, query.works)):
-            raise ValueError("a choice of the table is either on or off")
-        if query.sort not in SORTS:
-            raise ValueError(f"the table sorts by {', '.join(SORTS[:-1])} or {SORTS[-1]}")
-        whole = isinstance(query.offset, int) and not isinstance(query.offset, bool)
-        if not whole or not 0 <= query.offset <= MAX_OFFSET or query.offset % LIMIT:
-            raise ValueError(f"a page of the table begins at a multiple of {LIMIT}")
-        return query
-
-    @property
-    def by(self) -> str | None:
-        """The column that `Store.find_tracks` sorts by; None where the ranking or a number gives the order."""
-        return self.sort if self.sort in TEXT_SORTS else None
-
-    @property
-    def finds(self) -> bool:
-        """Whether `matching` needs what `Store.find_tracks` finds."""
-        return bool(self.text.strip()) or self.collection is not None or self.by is not None
-
-    def within(self, total: int) -> Query:
-        """Moved back to the last page of `total` rows where it lies past it."""
-        return replace(self, offset=min(self.offset, max(0, total - 1) // LIMIT * LIMIT))
-
-
-def is_text(value: object) -> bool:
-    """A string that the store can be asked for: half a surrogate pair has no UTF-8."""
-    return isinstance(value, str) and value.encode("utf-8", "ignore").decode("utf-8") == value
-
-
 def matching(
-    ranking: Ranking, query: Query, found_ids: np.ndarray | None, key: np.ndarray | None = None, work: Any = None
+    ranking: Ranking, query: TableQuery, found_ids: np.ndarray | None, key: np.ndarray | None = None, work: Any = None
 ) -> np.ndarray:
     """Indices into the ranking of all rows that match, in the table's order, int64 [rows].
 
@@ -139,38 +88,16 @@ def places_of(values: np.ndarray, all_values: np.ndarray, is_decoy: np.ndarray) 
     return 1 + above[1:][back]
 
 
-def page(indices: np.ndarray, query: Query) -> np.ndarray:
+def page(indices: np.ndarray, query: TableQuery) -> np.ndarray:
     """The rows of one page."""
-    return indices[query.offset : query.offset + LIMIT]
-
-
-def decimals(errors: pd.Series) -> int:
-    """Decimals for a column of scores: down to the second digit of a typical error; more would be noise."""
-    typical = float(errors.median()) if len(errors) else 0.0
-    return 2 if typical <= 0 else max(0, min(4, 1 - math.floor(math.log10(typical))))
-
-
-def plus_minus(value: float, error: float, digits: int) -> str:
-    """'4.31 ± 0.12'."""
-    return f"{_number(value, digits)} ± {error:.{digits}f}"
-
-
-def _number(value: float, digits: int) -> str:
-    rounded = round(value, digits) + 0.0  # no minus before a zero
-    return f"{rounded:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def badge(is_decoy: bool, above_noise: bool) -> str:
-    if is_decoy:
-        return DECOY_TEXT
-    return ABOVE_TEXT if above_noise else NOISE_TEXT
+    return indices[query.offset : query.offset + TABLE_ROWS]
 
 
 def table(
     rows: pd.DataFrame,
     tracks: Mapping[int, TrackRecord],
     ranking: Ranking,
-    query: Query,
+    query: TableQuery,
     total: int,
     collections: Sequence[str],
     span: Span | None = None,
@@ -190,9 +117,9 @@ def table(
     of a track, where there are more than its columns name.
     """
     scores = rows["score"].to_numpy(dtype=float)
-    exponent = power_of_ten(scores if largest_raw is None else np.array([largest_raw]))
+    exponent = choose_exponent(scores if largest_raw is None else np.array([largest_raw]))
     unit = 10.0**exponent
-    digits, norm_digits = decimals(rows["std_error"] / unit), decimals(rows["std_error_norm"])
+    digits, norm_digits = choose_decimals(rows["std_error"] / unit), choose_decimals(rows["std_error_norm"])
     silent = unplayable or {}
     listed = []
     for number, row in enumerate(rows.itertuples()):
@@ -204,11 +131,11 @@ def table(
             **_texts(track),
             "track_id": track_id,
             "place": _place(ranking.place[at], bool(row.is_decoy)),
-            "norm": plus_minus(float(row.score_norm), float(row.std_error_norm), norm_digits),
-            "raw": plus_minus(float(row.score) / unit, float(row.std_error) / unit, digits),
-            "q": q_text(float(ranking.q_value[at])),
+            "norm": format_plus_minus(float(row.score_norm), float(row.std_error_norm), norm_digits),
+            "raw": format_plus_minus(float(row.score) / unit, float(row.std_error) / unit, digits),
+            "q": format_q(float(ranking.q_value[at])),
             "kind": "decoy" if row.is_decoy else "above" if row.above_noise else "noise",
-            "badge": badge(bool(row.is_decoy), bool(row.above_noise)),
+            "badge": label_certainty(bool(row.is_decoy), bool(row.above_noise)),
             "playable": track_id not in silent,
         }
         if places is not None:
@@ -220,12 +147,12 @@ def table(
         if track_id in silent:
             shown["why"] = silent[track_id]
         if span is not None:
-            shown["span"] = _number(float(ranking.value[at]), 2)
+            shown["span"] = format_signed(float(ranking.value[at]), 2)
         listed.append(shown)
     return {
         "headings": {
             "norm": f"normalised ±{_NBSP}error",
-            "raw": f"raw ±{_NBSP}error{power_text(exponent).replace(' ', _NBSP)}",
+            "raw": f"raw ±{_NBSP}error{format_power(exponent).replace(' ', _NBSP)}",
             "q": "q" if span is None else "q in this span",
             "badge": "above noise?" if span is None else "in the whole clip",
         },
@@ -233,10 +160,10 @@ def table(
         "total": total,
         "of": len(ranking.track_id) if query.decoys else ranking.tracks,  # rows without any filter
         "offset": query.offset,
-        "limit": LIMIT,
+        "limit": TABLE_ROWS,
         "asked": asdict(query),
         "collections": list(collections),
-        "span": None if span is None else span_name(span),
+        "span": None if span is None else name_span(span),
         "selected": selected,
     }
 

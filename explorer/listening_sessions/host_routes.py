@@ -14,13 +14,13 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from explorer.listen.page import clip_label
 from explorer.listening_sessions import excerpts, export, pictures, plan, results
 from explorer.listening_sessions.file import SessionFile
 from explorer.listening_sessions.http import NO_STORE, name_cookie, read_json, read_text, respond, send_page, set_cookie
 from explorer.listening_sessions.records import CONSENT, QUESTIONS, Session, SessionRefusedError
 from explorer.settings import PASSWORD_BYTES, Password
 from explorer.state.callbacks import Callbacks
+from explorer.text.clips import label_clip
 from explorer.web.guard import HASHES_AT_ONCE, SESSION_S, Attempts, Sessions
 
 _DISPOSITION = 'attachment; filename="session-{}.{}"'
@@ -152,7 +152,7 @@ def add_host(app: FastAPI, callbacks: Callbacks, file: SessionFile, access: Host
 def _describe_offer(callbacks: Callbacks) -> dict[str, Any]:
     """The choices of the form for a new session."""
     return {
-        "clips": [{"clip_id": clip.clip_id, "label": clip_label(clip)} for clip in plan.list_offered_clips(callbacks)],
+        "clips": [{"clip_id": clip.clip_id, "label": label_clip(clip)} for clip in plan.list_offered_clips(callbacks)],
         "methods": [{"name": method.name, "label": method.label} for method in callbacks.methods],
         "questions": [{"name": name, "text": texts[0]} for name, texts in QUESTIONS.items()],
         "seconds": plan.suggest_seconds(callbacks),

@@ -7,17 +7,17 @@ Score: higher = stronger influence; place 1 = strongest, among training tracks; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
+from explorer.state.queries import FIRST_PLACES
 from explorer.store.records import ScoreSample
 
 QUIET_LUFS = -40.0  # below this a track is near-silent
 SHORT_PART = 0.25  # of the usual (median) length: shorter is very short
-FIRST = (10, 40, 100)  # how many places count as high up
 UNCOUNTED = ("random", "ensemble")  # methods that say nothing of their own: not counted where all are compared
 KINDS = {
     "disagree": "clips where methods disagree most",
@@ -26,36 +26,6 @@ KINDS = {
     "quiet": "near-silent tracks high up",
     "short": "very short tracks high up",
 }
-TEXT_CHARS = 200
-LIMIT = 50  # rows of a page
-
-
-@dataclass(frozen=True)
-class CaseQuery:
-    """Which hard cases are asked for."""
-
-    kind: str = "hubs"  # one of KINDS
-    first: int = FIRST[0]  # one of FIRST
-    text: str = ""  # words that a row must hold
-    offset: int = 0  # rows before this page; a multiple of LIMIT
-
-    @classmethod
-    def of(cls, asked: object) -> CaseQuery:
-        """From what a browser sent: a missing key takes its default. Raises ValueError with a plain sentence."""
-        if not isinstance(asked, dict) or not set(asked) <= {field.name for field in fields(cls)}:
-            raise ValueError("the list of hard cases was asked for something that it does not know")
-        query = cls(**asked)
-        if query.kind not in KINDS:
-            raise ValueError(f"the hard cases are {', '.join(KINDS)}")
-        if isinstance(query.first, bool) or query.first not in FIRST:
-            raise ValueError("high up means the first 10, 40 or 100")
-        text = query.text
-        if not isinstance(text, str) or len(text) > TEXT_CHARS or text.encode("utf-8", "ignore").decode() != text:
-            raise ValueError(f"a filter is a text of at most {TEXT_CHARS} characters")
-        whole = isinstance(query.offset, int) and not isinstance(query.offset, bool)
-        if not whole or not 0 <= query.offset < 10**7 or query.offset % LIMIT:
-            raise ValueError(f"a page of the list begins at a multiple of {LIMIT}")
-        return query
 
 
 def high(top: pd.DataFrame, first: int) -> pd.DataFrame:
@@ -63,7 +33,7 @@ def high(top: pd.DataFrame, first: int) -> pd.DataFrame:
     return top[(top["train_rank"] <= first).fillna(False) & (top["clip_kind"] != "track")]
 
 
-def hubs(top: pd.DataFrame, first: int = FIRST[0]) -> pd.DataFrame:
+def hubs(top: pd.DataFrame, first: int = FIRST_PLACES[0]) -> pd.DataFrame:
     """Tracks that are among the first `first` of several clips, most clips first.
 
     Columns: track_id, clips (how many), of (clips in all), best_rank, best_clip, mean_norm (over those clips), q_value
@@ -89,13 +59,13 @@ def hubs(top: pd.DataFrame, first: int = FIRST[0]) -> pd.DataFrame:
     return found.sort_values(["clips", "mean_norm", "track_id"], ascending=[False, False, True], ignore_index=True)
 
 
-def decoys_high(top: pd.DataFrame, first: int = FIRST[0]) -> pd.DataFrame:
+def decoys_high(top: pd.DataFrame, first: int = FIRST_PLACES[0]) -> pd.DataFrame:
     """Decoys among the first `first` of all, in any clip, the highest first: the rows of `Store.top`."""
     rows = top[top["is_decoy"] & (top["rank"] <= first)]
     return rows.sort_values(["rank", "score_norm"], ascending=[True, False], kind="stable", ignore_index=True)
 
 
-def quiet(top: pd.DataFrame, first: int = FIRST[0], below_lufs: float = QUIET_LUFS) -> pd.DataFrame:
+def quiet(top: pd.DataFrame, first: int = FIRST_PLACES[0], below_lufs: float = QUIET_LUFS) -> pd.DataFrame:
     """Near-silent training tracks high up: quieter than `below_lufs`, or with audio in which no loudness was found
     (silence, or less than the 0.4 s that a measurement takes). The quietest first: rows of `Store.top`.
     """
@@ -105,7 +75,7 @@ def quiet(top: pd.DataFrame, first: int = FIRST[0], below_lufs: float = QUIET_LU
     return rows.sort_values(["_level", "train_rank", "clip_id"], ignore_index=True).drop(columns="_level")
 
 
-def short(top: pd.DataFrame, usual_s: float, first: int = FIRST[0], part: float = SHORT_PART) -> pd.DataFrame:
+def short(top: pd.DataFrame, usual_s: float, first: int = FIRST_PLACES[0], part: float = SHORT_PART) -> pd.DataFrame:
     """Training tracks high up that are shorter than `part` of the usual length `usual_s`; the shortest first."""
     rows = high(top, first)
     rows = rows[rows["duration_s"] < part * usual_s]
@@ -141,7 +111,7 @@ def overlap(a: set[int], b: set[int]) -> float:
 
 
 def disagreements(
-    tops: Mapping[int, pd.DataFrame], samples: Mapping[int, ScoreSample], first: int = FIRST[0]
+    tops: Mapping[int, pd.DataFrame], samples: Mapping[int, ScoreSample], first: int = FIRST_PLACES[0]
 ) -> pd.DataFrame:
     """Clips by how little methods agree, least first: means over all pairs of the methods given.
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from explorer.listen.lanes import gain_alone
 from explorer.methods import cases
+from explorer.sound.loudness import limit_gain
 from explorer.store.ranking import Ranking
 from explorer.store.records import Agreement, MethodRecord, ScoreSample, TrackRecord
-from explorer.text.tracks import sureness
+from explorer.text.tracks import word_certainty
 
 ROWS = 20  # of each column
 POINTS = 500  # of the scatter at most, decoys apart
@@ -107,9 +107,9 @@ def column(
                 "title": track.title[:TITLE_CHARS],
                 "note": " · ".join(part for part in (track.composer, track.collection) if part)[:TITLE_CHARS],
                 "above": bool(own.above_noise[row]),
-                "sure": sureness(own, track_id),
+                "sure": word_certainty(own, track_id),
                 "why": silent.get(track_id),
-                "gain_db": gain_alone(loudness.get(track_id)),
+                "gain_db": limit_gain(loudness.get(track_id)),
             }
         )
     return {"label": label, "rows": rows, "tracks": own.tracks}

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from explorer.listen.charts import power_of_ten, power_text
-from explorer.listen.lanes import gain_alone
-from explorer.listen.table import badge, q_text
-from explorer.methods.cases import FIRST, KINDS, LIMIT, QUIET_LUFS, SHORT_PART, CaseQuery, matching
+from explorer.methods.cases import KINDS, QUIET_LUFS, SHORT_PART, matching
 from explorer.methods.comparison import signed
+from explorer.sound.loudness import limit_gain
+from explorer.state.queries import CASE_ROWS, FIRST_PLACES, CaseQuery
 from explorer.store.ranking import Ranking
 from explorer.store.records import Diagnostic, ScorePart
-from explorer.text.sentences import percent
+from explorer.text.numbers import choose_exponent, format_percent, format_power, format_q
+from explorer.text.tracks import label_certainty
 
 CHARS = 120
 POINTS, DECOY_POINTS = 400, 150
@@ -43,8 +43,8 @@ def about(kind: str, first: int, usual_s: float, methods: int, counted: int, cha
             f"the first {first}: there is hardly anything in them to learn."
         ),
         "short": (
-            f"Tracks shorter than {percent(SHORT_PART)} of the usual length ({usual_s:.1f} s) among the first {first}: "
-            "few seconds make a noisy score."
+            f"Tracks shorter than {format_percent(SHORT_PART)} of the usual length ({usual_s:.1f} s) among the first "
+            f"{first}: few seconds make a noisy score."
         ),
     }[kind]
 
@@ -76,8 +76,8 @@ def listed(frame: pd.DataFrame, query: CaseQuery, clip_names: Mapping[int, str])
     clip_column = "best_clip" if query.kind == "hubs" else "clip_id"
     named = frame.assign(clip=[clip_names.get(int(i), "") for i in frame[clip_column]])
     found = matching(named, query.text, [name for name in _NAMED if name in named])
-    start = min(query.offset, max(0, len(found) - 1) // LIMIT * LIMIT)
-    return found.iloc[start : start + LIMIT], len(found)
+    start = min(query.offset, max(0, len(found) - 1) // CASE_ROWS * CASE_ROWS)
+    return found.iloc[start : start + CASE_ROWS], len(found)
 
 
 def cases(
@@ -112,15 +112,18 @@ def cases(
             note = " · ".join(part for part in (row["composer"], row["collection"]) if part)
             item |= {"title": row["title"][:CHARS], "note": note[:CHARS], "why": unplayable.get(track_id)}
             is_decoy, above = query.kind == "decoys", bool(row["above_noise"])
-            item |= {"kind": "decoy" if is_decoy else "above" if above else "noise", "badge": badge(is_decoy, above)}
+            item |= {
+                "kind": "decoy" if is_decoy else "above" if above else "noise",
+                "badge": label_certainty(is_decoy, above),
+            }
             item["told"] = list((told or {}).get(track_id, ()))
-            item["gain_db"] = gain_alone(loudness.get(track_id))
+            item["gain_db"] = limit_gain(loudness.get(track_id))
             if isinstance(row["planted"], str):
                 item["planted"] = row["planted"][:40]
         made.append(item)
     return {
         "kinds": list(KINDS.items()),
-        "firsts": list(FIRST),
+        "firsts": list(FIRST_PLACES),
         "methods": [list(one) for one in methods],
         "method": method,
         "asked": asdict(query),
@@ -129,8 +132,8 @@ def cases(
         "columns": columns,
         "rows": made,
         "total": total,
-        "offset": min(query.offset, max(0, total - 1) // LIMIT * LIMIT),
-        "limit": LIMIT,
+        "offset": min(query.offset, max(0, total - 1) // CASE_ROWS * CASE_ROWS),
+        "limit": CASE_ROWS,
     }
 
 
@@ -160,7 +163,7 @@ _CELLS: dict[str, tuple[list[str], Any]] = {
         lambda row: [
             str(row["methods"]),
             _number(row["spearman"]),
-            percent(row["overlap"]) if row["overlap"] >= 0 else "–",
+            format_percent(row["overlap"]) if row["overlap"] >= 0 else "–",
         ],
     ),
     "hubs": (
@@ -168,21 +171,21 @@ _CELLS: dict[str, tuple[list[str], Any]] = {
         lambda row: [
             f"{row['clips']} of {row['of']}",
             f"{row['best_rank']:,}",
-            q_text(row["q_value"]),
+            format_q(row["q_value"]),
             signed(row["mean_norm"]),
         ],
     ),
     "decoys": (
         ["place among all", "normalised score", "q"],
-        lambda row: [f"{row['rank']:,}", _shown(row), q_text(row["q_value"])],
+        lambda row: [f"{row['rank']:,}", _shown(row), format_q(row["q_value"])],
     ),
     "quiet": (
         ["loudness", "place", "normalised score", "q"],
-        lambda row: [_loudness(row), f"{row['train_rank']:,}", _shown(row), q_text(row["q_value"])],
+        lambda row: [_loudness(row), f"{row['train_rank']:,}", _shown(row), format_q(row["q_value"])],
     ),
     "short": (
         ["length", "place", "normalised score", "q"],
-        lambda row: [f"{row['duration_s']:.2f} s", f"{row['train_rank']:,}", _shown(row), q_text(row["q_value"])],
+        lambda row: [f"{row['duration_s']:.2f} s", f"{row['train_rank']:,}", _shown(row), format_q(row["q_value"])],
     ),
 }
 
@@ -233,7 +236,7 @@ def parts(found: Sequence[ScorePart] | None, title: str, kept_any: bool) -> dict
             else "Parts are kept for the 100 best-ranked tracks of a clip, and this track is not among them."
         )
         return {"title": title[:CHARS], "bars": [], "said": why}
-    exponent = power_of_ten(np.array([part.score for part in found]))
+    exponent = choose_exponent(np.array([part.score for part in found]))
     total = sum(part.score for part in found) / len(found)
     largest = max(found, key=lambda part: part.score)
     bars = [[part.t_low, part.t_high, float(f"{part.score / 10.0**exponent:.4g}")] for part in found]
@@ -243,7 +246,7 @@ def parts(found: Sequence[ScorePart] | None, title: str, kept_any: bool) -> dict
             f" Noise levels t from {largest.t_low:.2g} to {largest.t_high:.2g} add most to it "
             "(0: hardly any noise, 1: noise alone)."
         )
-    return {"title": title[:CHARS], "bars": bars, "power": power_text(exponent), "said": said}
+    return {"title": title[:CHARS], "bars": bars, "power": format_power(exponent), "said": said}
 
 
 def findings(found: Sequence[Diagnostic]) -> dict[str, Any]:

@@ -15,8 +15,6 @@ import numpy as np
 import pandas as pd
 
 from explorer.listen import resemblance
-from explorer.listen.overview import clip_name
-from explorer.listen.page import clip_label
 from explorer.methods import cases, comparison, hard_cases
 from explorer.sound import audio
 from explorer.state.callbacks import Callbacks
@@ -25,7 +23,9 @@ from explorer.store.ranking import NORMALISED, Ranking
 from explorer.store.records import Agreement, MethodRecord, ScoreSample
 from explorer.store.research import SAMPLE
 from explorer.text import methods as trust
-from explorer.text.tracks import further, people, same_work, sureness
+from explorer.text.clips import label_clip, name_clip
+from explorer.text.numbers import format_duration
+from explorer.text.tracks import list_further_people, list_people, word_certainty, word_renderings
 
 CLIP_CHARS = 80
 
@@ -84,7 +84,7 @@ class MethodsPage:
         catalogue, tracks = self.store.catalogue, self.store.tracks(ids)
         parties, works = catalogue.parties(ids), catalogue.renderings(ids)
         return {
-            i: [sureness(ranking, i), people(parties[i]), same_work(track, works.get(i, 0)) or ""]
+            i: [word_certainty(ranking, i), list_people(parties[i]), word_renderings(track, works.get(i, 0)) or ""]
             for i, track in tracks.items()
         }
 
@@ -94,7 +94,7 @@ class MethodsPage:
         return {
             "store": self.key,
             "clip_id": view.clip_id,
-            "clip": clip_name(clip)[:CLIP_CHARS],
+            "clip": name_clip(clip)[:CLIP_CHARS],
             "method": view.method.name,
             "method_label": view.method.label,
         }
@@ -111,7 +111,7 @@ class MethodsPage:
             return None
         versus = self.callbacks.versus(view)
         form = {
-            "clips": [[clip.clip_id, clip_label(clip)[:CLIP_CHARS]] for clip in self.callbacks.clips],
+            "clips": [[clip.clip_id, label_clip(clip)[:CLIP_CHARS]] for clip in self.callbacks.clips],
             "methods": [[one.name, one.label] for one in self.callbacks.methods],
             "measures": list(comparison.MEASURE_NAMES.items()),
             "clip_id": view.clip_id,
@@ -191,14 +191,14 @@ class MethodsPage:
         facts = self.callbacks.methods
         lines = {one.method_id: self._lines(one.method_id, one.name) for one in facts}
         device, clips = self.store.run().device, len(self.callbacks.clips)
-        return trust.methods(facts, lines, self.store.skipped_methods(), shown, device, clips)
+        return trust.list_methods(facts, lines, self.store.skipped_methods(), shown, device, clips)
 
     def _record(self, method_id: int, name: str) -> list[str]:
         clips, summaries = self.callbacks.clip_by_id, self.callbacks.summaries.get(method_id, {})
         generated = [s for s in summaries.values() if clips[s.clip_id].kind != "track"]
-        own = trust.own_places(self._top(method_id))
-        told = trust.evaluated(self.store.evaluations(), name)
-        return trust.record(self.store.diagnostics(method_id), generated, own, told)
+        own = trust.find_own_places(self._top(method_id))
+        told = trust.word_evaluations(self.store.evaluations(), name)
+        return trust.word_record(self.store.diagnostics(method_id), generated, own, told)
 
     # --- where it is wrong
 
@@ -207,7 +207,7 @@ class MethodsPage:
             return None
         query, method = view.cases, view.method
         frame = self._cases(query.kind, query.first, method.method_id)
-        names = {clip.clip_id: clip_name(clip) for clip in self.callbacks.clips}
+        names = {clip.clip_id: name_clip(clip) for clip in self.callbacks.clips}
         rows, total = hard_cases.listed(frame, query, names)
         counted = len(self._compared())
         generated = [clip for clip in self.callbacks.clips if clip.kind != "track"]
@@ -222,7 +222,7 @@ class MethodsPage:
         catalogue = self.store.catalogue
         works, parties = catalogue.renderings(ids), catalogue.parties(ids)
         told = {
-            i: [text for text in (further(one, parties[i]), same_work(one, works.get(i, 0))) if text]
+            i: [text for text in (list_further_people(one, parties[i]), word_renderings(one, works.get(i, 0))) if text]
             for i, one in tracks.items()
         }
         shown = hard_cases.cases(
@@ -277,7 +277,7 @@ class MethodsPage:
             parts = self.store.score_parts(view.method.method_id, view.clip_id, [chosen]).get(chosen)
         return {
             "clip_id": view.clip_id,
-            "clip": clip_name(self.callbacks.clip_by_id[view.clip_id])[:CLIP_CHARS],
+            "clip": name_clip(self.callbacks.clip_by_id[view.clip_id])[:CLIP_CHARS],
             "method_label": view.method.label,
             "track_id": chosen,
             "named": told,
@@ -292,10 +292,10 @@ class MethodsPage:
         run = self.store.run()
         one = next(one for one in self.callbacks.methods if one.method_id == method_id)
         made = [
-            f"made {run.started_at:%Y-%m-%d %H:%M} UTC on {run.device} in {trust.duration(run.duration_s)}",
+            f"made {run.started_at:%Y-%m-%d %H:%M} UTC on {run.device} in {format_duration(run.duration_s)}",
             f"weights {run.model_sha256}",
             f"code {run.commit_hash or 'outside a git checkout'}",
-            trust.cost(one.cost_s, run.device, len(self.callbacks.clips)),
+            trust.word_cost(one.cost_s, run.device, len(self.callbacks.clips)),
         ]
         try:
             versions = "\n".join(f"{key} {value}" for key, value in json.loads(run.versions_json).items())
@@ -303,7 +303,7 @@ class MethodsPage:
             versions = run.versions_json
         texts = [
             ("Run and cost", "\n".join(made)),
-            (f"Settings of {one.label}", trust.settings(one.settings_json)),
+            (f"Settings of {one.label}", trust.format_settings(one.settings_json)),
             ("Package versions", versions[:4000]),
             ("Configuration of the run", run.config_toml[:8000]),
         ]

@@ -18,7 +18,7 @@ from explorer.settings import SettingsError, default_store
 from explorer.state.callbacks import Callbacks
 from explorer.store.database import Store
 from explorer.store.errors import StoreError
-from explorer.store.groups import COUNTS
+from explorer.store.lift import COUNTS
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -13,7 +13,6 @@ from typing import Any
 
 from explorer.holders.page import default_grouping, row_of
 from explorer.holders.pairs import PairDetails, read_pairs
-from explorer.listen.overview import clip_name
 from explorer.report.origin import list_hashes, list_settings
 from explorer.report.records import Chart, Evidence, EvidenceError, SoundExcerpt
 from explorer.report.svg import LiftBand, draw_intervals, draw_moments, draw_spread
@@ -21,11 +20,13 @@ from explorer.sound import audio
 from explorer.state.callbacks import Callbacks
 from explorer.state.view import View
 from explorer.store.catalogue import Copying
-from explorer.store.groups import Groups
+from explorer.store.lift import Groups
 from explorer.store.ranking import NORMALISED
 from explorer.text import evidence as evidence_text
-from explorer.text import holders, sentences
+from explorer.text import holders
+from explorer.text.clips import name_clip
 from explorer.text.evidence import format_span
+from explorer.text.verdict import word_caution, word_concentration, word_control, word_verdict
 
 SHOWN, SHOWN_ABOVE, SHOWN_DECOYS = 30, 60, 10  # rows of a table: strongest tracks, those above noise, decoys
 ROWS = 5000  # rows of the files beside the report
@@ -44,11 +45,11 @@ def gather_clip_evidence(callbacks: Callbacks, clip_id: int, method: str | None 
     tracks = [pair for pair in rows if pair.place is not None]
     above = [pair for pair in tracks if pair.above_noise][:SHOWN_ABOVE]
     shown = sorted({*range(min(SHOWN, len(tracks))), *(tracks.index(pair) for pair in above)})
-    result = [sentences.verdict(summary), *_word_caution(callbacks, method_id)]
+    result = [word_verdict(summary), *_word_caution(callbacks, method_id)]
     if clip.target_track_id is not None:
         raw = callbacks.ranking(replace(view, order="raw"))
-        result.insert(0, sentences.control(ranking, raw, clip.target_track_id, clip.target_title or ""))
-    result.append(sentences.summary_text(summary, ranking, NORMALISED))
+        result.insert(0, word_control(ranking, raw, clip.target_track_id, clip.target_title or ""))
+    result.append(word_concentration(summary, ranking, NORMALISED))
     copying = store.catalogue.copying(20, clip_id=clip_id)
     charts = (
         Chart(
@@ -60,15 +61,15 @@ def gather_clip_evidence(callbacks: Callbacks, clip_id: int, method: str | None 
     evidence = Evidence(
         kind="clip",
         title=f"Clip {clip_id}",
-        subject=(("Clip", clip_name(clip)), *evidence_text.list_clip_facts(clip), *_list_method_facts(view)),
+        subject=(("Clip", name_clip(clip)), *evidence_text.list_clip_facts(clip), *_list_method_facts(view)),
         result=tuple(line for line in result if line),
         pairs=tuple(tracks[i] for i in shown),
         decoys=tuple([pair for pair in rows if pair.place is None][:SHOWN_DECOYS]),
         table_note=evidence_text.word_table_note(len(shown), summary.tracks, "training tracks", len(rows)),
-        copied=tuple(holders.copied(copying, store.catalogue.looked_for_copies())),
+        copied=tuple(holders.word_copying(copying, store.catalogue.looked_for_copies())),
         passages=(),
         sure=tuple(_word_certainty(callbacks, method_id)),
-        played=tuple(holders.played(store.catalogue.heard(None, None))),
+        played=tuple(holders.word_audition(store.catalogue.heard(None, None))),
         take_out=_word_removal(store.path),
         charts=charts,
         rows=tuple(rows),
@@ -99,22 +100,22 @@ def gather_holder_evidence(
     ids = catalogue.report_pairs(method_id, by, name, ROWS)
     rows = read_pairs(store, callbacks.clip_by_id, method_id, ids)
     copying = catalogue.copying(20, by, name)
-    out, command = holders.taken_out(by, name, store.path.name)
+    out, command = holders.word_removal(by, name, store.path.name)
     evidence = Evidence(
         kind="holder",
         title=name,
         subject=(("Grouped by", by), ("Training tracks", f"{groups.tracks[row]:,}"), *_list_method_facts(view)),
-        result=(*holders.result(groups, row, count, catalogue.clips()), *_word_caution(callbacks, method_id)),
+        result=(*holders.word_group(groups, row, count, catalogue.clips()), *_word_caution(callbacks, method_id)),
         pairs=tuple(rows[:SHOWN_ABOVE]),
         decoys=(),
         table_note=evidence_text.word_table_note(
             min(len(rows), SHOWN_ABOVE), len(rows), "pairs of clip and track", len(rows)
         )
         + evidence_text.PAIRS_NOTE,
-        copied=tuple(holders.copied(copying, catalogue.looked_for_copies())),
+        copied=tuple(holders.word_copying(copying, catalogue.looked_for_copies())),
         passages=(),
         sure=tuple(_word_certainty(callbacks, method_id, int(groups.above[row]))),
-        played=tuple(holders.played(catalogue.heard(by, name))),
+        played=tuple(holders.word_audition(catalogue.heard(by, name))),
         take_out=(tuple(out), command),
         charts=(_draw_lift(groups, row, count),),
         rows=tuple(rows),
@@ -137,13 +138,13 @@ def _list_generated(callbacks: Callbacks, method_id: int) -> list[Any]:
 
 
 def _word_caution(callbacks: Callbacks, method_id: int) -> list[str]:
-    told = sentences.caution(_list_generated(callbacks, method_id))
+    told = word_caution(_list_generated(callbacks, method_id))
     return [told] if told else []
 
 
 def _word_certainty(callbacks: Callbacks, method_id: int, above: int | None = None) -> list[str]:
     catalogue = callbacks.store.catalogue
-    lines = holders.sure(
+    lines = holders.word_group_certainty(
         _list_generated(callbacks, method_id), catalogue.controls(method_id), catalogue.retrained(), above
     )
     return [
@@ -152,7 +153,7 @@ def _word_certainty(callbacks: Callbacks, method_id: int, above: int | None = No
 
 
 def _word_removal(path: Path) -> tuple[tuple[str, ...], str]:
-    lines, command = holders.taken_out(None, None, path.name)
+    lines, command = holders.word_removal(None, None, path.name)
     return tuple(lines), command
 
 
@@ -170,7 +171,7 @@ def _draw_lift(groups: Groups, row: int, count: str) -> Chart:
     return Chart(
         "Lift over chance, beside others",
         draw_intervals(bands),
-        f"{rank}. {holders.WHY_SORTED} {holders.method_of_lift(groups, count)} {holders.stands_out(groups)}",
+        f"{rank}. {holders.WHY_SORTED} {holders.word_lift_method(groups, count)} {holders.word_standouts(groups)}",
     )
 
 
@@ -183,7 +184,7 @@ def _add_sounds_and_origin(callbacks: Callbacks, view: View, evidence: Evidence,
     for clip_id in clips:
         group = [
             _embed_sound(
-                callbacks, "clip", clip_id, None, f"Clip {clip_id}: {clip_name(callbacks.clip_by_id[clip_id])}"
+                callbacks, "clip", clip_id, None, f"Clip {clip_id}: {name_clip(callbacks.clip_by_id[clip_id])}"
             )
         ]
         group += [

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from explorer.holders.pairs import PairDetails
-from explorer.listen.overview import clip_name
-from explorer.listen.table import badge, plus_minus, q_text
 from explorer.report.records import Evidence, SoundExcerpt
+from explorer.text.clips import name_clip
 from explorer.text.evidence import DECOYS_NOTE
+from explorer.text.numbers import format_plus_minus, format_q
+from explorer.text.tracks import label_certainty
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; base-uri 'none'; form-action 'none'"
@@ -157,13 +158,13 @@ def _render_row(evidence: Evidence, pair: PairDetails, columns: Sequence[str], l
             " · ".join((pair.people, track.collection)),
             " · ".join(part for part in (same, planted, *codes, f"licence {licence}") if part),
         ),
-        _render_number(plus_minus(pair.score_norm, pair.std_error_norm, 2)),
-        _render_number(q_text(pair.q_value)),
+        _render_number(format_plus_minus(pair.score_norm, pair.std_error_norm, 2)),
+        _render_number(format_q(pair.q_value)),
         "<td class=where>" + ("<br>".join(map(_escape, where)) or "not kept") + "</td>",
-        f"<td class=badge>{_escape(badge(pair.place is None, pair.above_noise))}</td>",
+        f"<td class=badge>{_escape(label_certainty(pair.place is None, pair.above_noise))}</td>",
     ]
     if evidence.kind == "holder":
-        cells.insert(0, f"<td>{_escape(f'{pair.clip.clip_id}: {clip_name(pair.clip)}'[:CELL_CHARS])}</td>")
+        cells.insert(0, f"<td>{_escape(f'{pair.clip.clip_id}: {name_clip(pair.clip)}'[:CELL_CHARS])}</td>")
     # On a narrow screen a row is a block, and each cell says what it is.
     cells = [cell.replace("<td", f'<td data-label="{label}"', 1) for cell, label in zip(cells, columns, strict=True)]
     return f"<tr{' class=above' if pair.above_noise and pair.place is not None else ''}>{''.join(cells)}</tr>"

@@ -17,7 +17,7 @@ from explorer.report.records import Evidence, EvidenceError
 from explorer.report.row_files import format_csv, write_parquet
 from explorer.state.callbacks import Callbacks
 from explorer.state.view import BadEventError, parse_id
-from explorer.store.groups import COUNTS
+from explorer.store.lift import COUNTS
 
 TYPES = {"html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8", "parquet": "application/octet-stream"}
 _NAME = re.compile(r"(clip|holder)\.(html|csv|parquet)")

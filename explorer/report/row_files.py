@@ -15,8 +15,8 @@ import duckdb
 import pandas as pd
 
 from explorer.holders.pairs import PairDetails
-from explorer.listen.overview import clip_name
 from explorer.report.records import Evidence
+from explorer.text.clips import name_clip
 
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _DETAILS = ("work_id", "isrc", "iswc", "licence_evidence", "audio_sha256")
@@ -27,7 +27,7 @@ def _describe_pair(evidence: Evidence, pair: PairDetails) -> dict[str, Any]:
     details = evidence.track_details.get(track.track_id, {})
     return {
         "clip_id": clip.clip_id,
-        "clip": clip_name(clip),
+        "clip": name_clip(clip),
         "track_id": track.track_id,
         "is_decoy": pair.place is None,
         "place": pair.place,

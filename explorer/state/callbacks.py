@@ -7,10 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
-from explorer.listen.charts import titled
-from explorer.listen.table import LIMIT, Query
-from explorer.methods.cases import CaseQuery
-from explorer.state.holder_query import HolderQuery
+from explorer.state.queries import TABLE_ROWS, CaseQuery, HolderQuery, TableQuery
 from explorer.state.view import (
     LANES,
     MEASURES,
@@ -21,11 +18,9 @@ from explorer.state.view import (
     BadEventError,
     Loop,
     View,
-    parse_cases,
     parse_id,
     parse_loop,
     parse_passage,
-    parse_query,
     parse_seconds,
     span_of,
 )
@@ -35,6 +30,7 @@ from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, rank_clip, ra
 from explorer.store.records import MethodRecord, Summary
 
 _QUERY_CHARS = 4000
+NAMED_DECOYS = 20  # of a ranking
 _RANKINGS = 32  # kept; 4 MB each at 115,000 tracks
 
 
@@ -76,11 +72,13 @@ class Callbacks:
     def view_of(self, query: Mapping[str, str]) -> View:
         """The view that an address names; what is missing or not of this store gets a default."""
         method = self._method_by_name.get(query.get("method", ""), self.methods[0])
-        view = View(self.clips[0].clip_id, method, asked=parse_query(dict(query)), holders=HolderQuery.read(query))
+        view = View(
+            self.clips[0].clip_id, method, asked=TableQuery.of_address(query), holders=HolderQuery.of_address(query)
+        )
         view = replace(view, order=RAW if query.get("scores") == RAW else NORMALISED)
         if query.get("view") in TABS:
             view = replace(view, tab=query["view"])
-        view = replace(view, versus=self._other(method, query.get("with")), cases=parse_cases(dict(query)))
+        view = replace(view, versus=self._other(method, query.get("with")), cases=CaseQuery.of_address(query))
         if query.get("measure") in MEASURES:
             view = replace(view, measure=query["measure"])
         try:
@@ -177,7 +175,7 @@ class Callbacks:
     def ask(self, view: View, data: object) -> View:
         """Another filter, order or page of the table."""
         try:
-            return replace(view, asked=Query.of(data))
+            return replace(view, asked=TableQuery.of_event(data))
         except ValueError as error:
             raise BadEventError(str(error)) from error
 
@@ -206,7 +204,7 @@ class Callbacks:
         if method != view.method.name:
             view = self.choose_method(view, method)
         try:
-            return replace(view, cases=CaseQuery.of(asked))
+            return replace(view, cases=CaseQuery.of_event(asked))
         except ValueError as error:
             raise BadEventError(str(error)) from error
 
@@ -235,7 +233,7 @@ class Callbacks:
     def ask_holders(self, view: View, data: Mapping[str, object]) -> View:
         """The fields of HolderQuery: what the page of rights holders shows."""
         try:
-            return replace(view, holders=HolderQuery.of(dict(data)))
+            return replace(view, holders=HolderQuery.of_event(dict(data)))
         except ValueError as error:
             raise BadEventError(str(error)) from error
 
@@ -300,7 +298,8 @@ class Callbacks:
             found = rank_span(self.store, method_id, clip_id, by)
         else:
             found = rank_clip(self.store, method_id, clip_id, by)
-        self.store.tracks([*titled(found), *found.first(LIMIT)])  # the store keeps them: one question in place of three
+        # Those whose titles the page shows, in one query: the store keeps them.
+        self.store.tracks([*found.first(TABLE_ROWS), *found.first(NAMED_DECOYS, decoys=True)])
         return found
 
     def summary(self, view: View) -> Summary | None:

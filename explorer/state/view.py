@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from explorer.listen.table import Query
-from explorer.methods.cases import CaseQuery
-from explorer.state.holder_query import HolderQuery
+from explorer.state.queries import CaseQuery, HolderQuery, TableQuery
 from explorer.store.database import MAX_ID
 from explorer.store.ranking import NORMALISED, RAW, Span
 from explorer.store.records import MethodRecord
@@ -48,7 +46,7 @@ class View:
     track_id: int | None = None  # the track that the clip is compared with; None: the first lane
     start: str = STARTS[0]  # where tracks start: on the clip's clock, or at their most influential moment
     loop: Loop | None = None
-    asked: Query = field(default_factory=Query)  # of the table
+    asked: TableQuery = field(default_factory=TableQuery)  # of the table
     tab: str = "listen"
     passage: tuple[int, int] | None = None  # (track, number of its passage) that is heard against the clip's
     versus: MethodRecord | None = None  # the second method; None: the first other one
@@ -75,31 +73,15 @@ class View:
             parts["loop"] = f"{of_track}{self.loop.from_s:.2f}-{self.loop.to_s:.2f}"
         if self.passage is not None:
             parts["passage"] = f"{self.passage[0]}:{self.passage[1]}"
-        sort = self.asked.sort if self.asked.sort != Query().sort else None
-        table = {"find": self.asked.text, "in": self.asked.collection, "sort": sort, "from": self.asked.offset}
-        parts.update({key: value for key, value in table.items() if value})
-        flags = {
-            "above": self.asked.above,
-            "decoys": self.asked.decoys,
-            "down": self.asked.descending,
-            "works": self.asked.works,
-        }
-        parts.update({key: 1 for key, value in flags.items() if value})
-        parts.update(self.holders.parts())
+        parts |= self.asked.to_address()
+        parts |= self.holders.to_address()
         if self.tab != "listen":
             parts["view"] = self.tab
         if self.versus is not None:
             parts["with"] = self.versus.name
         if self.measure != MEASURES[0]:
             parts["measure"] = self.measure
-        asked = {
-            "cases": self.cases.kind,
-            "first": self.cases.first,
-            "holds": self.cases.text,
-            "case": self.cases.offset,
-        }
-        usual = asdict(CaseQuery())
-        parts.update({key: v for (key, v), u in zip(asked.items(), usual.values(), strict=True) if v != u})
+        parts |= self.cases.to_address()
         return urlencode(parts, safe=":,")
 
     def with_lane(self, track_id: int, lanes: tuple[int, ...]) -> View:
@@ -140,36 +122,6 @@ def parse_passage(text: str) -> tuple[int, int] | None:
     """'17:2' -> (17, 2): track and number; None for anything else."""
     match = _PASSAGE.fullmatch(text)
     return None if match is None else (int(match[1]), int(match[2]))
-
-
-def parse_cases(parts: dict[str, str]) -> CaseQuery:
-    """Which hard cases are asked for, as far as that makes sense."""
-    asked: dict[str, Any] = {"kind": parts.get("cases", CaseQuery.kind), "text": parts.get("holds", "")}
-    for key, name in (("first", "first"), ("offset", "case")):
-        if parts.get(name, "").isdigit() and len(parts[name]) < 9:
-            asked[key] = int(parts[name])
-    try:
-        return CaseQuery.of(asked)
-    except ValueError:
-        return CaseQuery()
-
-
-def parse_query(parts: dict[str, str]) -> Query:
-    """What the table was asked, as far as it makes sense."""
-    asked = {
-        "text": parts.get("find", ""),
-        "collection": parts.get("in") or None,
-        "above": parts.get("above") == "1",
-        "decoys": parts.get("decoys") == "1",
-        "sort": parts.get("sort", Query().sort),
-        "descending": parts.get("down") == "1",
-        "works": parts.get("works") == "1",
-        "offset": int(parts["from"]) if parts.get("from", "").isdigit() and len(parts["from"]) < 9 else 0,
-    }
-    try:
-        return Query.of(asked)
-    except ValueError:
-        return Query()
 
 
 def span_of(from_s: float, to_s: float, windows: int, window_s: float, length_s: float = math.inf) -> Span | None:

@@ -16,7 +16,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from explorer.store.groups import NAME_CHARS, PLACES, Groups, grouped
+from explorer.store.lift import NAME_CHARS, PLACES, Groups, form_groups
 
 COLLECTION, ANY_ROLE = "collection", "any role"
 CLOSE = 0.05  # a passage counts as close where at most this part of the decoys comes as close
@@ -141,7 +141,7 @@ class Catalogue:
         """All groups of a grouping under one method; `count` of holders.COUNTS says what coming up means."""
         names, group, track = self._members(grouping)
         up = self._up(method_id)
-        return grouped(names, group, track, self._track_columns()["work"], up[count], up["above"], up["best"])
+        return form_groups(names, group, track, self._track_columns()["work"], up[count], up["above"], up["best"])
 
     def count_training(self) -> int:
         """How many training tracks the store has."""

@@ -76,9 +76,9 @@ class Ranking:
         of_kind = np.flatnonzero(self.is_decoy == decoy)
         return int(self.track_id[of_kind[place - 1]]) if 1 <= place <= len(of_kind) else None
 
-    def first(self, count: int) -> list[int]:
-        """The ids of the `count` strongest training tracks."""
-        return [int(i) for i in self.track_id[np.flatnonzero(~self.is_decoy)[:count]]]
+    def first(self, count: int, decoys: bool = False) -> list[int]:
+        """The ids of the `count` strongest training tracks, or decoys."""
+        return [int(i) for i in self.track_id[np.flatnonzero(self.is_decoy == decoys)[:count]]]
 
 
 def rank_clip(store: Store, method_id: int, clip_id: int, order: str) -> Ranking:

@@ -1,4 +1,4 @@
-"""What a rights holder asks first -> sentences. Pure functions; no gradio. What is not known is said to be so."""
+"""Sentences that answer a rights holder's first questions. Pure functions; what is not known is said to be so."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from explorer.sound.audio import EXCERPT_S
 from explorer.store.catalogue import CLOSE, Copying, Heard
-from explorer.store.groups import Groups, standing
+from explorer.store.lift import Groups, classify_lift
 from explorer.store.ranking import Q_LIMIT
 from explorer.store.records import Summary
-from explorer.text.sentences import caution, percent
+from explorer.text.numbers import format_count, format_lift, format_percent, format_rate
+from explorer.text.verdict import word_caution
 
 PLACES_OF = {"10": "first 10 places", "100": "first 100 places", "above": "places above noise"}
 ONE_OF = {
@@ -24,31 +25,11 @@ WHY_SORTED = (
 )
 
 
-def counted(number: int, noun: str) -> str:
-    """'1 track', '12 tracks'."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def lift_text(low: float, lift: float, high: float) -> str:
-    """'1.5 (1.0–2.1)'."""
-    return f"{_fine(lift)} ({_fine(low)}–{_fine(high)})" if high < 1e9 else "not known"
-
-
-def _fine(value: float) -> str:
-    """Two decimals, so that the side of 1 on which an end lies can be seen."""
-    return f"{value:.0f}" if value >= 9.95 else f"{value:.2f}"
-
-
-def short(value: float) -> str:
-    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.95 else f"{value:.2f}"
-
-
-def method_of_lift(groups: Groups, count: str) -> str:
-    """How lift and its interval came about, in one sentence."""
+def word_lift_method(groups: Groups, count: str) -> str:
+    """Explain how lift and its interval were computed, in one sentence."""
     wider = (
-        f", widened {short(groups.dispersion)}-fold in variance because renderings of one work, and tracks that come "
-        f"up "
-        "for many clips, come up together"
+        f", widened {format_rate(groups.dispersion)}-fold in variance because renderings of one work, and "
+        "tracks that come up for many clips, come up together"
         if groups.dispersion > 1.005
         else ""
     )
@@ -58,42 +39,40 @@ def method_of_lift(groups: Groups, count: str) -> str:
     )
 
 
-def stands_out(groups: Groups) -> str:
-    """How many groups stand above chance, by themselves and together."""
+def word_standouts(groups: Groups) -> str:
+    """Say how many groups stand above chance, by themselves and together."""
     alone, together = int((groups.low > 1).sum()), int((groups.sure_low > 1).sum())
     by_itself = f"{alone:,} would by {'itself' if alone == 1 else 'themselves'}, perhaps by luck"
     return (
-        f"{together:,} of {counted(len(groups.name), 'group')} stand{'s' if together == 1 else ''} above chance when "
-        f"all "
-        f"are looked at together (Bonferroni); {by_itself}."
+        f"{together:,} of {format_count(len(groups.name), 'group')} stand{'s' if together == 1 else ''} above chance "
+        f"when all are looked at together (Bonferroni); {by_itself}."
     )
 
 
-def result(groups: Groups, row: int, count: str, clips: int) -> list[str]:
-    """What was found for one group: how often, against how often by chance, and what of it is above noise."""
+def word_group(groups: Groups, row: int, count: str, clips: int) -> list[str]:
+    """Say how often one group comes up, how often it would by chance, and how many of its pairs are above noise."""
     hits, tracks = int(groups.hits[row]), int(groups.tracks[row])
-    total = f"{PLACES_OF[count]} of {counted(clips, 'clip')}"
-    luck = f"than chance by itself, but among {counted(len(groups.name), 'group')} one may do so by luck"
+    total = f"{PLACES_OF[count]} of {format_count(clips, 'clip')}"
+    luck = f"than chance by itself, but among {format_count(len(groups.name), 'group')} one may do so by luck"
     words = {
         "more": "more often than chance",
         "maybe more": f"more often {luck}",
         "chance": "not distinguishable from chance",
         "maybe less": f"less often {luck}",
         "less": "less often than chance",
-    }[standing(groups, row)]
+    }[classify_lift(groups, row)]
     times = {0: "never", 1: "once", 2: "twice"}.get(hits, f"{hits:,} times")
-    lift = lift_text(groups.low[row], groups.lift[row], groups.high[row])
+    lift = format_lift(groups.low[row], groups.lift[row], groups.high[row])
+    own = format_count(tracks, "training track")
     lines = [
-        f"Its {counted(tracks, 'training track')} {'comes' if tracks == 1 else 'come'} up {times} in the {total}; so "
-        f"many "
-        f"drawn at random: {short(groups.expected[row])} times. Lift {lift}: {words}."
+        f"Its {own} {'comes' if tracks == 1 else 'come'} up {times} in the {total}; so many drawn at random: "
+        f"{format_rate(groups.expected[row])} times. Lift {lift}: {words}."
         if groups.expected[row] > 0
-        else f"Nothing is among the {total}, so there is nothing to compare its {counted(tracks, 'training track')} "
-        f"with."
+        else f"Nothing is among the {total}, so there is nothing to compare its {own} with."
     ]
     above = int(groups.above[row])
     lines.append(
-        f"Above noise: {counted(above, 'pair')} of clip and track."
+        f"Above noise: {format_count(above, 'pair')} of clip and track."
         if above
         else "None of its tracks is above noise for any clip: no place below is evidence of influence by itself."
     )
@@ -106,48 +85,47 @@ def result(groups: Groups, row: int, count: str, clips: int) -> list[str]:
     return lines
 
 
-def copied(copying: Copying, looked: bool) -> list[str]:
-    """Is anything copied? Not looked for, not compared, none found, or found."""
+def word_copying(copying: Copying, looked: bool) -> list[str]:
+    """Say whether anything is copied: not looked for, not compared, none found, or found."""
     apart = "Copying is judged apart from influence: neither implies the other."
     if not looked:
         return ["Not looked for: this store holds no search for copied passages.", apart]
     if not copying.compared:
         return ["None of these tracks was compared: only tracks near the top of a clip are.", apart]
-    pairs = f"{counted(copying.compared, 'pair')} of clip and track compared"
+    pairs = f"{format_count(copying.compared, 'pair')} of clip and track compared"
     if not copying.close:
         return [f"None found among the {pairs}.", apart]
-    chance = short(CLOSE * copying.compared)
+    chance = format_rate(CLOSE * copying.compared)
     return [
-        f"{copying.close:,} of the {pairs} run alike as closely as at most {percent(CLOSE)} of decoys do; by chance "
-        f"about "
-        f"{chance} would. Listen before you conclude.",
+        f"{copying.close:,} of the {pairs} run alike as closely as at most {format_percent(CLOSE)} of decoys do; by "
+        f"chance about {chance} would. Listen before you conclude.",
         apart,
     ]
 
 
-def sure(
+def word_group_certainty(
     summaries: Sequence[Summary], controls: tuple[int, int], retrained: bool, above: int | None = None
 ) -> list[str]:
-    """How sure? `summaries`: of the generated clips; `above`: pairs of this group above noise, None for all."""
+    """Say how sure this is. `summaries`: of generated clips; `above`: pairs of this group above noise, None for all."""
     lines = []
     if not any(one.decoys for one in summaries):
         lines.append("No decoys were scored, so nothing can be told from noise.")
     else:
         places = 10 * len(summaries)
-        found = sum(one.decoys_top10_norm for one in summaries)
+        high = sum(one.decoys_top10_norm for one in summaries)
         chance = sum(10 * one.decoys / max(1, one.decoys + one.tracks) for one in summaries)
-        if told := caution(summaries):
-            lines.append(told)
+        if caution := word_caution(summaries):
+            lines.append(caution)
         lines.append(
-            f"Decoys, which the model never heard, hold {found:,} of the {places:,} first places ({chance:,.0f} by "
-            f"chance)."
+            f"Decoys, which the model never heard, hold {high:,} of the {places:,} first places "
+            f"({chance:,.0f} by chance)."
         )
         if above:
             total = sum(one.above_noise for one in summaries)
             lines.append(f"Of {total:,} pairs above noise in all, {above:,} are of this group.")
         lines.append(
-            f"Above noise means: of all tracks that stand so high, at most {percent(Q_LIMIT)} are expected to be false "
-            "(q), and the score is above two standard errors."
+            f"Above noise means: of all tracks that stand so high, at most {format_percent(Q_LIMIT)} are expected to "
+            "be false (q), and the score is above two standard errors."
         )
     own, of = controls
     if of:
@@ -164,23 +142,23 @@ def sure(
     return lines
 
 
-def played(heard: Heard) -> list[str]:
-    """What may be played?"""
+def word_audition(heard: Heard) -> list[str]:
+    """Say how many tracks may be played, and how."""
     rules = (
         (heard.full, "whole"),
         (heard.excerpt, f"the first {EXCERPT_S:.0f} s"),
         (heard.none, "not at all"),
     )
-    told = ", ".join(f"{counted(number, 'track')} {how}" for number, how in rules if number) or "no tracks"
-    silent = f" The sound of {counted(heard.silent, 'track')} is not part of this copy." if heard.silent else ""
+    allowed = ", ".join(f"{format_count(number, 'track')} {how}" for number, how in rules if number) or "no tracks"
+    silent = f" The sound of {format_count(heard.silent, 'track')} is not part of this copy." if heard.silent else ""
     return [
-        f"By its entry “audition”: {told}.{silent}",
+        f"By its entry “audition”: {allowed}.{silent}",
         "The server decides, whatever a browser asks; listening sessions and evidence reports keep the same rule.",
     ]
 
 
-def taken_out(grouping: str | None, name: str | None, store_name: str) -> tuple[list[str], str]:
-    """Sentences, and the command, for a shell. `name` None: no group was chosen."""
+def word_removal(grouping: str | None, name: str | None, store_name: str) -> tuple[list[str], str]:
+    """Sentences on removing a group, and the shell's command for it. `name` None: no group was chosen."""
     what = "TRACK …" if name is None or grouping is None else f"--by {shlex.quote(grouping)} --of {shlex.quote(name)}"
     lines = [
         "This drops rows, entries of the run’s index and, with --audio, sound files, in a new version of the store.",

@@ -14,7 +14,7 @@ import pandas as pd
 
 from explorer.store.ranking import Q_LIMIT
 from explorer.store.records import Diagnostic, MethodRecord, SkippedMethod, Summary
-from explorer.text.sentences import percent
+from explorer.text.numbers import format_duration, format_percent
 
 TEXT_CHARS = 600
 EVALUATED = 6  # results of a kept evaluation that a card shows at most
@@ -28,7 +28,7 @@ PLANTED = {  # (truth, name) of `evaluate planted`, in plain words
 }
 
 
-def methods(
+def list_methods(
     facts: Sequence[MethodRecord],
     lines: Mapping[int, list[str]],
     skipped: Sequence[SkippedMethod],
@@ -44,9 +44,9 @@ def methods(
                 "name": one.name,
                 "label": one.label[:TEXT_CHARS],
                 "about": one.description[:TEXT_CHARS],
-                "cost": cost(one.cost_s, device, clips),
+                "cost": word_cost(one.cost_s, device, clips),
                 "record": lines.get(one.method_id, []),
-                "settings": settings(one.settings_json),
+                "settings": format_settings(one.settings_json),
                 "shown": one.method_id in shown,
             }
             for one in ordered
@@ -55,7 +55,7 @@ def methods(
     }
 
 
-def settings(text: str) -> str:
+def format_settings(text: str) -> str:
     """A method's settings as lines 'name = value', one a line; the text itself where it is no JSON object."""
     try:
         found = json.loads(text)
@@ -66,32 +66,19 @@ def settings(text: str) -> str:
     return "\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in found.items())[:4000]
 
 
-def cost(cost_s: float | None, device: str, clips: int) -> str:
+def word_cost(cost_s: float | None, device: str, clips: int) -> str:
     """'Cost: 1 min 9 s on cpu, 2.0 s a clip'."""
     if cost_s is None:
         return "Cost: not measured."
-    each = f", {duration(cost_s / clips)} a clip" if clips else ""
-    return f"Cost: {duration(cost_s)} on {device}{each}."
+    each = f", {format_duration(cost_s / clips)} a clip" if clips else ""
+    return f"Cost: {format_duration(cost_s)} on {device}{each}."
 
 
-def duration(seconds: float) -> str:
-    """'0.4 s', '42 s', '3 min 20 s', '2 h 5 min'."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def record(
+def word_record(
     found: Sequence[Diagnostic],
     summaries: Sequence[Summary],
-    own_places: Sequence[int | None],
-    evaluated: Sequence[str],
+    find_own_places: Sequence[int | None],
+    word_evaluations: Sequence[str],
 ) -> list[str]:
     """How a method did, as sentences: decoys, the test of above noise, planted truths.
 
@@ -100,10 +87,15 @@ def record(
     """
     latest = max((one.checkpoint_step for one in found), default=0)
     known = {one.name: one.value for one in found if one.checkpoint_step == latest}
-    return [*_decoys(known, summaries), *_test(summaries), *_planted(own_places, known), *evaluated]
+    return [
+        *_word_decoys(known, summaries),
+        *_word_test(summaries),
+        *_word_planted(find_own_places, known),
+        *word_evaluations,
+    ]
 
 
-def _decoys(known: Mapping[str, float], summaries: Sequence[Summary]) -> list[str]:
+def _word_decoys(known: Mapping[str, float], summaries: Sequence[Summary]) -> list[str]:
     with_decoys = [s for s in summaries if s.decoys]
     if not with_decoys:
         return ["Decoys: none were scored, so nothing tells its findings from chance."]
@@ -121,17 +113,17 @@ def _decoys(known: Mapping[str, float], summaries: Sequence[Summary]) -> list[st
         elif share > chance + 2 * error:
             verdict = "worse than chance: it prefers what the model never heard"
         lines.append(
-            f"Decoys: by {words} score {percent(share)} of the first ten were never heard by the model, "
-            f"{percent(chance)} by chance; {verdict}."
+            f"Decoys: by {words} score {format_percent(share)} of the first ten were never heard by the model, "
+            f"{format_percent(chance)} by chance; {verdict}."
         )
     areas = [s.auc_norm for s in with_decoys if s.auc_norm is not None]
     if areas:
         area = known.get("auc_norm", sum(areas) / len(areas))
-        lines.append(f"A training track stands above a decoy in {percent(area)} of pairs (50 % by chance).")
+        lines.append(f"A training track stands above a decoy in {format_percent(area)} of pairs (50 % by chance).")
     return lines
 
 
-def _test(summaries: Sequence[Summary]) -> list[str]:
+def _word_test(summaries: Sequence[Summary]) -> list[str]:
     if not any(s.decoys for s in summaries):
         return []
     above, swapped = sum(s.above_noise for s in summaries), sum(s.decoys_swapped for s in summaries)
@@ -145,17 +137,17 @@ def _test(summaries: Sequence[Summary]) -> list[str]:
     ]
 
 
-def _planted(own_places: Sequence[int | None], known: Mapping[str, float]) -> list[str]:
-    if not own_places:
+def _word_planted(find_own_places: Sequence[int | None], known: Mapping[str, float]) -> list[str]:
+    if not find_own_places:
         return ["Planted truths: no training track was unlearned itself, so whether it would find itself is not known."]
-    first = sum(place == 1 for place in own_places)
-    tracks = f"{first} of {len(own_places)} training tracks that were unlearned themselves"
+    first = sum(place == 1 for place in find_own_places)
+    tracks = f"{first} of {len(find_own_places)} training tracks that were unlearned themselves"
     text = f"Planted truths: {tracks} find themselves first"
     rank = known.get("self_rank_norm")
     return [text + (f" (mean rank {rank:.3g})." if rank is not None else ".")]
 
 
-def own_places(top: pd.DataFrame) -> list[int | None]:
+def find_own_places(top: pd.DataFrame) -> list[int | None]:
     """Of each control clip in `Store.top`: the place of the track that was unlearned; None below what `top` holds."""
     controls = top[top["clip_kind"] == "track"]
     found = controls[controls["track_id"] == controls["target_track_id"]]
@@ -163,7 +155,7 @@ def own_places(top: pd.DataFrame) -> list[int | None]:
     return [places.get(int(clip)) for clip in sorted(controls["clip_id"].unique())]
 
 
-def evaluated(results: Mapping[str, str], method: str) -> list[str]:
+def word_evaluations(results: Mapping[str, str], method: str) -> list[str]:
     """What kept evaluations of planted truths say of a method: rows with truth, name and value; others are skipped."""
     lines: list[str] = []  # in plain words; `others` where there are none
     others: list[str] = []

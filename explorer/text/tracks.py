@@ -7,40 +7,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from explorer.listen.table import badge, q_text
 from explorer.store.ranking import Ranking
 from explorer.store.records import TrackRecord
+from explorer.text.numbers import format_q
 
 CHARS = 240
+ABOVE_TEXT, NOISE_TEXT, DECOY_TEXT = "above noise", "not distinguishable from noise", "decoy, never heard"
 
 
-def people(parties: Sequence[tuple[str, str]]) -> str:
+def label_certainty(is_decoy: bool, above_noise: bool) -> str:
+    if is_decoy:
+        return DECOY_TEXT
+    return ABOVE_TEXT if above_noise else NOISE_TEXT
+
+
+def list_people(parties: Sequence[tuple[str, str]]) -> str:
     """'Clara Schumann (composer) · Label (label)'."""
     return " · ".join(f"{name} ({role})" for name, role in parties)[:CHARS]
 
 
-def further(track: TrackRecord, parties: Sequence[tuple[str, str]]) -> str:
+def list_further_people(track: TrackRecord, parties: Sequence[tuple[str, str]]) -> str:
     """All parties, where there are others than the composer and the rights holder that the track itself names."""
     own = {(track.composer, "composer"), (track.rights_holder, "rights holder")}
-    return people(parties) if set(parties) - own else ""
+    return list_people(parties) if set(parties) - own else ""
 
 
-def same_work(track: TrackRecord, renderings: int) -> str | None:
+def word_renderings(track: TrackRecord, renderings: int) -> str | None:
     """That a track is no lone rendering; `renderings`: training tracks of its work, itself included unless a decoy."""
     if track.is_decoy:
         return None
     return f"one of {renderings:,} renderings of its work" if renderings > 1 else None
 
 
-def in_a_lane(track: TrackRecord, renderings: int) -> str | None:
+def note_track(track: TrackRecord, renderings: int) -> str | None:
     """What a listener should know of a track that plays: other renderings of its work, that it is a planted case."""
-    told = (same_work(track, renderings), f"planted case: {track.planted}" if track.planted else None)
+    told = (word_renderings(track, renderings), f"planted case: {track.planted}" if track.planted else None)
     return " · ".join(part for part in told if part) or None
 
 
-def sureness(ranking: Ranking, track_id: int) -> str:
+def word_certainty(ranking: Ranking, track_id: int) -> str:
     """'not distinguishable from noise · q 0.55'; empty where the track was not scored."""
     row = ranking.index(track_id)
     if row is None:
         return ""
-    return f"{badge(bool(ranking.is_decoy[row]), bool(ranking.above_noise[row]))} · q {q_text(ranking.q_value[row])}"
+    label = label_certainty(bool(ranking.is_decoy[row]), bool(ranking.above_noise[row]))
+    return f"{label} · q {format_q(ranking.q_value[row])}"

@@ -136,9 +136,9 @@ def summary(above: int = 0, swapped: int = 0, decoys: int = 40) -> Summary:
 
 def test_not_looked_for_not_compared_and_none_found_are_told_apart():
     said = [
-        holders.copied(Copying(0, 0, ()), False)[0],
-        holders.copied(Copying(0, 0, ()), True)[0],
-        holders.copied(Copying(12, 0, ()), True)[0],
+        holders.word_copying(Copying(0, 0, ()), False)[0],
+        holders.word_copying(Copying(0, 0, ()), True)[0],
+        holders.word_copying(Copying(12, 0, ()), True)[0],
     ]
     assert [line.split(":")[0].split(".")[0] for line in said] == [
         "Not looked for",
@@ -148,21 +148,21 @@ def test_not_looked_for_not_compared_and_none_found_are_told_apart():
 
 
 def test_how_sure_says_what_is_wrong_first():
-    said = holders.sure([summary(above=3, swapped=9)], (1, 2), False, 0)
+    said = holders.word_group_certainty([summary(above=3, swapped=9)], (1, 2), False, 0)
     assert said[0].startswith("Caution:") and "3 of the 10 first places (5 by chance)" in said[1]
-    assert "No decoys" in holders.sure([summary(decoys=0)], (0, 0), False)[0]
-    told = [" ".join(holders.sure([summary()], (0, 0), retrained)) for retrained in (False, True)]
+    assert "No decoys" in holders.word_group_certainty([summary(decoys=0)], (0, 0), False)[0]
+    told = [" ".join(holders.word_group_certainty([summary()], (0, 0), retrained)) for retrained in (False, True)]
     assert "What training again without these tracks would add" in told[0] and "It was not done here" in told[0]
     assert "would add" not in told[1] and "its result stands with the method" in told[1]
 
 
 def test_what_may_be_played():
-    assert "no tracks" in holders.played(Heard(0, 0, 0, 0))[0]
-    assert "2 tracks whole. The sound of 1 track" in holders.played(Heard(2, 0, 0, 1))[0]
+    assert "no tracks" in holders.word_audition(Heard(0, 0, 0, 0))[0]
+    assert "2 tracks whole. The sound of 1 track" in holders.word_audition(Heard(2, 0, 0, 1))[0]
 
 
 def test_a_command_is_safe_to_paste():
-    _, command = holders.taken_out("label", "a'; rm -rf ~ #", "my store.duckdb")
+    _, command = holders.word_removal("label", "a'; rm -rf ~ #", "my store.duckdb")
     assert command.endswith("""--of 'a'"'"'; rm -rf ~ #' --store 'my store.duckdb' --audio""")
 
 

@@ -10,7 +10,8 @@ import pytest
 from explorer.listen import charts
 from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, q_values, rank_clip, rank_span
 from explorer.store.records import Summary
-from explorer.text import sentences
+from explorer.text.numbers import choose_exponent, format_percent, format_power
+from explorer.text.verdict import word_caution, word_concentration, word_control, word_span, word_verdict
 
 SPAN = Span(3, 4, 1.0)
 
@@ -64,7 +65,7 @@ def test_every_sample_is_the_track_at_its_place():
     made = large()
     drawn = charts.curve(made, NORMALISED, None, {}, None, None)
     value = dict(zip(made.track_id.tolist(), made.value.tolist(), strict=True))
-    unit = 10.0 ** charts.power_of_ten(made.value)
+    unit = 10.0 ** choose_exponent(made.value)
     for name, decoy in (("track", False), ("decoy", True)):
         series = drawn[name]
         for place, shown, track_id in zip(series["place"], series["value"], series["id"], strict=True):
@@ -131,9 +132,9 @@ def test_marks_place_tracks_between_samples():
 
 def test_titled_names_the_first_of_both_kinds():
     made = large()
-    ids = charts.titled(made)
+    ids = charts.list_titled(made)
     assert ids[:60] == made.first(60) and ids[60:] == [made.at(place, True) for place in range(1, 21)]
-    assert charts.titled(ranking([])) == []
+    assert charts.list_titled(ranking([])) == []
 
 
 def test_shares_against_a_naive_sum():
@@ -155,77 +156,73 @@ def test_shares_against_a_naive_sum():
     ],
 )
 def test_percent(share, text):
-    assert sentences.percent(share) == text
+    assert format_percent(share) == text
 
 
 def test_verdict_words():
-    assert sentences.verdict(summary(above=0)).startswith("Nothing is above noise for this clip")
-    assert sentences.verdict(summary(above=1)) == (
+    assert word_verdict(summary(above=0)).startswith("Nothing is above noise for this clip")
+    assert word_verdict(summary(above=1)) == (
         "1 of 5 training tracks is above noise; the other 4 are not distinguishable from it."
     )
-    assert sentences.verdict(summary(2, above=1)).endswith("the other 1 is not distinguishable from it.")
-    assert sentences.verdict(summary(1, above=1)) == "1 of 1 training track is above noise."
-    assert sentences.verdict(summary(115_000, above=1200)).startswith(
-        "1,200 of 115,000 training tracks are above noise"
-    )
-    assert sentences.verdict(None) == sentences.verdict(summary(0)) == "This method did not score this clip."
+    assert word_verdict(summary(2, above=1)).endswith("the other 1 is not distinguishable from it.")
+    assert word_verdict(summary(1, above=1)) == "1 of 1 training track is above noise."
+    assert word_verdict(summary(115_000, above=1200)).startswith("1,200 of 115,000 training tracks are above noise")
+    assert word_verdict(None) == word_verdict(summary(0)) == "This method did not score this clip."
 
 
 def test_summary_names_the_fewest_tracks_that_tell():
     flat = [1.0] * 1000
     for first, text in (([900.0], "The first of"), ([200.0] * 3, "The first 3 of"), ([45.0] * 10, "The first 10 of")):
         made = ranking(first + flat)
-        said = sentences.summary_text(summary(), made, NORMALISED)
+        said = word_concentration(summary(), made, NORMALISED)
         count = len(first)
         held = sum(first) / (sum(first) + 1000)
         assert said.startswith(f"{text} {len(made.value):,} tracks hold{'s' if count == 1 else ''} ")
-        assert f"{sentences.percent(held)} of the positive score" in said
-    assert "The first 10 of 1,000 tracks hold 1.0 %" in sentences.summary_text(summary(), ranking(flat), NORMALISED)
+        assert f"{format_percent(held)} of the positive score" in said
+    assert "The first 10 of 1,000 tracks hold 1.0 %" in word_concentration(summary(), ranking(flat), NORMALISED)
 
 
 def test_summary_words():
     made = ranking([9.0, 3, 2, 1], decoys=[2.5, 0.5], above=1)
-    assert sentences.summary_text(summary(), made, NORMALISED) == (
+    assert word_concentration(summary(), made, NORMALISED) == (
         "The first of 4 tracks holds 60 % of the positive score; "
         "2 of the best 6 were never heard by the model (2 by chance)."
     )
     one = ranking([float(i) for i in range(30)], decoys=[29.5])
-    assert "; 1 of the best 10 was never heard by the model (0.32 by chance)." in sentences.summary_text(
+    assert "; 1 of the best 10 was never heard by the model (0.32 by chance)." in word_concentration(
         summary(), one, NORMALISED
     )
     clear = ranking([float(i) for i in range(30)], decoys=[-1.0])
-    assert sentences.summary_text(summary(), clear, NORMALISED).endswith(
+    assert word_concentration(summary(), clear, NORMALISED).endswith(
         "; none of the best 10 is a decoy (0.32 by chance)."
     )
-    assert sentences.summary_text(summary(norm=3), made, RAW).endswith(
+    assert word_concentration(summary(norm=3), made, RAW).endswith(
         "of the positive raw score; 2 of the best 6 by raw score were never heard by the model, "
         "3 by normalised score (2 by chance)."
     )
 
 
 def test_summary_without_something():
-    said = sentences.summary_text(summary(), ranking([1.0]), NORMALISED)
+    said = word_concentration(summary(), ranking([1.0]), NORMALISED)
     assert said == "The only track holds 100 % of the positive score."
-    assert sentences.summary_text(summary(), ranking([1.0, 0.1]), NORMALISED).startswith(
-        "The first of 2 tracks holds 91 %"
-    )
-    nothing = sentences.summary_text(summary(), ranking([-1.0, -2.0], decoys=[3.0]), RAW)
+    assert word_concentration(summary(), ranking([1.0, 0.1]), NORMALISED).startswith("The first of 2 tracks holds 91 %")
+    nothing = word_concentration(summary(), ranking([-1.0, -2.0], decoys=[3.0]), RAW)
     assert nothing.startswith("No training track has a positive raw score; 1 of the best 3 by raw score was never")
-    assert sentences.summary_text(summary(), ranking([], decoys=[1.0]), NORMALISED) == ""
+    assert word_concentration(summary(), ranking([], decoys=[1.0]), NORMALISED) == ""
 
 
 def test_control_says_where_it_finds_itself():
-    text = sentences.control(ranking([3.0, 2.0], decoys=[9.0]), ranking([1.0, 2.0], decoys=[9.0]), 1, "Waltz")
+    text = word_control(ranking([3.0, 2.0], decoys=[9.0]), ranking([1.0, 2.0], decoys=[9.0]), 1, "Waltz")
     assert "“Waltz”" in text and "should find itself first" in text
     assert text.endswith("It is number 1 of 2 by normalised score, 2 by raw score.")
     made = ranking([3.0], decoys=[1.0])
-    assert sentences.control(made, made, 77, "Waltz").endswith("It was not scored.")
-    assert sentences.control(made, made, 2, "Waltz").endswith("It was not scored.")
+    assert word_control(made, made, 77, "Waltz").endswith("It was not scored.")
+    assert word_control(made, made, 2, "Waltz").endswith("It was not scored.")
 
 
 def test_span_words():
     def said(made: Ranking, above_noise: int = 3) -> str:
-        return sentences.span_text(made, SPAN, above_noise)
+        return word_span(made, SPAN, above_noise)
 
     assert said(ranking([1.0, 2.0], decoys=[0.0], q=0.5)) == (
         "In 2.0–4.0 s: no track stands out from the decoys; this order is no evidence."
@@ -245,29 +242,29 @@ def test_span_words():
 
 
 def test_no_caution_where_the_exchanged_test_hardly_ever_passes():
-    assert sentences.caution([]) == ""
-    assert sentences.caution([summary(above=0, swapped=0)]) == ""
-    assert sentences.caution([summary(above=10, swapped=1)]) == ""  # 10 % is what the test allows
-    assert sentences.caution([summary(above=0, swapped=2), summary(above=20, swapped=0)]) == ""  # of all clips
+    assert word_caution([]) == ""
+    assert word_caution([summary(above=0, swapped=0)]) == ""
+    assert word_caution([summary(above=10, swapped=1)]) == ""  # 10 % is what the test allows
+    assert word_caution([summary(above=0, swapped=2), summary(above=20, swapped=0)]) == ""  # of all clips
 
 
 def test_caution_says_both_numbers():
-    many = sentences.caution([summary(above=600, swapped=900), summary(above=400, swapped=350)])
+    many = word_caution([summary(above=600, swapped=900), summary(above=400, swapped=350)])
     assert many == (
         "Caution: made with the roles exchanged, the same test finds 1,250 decoys, tracks that the model never heard, "
         "over the 2 clips of this store, where it finds 1,000 training tracks. A track that is above noise here is a "
         "lead to listen to, no finding."
     )
-    assert "finds 2 decoys" in sentences.caution([summary(above=19, swapped=2)])
-    assert "finds 0 training tracks" in sentences.caution([summary(above=0, swapped=2)])
-    assert " over this clip of this store" in sentences.caution([summary(above=3, swapped=4)])
+    assert "finds 2 decoys" in word_caution([summary(above=19, swapped=2)])
+    assert "finds 0 training tracks" in word_caution([summary(above=0, swapped=2)])
+    assert " over this clip of this store" in word_caution([summary(above=3, swapped=4)])
 
 
 def test_power_text():
-    assert charts.power_text(-7) == " \N{MULTIPLICATION SIGN} 10⁻⁷"
-    assert charts.power_text(charts.power_of_ten(np.array([3.0, -20.0]))) == ""
-    assert charts.power_of_ten(np.array([0.0])) == 0 == charts.power_of_ten(np.array([]))
-    assert charts.power_of_ten(np.array([-4.2e-7, 1e-9])) == -7
+    assert format_power(-7) == " \N{MULTIPLICATION SIGN} 10⁻⁷"
+    assert format_power(choose_exponent(np.array([3.0, -20.0]))) == ""
+    assert choose_exponent(np.array([0.0])) == 0 == choose_exponent(np.array([]))
+    assert choose_exponent(np.array([-4.2e-7, 1e-9])) == -7
 
 
 def test_on_a_store(store, made):
@@ -279,9 +276,9 @@ def test_on_a_store(store, made):
             counts, held = charts.shares(scored)
             assert counts == [1, 10, made.TRACKS]
             assert held == pytest.approx([shares[0], shares[1], 1.0], abs=1e-4)
-            text = sentences.summary_text(about, scored, order) + sentences.verdict(about)
+            text = word_concentration(about, scored, order) + word_verdict(about)
             assert "owed" not in text
-    first = sentences.verdict(summaries[1])
+    first = word_verdict(summaries[1])
     assert first.startswith("4 of 40 training tracks are above noise")
     span = Span(3, 3, 0.5)
     found = rank_span(store, 1, 1, span)

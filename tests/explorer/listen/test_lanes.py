@@ -12,6 +12,7 @@ from PIL import Image
 
 from explorer.listen import lanes
 from explorer.sound import spectrogram
+from explorer.sound.loudness import MAX_BOOST_DB, MAX_CUT_DB, match_gains
 from explorer.store.records import SoundRecord, TrackMoments
 
 SOUND = SoundRecord(
@@ -28,13 +29,13 @@ SOUND = SoundRecord(
 def test_gains_match_loudness_below_full_scale():
     loud = replace(SOUND, loudness_lufs=-8.0, peak_dbfs=-0.1)
     quiet = replace(SOUND, loudness_lufs=-33.0, peak_dbfs=-12.0)
-    gains = lanes.matched_gains([loud, quiet])
+    gains = match_gains([loud, quiet])
     assert loud.loudness_lufs + gains[0] == pytest.approx(quiet.loudness_lufs + gains[1])
     assert all(sound.peak_dbfs + gain <= 1e-9 for sound, gain in zip((loud, quiet), gains, strict=True))
     unknown = replace(SOUND, loudness_lufs=None)
-    assert lanes.matched_gains([unknown, unknown]) == [0.0, 0.0]
-    assert lanes.matched_gains([unknown, loud])[0] == 0.0
-    assert lanes.matched_gains([replace(SOUND, peak_dbfs=None, loudness_lufs=-40.0)]) == [0.0]
+    assert match_gains([unknown, unknown]) == [0.0, 0.0]
+    assert match_gains([unknown, loud])[0] == 0.0
+    assert match_gains([replace(SOUND, peak_dbfs=None, loudness_lufs=-40.0)]) == [0.0]
 
 
 def test_no_gain_clips_whatever_the_levels():
@@ -44,9 +45,9 @@ def test_no_gain_clips_whatever_the_levels():
             replace(SOUND, loudness_lufs=float(rng.uniform(-70, -5)), peak_dbfs=float(rng.uniform(-40, 0)))
             for _ in range(rng.integers(1, 10))
         ]
-        gains = lanes.matched_gains(sounds)
+        gains = match_gains(sounds)
         assert all(s.peak_dbfs + g <= 0.005 for s, g in zip(sounds, gains, strict=True))
-        assert all(-lanes.MAX_CUT_DB <= g <= lanes.MAX_BOOST_DB for g in gains)
+        assert all(-MAX_CUT_DB <= g <= MAX_BOOST_DB for g in gains)
 
 
 def test_excerpt_lane_shows_what_is_heard():

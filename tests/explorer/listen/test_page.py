@@ -8,10 +8,11 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from explorer.listen.page import ListenPage, clip_label
+from explorer.listen.page import ListenPage
 from explorer.state.callbacks import Callbacks
 from explorer.store.database import Store
-from explorer.text.tracks import in_a_lane
+from explorer.text.clips import label_clip
+from explorer.text.tracks import note_track
 
 PARTS = ("verdict", "player", "summary", "curve", "table", "overview", "about")
 
@@ -120,7 +121,7 @@ def test_a_clip_that_a_method_did_not_score_says_so(made, tmp_path):
 
 
 def test_clip_labels_are_short(callbacks):
-    labels = [clip_label(clip) for clip in callbacks.clips]
+    labels = [label_clip(clip) for clip in callbacks.clips]
     assert labels[0].startswith("Generated clip 1 · slow piano waltz") and labels[3].startswith("Control 101 · ")
     assert max(map(len, labels)) < 120
 
@@ -151,8 +152,10 @@ def test_renderings_of_a_work_are_told_of_and_can_be_one_row(store_path, tmp_pat
     lanes = {lane["key"]: lane for lane in page.player(page.callbacks.view_at("clip=1&lanes=1,2,60"))["tracks"]}
     assert lanes["1"]["work"] == "one of 2 renderings of its work"
     weighted = replace(store.tracks([1])[1], planted="weighted")
-    assert in_a_lane(weighted, 2) == "one of 2 renderings of its work · planted case: weighted"
-    assert in_a_lane(weighted, 1) == "planted case: weighted" and in_a_lane(replace(weighted, planted=None), 1) is None
+    assert note_track(weighted, 2) == "one of 2 renderings of its work · planted case: weighted"
+    assert (
+        note_track(weighted, 1) == "planted case: weighted" and note_track(replace(weighted, planted=None), 1) is None
+    )
     assert lanes["2"]["work"] is None and lanes["60"]["work"] is None  # a decoy is none of them
     assert all(lane["q"].startswith("q ") for lane in lanes.values())
     assert 17 not in {row["track_id"] for row in page.table(page.callbacks.view_at("clip=1&works=1"))["rows"]}

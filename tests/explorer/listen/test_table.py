@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 from explorer.listen import table
-from explorer.listen.table import Query
+from explorer.state.queries import TableQuery
 from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, rank_clip, rank_span
 from explorer.store.records import TrackRecord
+from explorer.text.numbers import choose_decimals, format_plus_minus
+from explorer.text.tracks import ABOVE_TEXT, DECOY_TEXT, NOISE_TEXT
 
 ASKED = {
     "text": "waltz",
@@ -56,11 +58,11 @@ def rows(ranking: Ranking, ids: list[int]) -> pd.DataFrame:
 
 
 def test_a_whole_query_is_taken_as_it_is():
-    query = Query.of(ASKED)
-    assert query == Query("waltz", "Mutopia", True, False, "title", True, 200)
+    query = TableQuery.of_event(ASKED)
+    assert query == TableQuery("waltz", "Mutopia", True, False, "title", True, 200)
     assert query.by == "title" and query.finds
-    assert Query.of({}) == Query() and Query().by is None and not Query().finds
-    assert not Query.of({"text": "  "}).finds and Query.of({"sort": "source"}).finds
+    assert TableQuery.of_event({}) == TableQuery() and TableQuery().by is None and not TableQuery().finds
+    assert not TableQuery.of_event({"text": "  "}).finds and TableQuery.of_event({"sort": "source"}).finds
 
 
 @pytest.mark.parametrize(
@@ -77,25 +79,25 @@ def test_a_whole_query_is_taken_as_it_is():
 )
 def test_anything_odd_is_refused_in_a_plain_sentence(asked):
     with pytest.raises(ValueError) as refused:
-        Query.of({**ASKED, **asked} if isinstance(asked, dict) else asked)
+        TableQuery.of_event({**ASKED, **asked} if isinstance(asked, dict) else asked)
     said = str(refused.value)
     assert said and "\n" not in said and "Error" not in said and len(said) < 120
 
 
 def test_the_limits_themselves_are_allowed():
-    assert Query.of({"text": "x" * 200, "offset": 10_000_000}).offset == 10_000_000
-    assert Query.of({"collection": ""}).collection == ""
+    assert TableQuery.of_event({"text": "x" * 200, "offset": 10_000_000}).offset == 10_000_000
+    assert TableQuery.of_event({"collection": ""}).collection == ""
 
 
 def test_a_page_past_the_end_becomes_the_last_one():
     for total, offset in ((0, 0), (1, 0), (100, 0), (101, 100), (365, 300), (1000, 500)):
-        assert Query(offset=500).within(total).offset == offset
-    query = Query(offset=100)
+        assert TableQuery(offset=500).within(total).offset == offset
+    query = TableQuery(offset=100)
     assert table.page(np.arange(365), query).tolist() == list(range(100, 200))
-    assert table.page(np.arange(365), Query(offset=300)).tolist() == list(range(300, 365))
+    assert table.page(np.arange(365), TableQuery(offset=300)).tolist() == list(range(300, 365))
 
 
-def naive(ranking: Ranking, query: Query, found: list[int] | None) -> list[int]:
+def naive(ranking: Ranking, query: TableQuery, found: list[int] | None) -> list[int]:
     ids = ranking.track_id.tolist()
     listed = ids if found is None else [i for i in (ids if query.by is None else found) if i in ids and i in found]
     kept = []
@@ -116,26 +118,26 @@ def test_matching_against_a_naive_filter(seed):
     for above in (False, True):
         for decoys in (False, True):
             for sort, descending in (("place", False), ("place", True), ("title", False), ("title", True)):
-                query = Query("x", None, above, decoys, sort, descending)
+                query = TableQuery("x", None, above, decoys, sort, descending)
                 assert table.matching(made, query, found).tolist() == naive(made, query, found.tolist())
-                plain = Query("", None, above, decoys, "place", descending)
+                plain = TableQuery("", None, above, decoys, "place", descending)
                 assert table.matching(made, plain, None).tolist() == naive(made, plain, None)
                 seen.add(tuple(table.matching(made, plain, None).tolist()))
     assert len(seen) == 8  # each choice changes what is listed
 
 
 def test_matching_nothing_and_no_scores():
-    assert table.matching(small(), Query("x"), np.array([], dtype=np.int32)).tolist() == []
-    assert table.matching(small(), Query(sort="title"), np.array([99], dtype=np.int32)).tolist() == []
+    assert table.matching(small(), TableQuery("x"), np.array([], dtype=np.int32)).tolist() == []
+    assert table.matching(small(), TableQuery(sort="title"), np.array([99], dtype=np.int32)).tolist() == []
     none = Ranking(np.array([], np.int32), np.array([], bool), np.array([]), np.array([]), np.array([], bool))
-    assert table.matching(none, Query(sort="title"), np.array([1, 2], dtype=np.int32)).tolist() == []
-    made = table.table(rows(none, []), {}, none, Query(), 0, [])
+    assert table.matching(none, TableQuery(sort="title"), np.array([1, 2], dtype=np.int32)).tolist() == []
+    made = table.table(rows(none, []), {}, none, TableQuery(), 0, [])
     assert made["rows"] == [] and made["of"] == 0
 
 
 def test_rows_say_place_kind_and_numbers():
     ranking, ids = small(), [21, 11, 12, 22, 13, 14, 15]
-    query = Query(decoys=True)
+    query = TableQuery(decoys=True)
     tracks = {i: track(i, planted="rare" if i == 12 else None) for i in ids}
     made = table.table(rows(ranking, ids), tracks, ranking, query, 7, ["k"], selected=11, unplayable={13: "no audio"})
     shown = {row["track_id"]: row for row in made["rows"]}
@@ -143,7 +145,7 @@ def test_rows_say_place_kind_and_numbers():
     # A decoy takes the place that a track of its score would.
     assert [row["place"] for row in made["rows"]] == ["(1)", "1", "2", "(3)", "3", "4", "5"]
     assert [row["kind"] for row in made["rows"]] == ["decoy", "above", "above", "decoy", "noise", "noise", "noise"]
-    assert [shown[i]["badge"] for i in (21, 11, 13)] == [table.DECOY_TEXT, table.ABOVE_TEXT, table.NOISE_TEXT]
+    assert [shown[i]["badge"] for i in (21, 11, 13)] == [DECOY_TEXT, ABOVE_TEXT, NOISE_TEXT]
     assert shown[11]["norm"] == "2.50 ± 0.12" and shown[11]["raw"] == "2.50 ± 0.10"
     assert shown[15]["norm"] == "−2.00 ± 0.12" and shown[14]["norm"] == "0.00 ± 0.12"
     assert made["headings"]["raw"].endswith("\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}10⁻⁶")
@@ -153,14 +155,16 @@ def test_rows_say_place_kind_and_numbers():
     assert shown[11]["playable"] and "why" not in shown[11] and "span" not in shown[11]
     assert shown[11]["duration"] == "6.7 s"
     assert (made["total"], made["of"], made["limit"], made["offset"], made["selected"]) == (7, 7, 100, 0, 11)
-    assert Query.of(made["asked"]) == query and made["span"] is None and made["collections"] == ["k"]
+    assert TableQuery.of_event(made["asked"]) == query and made["span"] is None and made["collections"] == ["k"]
 
 
 def test_what_goes_to_the_browser_is_lean_and_holds_the_same():
     ranking, ids = small(), [11, 12, 13, 14]
     tracks = {i: track(i, planted="rare" if i == 12 else None) for i in ids}
     told = {11: "A (composer) · B (label)", 14: "A (composer) · B (label)"}
-    made = table.table(rows(ranking, ids), tracks, ranking, Query(), 4, [], unplayable={13: "no audio"}, holders=told)
+    made = table.table(
+        rows(ranking, ids), tracks, ranking, TableQuery(), 4, [], unplayable={13: "no audio"}, holders=told
+    )
     lean = table.lean(made)
     back = [
         {
@@ -178,7 +182,7 @@ def test_what_goes_to_the_browser_is_lean_and_holds_the_same():
 def test_a_span_has_its_own_value_and_q():
     ranking = small()
     made = table.table(
-        rows(ranking, [11, 15]), {11: track(11), 15: track(15)}, ranking, Query(), 2, [], Span(3, 4, 1.0)
+        rows(ranking, [11, 15]), {11: track(11), 15: track(15)}, ranking, TableQuery(), 2, [], Span(3, 4, 1.0)
     )
     assert [row["span"] for row in made["rows"]] == ["2.50", "−2.00"]
     assert made["span"] == "2.0–4.0 s" and made["headings"]["q"] == "q in this span"
@@ -188,9 +192,11 @@ def test_a_span_has_its_own_value_and_q():
 def test_a_row_that_nobody_knows_is_left_out():
     ranking = small()
     listed = rows(ranking, [11, 12])
-    made = table.table(listed.assign(track_id=[11, 999]), {11: track(11), 999: track(999)}, ranking, Query(), 2, [])
+    made = table.table(
+        listed.assign(track_id=[11, 999]), {11: track(11), 999: track(999)}, ranking, TableQuery(), 2, []
+    )
     assert [row["track_id"] for row in made["rows"]] == [11]
-    assert table.table(listed, {12: track(12)}, ranking, Query(), 2, [])["rows"][0]["track_id"] == 12
+    assert table.table(listed, {12: track(12)}, ranking, TableQuery(), 2, [])["rows"][0]["track_id"] == 12
 
 
 def test_a_full_page_of_long_texts_stays_small():
@@ -198,25 +204,30 @@ def test_a_full_page_of_long_texts_stays_small():
     ranking = Ranking(ids, ids > 100, -ids.astype(float), np.ones(100), ids > 100)
     long = "x" * 5000
     tracks = {int(i): track(int(i), title=long, composer=long, licence=long, source=long) for i in ids}
-    made = table.table(rows(ranking, ids.tolist()), tracks, ranking, Query(), 115_000, [])
+    made = table.table(rows(ranking, ids.tolist()), tracks, ranking, TableQuery(), 115_000, [])
     assert len(made["rows"]) == 100 and len(json.dumps(made, allow_nan=False)) < 150_000
     assert len(made["rows"][0]["licence"]) == 400  # three licences with their labels
 
 
 def test_digits_follow_the_error():
-    assert table.decimals(pd.Series([0.12, 0.5, 0.011])) == 2
-    assert table.decimals(pd.Series([3.0])) == 1 and table.decimals(pd.Series([4000.0])) == 0
-    assert table.decimals(pd.Series([1e-9])) == 4 and table.decimals(pd.Series([0.0])) == 2
-    assert table.decimals(pd.Series([], dtype=float)) == 2
-    assert table.plus_minus(-4.306, 0.12, 2) == "−4.31 ± 0.12"
-    assert table.plus_minus(12.0, 3.0, 0) == "12 ± 3"
+    assert choose_decimals(pd.Series([0.12, 0.5, 0.011])) == 2
+    assert choose_decimals(pd.Series([3.0])) == 1 and choose_decimals(pd.Series([4000.0])) == 0
+    assert choose_decimals(pd.Series([1e-9])) == 4 and choose_decimals(pd.Series([0.0])) == 2
+    assert choose_decimals(pd.Series([], dtype=float)) == 2
+    assert format_plus_minus(-4.306, 0.12, 2) == "−4.31 ± 0.12"
+    assert format_plus_minus(12.0, 3.0, 0) == "12 ± 3"
 
 
 @pytest.mark.parametrize("order", [NORMALISED, RAW])
 def test_pages_of_a_store(store, made, order):
     """Through the real queries: every row is where the ranking has it, and the columns sort as they read."""
     ranking = rank_clip(store, 1, 1, order)
-    for query in (Query(), Query(decoys=True), Query("étude no"), Query(collection="Musopen", sort="composer")):
+    for query in (
+        TableQuery(),
+        TableQuery(decoys=True),
+        TableQuery("étude no"),
+        TableQuery(collection="Musopen", sort="composer"),
+    ):
         found = store.find_tracks(query.text, query.collection, query.by) if query.finds else None
         indices = table.matching(ranking, query, found)
         ids = [int(i) for i in ranking.track_id[table.page(indices, query)]]
@@ -234,7 +245,7 @@ def test_pages_of_a_store(store, made, order):
             assert [row["composer"] for row in shown] == sorted(row["composer"] for row in shown)
         if query.text:
             assert all("tude" in row["title"] for row in shown)
-    above = table.matching(ranking, Query(above=True), None)
+    above = table.matching(ranking, TableQuery(above=True), None)
     assert sorted(ranking.track_id[above].tolist()) == [1, 2, 4, 17]
 
 
@@ -242,7 +253,7 @@ def test_a_span_of_a_store(store, made):
     span = Span(3, 3, 0.5)
     ranking = rank_span(store, 1, 1, span)
     ids = ranking.first(3)
-    shown = table.table(store.scores_of(1, 1, ids), store.tracks(ids), ranking, Query(), 40, [], span)["rows"]
+    shown = table.table(store.scores_of(1, 1, ids), store.tracks(ids), ranking, TableQuery(), 40, [], span)["rows"]
     assert shown[0]["track_id"] == made.SPAN_TRACK and shown[0]["place"] == "1"
     assert float(shown[0]["span"]) > float(shown[1]["span"])
 
@@ -250,9 +261,9 @@ def test_a_span_of_a_store(store, made):
 def test_sorted_by_a_number_least_first_and_back():
     ranked = small()
     key = np.arange(len(ranked.track_id), dtype=float)[::-1]
-    rows = table.matching(ranked, Query(decoys=True, sort="error"), None, key)
+    rows = table.matching(ranked, TableQuery(decoys=True, sort="error"), None, key)
     assert key[rows].tolist() == sorted(key.tolist())
-    back = table.matching(ranked, Query(decoys=True, sort="error", descending=True), None, key)
+    back = table.matching(ranked, TableQuery(decoys=True, sort="error", descending=True), None, key)
     assert back.tolist() == rows[::-1].tolist()
 
 
@@ -265,7 +276,7 @@ def test_places_by_another_score_count_training_tracks_above():
 def test_one_row_a_work_is_its_first_rendering():
     ranked = small()
     work = np.arange(len(ranked.track_id)) // 2
-    rows = table.matching(ranked, Query(decoys=True, works=True), None, None, work)
+    rows = table.matching(ranked, TableQuery(decoys=True, works=True), None, None, work)
     assert rows.tolist() == list(range(0, len(work), 2))
     told = table.renderings(ranked, work, rows, decoys=True)
     assert told[int(ranked.track_id[0])] == ranked.place[:2].tolist()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from explorer.methods import cases
-from explorer.methods.cases import CaseQuery
+from explorer.state.queries import CaseQuery
 from explorer.store.database import Store
 from explorer.store.records import ScoreSample
 
@@ -142,7 +142,7 @@ def test_words_of_a_filter_all_count():
 )
 def test_a_senseless_question_is_refused(asked):
     with pytest.raises(ValueError):
-        CaseQuery.of(asked)
+        CaseQuery.of_event(asked)
 
 
 def test_top_is_what_scores_say(store: Store):

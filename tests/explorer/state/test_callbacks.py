@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 import duckdb
 import pytest
 
-from explorer.listen.table import Query
 from explorer.state.callbacks import Callbacks
+from explorer.state.queries import TableQuery
 from explorer.state.view import LANES, MOST_LANES, BadEventError
 from explorer.store.database import Store
 from explorer.store.errors import StoreEmptyError
@@ -89,7 +89,7 @@ def test_another_clip_brings_its_own_tracks(callbacks):
     other = callbacks.choose_clip(view, 2)
     assert (other.clip_id, other.lanes, other.span, other.loop) == (2, None, None, None)
     assert other.track_id == callbacks.ranking(other).first(1)[0] == 3
-    assert other.asked == Query(text="waltz", decoys=True) and other.start == "moment"
+    assert other.asked == TableQuery(text="waltz", decoys=True) and other.start == "moment"
     assert callbacks.open_clip(view, {"clip_id": 2}) == other
     assert callbacks.visit(view, {"query": other.query()}) == other
 

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from explorer.listen.table import Query
+from explorer.state.queries import TableQuery
 from explorer.state.view import (
     MOST_LANES,
     BadEventError,
@@ -14,7 +14,6 @@ from explorer.state.view import (
     View,
     parse_id,
     parse_loop,
-    parse_query,
     parse_seconds,
     span_of,
 )
@@ -90,7 +89,7 @@ def test_without_windows_there_is_no_span():
 
 
 def test_a_query_keeps_every_part():
-    asked = Query("minor & <b>", "Mutopia", True, True, "title", True, 100)
+    asked = TableQuery("minor & <b>", "Mutopia", True, True, "title", True, 100)
     view = View(7, METHOD, RAW, Span(2, 3, 1.0), (5, 9), 9, "moment", Loop(9, 0.5, 1.25), asked, "clips")
     parts = dict(parse_qsl(view.query()))
     assert parts == {
@@ -111,12 +110,12 @@ def test_a_query_keeps_every_part():
         "down": "1",
         "view": "clips",
     }
-    assert parse_query(parts) == asked
+    assert TableQuery.of_address(parts) == asked
 
 
 def test_a_word_may_be_the_name_of_an_order():
-    view = View(7, METHOD, asked=Query(text="place"))
-    assert parse_query(dict(parse_qsl(view.query()))) == view.asked
+    view = View(7, METHOD, asked=TableQuery(text="place"))
+    assert TableQuery.of_address(dict(parse_qsl(view.query()))) == view.asked
 
 
 def test_defaults_stay_out_of_the_address():
@@ -135,8 +134,8 @@ def test_defaults_stay_out_of_the_address():
     ],
 )
 def test_a_senseless_question_gets_the_default(parts):
-    asked = parse_query(parts)
-    assert asked in (Query(), Query(sort="title"))
+    asked = TableQuery.of_address(parts)
+    assert asked in (TableQuery(), TableQuery(sort="title"))
 
 
 def test_a_full_player_gives_up_its_last_lane():

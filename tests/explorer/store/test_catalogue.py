@@ -10,7 +10,7 @@ import pytest
 from explorer.holders.pairs import read_pairs, strongest
 from explorer.store.catalogue import ANY_ROLE, COLLECTION, Heard
 from explorer.store.database import Store
-from explorer.store.groups import PLACES
+from explorer.store.lift import PLACES
 from support.held import CLOSE_PASSAGE, HOSTILE_LABEL, LABEL, LABELLED
 
 GENERATED = (1, 2, 3)

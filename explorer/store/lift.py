@@ -95,7 +95,7 @@ def _gamma_mass(shape: float, x: float) -> float:
     return min(1.0, total * math.exp(shape * math.log(x) - x - math.lgamma(shape)))
 
 
-def dispersion(hits: np.ndarray, work: np.ndarray) -> float:
+def estimate_dispersion(hits: np.ndarray, work: np.ndarray) -> float:
     """Pearson's dispersion of hits over works, at least 1. `hits` [N] of training tracks, `work` [N] codes from 0."""
     mean = hits.mean() if len(hits) else 0.0
     if mean <= 0:
@@ -108,7 +108,7 @@ def dispersion(hits: np.ndarray, work: np.ndarray) -> float:
     return max(1.0, float(((by_work - expected) ** 2 / expected).sum() / (len(expected) - 1)))
 
 
-def grouped(
+def form_groups(
     names: np.ndarray,
     group: np.ndarray,
     track: np.ndarray,
@@ -129,7 +129,7 @@ def grouped(
     works = np.bincount(pairs // (int(work.max(initial=0)) + 1), minlength=count)
     found = np.bincount(group, hits[track], minlength=count).astype(int)
     expected = tracks * (hits.mean() if len(hits) else 0.0)
-    clumps = dispersion(hits, work)
+    clumps = estimate_dispersion(hits, work)
     low, high = _lifts(found, expected, clumps, LEVEL)
     sure_low, sure_high = _lifts(found, expected, clumps, 1 - (1 - LEVEL) / max(1, count))
     places = np.full(count, np.iinfo(np.int64).max)
@@ -159,7 +159,7 @@ def _lifts(found: np.ndarray, expected: np.ndarray, clumps: float, level: float)
     return low, high
 
 
-def standing(groups: Groups, row: int) -> str:
+def classify_lift(groups: Groups, row: int) -> str:
     """What the intervals of a group's lift say: 'more', 'maybe more', 'chance', 'maybe less' or 'less'.
 
     'maybe': by itself it stands apart from chance, but among so many groups one may do so by luck.

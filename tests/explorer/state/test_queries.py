@@ -6,17 +6,17 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from explorer.state.holder_query import GROUPS_SHOWN, ROWS_SHOWN, HolderQuery
+from explorer.state.queries import HOLDER_GROUPS, HOLDER_PAIRS, HolderQuery
 from explorer.state.view import BadEventError
 
-ASKED = HolderQuery("label", "A & B=<i>", "above", "clara s", 2 * GROUPS_SHOWN, ROWS_SHOWN, "waltz é")
+ASKED = HolderQuery("label", "A & B=<i>", "above", "clara s", 2 * HOLDER_GROUPS, HOLDER_PAIRS, "waltz é")
 
 
 def test_the_address_holds_it(held):
-    view = held.view_of({"view": "holders", **{k: str(v) for k, v in ASKED.parts().items()}})
+    view = held.view_of({"view": "holders", **{k: str(v) for k, v in ASKED.to_address().items()}})
     assert view.holders == ASKED
     assert held.view_at(view.query()) == view
-    assert HolderQuery().parts() == {}
+    assert HolderQuery().to_address() == {}
 
 
 @pytest.mark.parametrize(
@@ -34,15 +34,15 @@ def test_the_address_holds_it(held):
         {"within": None},
         {"within": "x" * 201},
         {"offset": 1},
-        {"offset": -GROUPS_SHOWN},
+        {"offset": -HOLDER_GROUPS},
         {"offset": True},
-        {"row": GROUPS_SHOWN + 1},
-        {"row": 10**9 * ROWS_SHOWN},
+        {"row": HOLDER_GROUPS + 1},
+        {"row": 10**9 * HOLDER_PAIRS},
     ],
 )
 def test_what_makes_no_sense_is_refused(held, asked):
     with pytest.raises(ValueError):
-        HolderQuery.of(asked)
+        HolderQuery.of_event(asked)
     if isinstance(asked, dict):
         with pytest.raises(BadEventError):
             held.ask_holders(held.view_of({}), asked)
@@ -50,7 +50,7 @@ def test_what_makes_no_sense_is_refused(held, asked):
 
 @pytest.mark.parametrize("parts", [{"page": "x"}, {"page": "7"}, {"rows": "9" * 30}, {"up": "z"}, {"of": "n" * 300}])
 def test_an_address_that_makes_no_sense_is_the_default(parts):
-    assert HolderQuery.read(parts) == HolderQuery()
+    assert HolderQuery.of_address(parts) == HolderQuery()
 
 
 def test_a_clip_that_is_opened_keeps_it(held):

@@ -11,32 +11,23 @@ import numpy as np
 
 from explorer.store.ranking import NORMALISED, Q_LIMIT, RAW, Ranking, Span
 from explorer.store.records import Summary
+from explorer.text.numbers import format_percent
 
 _CONCENTRATION = (1, 3, 10, 30, 100)  # counts that the sentence chooses from
 _TELLING_SHARE = 0.25
 
 
-def span_name(span: Span) -> str:
+def name_span(span: Span) -> str:
     """'2.0–4.1 s'."""
     return f"{span.from_s:.1f}–{span.to_s:.1f} s"
 
 
-def stands_out(ranking: Ranking, span: Span | None) -> np.ndarray:
+def mark_standouts(ranking: Ranking, span: Span | None) -> np.ndarray:
     """[N] bool: above noise; in a span, which has no error of its own, by the q-value of a positive score."""
     return ranking.above_noise if span is None else (ranking.q_value <= Q_LIMIT) & (ranking.value > 0)
 
 
-def percent(share: float) -> str:
-    """A share in words a reader can trust: '41 %', '3.2 %', 'less than 0.1 %', 'more than 99 %'."""
-    value = 100.0 * share
-    if 0 < value < 0.1:
-        return "less than 0.1 %"
-    if 99 < value < 100:
-        return "more than 99 %"
-    return f"{value:.1f} %" if 0 < value < 9.95 else f"{value:.0f} %"
-
-
-def verdict(summary: Summary | None) -> str:
+def word_verdict(summary: Summary | None) -> str:
     """The first sentence under a clip: how many training tracks are above noise. None: the clip has no scores."""
     if summary is None or not summary.tracks:
         return "This method did not score this clip."
@@ -54,7 +45,7 @@ def verdict(summary: Summary | None) -> str:
     return f"{first}; the other {rest:,} {'is' if rest == 1 else 'are'} not distinguishable from it."
 
 
-def caution(summaries: Sequence[Summary]) -> str:
+def word_caution(summaries: Sequence[Summary]) -> str:
     """Whether the test of above noise can be trusted in this store: it is made again with the roles exchanged.
 
     `summaries`: of the generated clips. Tracks never heard should then hardly ever pass; '' where that is so.
@@ -70,7 +61,7 @@ def caution(summaries: Sequence[Summary]) -> str:
     )
 
 
-def summary_text(summary: Summary, ranking: Ranking, order: str) -> str:
+def word_concentration(summary: Summary, ranking: Ranking, order: str) -> str:
     """Concentration of the positive score, then what the decoys say; '' without training tracks.
 
     Shares and decoys are those of `ranking`, so that they hold for a span too. Raw order adds what normalising does.
@@ -105,7 +96,7 @@ def _concentration(ranking: Ranking, order: str) -> str:
     counts = [count for count in _CONCENTRATION if count < total] + [total]
     telling = (count for count in counts[: len(_CONCENTRATION)] if held[count - 1] >= _TELLING_SHARE)
     count = next(telling, min(10, total))
-    share = percent(float(held[count - 1]))
+    share = format_percent(float(held[count - 1]))
     if count == total:
         return (
             f"The only track holds {share} of the {score}"
@@ -116,7 +107,7 @@ def _concentration(ranking: Ranking, order: str) -> str:
     return f"{who} of {total:,} tracks {'holds' if count == 1 else 'hold'} {share} of the {score}"
 
 
-def control(normalised: Ranking, raw: Ranking, target: int, title: str) -> str:
+def word_control(normalised: Ranking, raw: Ranking, target: int, title: str) -> str:
     """What a control clip (a training track unlearned itself) shows: it should find itself first."""
     text = f"Control: this is the training track “{title}”, unlearned itself; it should find itself first. "
     rows = normalised.index(target), raw.index(target)
@@ -128,14 +119,14 @@ def control(normalised: Ranking, raw: Ranking, target: int, title: str) -> str:
     )
 
 
-def span_text(ranking: Ranking, span: Span, above_noise: int) -> str:
+def word_span(ranking: Ranking, span: Span, above_noise: int) -> str:
     """Whether the order of a span is evidence of anything; `above_noise`: training tracks, for the whole clip."""
-    start = f"In {span_name(span)}: "
+    start = f"In {name_span(span)}: "
     if not ranking.tracks:
         return start + "this method scored no track."
     if not ranking.decoys:
         return start + "no decoys were scored, so no track can stand out from them; this order is no evidence."
-    found = int((stands_out(ranking, span) & ~ranking.is_decoy).sum())
+    found = int((mark_standouts(ranking, span) & ~ranking.is_decoy).sum())
     if not found:
         return start + "no track stands out from the decoys; this order is no evidence."
     tracks = "1 track stands" if found == 1 else f"{found:,} tracks stand"
@@ -143,11 +134,3 @@ def span_text(ranking: Ranking, span: Span, above_noise: int) -> str:
     if not above_noise:
         limits = "That is no evidence: nothing is above noise for the whole clip, and there are many spans to try."
     return start + f"{tracks} out from the decoys (q ≤ {Q_LIMIT:.2f}). {limits}"
-
-
-def q_text(q_value: float) -> str:
-    """'0.04'; a third digit where two would hide the size, or on which side of the limit it lies."""
-    if q_value < 0.0005:
-        return "< 0.001"
-    close = q_value < 0.01 or (round(q_value, 2) == Q_LIMIT and q_value != Q_LIMIT)
-    return f"{q_value:.{3 if close else 2}f}"

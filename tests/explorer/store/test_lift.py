@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from explorer.store.groups import Groups, dispersion, gamma_quantile, grouped, poisson_interval, standing
+from explorer.store.lift import (
+    Groups,
+    classify_lift,
+    estimate_dispersion,
+    form_groups,
+    gamma_quantile,
+    poisson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +36,7 @@ def groups_of(sizes, hits, work=None, above=None, best=None) -> Groups:
     names = np.array([f"g{i}" for i in range(len(sizes))], dtype=object)
     work = np.arange(len(hits)) if work is None else np.asarray(work)
     zero = np.zeros(len(hits), int)
-    return grouped(
+    return form_groups(
         names,
         np.repeat(np.arange(len(sizes)), sizes),
         np.arange(len(hits)),
@@ -57,7 +64,7 @@ def test_lift_is_hits_over_what_so_many_tracks_would_get():
 
 def test_all_tracks_together_have_a_lift_of_one():
     groups = groups_of([20], np.r_[5, 3, np.zeros(18, int)])
-    assert groups.lift[0] == pytest.approx(1.0) and standing(groups, 0) == "chance"
+    assert groups.lift[0] == pytest.approx(1.0) and classify_lift(groups, 0) == "chance"
 
 
 def test_a_tiny_catalogue_that_was_lucky_does_not_win():
@@ -68,8 +75,8 @@ def test_a_tiny_catalogue_that_was_lucky_does_not_win():
     hits[360:] = [1] * 118 + [0] * 522
     groups = groups_of([1] * 300 + [60], hits)
     assert groups.lift[row(groups, "g7")] > groups.lift[row(groups, "g300")] > 4  # by lift alone it would win
-    assert groups.name[0] == "g300" and standing(groups, 0) == "more"
-    assert standing(groups, row(groups, "g7")) in ("chance", "maybe more")
+    assert groups.name[0] == "g300" and classify_lift(groups, 0) == "more"
+    assert classify_lift(groups, row(groups, "g7")) in ("chance", "maybe more")
 
 
 def test_a_large_catalogue_does_not_win_by_its_size():
@@ -82,7 +89,7 @@ def test_a_large_catalogue_does_not_win_by_its_size():
 def test_where_nothing_comes_up_nothing_is_claimed():
     groups = groups_of([4], np.zeros(20, int))
     assert groups.lift.tolist() == [1.0, 1.0] and not np.isfinite(groups.high).any()
-    assert [standing(groups, i) for i in range(2)] == ["chance", "chance"]
+    assert [classify_lift(groups, i) for i in range(2)] == ["chance", "chance"]
 
 
 def test_clumps_of_one_work_widen_the_interval():
@@ -91,7 +98,7 @@ def test_clumps_of_one_work_widen_the_interval():
     assert apart.dispersion < together.dispersion
     assert together.low[row(together, "g0")] < apart.low[row(apart, "g0")]
     assert together.works[row(together, "g0")] == 1
-    assert dispersion(np.ones(50, int), np.arange(50)) == 1.0  # never below: evenness is no certainty
+    assert estimate_dispersion(np.ones(50, int), np.arange(50)) == 1.0  # never below: evenness is no certainty
 
 
 def test_by_chance_alone_hardly_any_store_has_a_group_above_it():
@@ -110,5 +117,5 @@ def test_by_chance_alone_hardly_any_store_has_a_group_above_it():
 def test_a_track_may_be_of_several_groups():
     names = np.array(["a", "b"], dtype=object)
     one = np.ones(3, int)
-    groups = grouped(names, np.array([0, 0, 1]), np.array([0, 1, 1]), np.arange(3), one, one, one)
+    groups = form_groups(names, np.array([0, 0, 1]), np.array([0, 1, 1]), np.arange(3), one, one, one)
     assert dict(zip(groups.name, groups.hits, strict=True)) == {"a": 2, "b": 1}
