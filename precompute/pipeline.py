@@ -9,18 +9,21 @@ from pathlib import Path
 import numpy as np
 
 from explorer.store.database import SCHEMA_VERSION
-from precompute.clips.prompts import Prompt, choose_targets, write_audio
+from precompute.clips.audio_files import write_audio
+from precompute.clips.generation import load_clips, load_cohort
+from precompute.clips.prompts import Prompt, choose_targets
 from precompute.common.cache import Cache
 from precompute.common.progress import format_duration, progress
 from precompute.config.run import RunConfig, fingerprint
-from precompute.corpus.stages import Corpus, load_clips, load_cohort, load_corpus, load_latents, load_model
-from precompute.corpus.tracks import Analysis, analyse
+from precompute.corpus.audio import Analysis, analyse
+from precompute.corpus.intake import Corpus, load_corpus
+from precompute.corpus.latents import load_latents
 from precompute.gradients.finite_difference import audit_clip
 from precompute.gradients.track_pass import Queries, noise_bank
 from precompute.methods.base import Context
 from precompute.methods.run import Done, moments_of, run_methods
 from precompute.methods.unlearning import Unlearning
-from precompute.model.diffusion import Items, Model
+from precompute.model.diffusion import Items, Model, load_model
 from precompute.resemblance.tables import ComparedClips, choose_pairs, tabulate_resemblance
 from precompute.significance.diagnostics import diagnose
 from precompute.significance.verdicts import Verdicts, calibrate_scores, fit_normalisation, mask_tracks

@@ -13,14 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from precompute.clips.own import OwnClip, find_own_clips
 from precompute.common.progress import format_duration
 from precompute.config.run import ModelSection, RunConfig
-from precompute.corpus.intake import Intake, OwnClip, model_length_s, own_clips, read_model_config, said, take_in
+from precompute.corpus.intake import Intake, summarise, take_in
 from precompute.corpus.tracks import UNKNOWN
 from precompute.corpus.windows import SLACK
 from precompute.cost import estimate
 from precompute.errors import UserError
 from precompute.model import hub
+from precompute.model.hub import compute_window_s, read_model_config
 
 LAYERS = {"to_kv": ".cross_attn.to_kv.", "cross_attn": ".cross_attn.", "self_attn": ".self_attn.", "all": "."}
 CLAP_FILES = ("config.json", "model.safetensors")
@@ -31,7 +33,7 @@ def report_readiness(config: RunConfig) -> None:
     """Print the report, ending in "ready". Raises UserError naming what is missing."""
     missing: list[str] = []
     model_config = _report_model(config.model, missing)
-    longest_s = model_length_s(model_config) if model_config else None
+    longest_s = compute_window_s(model_config) if model_config else None
     taken = _attempt(lambda: _report_corpus(config, longest_s), missing)
     trained = sum(not t.is_decoy for t in taken.tracks) if taken else config.clips.targets
     clips = _attempt(lambda: _report_clips(config, longest_s, min(config.clips.targets, trained)), missing)
@@ -60,18 +62,20 @@ def _report_model(section: ModelSection, missing: list[str]) -> dict[str, Any] |
     label = section.name or section.config
     print(f"model: {label}")
     if section.name:
-        repo = _attempt(lambda: hub.repository(section.name), missing)
+        repo = _attempt(lambda: hub.find_repository(section.name), missing)
         if repo is None:
             return None
-        absent = [names[0] for names in (("model_config.json",), hub.CHECKPOINTS) if hub.cached(repo, names) is None]
-        if absent and not hub.reachable():
+        absent = [
+            names[0] for names in (("model_config.json",), hub.CHECKPOINTS) if hub.find_cached(repo, names) is None
+        ]
+        if absent and not hub.is_reachable():
             _attempt(lambda: hub.require_network(repo, absent[0]), missing)
             return None
         if absent:
             print(
                 f"  {' and '.join(absent)} will be fetched from {repo} (gigabytes; its licence must be accepted there)"
             )
-        config = _attempt(lambda: read_model_config(hub.config_file(section)), missing)
+        config = _attempt(lambda: read_model_config(hub.find_config_file(section)), missing)
     else:
         config = _attempt(lambda: read_model_config(Path(section.config)), missing)
         if not Path(section.checkpoint).is_file():
@@ -81,11 +85,10 @@ def _report_model(section: ModelSection, missing: list[str]) -> dict[str, Any] |
     diffusion = config["model"].get("diffusion", {})
     channels = "stereo" if int(config.get("audio_channels", 2)) == 2 else "mono"
     objective = diffusion.get("diffusion_objective", "v")
-    print(
-        f"  hears {model_length_s(config):.1f} s at once, {config['sample_rate']} Hz {channels}; objective {objective}"
-    )
-    for repo in hub.missing_encoders(config):
-        if hub.reachable():
+    window_s = compute_window_s(config)
+    print(f"  hears {window_s:.1f} s at once, {config['sample_rate']} Hz {channels}; objective {objective}")
+    for repo in hub.list_missing_encoders(config):
+        if hub.is_reachable():
             print(f"  its text encoder {repo} will be fetched from the hub")
         else:
             missing.append(f"{repo}: the model's text encoder is not on this machine and the hub does not answer")
@@ -108,7 +111,7 @@ def _report_corpus(config: RunConfig, longest_s: float | None) -> Intake:
     for track_id, reason in taken.quarantined.items():
         print(f"  left out: {by_id[track_id].path}: {reason}")
     if longest_s is not None:
-        for line in said(taken, longest_s):
+        for line in summarise(taken, longest_s):
             print(f"  {line}")
     decoys = sum(t.is_decoy for t in taken.tracks)
     seconds = format_duration(sum(t.duration_s for t in taken.tracks))
@@ -126,7 +129,7 @@ def _report_clips(config: RunConfig, longest_s: float | None, targets: int) -> t
     prompts = 0
     if config.clips.prompts:
         prompts = _count_prompts(Path(config.clips.prompts))
-    own, bad = own_clips(config.clips.audio)
+    own, bad = find_own_clips(config.clips.audio)
     print(
         f"clips: {prompts} to generate, {len(own)} of your own; "
         f"{targets} training tracks are unlearned themselves, {config.clips.cohort} clips make the cohort"
@@ -182,7 +185,7 @@ def _report_cost(
     config: RunConfig, model_config: dict[str, Any], taken: Intake, clips: tuple[int, list[OwnClip]]
 ) -> None:
     counts = (
-        _count_parameters(config, hub.cached(hub.repository(config.model.name), hub.CHECKPOINTS))
+        _count_parameters(config, hub.find_cached(hub.find_repository(config.model.name), hub.CHECKPOINTS))
         if config.model.name
         else (_count_parameters(config, Path(config.model.checkpoint)))
     )

@@ -1,1 +1,1 @@
-"""Prompts and seeds -> generated clips; clips of the user; the cohort."""
+"""The clips whose music is attributed: prompts and seeds, a user's own sounds, the cohort; their audio files."""

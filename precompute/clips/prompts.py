@@ -1,31 +1,20 @@
-"""Prompts and seeds -> generated clips; the normalisation cohort; training tracks that are unlearned themselves."""
+"""Which clips there are: prompts from a file, prompts of the normalisation cohort, training tracks as targets.
+
+Needs no torch.
+"""
 
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
 
 from precompute.common import seeds
-from precompute.common.files import hash_file, write_atomically
-from precompute.common.progress import progress
 from precompute.common.sequences import spread_evenly
-from precompute.config.run import ClipsSection
-from precompute.corpus.audio import converted, read_span
-from precompute.corpus.intake import own_clips
+from precompute.config.run import RunConfig
 from precompute.corpus.tracks import Track
-from precompute.corpus.windows import SLACK, clock
 from precompute.errors import UserError
-from precompute.model.diffusion import Items, Model
-
-BATCH = 16  # clips a sampler call
-PEAK = 0.8  # full scale; clips are turned down to it, never up
 
 
 @dataclass(frozen=True)
@@ -39,15 +28,16 @@ class Prompt:
     path: Path | None = None
     title: str | None = None  # of a sound: its file's name, and the seconds of it that are heard
     conditioning: str = "prompt"  # what it is scored under: prompt | clap_audio | empty
-    digest: str = ""  # of a sound's bytes
+    digest: str = ""  # SHA-256 of a sound's bytes
 
     @property
     def kind(self) -> str:
+        """As table `clips` names it: user | generated."""
         return "user" if self.path else "generated"
 
     @property
     def key(self) -> tuple[str, float, int | None, str]:
-        """What its latents depend on, beside the model."""
+        """All that its latents depend on, beside the model."""
         return self.text, self.seconds, self.seed, self.digest
 
 
@@ -75,14 +65,22 @@ def read_prompts(path: Path) -> list[Prompt]:
     return prompts
 
 
-def cohort_prompts(tracks: Sequence[Track], shown: Sequence[Prompt], count: int, longest: float) -> list[Prompt]:
-    """Prompts of the cohort: captions of training tracks, spread over collections, with their lengths and own seeds."""
+def read_run_prompts(config: RunConfig) -> list[Prompt]:
+    """The prompts of a run; none where [clips] names sounds alone. Raises UserError."""
+    return read_prompts(Path(config.clips.prompts)) if config.clips.prompts else []
+
+
+def choose_cohort_prompts(tracks: Sequence[Track], shown: Sequence[Prompt], count: int, longest: float) -> list[Prompt]:
+    """Prompts of the cohort: captions and lengths (at most `longest` seconds) of training tracks, and own seeds.
+
+    Collections take turns; captions that a shown clip has are avoided where a collection has others.
+    """
     by_collection: dict[str, list[Track]] = {}
     for track in tracks:
         if not track.is_decoy and not track.planted:
             by_collection.setdefault(track.collection, []).append(track)
-    taken = {prompt.text for prompt in shown}
-    queues = [[t for t in group if t.caption not in taken] or group for _, group in sorted(by_collection.items())]
+    shown_texts = {prompt.text for prompt in shown}
+    queues = [[t for t in group if t.caption not in shown_texts] or group for _, group in sorted(by_collection.items())]
     chosen = []
     for number in range(count):
         queue = queues[number % len(queues)]
@@ -92,103 +90,6 @@ def cohort_prompts(tracks: Sequence[Track], shown: Sequence[Prompt], count: int,
 
 
 def choose_targets(tracks: Sequence[Track], count: int) -> list[Track]:
-    """Training tracks to unlearn themselves: spread evenly over collections and ids, planted ones left out."""
+    """Training tracks to unlearn themselves: spread evenly over collections and ids, without planted ones."""
     regular = sorted((t for t in tracks if not t.is_decoy and not t.planted), key=lambda t: (t.collection, t.track_id))
     return [regular[i] for i in spread_evenly(len(regular), count)] if count else []
-
-
-def generate(model: Model, prompts: Sequence[Prompt], settings: ClipsSection, what: str) -> torch.Tensor:
-    """Latents [Q, C, F]; the result for one prompt does not depend on what else is in its batch (to 1e-5)."""
-    blank = torch.zeros(len(prompts), model.latent_channels, model.frames)
-    items = model.items([p.text for p in prompts], [p.seconds for p in prompts], blank)
-    batches = [list(range(start, min(start + BATCH, len(prompts)))) for start in range(0, len(prompts), BATCH)]
-    parts = [
-        model.generate(
-            items[rows], [prompts[i].seed for i in rows], settings.steps, settings.guidance, settings.sampler
-        )
-        for rows in progress(what, batches)
-    ]
-    return torch.cat(parts)
-
-
-FORMATS: dict[str, dict[str, Any]] = {
-    "flac": {"format": "FLAC", "subtype": "PCM_16"},
-    "mp3": {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": 0.2, "bitrate_mode": "VARIABLE"},
-}
-
-
-def write_audio(
-    model: Model, items: Items, prompts: Sequence[Prompt], folder: Path, audio_format: str = "flac"
-) -> list[Path]:
-    """Decode, cut to the stated length, fade the last 20 ms, and write files named by clip_id and seed."""
-    import soundfile
-
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for row, prompt in enumerate(prompts):
-        if prompt.path is not None:
-            paths.append(copy_sound(prompt, folder))
-            continue
-        wave = model.decode(items.latents[row])[:, : round(float(items.seconds[row]) * model.sample_rate)]
-        fade = min(wave.shape[1], int(0.02 * model.sample_rate))
-        wave[:, wave.shape[1] - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
-        wave *= min(1.0, PEAK / max(float(np.abs(wave).max()), 1e-9))
-        path = folder / f"clip-{prompt.clip_id:03d}-seed-{prompt.seed}.{audio_format}"
-        encoded = io.BytesIO()  # in memory first: a full disk is then an OSError like any other
-        soundfile.write(encoded, wave.T, model.sample_rate, **FORMATS[audio_format])
-        write_atomically(path, encoded.getvalue())
-        paths.append(path)
-    return paths
-
-
-def copy_sound(prompt: Prompt, folder: Path) -> Path:
-    """The part of a user's sound that the model hears, at its own rate, as FLAC."""
-    import soundfile
-
-    wave, rate = read_span(prompt.path, 0.0, prompt.seconds)  # type: ignore[arg-type]
-    path = folder / f"clip-{prompt.clip_id:03d}-own-{prompt.digest[:8]}.flac"
-    encoded = io.BytesIO()
-    soundfile.write(encoded, wave.T, rate, format="FLAC", subtype="PCM_24")
-    write_atomically(path, encoded.getvalue())
-    return path
-
-
-def own_prompts(model: Model, audio: str, first_id: int) -> list[Prompt]:
-    """The user's sounds as clips, numbered from `first_id`: each as far as the model hears it, from its beginning.
-
-    Scored under the CLAP embedding of its sound where the model takes one, else under the empty prompt.
-    """
-    longest_s = model.frames * model.ratio / model.sample_rate
-    good, bad = own_clips(audio)
-    for name, reason in bad.items():
-        print(f"  left out: {name}: {reason}", flush=True)
-    found = []
-    for number, clip in enumerate(good):
-        seconds = min(clip.seconds, longest_s)
-        cut = f" (0:00–{clock(seconds)})" if clip.seconds > SLACK * longest_s else ""
-        if cut:
-            print(f"  {clip.path}: its first {seconds:.1f} s of {clip.seconds:.1f} are used", flush=True)
-        found.append(
-            Prompt(
-                clip_id=first_id + number,
-                text="",
-                seconds=seconds,
-                seed=None,
-                path=clip.path,
-                title=clip.path.name + cut,
-                conditioning="clap_audio" if model.is_clap_conditioned else "empty",
-                digest=hash_file(clip.path),
-            )
-        )
-    return found
-
-
-def sound_items(model: Model, prompts: Sequence[Prompt]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Latents [Q, C, F] of the user's sounds and, where the model is CLAP-conditioned, their embeddings [Q, E]."""
-    latents, heard = [], []
-    for prompt in prompts:
-        wave, rate = read_span(prompt.path, 0.0, prompt.seconds)  # type: ignore[arg-type]
-        latents.append(model.encode(converted(wave, rate, model.sample_rate, model.channels)))
-        if model.is_clap_conditioned:
-            heard.append(converted(wave, rate, model.require_clap().sample_rate, 1)[0])
-    return torch.stack(latents), model.require_clap().audio(heard) if heard else None

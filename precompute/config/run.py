@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from precompute.config.pass_section import PassSection as PassSection
+from precompute.config.methods import METHOD_SETTINGS
 from precompute.errors import UserError
 from precompute.errors import need as _need
 
@@ -27,6 +27,8 @@ LAYERS = ("to_kv", "cross_attn", "self_attn", "all")
 MASKS = ("none", "mixed", "dual")
 SAMPLERS = ("ddim", "dpmpp-2m")
 CLIP_FORMATS = ("flac", "mp3")
+PRECISIONS = ("fp32", "bf16")
+ATTENTIONS = ("auto", "fused", "plain")
 
 
 @dataclass(frozen=True)
@@ -150,14 +152,12 @@ class MethodsSection:
     @classmethod
     def read(cls, table: Any) -> MethodsSection:
         """Raises UserError naming an unknown method or a bad field."""
-        from precompute.methods.catalogue import CATALOGUE
-
         _need(isinstance(table, dict), "[methods] must be a section")
-        known = ", ".join(CATALOGUE)
+        known = ", ".join(METHOD_SETTINGS)
         run = table.get("run", list(cls.run))
         _need(isinstance(run, list) and bool(run), '[methods] run: must be a list of methods, such as ["unlearning"]')
         for name in [*run, *(key for key in table if key != "run")]:
-            _need(name in CATALOGUE, f"[methods] {name!r}: unknown method; known are {known}")
+            _need(name in METHOD_SETTINGS, f"[methods] {name!r}: unknown method; known are {known}")
         _need(len(set(run)) == len(run), "[methods] run: a method stands twice")
         read = {}
         for name, values in table.items():
@@ -165,8 +165,25 @@ class MethodsSection:
                 continue
             _need(name != "unlearning", "[methods.unlearning]: its settings stand in section [unlearning]")
             _need(isinstance(values, dict), f"[methods] {name}: must be a section [methods.{name}]")
-            read[name] = _section(f"methods.{name}", CATALOGUE[name].settings, values)
+            read[name] = _section(f"methods.{name}", METHOD_SETTINGS[name], values)
         return cls(tuple(run), read)
+
+
+@dataclass(frozen=True)
+class PassSection:
+    """How the tracks' gradients are computed, and in what pieces. Only `precision` may change a score."""
+
+    precision: str = "fp32"  # bf16: forward passes of tracks under autocast; clips' gradients stay fp32
+    memory_gb: float = 8.0  # of one process, beside the model: gradients of tracks and directions of clips
+    shard_tracks: int = 16  # tracks a file in `precompute pass`
+    attention: str = "auto"  # what torch chooses; fused: never the plain one (GPU); plain: never a fused one
+    compile: bool = False  # torch.compile the network: pays on a GPU, after a minute or two at the start
+
+    def __post_init__(self) -> None:
+        for name, known in (("precision", PRECISIONS), ("attention", ATTENTIONS)):
+            _need(getattr(self, name) in known, f"[pass] {name} = {getattr(self, name)!r}: choose {' or '.join(known)}")
+        _need(self.memory_gb > 0, f"[pass] memory_gb = {self.memory_gb}: must be above 0")
+        _need(self.shard_tracks >= 1, f"[pass] shard_tracks = {self.shard_tracks}: must be at least 1")
 
 
 @dataclass(frozen=True)

@@ -1,31 +1,39 @@
-"""A file of sound -> samples. What libsndfile does not read (M4A, AAC, Opus in MP4, WMA) is decoded by PyAV.
+"""A file of sound -> samples, loudness and waveform peaks.
 
-Conventions: samples are float32 in [-1, 1], shape [channels, T], or [T, channels] in blocks; times in seconds. No torch
-here. A file is read block by block where its length may be hours.
+What libsndfile does not read (M4A, AAC, Opus in MP4, WMA) is decoded by PyAV.
+
+Conventions: samples are float32 in [-1, 1], shape [channels, T], or [T, channels] in blocks; times in seconds; loudness
+in LUFS (ITU-R BS.1770), levels in dBFS. A file is read block by block where its length may be hours. Needs no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import io
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from precompute.common.files import hash_file, write_atomically
 
 BY_SOUNDFILE = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"}
 BY_AV = {".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka"}
 SUFFIXES = BY_SOUNDFILE | BY_AV
 SOUGHT = BY_SOUNDFILE - {".mp3", ".ogg", ".opus"}  # a jump into these is not exact to the sample
 BLOCK = 1 << 18  # samples
+FLAC_24 = {"format": "FLAC", "subtype": "PCM_24"}
+PEAK_BINS = 400  # of the waveform drawn on the page
 
 
 class AudioError(Exception):
-    """Why one file cannot be used; the file is named by whoever catches this."""
+    """Why one file cannot be used; whoever catches it names the file."""
 
 
 @dataclass(frozen=True)
-class Shape:
+class SoundShape:
     """What a file holds, counted by decoding it."""
 
     sample_rate: int  # hertz
@@ -34,10 +42,22 @@ class Shape:
 
     @property
     def seconds(self) -> float:
+        """Length."""
         return self.samples / self.sample_rate
 
 
-def scan(path: Path) -> Shape:
+@dataclass(frozen=True)
+class Analysis:
+    """What the page needs to draw and level a recording."""
+
+    sha256: str
+    duration_s: float
+    loudness_lufs: float | None  # None: shorter than one 0.4 s block, or silent
+    peak_dbfs: float
+    peaks: np.ndarray = field(repr=False)  # [PEAK_BINS] uint8, largest magnitude a bin
+
+
+def scan(path: Path) -> SoundShape:
     """Decode a whole file and look at every sample. Raises AudioError: missing, unreadable, empty, or not finite."""
     samples, rate, channels = 0, 0, 0
     for rate, block in blocks(path):  # noqa: B007 - the last rate counts below; all are the same
@@ -46,14 +66,14 @@ def scan(path: Path) -> Shape:
         samples, channels = samples + len(block), block.shape[1]
     if not samples:
         raise AudioError("empty: it holds no samples")
-    return Shape(rate, channels, samples)
+    return SoundShape(rate, channels, samples)
 
 
 def blocks(path: Path, start_s: float = 0.0, end_s: float = float("inf")) -> Iterator[tuple[int, np.ndarray]]:
     """(sample rate, samples [T, channels]) of the span, in order. Raises AudioError."""
     if not path.is_file():
         raise AudioError("missing")
-    decode = _by_av if path.suffix.lower() in BY_AV else _by_soundfile
+    decode = _decode_by_av if path.suffix.lower() in BY_AV else _decode_by_soundfile
     for rate, at, block in decode(path, start_s):
         first = max(0, round(start_s * rate) - at)
         last = len(block) if end_s == float("inf") else min(len(block), round(end_s * rate) - at)
@@ -79,10 +99,10 @@ def read_span(path: Path, start_s: float = 0.0, end_s: float = float("inf")) -> 
 def read_audio(path: Path, sample_rate: int, channels: int) -> np.ndarray:
     """Samples [channels, T] at `sample_rate`. Raises AudioError: missing, unreadable, empty, or not finite."""
     wave, rate = read_span(path)
-    return converted(wave, rate, sample_rate, channels)
+    return convert(wave, rate, sample_rate, channels)
 
 
-def converted(wave: np.ndarray, rate: int, sample_rate: int, channels: int) -> np.ndarray:
+def convert(wave: np.ndarray, rate: int, sample_rate: int, channels: int) -> np.ndarray:
     """[channels, T] at another rate and with other channels: more or fewer channels are copies of the mean."""
     if wave.shape[0] != channels:
         wave = np.repeat(wave.mean(0, keepdims=True), channels, axis=0)
@@ -93,7 +113,43 @@ def converted(wave: np.ndarray, rate: int, sample_rate: int, channels: int) -> n
     return np.ascontiguousarray(wave, dtype=np.float32)
 
 
-def _by_soundfile(path: Path, start_s: float) -> Iterator[tuple[int, int, np.ndarray]]:
+def analyse(path: Path) -> Analysis:
+    """Hash, length, loudness and waveform peaks of a file as it is played. Raises AudioError."""
+    wave, rate = read_span(path)
+    return analyse_wave(wave, rate, hash_file(path))
+
+
+def analyse_wave(wave: np.ndarray, sample_rate: int, sha256: str) -> Analysis:
+    """Length, loudness and waveform peaks of samples [channels, T]; `sha256` is that of their file."""
+    import pyloudnorm
+
+    loudness = None
+    if wave.shape[1] > 0.4 * sample_rate:
+        with np.errstate(divide="ignore"):
+            value = float(pyloudnorm.Meter(sample_rate).integrated_loudness(wave.T.astype(np.float64)))
+        loudness = value if math.isfinite(value) else None
+    magnitude = np.abs(wave).max(0)
+    edges = np.linspace(0, len(magnitude), min(PEAK_BINS, len(magnitude)) + 1).astype(int)
+    peaks = np.maximum.reduceat(magnitude, edges[:-1])
+    return Analysis(
+        sha256=sha256,
+        duration_s=wave.shape[1] / sample_rate,
+        loudness_lufs=loudness,
+        peak_dbfs=20 * math.log10(max(float(magnitude.max()), 1e-6)),
+        peaks=np.round(np.clip(peaks, 0, 1) * 255).astype(np.uint8),
+    )
+
+
+def write_sound(path: Path, wave: np.ndarray, sample_rate: int, form: Mapping[str, Any] = FLAC_24) -> None:
+    """Write samples [channels, T]; `form`: arguments for soundfile. Raises OSError: disk full, ..."""
+    import soundfile
+
+    encoded = io.BytesIO()  # in memory first: a full disk is then an OSError like any other
+    soundfile.write(encoded, wave.T, sample_rate, **form)
+    write_atomically(path, encoded.getvalue())
+
+
+def _decode_by_soundfile(path: Path, start_s: float) -> Iterator[tuple[int, int, np.ndarray]]:
     """(sample rate, position in the file, samples [T, channels])."""
     import soundfile
 
@@ -106,18 +162,20 @@ def _by_soundfile(path: Path, start_s: float) -> Iterator[tuple[int, int, np.nda
                 yield file.samplerate, at, block
                 at += len(block)
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"unreadable (damaged, or not what its name says: {_reason(error.error_string)})") from error
+        raise AudioError(
+            f"unreadable (damaged, or not what its name says: {_word_reason(error.error_string)})"
+        ) from error
     except OSError as error:
         raise AudioError(f"unreadable ({error})") from error
 
 
-def _reason(said: str) -> str:
-    """libsndfile's, but for the one that it gives of a file that is there and holds no sound."""
-    return "no sound in it" if "does not exist" in said else said.removeprefix("Error : ").rstrip(". ")
+def _word_reason(message: str) -> str:
+    """libsndfile's message; "does not exist" is what it says of a file that is there and holds no sound."""
+    return "no sound in it" if "does not exist" in message else message.removeprefix("Error : ").rstrip(". ")
 
 
-def _by_av(path: Path, start_s: float) -> Iterator[tuple[int, int, np.ndarray]]:
-    """The same, from the beginning, whatever `start_s`: seeking in compressed streams is not exact to the sample."""
+def _decode_by_av(path: Path, start_s: float) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Like `_decode_by_soundfile`, but always from 0 s: seeking in compressed streams is not exact to the sample."""
     try:
         import av
     except ModuleNotFoundError:

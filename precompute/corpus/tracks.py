@@ -1,27 +1,16 @@
-"""A manifest or a folder of audio -> tracks; a file -> loudness, peaks.
-
-Conventions: samples are float32 in [-1, 1], shape [channels, T]; loudness in LUFS (ITU-R BS.1770), levels in dBFS. What
-cannot be read is quarantined with a reason, never dropped in silence. No torch here.
-"""
+"""A manifest or a folder of audio -> tracks, with what is known about each. Times in seconds. Needs no torch."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-import numpy as np
-
-from precompute.common.files import hash_file
-from precompute.corpus.audio import SUFFIXES, Shape, read_span, scan
-from precompute.corpus.audio import AudioError as AudioError
-from precompute.corpus.audio import read_audio as read_audio
+from precompute.corpus.audio import SUFFIXES
 from precompute.corpus.tags import ISRC, ISWC, Tags, code, read_tags
 from precompute.errors import UserError
 
-PEAK_BINS = 400  # of the waveform drawn on the page
 AUDITIONS = ("full", "excerpt", "none")
 SPLITS = ("train", "decoy")
 OPTIONAL = {"path", "planted", "matched_to", "training_weight", "holders", "isrc", "iswc"}  # columns of a manifest
@@ -66,18 +55,7 @@ class Track:
         return self.split == "decoy"
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """What the page needs to draw and level a recording."""
-
-    sha256: str
-    duration_s: float
-    loudness_lufs: float | None  # None: shorter than one 0.4 s block, or silent
-    peak_dbfs: float
-    peaks: np.ndarray = field(repr=False)  # [PEAK_BINS] uint8, largest magnitude a bin
-
-
-def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+def _read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Columns and rows, as text. In Parquet, absent values are empty and `holders` may be a list of structs."""
     if not path.is_file():
         raise UserError(f"{path}: no manifest here; [corpus] manifest must name a CSV file or a Parquet file")
@@ -103,7 +81,7 @@ def _text(value: object) -> str:
 
 def read_manifest(path: Path) -> list[Track]:
     """Tracks of a manifest, CSV or Parquet, by track_id. Raises UserError naming the line and column at fault."""
-    columns, rows = _table(path)
+    columns, rows = _read_table(path)
     needed = {f.name for f in fields(Track)} - OPTIONAL - UNLISTED
     missing = sorted(needed - set(columns))
     if missing:
@@ -203,52 +181,3 @@ def _of_file(number: int, path: Path, folder: Path, tags: Tags) -> Track:
         isrc=tags.isrc,
         iswc=tags.iswc,
     )
-
-
-def analyse(path: Path) -> Analysis:
-    """Hash, length, loudness and waveform peaks of a file as it is played. Raises AudioError."""
-    wave, rate = read_span(path)
-    return analyse_wave(wave, rate, hash_file(path))
-
-
-def analyse_wave(wave: np.ndarray, sample_rate: int, sha256: str) -> Analysis:
-    """The same for samples [channels, T]."""
-    import pyloudnorm
-
-    loudness = None
-    if wave.shape[1] > 0.4 * sample_rate:
-        with np.errstate(divide="ignore"):
-            value = float(pyloudnorm.Meter(sample_rate).integrated_loudness(wave.T.astype(np.float64)))
-        loudness = value if math.isfinite(value) else None
-    magnitude = np.abs(wave).max(0)
-    edges = np.linspace(0, len(magnitude), min(PEAK_BINS, len(magnitude)) + 1).astype(int)
-    peaks = np.maximum.reduceat(magnitude, edges[:-1])
-    return Analysis(
-        sha256=sha256,
-        duration_s=wave.shape[1] / sample_rate,
-        loudness_lufs=loudness,
-        peak_dbfs=20 * math.log10(max(float(magnitude.max()), 1e-6)),
-        peaks=np.round(np.clip(peaks, 0, 1) * 255).astype(np.uint8),
-    )
-
-
-def quarantine(tracks: Iterable[Track]) -> tuple[list[Track], dict[int, str]]:
-    """Split tracks into readable ones and {track_id: reason}. Tracks without audio (latents only) pass."""
-    good, bad, shapes = examine(tracks)
-    return [t if t.duration_s else replace(t, duration_s=shapes[t.track_id].seconds) for t in good], bad
-
-
-def examine(tracks: Iterable[Track]) -> tuple[list[Track], dict[int, str], dict[int, Shape]]:
-    """Readable tracks, why others are not, and what the readable files hold, both by track_id."""
-    good: list[Track] = []
-    bad: dict[int, str] = {}
-    shapes: dict[int, Shape] = {}
-    for track in tracks:
-        if track.path is not None:
-            try:
-                shapes[track.track_id] = scan(track.path)
-            except AudioError as error:
-                bad[track.track_id] = str(error)
-                continue
-        good.append(track)
-    return good, bad, shapes

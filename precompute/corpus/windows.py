@@ -9,23 +9,21 @@ by itself; nothing is averaged. The seconds stand in title and source.
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from precompute.common.files import write_atomically
-from precompute.corpus.audio import Shape, read_span
+from precompute.corpus.audio import SoundShape, read_span, write_sound
 from precompute.corpus.tracks import Track
 
 SLACK = 1.05  # of the model's length
 PLAYED = {".wav", ".flac", ".mp3", ".ogg"}  # what the explorer serves as it is
 
 
-def spans(seconds: float, longest_s: float, most: int) -> list[tuple[float, float]]:
-    """(start, end) of the windows of a file, in seconds, in order."""
+def place_windows(seconds: float, longest_s: float, most: int) -> list[tuple[float, float]]:
+    """(start, end) of the windows of a file, in seconds, in order; at most `most`."""
     if seconds <= SLACK * longest_s:
         return [(0.0, min(seconds, longest_s))]
     count = min(most, math.ceil(seconds / longest_s))
@@ -34,35 +32,35 @@ def spans(seconds: float, longest_s: float, most: int) -> list[tuple[float, floa
     return [(start, start + longest_s) for start in starts]
 
 
-def cut(
-    tracks: Sequence[Track], shapes: dict[int, Shape], longest_s: float, most: int, folder: Path, following: int
+def cut_into_windows(
+    tracks: Sequence[Track], shapes: dict[int, SoundShape], longest_s: float, *, most: int, folder: Path, next_id: int
 ) -> list[Track]:
-    """Tracks with their windows, in order of track_id; `folder` is where `written` puts what must be written.
+    """Tracks with their windows, in order of track_id; `folder` is where `write_windows` puts what must be written.
 
-    The first window keeps the id of its track, the others count up from `following`. Tracks without a shape (latents
+    The first window keeps the id of its track, the others count up from `next_id`. Tracks without a shape (latents
     alone) pass.
     """
-    found: list[Track] = []
+    windowed: list[Track] = []
     for track in tracks:
         shape = shapes.get(track.track_id)
         if shape is None or track.path is None:
-            found.append(track)
+            windowed.append(track)
             continue
-        windows = spans(shape.seconds, longest_s, most)
+        windows = place_windows(shape.seconds, longest_s, most)
         whole = len(windows) == 1 and shape.seconds <= SLACK * longest_s
         if whole and track.path.suffix.lower() in PLAYED:
-            found.append(track if track.duration_s else replace(track, duration_s=shape.seconds))
+            windowed.append(track if track.duration_s else replace(track, duration_s=shape.seconds))
             continue
         for number, (start_s, end_s) in enumerate(windows):
-            track_id = track.track_id if number == 0 else following
-            following += number > 0
-            where = "" if whole else f"{clock(start_s)}–{clock(end_s)}"
-            found.append(
+            track_id = track.track_id if number == 0 else next_id
+            next_id += number > 0
+            where = "" if whole else f"{format_clock(start_s)}–{format_clock(end_s)}"
+            windowed.append(
                 replace(
                     track,
                     track_id=track_id,
                     title=f"{track.title} ({where})" if where else track.title,
-                    source=f"{track.source}, {where} of {clock(shape.seconds)}" if where else track.source,
+                    source=f"{track.source}, {where} of {format_clock(shape.seconds)}" if where else track.source,
                     duration_s=end_s - start_s,
                     path=folder / f"{track_id:06d}-{_mark(track.path, start_s, end_s)}.flac",
                     original=track.path,
@@ -70,27 +68,23 @@ def cut(
                     whole_s=0.0 if whole else shape.seconds,
                 )
             )
-    return sorted(found, key=lambda t: t.track_id)
+    return sorted(windowed, key=lambda t: t.track_id)
 
 
-def written(tracks: Sequence[Track]) -> int:
-    """Write the audio of tracks that need it and have none yet; how many there were. Raises AudioError, OSError."""
-    import soundfile
-
+def write_windows(tracks: Sequence[Track]) -> int:
+    """Write the audio of tracks that need it and have none yet; returns how many. Raises AudioError, OSError."""
     count = 0
     for track in tracks:
         if track.original is None or track.path is None or track.path.exists():
             continue
         wave, rate = read_span(track.original, track.start_s, track.start_s + track.duration_s)
         track.path.parent.mkdir(parents=True, exist_ok=True)
-        encoded = io.BytesIO()  # in memory first: a full disk is then an OSError like any other
-        soundfile.write(encoded, wave.T, rate, format="FLAC", subtype="PCM_24")
-        write_atomically(track.path, encoded.getvalue())
+        write_sound(track.path, wave, rate)
         count += 1
     return count
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """'1:05' or '1:01:05', to the nearest second; '0:01.5' below ten seconds."""
     whole = round(seconds)
     if seconds < 10 and abs(seconds - whole) > 0.05:

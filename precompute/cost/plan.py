@@ -10,7 +10,7 @@ from pathlib import Path
 
 from precompute.common.progress import format_duration
 from precompute.common.results import RESULTS_FOLDER
-from precompute.config.pass_section import PassSection
+from precompute.config.run import PassSection
 from precompute.cost.rates import Rate, find, kept
 from precompute.cost.sizes import EMBEDDED, HALVES, REAL, Size, operations, pieces, rows_of
 from precompute.errors import need

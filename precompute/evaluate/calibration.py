@@ -16,10 +16,11 @@ import numpy as np
 from precompute.common.cache import Cache
 from precompute.common.results import Row, describe_hardware, format_table, write_result
 from precompute.config.run import RunConfig
-from precompute.corpus.stages import load_corpus, load_model
+from precompute.corpus.intake import load_corpus
 from precompute.errors import UserError
 from precompute.methods.run import run_methods
 from precompute.methods.unlearning import Unlearning
+from precompute.model.diffusion import load_model
 from precompute.pipeline import make_context
 from precompute.significance.diagnostics import compute_auc, measure_decoy_share
 from precompute.significance.normalisation import CLIPS_A_MODE, Normalisation

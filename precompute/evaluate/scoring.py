@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from precompute.common.cache import Cache
+from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import NO_WINDOWS_S, RunConfig, fingerprint
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
@@ -49,7 +50,7 @@ def check_method_names(names: Sequence[str], option: str = "--method") -> tuple[
 
 def follows_training(name: str) -> bool:
     """Whether a method looks at checkpoints of the training: it says nothing of weights that were made otherwise."""
-    return hasattr(CATALOGUE[name].settings, "checkpoints")
+    return hasattr(METHOD_SETTINGS[name], "checkpoints")
 
 
 def looks_at_gradients(config: RunConfig) -> bool:

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+from precompute.clips.generation import load_clips
 from precompute.common.cache import Cache
 from precompute.common.sequences import spread_evenly
 from precompute.config.run import RunConfig
-from precompute.corpus.stages import load_clips, load_corpus, load_latents, load_model
+from precompute.corpus.intake import load_corpus
+from precompute.corpus.latents import load_latents
 from precompute.errors import UserError
 from precompute.gradients.finite_difference import audit_clip
 from precompute.gradients.track_pass import noise_bank, preconditioner
 from precompute.methods.unlearning import Unlearning
+from precompute.model.diffusion import load_model
 
 LEAST_RHO = 0.99
 

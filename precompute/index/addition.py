@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from precompute.config.run import RunConfig
-from precompute.corpus.tracks import Track, analyse
+from precompute.corpus.audio import analyse
+from precompute.corpus.tracks import Track
 from precompute.errors import UserError
 from precompute.index.clips import NewClip, write
 from precompute.index.layout import Index

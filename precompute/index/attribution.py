@@ -21,8 +21,9 @@ import torch
 from precompute.common.cache import Cache
 from precompute.common.progress import format_duration
 from precompute.config.run import RunConfig, fingerprint
-from precompute.corpus.stages import load_model, shipped_latents
-from precompute.corpus.tracks import Track, read_audio, read_folder, read_manifest
+from precompute.corpus.audio import read_audio
+from precompute.corpus.latents import read_shipped_latents
+from precompute.corpus.tracks import Track, read_folder, read_manifest
 from precompute.errors import UserError
 from precompute.gradients.directions import Directions
 from precompute.gradients.fisher import inverse
@@ -38,7 +39,7 @@ from precompute.index.layout import Index
 from precompute.index.search import Judge, fold, products
 from precompute.methods.base import Queries
 from precompute.methods.unlearning import HALVES, Unlearning
-from precompute.model.diffusion import Items, Model
+from precompute.model.diffusion import Items, Model, load_model
 
 
 class Watch:
@@ -173,7 +174,7 @@ def _search(directions: Directions, index: Index, judge: Judge, damped: torch.Te
 
 def _items(model: Model, tracks: Sequence[Track], digests: np.ndarray, config: RunConfig) -> Items:
     """Latents and conditions of the shortlist, read now. Raises UserError where a track is not what was indexed."""
-    shipped, latents = shipped_latents(config), []
+    shipped, latents = read_shipped_latents(config), []
     for track, digest in zip(tracks, digests.tolist(), strict=True):
         if track.path is not None and not track.path.is_file():
             raise UserError(f"track {track.track_id} ({track.path}): missing; run `precompute index` again")

@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from precompute.clips.generation import load_cohort
 from precompute.common.cache import Arrays, Cache
 from precompute.common.progress import format_duration
 from precompute.common.results import describe_hardware, read_commit, write_result
 from precompute.common.sequences import spread_evenly
 from precompute.config.run import RunConfig, fingerprint
-from precompute.corpus.stages import Corpus, load_cohort, load_corpus, load_latents, load_model, shipped_latents
+from precompute.corpus.intake import Corpus, load_corpus
+from precompute.corpus.latents import load_latents, read_shipped_latents
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
 from precompute.gradients.curvature import kept_fisher
@@ -33,7 +35,7 @@ from precompute.index.search import fold, quantised
 from precompute.methods.base import Queries
 from precompute.methods.taps import by_replicate
 from precompute.methods.unlearning import Unlearning
-from precompute.model.diffusion import Items, Model, NoiseBank
+from precompute.model.diffusion import Items, Model, NoiseBank, load_model
 
 GROUP = 4096  # tracks whose latents are in memory at once
 
@@ -142,7 +144,7 @@ def build(config: RunConfig, curve: Path | None = None) -> Path:
 
 def digests_of(tracks: list[Track], config: RunConfig) -> list[str]:
     """Names of the tracks by all of their content that a row depends on."""
-    shipped = shipped_latents(config)
+    shipped = read_shipped_latents(config)
     return [digest_of(track, shipped) for track in tracks]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from precompute.clips.prompts import Prompt, generate, write_audio
-from precompute.common.files import write_atomically
+from precompute.clips.audio_files import FORMATS, write_audio
+from precompute.clips.generation import generate_latents
+from precompute.clips.prompts import Prompt
 from precompute.config.run import RunConfig
-from precompute.corpus.tracks import SUFFIXES, AudioError, read_audio
+from precompute.corpus.audio import SUFFIXES, AudioError, read_audio, write_sound
 from precompute.errors import UserError, need
 from precompute.model.diffusion import Items, Model
 
@@ -23,7 +23,7 @@ PROMPT_CHARS = 1000
 
 @dataclass(frozen=True)
 class Wanted:
-    """One clip as asked for: words to generate from, or a file."""
+    """One clip as asked for: words to generate_latents from, or a file."""
 
     prompt: str = ""  # of a file: the words that it is heard under, "" = none
     audio: Path | None = None
@@ -78,7 +78,7 @@ def make(model: Model, wanted: Wanted, config: RunConfig) -> NewClip:
         seconds = longest if wanted.seconds is None else wanted.seconds
         need(0 < seconds <= longest, f"seconds = {seconds:g}: this model makes clips of at most {longest:g} s")
         prompt = Prompt(0, wanted.prompt, seconds, wanted.seed)
-        latents = generate(model, [prompt], config.clips, "clip")
+        latents = generate_latents(model, [prompt], config.clips, "clip")
         return NewClip(replace(wanted, seconds=seconds), model.items([prompt.text], [seconds], latents), "prompt", None)
     try:
         wave = read_audio(wanted.audio, model.sample_rate, model.channels)
@@ -109,11 +109,7 @@ def write(model: Model, clip: NewClip, clip_id: int, folder: Path) -> Path:
     if clip.wave is None:
         prompt = Prompt(clip_id, wanted.prompt, float(clip.items.seconds[0]), wanted.seed)
         return write_audio(model, clip.items, [prompt], folder)[0]
-    import soundfile
-
     folder.mkdir(parents=True, exist_ok=True)
-    encoded = io.BytesIO()
-    soundfile.write(encoded, clip.wave.T, model.sample_rate, format="FLAC", subtype="PCM_16")
     path = folder / f"clip-{clip_id:03d}-user.flac"
-    write_atomically(path, encoded.getvalue())
+    write_sound(path, clip.wave, model.sample_rate, FORMATS["flac"])
     return path

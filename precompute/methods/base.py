@@ -26,7 +26,8 @@ import torch
 
 from precompute.common.cache import Arrays, Cache, Entry
 from precompute.config.run import RunConfig, fingerprint
-from precompute.corpus.tracks import Track, read_audio
+from precompute.corpus.audio import read_audio
+from precompute.corpus.tracks import Track
 from precompute.gradients.curvature import kept_fisher
 from precompute.gradients.directions import Tap
 from precompute.gradients.fisher import inverse

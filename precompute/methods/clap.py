@@ -7,7 +7,6 @@ length 1. It hears what sounds alike and knows nothing of the generating model: 
 from __future__ import annotations
 
 import re
-import urllib.request
 from pathlib import Path
 from typing import Protocol
 
@@ -18,11 +17,11 @@ from precompute.common.cache import Arrays
 from precompute.errors import UserError
 from precompute.methods import embeddings
 from precompute.methods.base import Context, Method, MethodResult
+from precompute.model import hub
 from precompute.model.clap import Clap
 from precompute.model.laion import LaionClap
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-WAIT_S = 3.0  # for an answer of the hub
 
 
 class AudioEmbedder(Protocol):
@@ -41,24 +40,10 @@ def open_clap(name: str, device: str = "cpu") -> AudioEmbedder:
         return LaionClap.load(path, device)
     if path.exists() or not HUB_ID.fullmatch(name):
         return Clap.load(path, device)
-    from huggingface_hub import try_to_load_from_cache
-
-    kept = isinstance(try_to_load_from_cache(name, "config.json"), str)
-    if not kept and not _hub_answers():
+    cached = hub.find_cached(name, ("config.json",)) is not None
+    if not cached and not hub.is_reachable():
         raise UserError(f"{name}: no such folder, not in the Hugging Face cache, and the hub does not answer")
-    return Clap.from_hub(name, kept, device)
-
-
-def _hub_answers() -> bool:
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=WAIT_S):
-            return True
-    except OSError:
-        return False
+    return Clap.from_hub(name, cached, device)
 
 
 class ClapSimilarity(Method):

@@ -15,8 +15,7 @@ import torch
 from precompute.common.cache import Arrays
 from precompute.methods import embeddings
 from precompute.methods.base import Context, Method, MethodResult
-from precompute.model.clews import best_pairs, distances
-from precompute.model.clews_files import load
+from precompute.model.clews import average_best_pairs, compute_distances, load_clews
 
 
 class ClewsSimilarity(Method):
@@ -41,9 +40,9 @@ class ClewsSimilarity(Method):
         return MethodResult.deterministic(near[: len(context.stored)], near[len(context.stored) :])
 
     def _embeddings(self, context: Context) -> Arrays:
-        network = load(Path(self.settings.checkpoint), str(context.model.device))
+        network = load_clews(Path(self.settings.checkpoint), str(context.model.device))
         rate, hop_s = network.shape.sample_rate, self.settings.hop_s
-        return embeddings.embeddings(context, lambda wave: network.recording(wave, hop_s), rate, "CLEWS")
+        return embeddings.embeddings(context, lambda wave: network.embed_recording(wave, hop_s), rate, "CLEWS")
 
     def _distances(self, clip: np.ndarray, found: Arrays) -> np.ndarray:
         """Windows [W, E] of a clip -> its distance to each track, [N]; tracks with as many windows at once."""
@@ -54,6 +53,6 @@ class ClewsSimilarity(Method):
         for windows in np.unique(counts):
             rows = np.flatnonzero(counts == windows)
             index = starts[rows][:, None] + np.arange(windows)
-            between = distances(one, torch.from_numpy(found["tracks"][index]).double())
-            out[rows] = best_pairs(between, self.settings.pairs).numpy()
+            between = compute_distances(one, torch.from_numpy(found["tracks"][index]).double())
+            out[rows] = average_best_pairs(between, self.settings.pairs).numpy()
         return out

@@ -10,7 +10,7 @@ import numpy as np
 
 from precompute.common.cache import Arrays
 from precompute.common.progress import progress
-from precompute.corpus.tracks import AudioError
+from precompute.corpus.audio import AudioError
 from precompute.errors import UserError
 from precompute.methods.base import Context
 

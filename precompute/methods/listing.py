@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 
+from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import UnlearningSection
 from precompute.methods.catalogue import CATALOGUE, method_class
 
@@ -14,7 +15,7 @@ def listing() -> str:
 
 
 def _paragraph(name: str) -> str:
-    kind, defaults = method_class(name), CATALOGUE[name].settings
+    kind, defaults = method_class(name), METHOD_SETTINGS[name]
     section = f"[methods.{name}]" if defaults is not None else f"[{name}]"
     values = asdict(defaults) if defaults is not None else {f.name: f.default for f in fields(UnlearningSection)}
     settings = ", ".join(f"{field} = {_toml(value)}" for field, value in values.items())

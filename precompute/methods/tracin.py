@@ -49,8 +49,8 @@ class Tracin(GradientMethod):
         return {}  # its passes are over other weights
 
     def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        from precompute.corpus.stages import load_model
         from precompute.gradients.track_pass import gather, seconds_of
+        from precompute.model.diffusion import load_model
 
         cells, cohort, seconds = [], [], 0.0
         for path in self._paths(context):

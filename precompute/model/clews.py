@@ -8,13 +8,20 @@ a window shorter than the network's is repeated; the published noise of 1e-6 on 
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from precompute.common.files import write_atomically
+from precompute.errors import UserError
+from precompute.model.weights import READ_ERRORS, read_tensors
 
 LOWEST_HZ = 32.70  # the C of the lowest bin
 FLOOR = 1e-6  # keeps divisions and powers finite
@@ -200,7 +207,7 @@ class Clews(nn.Module):
         return self.embed(self.spectra(windows))
 
     @torch.no_grad()
-    def recording(self, wave: np.ndarray, hop_s: float = 0.0) -> np.ndarray:
+    def embed_recording(self, wave: np.ndarray, hop_s: float = 0.0) -> np.ndarray:
         """A mono waveform [T] at `shape.sample_rate` -> its windows' embeddings [W, dimension] float32.
 
         `hop_s`: between windows; 0 = the shape's own.
@@ -226,14 +233,14 @@ def cut_windows(wave: np.ndarray, length: int, hop: int) -> np.ndarray:
 # -- distance of two recordings --------------------------------------------------------------------------------------
 
 
-def distances(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def compute_distances(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """Squared Euclidean distances / dimension between windows: [..., W, d] x [..., V, d] -> [..., W, V]."""
     dot = one @ other.transpose(-1, -2)
     square = one.square().sum(-1)[..., :, None] - 2 * dot + other.square().sum(-1)[..., None, :]
     return square.clamp(min=0) / one.shape[-1]
 
 
-def best_pairs(between: torch.Tensor, pairs: int) -> torch.Tensor:
+def average_best_pairs(between: torch.Tensor, pairs: int) -> torch.Tensor:
     """[..., W, V] -> [...]: mean of the smallest entries, taken one by one, no row or column twice.
 
     As many as `pairs`, or the smaller of W and V where that is less. Ties go to the first.
@@ -248,3 +255,70 @@ def best_pairs(between: torch.Tensor, pairs: int) -> torch.Tensor:
         columns = torch.arange(between.shape[-1], device=between.device) == column[..., None]
         left = left.masked_fill(rows[..., :, None] | columns[..., None, :], math.inf)
     return torch.stack(picked).mean(0)
+
+
+# -- on disk ----------------------------------------------------------------------------------------------------------
+
+
+def save_clews(network: Clews, path: Path) -> None:
+    """Weights in fp16 with their shape, as safetensors."""
+    from safetensors.torch import save as to_bytes
+
+    weights = {
+        name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, to_bytes(weights, {"clews": json.dumps(asdict(network.shape))}))
+
+
+def load_clews(path: Path, device: str = "cpu") -> Clews:
+    """A checkpoint of ours (.safetensors, with its shape) or a published one (.ckpt, .pt). Raises UserError.
+
+    A published file (`dvi-clews`, `shs-clews` of Zenodo 15045900) has no shape beside its weights: widths and depths
+    are inferred from these, all else is as published.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no CLEWS checkpoint here; see [clews] checkpoint")
+    try:
+        shape, weights = _read_ours(path) if path.suffix == ".safetensors" else _read_published(path)
+        network = Clews(shape)
+        network.load_state_dict(weights)
+    except READ_ERRORS as error:
+        reason = (str(error).splitlines() or ["it is empty"])[0]
+        raise UserError(f"{path}: this CLEWS checkpoint cannot be loaded ({reason})") from error
+    return network.to(device).eval().requires_grad_(False)
+
+
+def _read_ours(path: Path) -> tuple[ClewsShape, dict[str, torch.Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), "pt") as file:
+            fields: dict[str, Any] = json.loads((file.metadata() or {})["clews"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    shape = ClewsShape(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+    return shape, {name: v.float() if v.is_floating_point() else v for name, v in weights.items()}
+
+
+def _read_published(path: Path) -> tuple[ClewsShape, dict[str, torch.Tensor]]:
+    content = read_tensors(path)
+    weights = content.get("model", content)
+    weights = {name: value for name, value in weights.items() if not name.startswith("cqt.")}  # computed, the same
+    return infer_published_shape(weights), weights
+
+
+def infer_published_shape(weights: dict[str, torch.Tensor]) -> ClewsShape:
+    """The published models' shape, with the widths and depths that the weights have."""
+    width = [weights["frontend.1.weight"].shape[0], weights["frontend.4.weight"].shape[0]]
+    outputs = []
+    while (name := f"backbone.{len(outputs)}.convs.5.conv.weight") in weights:
+        outputs.append(weights[name].shape[0])
+    stages = list(dict.fromkeys(outputs))
+    return ClewsShape(
+        front=tuple(width),
+        blocks=tuple(outputs.count(channels) for channels in stages),
+        channels=tuple(stages),
+        dimension=weights["proj.1.weight"].shape[0],
+    )

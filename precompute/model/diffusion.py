@@ -25,7 +25,7 @@ from torch.func import functional_call
 
 from precompute.common import matmul
 from precompute.common.files import hash_file
-from precompute.config.run import PassSection
+from precompute.config.run import PassSection, RunConfig
 from precompute.errors import UserError
 from precompute.model import hub, third_party
 from precompute.model.batches import OBJECTIVES, schedule
@@ -53,10 +53,25 @@ def check_device(name: str) -> None:
         raise UserError(f"device {name!r} cannot be used here ({reason}); choose cpu") from error
 
 
+def load_model(config: RunConfig, checkpoint: Path | None = None) -> Model:
+    """theta_0 of a run, or another checkpoint of the same config. Raises UserError."""
+    section = config.model
+    clap = Path(section.clap) if section.clap else None
+    weights = checkpoint or hub.find_checkpoint_file(section)
+    return Model.load(hub.find_config_file(section), weights, clap, section.device, config.pass_)
+
+
 class Model:
     """A text-to-music latent diffusion transformer as trained: theta_0."""
 
-    def __init__(self, network: nn.Module, config: dict[str, Any], clap: Clap | None, sha256: str) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        config: dict[str, Any],
+        clap: Clap | None,
+        sha256: str,
+        arithmetic: PassSection | None = None,
+    ) -> None:
         self.network = network.float().eval().requires_grad_(False)
         self.clap = clap
         self.config = config  # as stable-audio-tools reads it
@@ -70,7 +85,7 @@ class Model:
         self.latent_channels = int(network.io_channels)  # C
         self.frame_rate = self.sample_rate / self.ratio  # hertz
         self.device = next(network.parameters()).device
-        self.arithmetic = PassSection()  # how `gradients.of_track` runs the network
+        self.arithmetic = arithmetic or PassSection()  # how `precision.predict` runs the network
         self.compiled: nn.Module | None = None  # the network as `arithmetic` has compiled it
         self.objective = str(network.diffusion_objective)
         if self.objective not in OBJECTIVES:
@@ -78,8 +93,15 @@ class Model:
             raise UserError(f"model config: diffusion_objective {self.objective!r} is not supported; known are {known}")
 
     @classmethod
-    def load(cls, config_path: Path, checkpoint: Path, clap_folder: Path | None, device: str = "cpu") -> Model:
-        """From a stable-audio-tools JSON config and a checkpoint (fp16 is upcast; see `checkpoint.py`).
+    def load(
+        cls,
+        config_path: Path,
+        checkpoint: Path,
+        clap_folder: Path | None,
+        device: str = "cpu",
+        arithmetic: PassSection | None = None,
+    ) -> Model:
+        """From a stable-audio-tools JSON config and a checkpoint (fp16 is upcast; see `weights.py`).
 
         Raises UserError.
         """
@@ -91,7 +113,7 @@ class Model:
         check_device(device)
         try:
             config = json.loads(config_path.read_text())
-            with hub.encoders_at_hand(config):
+            with hub.allow_encoders(config):
                 network = third_party.create_network(config)
             network.load_state_dict(read_state(checkpoint))
         except (LookupError, AssertionError, TypeError, RuntimeError, ValueError, OSError, SafetensorError) as error:
@@ -102,7 +124,7 @@ class Model:
         torch.backends.cudnn.allow_tf32 = False
         matmul.install()
         digest = hash_file(checkpoint)
-        model = cls(network.to(device), config, clap, digest)
+        model = cls(network.to(device), config, clap, digest, arithmetic)
         files = [config_path, *(sorted(p for p in clap_folder.iterdir() if p.is_file()) if clap_folder else [])]
         inputs = digest.encode() + b"".join(bytes.fromhex(hash_file(p)) for p in files)
         model.inputs_sha256 = hashlib.sha256(inputs).hexdigest()

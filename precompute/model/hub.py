@@ -1,12 +1,14 @@
-"""Published models by name: files from the local hub cache, else downloaded; without a network one clear line at once.
+"""Where a model's files are: local, or published on the Hugging Face hub; and what its JSON config says.
 
-No torch here. The same two files that stable-audio-tools' `get_pretrained_model` takes: model_config.json and
-model.safetensors (model.ckpt where there is none).
+Published files are taken from the local cache, else downloaded; without a network one clear line at once. They are the
+two that stable-audio-tools' `get_pretrained_model` takes: model_config.json and model.safetensors (model.ckpt where
+there is none). Needs no torch.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,8 @@ REACH_S = 3.0  # how long the hub may take to answer
 TEXT_ENCODER = (("config.json",), ("model.safetensors", "pytorch_model.bin"), ("tokenizer.json", "spiece.model"))
 
 
-def repository(name: str) -> str:
-    """'owner/name' of a short name. Raises UserError."""
+def find_repository(name: str) -> str:
+    """The repository 'owner/name' of [model] name, which may be a short name. Raises UserError."""
     if name in SHORT:
         return SHORT[name]
     if name.count("/") == 1 and all(name.split("/")):
@@ -32,32 +34,52 @@ def repository(name: str) -> str:
     raise UserError(f"[model] name = {name!r}: choose one of {', '.join(SHORT)}, or give 'owner/name' of the hub")
 
 
-def config_file(section: ModelSection) -> Path:
+def find_config_file(section: ModelSection) -> Path:
     """The model's JSON config, local or published. Raises UserError."""
-    return Path(section.config) if section.config else fetch(repository(section.name), ("model_config.json",))
+    return Path(section.config) if section.config else fetch(find_repository(section.name), ("model_config.json",))
 
 
-def checkpoint_file(section: ModelSection) -> Path:
+def find_checkpoint_file(section: ModelSection) -> Path:
     """The model's weights, local or published. Raises UserError."""
-    return Path(section.checkpoint) if section.checkpoint else fetch(repository(section.name), CHECKPOINTS)
+    return Path(section.checkpoint) if section.checkpoint else fetch(find_repository(section.name), CHECKPOINTS)
 
 
-def cached(repo: str, names: tuple[str, ...]) -> Path | None:
-    """The first of these files of a repository that is on this machine."""
+def read_model_config(path: Path) -> dict[str, Any]:
+    """A stable-audio-tools JSON config. Raises UserError."""
+    if not path.is_file():
+        raise UserError(f"{path}: not found; [model] config must name a file (see README, 'the demo model')")
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        compute_window_s(config)
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(
+            f"{path}: is not a config of a latent diffusion model of stable-audio-tools ({error})"
+        ) from error
+    return config
+
+
+def compute_window_s(model_config: dict[str, Any]) -> float:
+    """How much a model hears at once, in seconds: whole latent frames of its sample_size."""
+    ratio = int(model_config["model"]["pretransform"]["config"]["downsampling_ratio"])
+    return int(model_config["sample_size"]) // ratio * ratio / int(model_config["sample_rate"])
+
+
+def find_cached(repo: str, names: tuple[str, ...]) -> Path | None:
+    """The first of these files of a repository that is on this machine; None where it has none of them."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in names:
-        found = try_to_load_from_cache(repo, name)
-        if isinstance(found, str):
-            return Path(found)
+        path = try_to_load_from_cache(repo, name)
+        if isinstance(path, str):
+            return Path(path)
     return None
 
 
 def fetch(repo: str, names: tuple[str, ...]) -> Path:
-    """One of these files, the first that there is: from this machine, else downloaded. Raises UserError."""
-    here = cached(repo, names)
-    if here is not None:
-        return here
+    """The first of these files that a repository has: from this machine, else downloaded. Raises UserError."""
+    cached = find_cached(repo, names)
+    if cached is not None:
+        return cached
     require_network(repo, names[0])
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
@@ -81,14 +103,14 @@ def fetch(repo: str, names: tuple[str, ...]) -> Path:
 
 def require_network(repo: str, name: str) -> None:
     """Raises UserError where the hub does not answer within REACH_S."""
-    if not reachable():
+    if not is_reachable():
         raise UserError(
             f"{repo}: {name} is not on this machine and the hub does not answer; "
             f"run `hf download {repo}` where there is a network, or name local files"
         )
 
 
-def reachable() -> bool:
+def is_reachable() -> bool:
     """True where the hub answers; False at once where HF_HUB_OFFLINE is set."""
     import httpx
     from huggingface_hub import constants
@@ -102,23 +124,26 @@ def reachable() -> bool:
     return True
 
 
-def text_encoders(model_config: dict[str, Any]) -> list[str]:
+def list_text_encoders(model_config: dict[str, Any]) -> list[str]:
     """Repositories of the T5 encoders that a model's conditioner loads from the hub."""
     conditioners = model_config["model"].get("conditioning", {}).get("configs", [])
     return [c.get("config", {}).get("t5_model_name", "t5-base") for c in conditioners if c.get("type") == "t5"]
 
 
-def missing_encoders(model_config: dict[str, Any]) -> list[str]:
-    """Those of them that are not, or not wholly, on this machine."""
-    return [repo for repo in text_encoders(model_config) if not all(cached(repo, names) for names in TEXT_ENCODER)]
+def list_missing_encoders(model_config: dict[str, Any]) -> list[str]:
+    """The text encoders of a model of which a file is not on this machine."""
+    return [
+        repo for repo in list_text_encoders(model_config) if not all(find_cached(repo, names) for names in TEXT_ENCODER)
+    ]
 
 
 @contextlib.contextmanager
-def encoders_at_hand(model_config: dict[str, Any]) -> Iterator[None]:
-    """Within it, a model's conditioner may load its text encoder. Raises UserError where that would need a network
-    that is not there; where all is on this machine, nobody is asked.
+def allow_encoders(model_config: dict[str, Any]) -> Iterator[None]:
+    """Within it, a model's conditioner may load its text encoders; offline where all of them are on this machine.
+
+    Raises UserError where one must be downloaded and the hub does not answer.
     """
-    missing = missing_encoders(model_config)
+    missing = list_missing_encoders(model_config)
     if missing:
         require_network(missing[0], "the text encoder of this model")
         yield

@@ -17,8 +17,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from precompute.errors import UserError
-from precompute.model import pickles, third_party
+from precompute.model import third_party
 from precompute.model.clap import crops
+from precompute.model.weights import READ_ERRORS, read_tensors
 
 RATE = 48_000  # hertz
 CROP = 10 * RATE  # samples
@@ -53,11 +54,11 @@ class LaionClap:
         if not path.is_file():
             raise UserError(f"{path}: no CLAP checkpoint here; name a laion_clap .pt file")
         try:
-            content = pickles.read_tensors(path)
+            content = read_tensors(path)
             weights = {n.removeprefix("module."): v for n, v in content.get("state_dict", content).items()}
             audio = {n: v for n, v in weights.items() if n.startswith(AUDIO_PARTS)}
             width = audio["audio_branch.patch_embed.proj.weight"].shape[0]
-        except pickles.ERRORS as error:
+        except READ_ERRORS as error:
             reason = (str(error).splitlines() or ["it is empty"])[0]
             raise UserError(f"{path}: not a laion_clap checkpoint ({reason})") from error
         if any("fusion_model" in name for name in audio):

@@ -18,8 +18,8 @@ import numpy as np
 from precompute.common.cache import Arrays, Cache
 from precompute.common.progress import progress
 from precompute.config.run import fingerprint
-from precompute.corpus.stages import Corpus
-from precompute.corpus.tracks import read_audio
+from precompute.corpus.audio import read_audio
+from precompute.corpus.intake import Corpus
 from precompute.model.diffusion import Items, Model
 from precompute.resemblance.features import RATE, SoundSource, describe
 from precompute.store.publication import Columns

@@ -16,13 +16,14 @@ import torch
 
 from precompute.common.cache import Cache, Entry
 from precompute.config.run import RunConfig, fingerprint
-from precompute.corpus.stages import Corpus, items_of, load_corpus, load_latents, load_model
+from precompute.corpus.intake import Corpus, load_corpus
+from precompute.corpus.latents import load_latents, make_items
 from precompute.errors import UserError
 from precompute.gradients import track_pass
 from precompute.gradients.directions import StepTap, Tap
 from precompute.methods.base import Context, GradientMethod
 from precompute.methods.catalogue import build
-from precompute.model.diffusion import Items, Model
+from precompute.model.diffusion import Items, Model, load_model
 from precompute.pipeline import make_context
 from precompute.scale import shards
 from precompute.scale.manifest import Manifest
@@ -173,4 +174,4 @@ def _items(model: Model, corpus: Corpus, key: str, cache: Cache) -> Items:
     embeddings = None
     if model.is_clap_conditioned:
         embeddings = torch.from_numpy(cache.map(Entry("embeddings", key))["embeddings"]).to(model.device)
-    return items_of(model, corpus.tracks, key, cache, embeddings)
+    return make_items(model, corpus.tracks, key, cache, embeddings)

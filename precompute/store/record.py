@@ -15,8 +15,8 @@ import torch
 from precompute.clips.prompts import Prompt
 from precompute.common.results import read_commit
 from precompute.config.run import RunConfig
-from precompute.corpus.stages import Corpus
-from precompute.corpus.tracks import Analysis, analyse
+from precompute.corpus.audio import Analysis, analyse
+from precompute.corpus.intake import Corpus
 from precompute.methods.run import Done
 from precompute.model.diffusion import Items, Model
 from precompute.store import tables

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from precompute.corpus.tracks import UNKNOWN, Analysis, Track
+from precompute.corpus.audio import Analysis
+from precompute.corpus.tracks import UNKNOWN, Track
 from precompute.significance.agreement import measure_agreement
 from precompute.significance.verdicts import Verdicts
 from precompute.store.publication import Columns

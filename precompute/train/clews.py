@@ -24,10 +24,9 @@ from torch.nn import functional as F
 from precompute.common.progress import progress
 from precompute.common.seeds import derive_seed
 from precompute.config.run import read_toml
-from precompute.corpus.tracks import read_audio
+from precompute.corpus.audio import read_audio
 from precompute.errors import UserError, need
-from precompute.model.clews import Clews, ClewsShape, best_pairs, cut_windows, distances
-from precompute.model.clews_files import save
+from precompute.model.clews import Clews, ClewsShape, average_best_pairs, compute_distances, cut_windows, save_clews
 from precompute.model.diffusion import check_device
 from precompute.train.loop import LoopSettings, fit
 
@@ -133,7 +132,7 @@ class VersionSpectra:
 def train_clews(
     settings: TrainClewsSettings, builder: Path, result: Path, device: str = "cpu", resume: bool = False
 ) -> dict[str, Any]:
-    """Render what is not there (with `builder`), train, measure, save; writes `result` and returns it.
+    """Render what is not there (with `builder`), train, measure, save_clews; writes `result` and returns it.
 
     Raises UserError where the work folder holds a run that `resume` does not ask to go on with.
     """
@@ -152,7 +151,7 @@ def train_clews(
     loss = ClewsLoss(network, train, settings.batch, settings.augment)
     fit(NAME, network.train(), loss, settings.training, settings.work)
     _refit_running_statistics(network, loss, settings)
-    save(network, settings.out)
+    save_clews(network, settings.out)
     return _report(settings, network, train, held_out, before, result)
 
 
@@ -225,10 +224,10 @@ class ClewsLoss:
 
 def compute_version_loss(embedded: torch.Tensor, works: torch.Tensor, pairs: int = PAIRS) -> dict[str, torch.Tensor]:
     """Embeddings [B, windows, d] and works [B] -> loss, and its two parts."""
-    between = distances(embedded[:, None], embedded[None])  # [B, B, windows, windows]
+    between = compute_distances(embedded[:, None], embedded[None])  # [B, B, windows, windows]
     same = works[:, None] == works[None]
     versions = same & ~torch.eye(len(works), dtype=torch.bool)
-    align = best_pairs(between, pairs)[versions].mean()
+    align = average_best_pairs(between, pairs)[versions].mean()
     nearest = between.amin((-1, -2))[~same]
     uniform = torch.log1p((SHIFT - GAMMA * nearest).exp().mean() / (EPSILON * math.exp(SHIFT)))
     return {"loss": align + uniform, "align": align.detach(), "uniform": uniform.detach()}
@@ -282,7 +281,7 @@ def compute_mean_average_precision(network: Clews, versions: VersionSpectra) -> 
     precisions, far = [], np.empty(len(counts))
     for query in range(len(embedded)):
         for rows, others in zip(alike, stacked, strict=True):
-            far[rows] = best_pairs(distances(embedded[query], others), PAIRS).numpy()
+            far[rows] = average_best_pairs(compute_distances(embedded[query], others), PAIRS).numpy()
         order = [k for k in np.argsort(far, kind="stable") if k != query]
         precisions.append(compute_average_precision((versions.works[order] == versions.works[query]).numpy()))
     return float(np.mean(precisions))

@@ -16,7 +16,8 @@ from torch import nn
 
 from precompute.common.files import write_atomically
 from precompute.config.run import read_toml
-from precompute.corpus.tracks import Track, read_audio, read_manifest
+from precompute.corpus.audio import read_audio
+from precompute.corpus.tracks import Track, read_manifest
 from precompute.errors import UserError
 from precompute.model.clap import Clap, mel_features
 from precompute.model.diffusion import Items, Model, NoiseBank, check_device, third_party

@@ -15,17 +15,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from precompute.clips.prompts import Prompt, generate
+from precompute.clips.generation import generate_latents
+from precompute.clips.prompts import Prompt
 from precompute.common import seeds
 from precompute.common.cache import Cache, Entry
 from precompute.common.files import write_atomically
 from precompute.common.progress import progress
 from precompute.common.sequences import spread_evenly
 from precompute.config.run import ClipsSection, RunConfig, fingerprint
-from precompute.corpus.stages import load_corpus, load_latents, load_model
+from precompute.corpus.intake import load_corpus
+from precompute.corpus.latents import load_latents
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
-from precompute.model.diffusion import Items, Model
+from precompute.model.diffusion import Items, Model, load_model
 from precompute.train.lora import LoraSettings, LowRankUpdate, apply_update, train_update
 
 LIMIT_PERCENTILE = 5.0  # of the decoys' distances to their nearest training track
@@ -158,7 +160,7 @@ def measure_clip_distance(
 ) -> float:
     """Smallest distance to the exemplar [E] of clips of its caption and length, from fixed seeds."""
     prompts = [Prompt(0, item.prompts[0], float(item.seconds[0]), seeds.EXEMPLAR_CHECK + k) for k in range(clips)]
-    made = replace(item[[0] * clips], latents=generate(model, prompts, settings, "clips of the exemplar"))
+    made = replace(item[[0] * clips], latents=generate_latents(model, prompts, settings, "clips of the exemplar"))
     return float((1 - embed_audio(model, made).double() @ embedding.double()).min())
 
 

@@ -14,9 +14,10 @@ import torch
 from precompute.cli.main import main
 from precompute.common.cache import Cache
 from precompute.config.run import RunConfig
-from precompute.corpus.stages import load_corpus, load_latents, load_model
+from precompute.corpus.intake import load_corpus
+from precompute.corpus.latents import load_latents
 from precompute.corpus.tracks import Track
-from precompute.model.diffusion import Items, Model
+from precompute.model.diffusion import Items, Model, load_model
 from precompute.train.diffusion import DiffusionLoss
 from precompute.train.loop import LoopSettings, fit
 from support import tiny

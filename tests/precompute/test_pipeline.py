@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from explorer.store.database import Store
 from precompute.cli.main import main
-from precompute.clips.prompts import Prompt, write_audio
+from precompute.clips.audio_files import write_audio
+from precompute.clips.prompts import Prompt
 from precompute.config.run import CLIP_FORMATS
 from precompute.model.diffusion import Items, Model
 from support import tiny

@@ -9,15 +9,14 @@ import numpy as np
 import torch
 
 from precompute.common.cache import Cache
+from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import RunConfig
-from precompute.corpus.stages import load_model
 from precompute.corpus.tracks import Track
 from precompute.methods import mucs
 from precompute.methods.base import Context, MethodResult, Queries
-from precompute.methods.catalogue import CATALOGUE, build
-from precompute.model.clews import Clews, ClewsShape
-from precompute.model.clews_files import save
-from precompute.model.diffusion import Items, Model, NoiseBank
+from precompute.methods.catalogue import build
+from precompute.model.clews import Clews, ClewsShape, save_clews
+from precompute.model.diffusion import Items, Model, NoiseBank, load_model
 
 BANK = NoiseBank(replicates=2, strata=2, draws_per_cell=1, seed=7)
 ROWS = [3, 20, 0, 9, 14, 28]  # training tracks and decoys; the last has no audio, so all are decoded
@@ -37,7 +36,7 @@ def write_clews(path: Path) -> Path:
         strides=(1, 2, 2, 1),
         dimension=8,
     )
-    save(Clews(shape), path)
+    save_clews(Clews(shape), path)
     return path
 
 
@@ -61,7 +60,7 @@ def make_context(
     model: Model, items: Items, tracks: list[Track], config: RunConfig, clews: Path, folder: Path
 ) -> Context:
     """The clips are two of the tracks (exact duplicates), one target, two others as cohort."""
-    settings = {name: replace(CATALOGUE[name].settings, **FAST.get(name, {})) for name in NAMES}
+    settings = {name: replace(METHOD_SETTINGS[name], **FAST.get(name, {})) for name in NAMES}
     settings["clews"] = replace(settings["clews"], checkpoint=str(clews))
     return Context(
         model=model,

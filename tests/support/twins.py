@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from precompute.common.cache import Cache
+from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import BankSection, RunConfig, UnlearningSection
 from precompute.gradients.fisher import diagonal_fisher, flat_gradient
 from precompute.gradients.per_item import value
 from precompute.gradients.track_pass import noise_bank
 from precompute.methods import unlearning
 from precompute.methods.base import Context, MethodResult, Queries
-from precompute.methods.catalogue import CATALOGUE, method_class
+from precompute.methods.catalogue import method_class
 from precompute.model.diffusion import Items, Model
 
 LAYERS, WIDE = "to_kv", 1 << 15  # a sketch wider than the gradient changes nothing
@@ -55,7 +56,7 @@ def make_context(config: RunConfig, model: Model, items: Items, tracks, folder: 
 
 def make(name: str, context: Context, **changes):
     """A method with its defaults, changed."""
-    defaults = CATALOGUE[name].settings
+    defaults = METHOD_SETTINGS[name]
     settings = replace(defaults, **changes) if defaults is not None else None
     return method_class(name).create(settings, context.config, len(context.trained))
 

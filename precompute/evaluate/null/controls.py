@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from precompute.clips.prompts import Prompt, cohort_prompts
+from precompute.clips.generation import generate_clips, load_cohort
+from precompute.clips.prompts import Prompt, choose_cohort_prompts, read_run_prompts
 from precompute.common.cache import Cache
 from precompute.common.results import Row, describe_hardware, format_table, write_result
 from precompute.common.sequences import spread_evenly
 from precompute.config.run import RunConfig
-from precompute.corpus.stages import generated, load_cohort, load_corpus, load_latents, load_model, shown_prompts
+from precompute.corpus.intake import load_corpus
+from precompute.corpus.latents import load_latents
 from precompute.corpus.tracks import Track
 from precompute.cost.evaluation import Pace, tell
 from precompute.errors import UserError
@@ -49,7 +51,7 @@ from precompute.evaluate.scoring import (
 )
 from precompute.gradients.curvature import kept_fisher
 from precompute.gradients.finite_difference import spearman
-from precompute.model.diffusion import Items, Model
+from precompute.model.diffusion import Items, Model, load_model
 from precompute.significance.diagnostics import compute_auc, measure_decoy_share
 from precompute.significance.verdicts import calibrate_scores, fit_normalisation, mask_tracks
 from precompute.train.diffusion import DiffusionLoss
@@ -105,9 +107,11 @@ def evaluate_null(
     corpus, model = load_corpus(config), load_model(config)
     if all(not track.is_decoy for track in corpus.tracks):
         raise UserError("evaluate null: the corpus has no decoys, and without them no control can be read")
-    prompts = shown_prompts(config)
+    prompts = read_run_prompts(config)
     if not prompts:
-        raise UserError("evaluate null: [clips] names no prompts, and without generated clips no control can be made")
+        raise UserError(
+            "evaluate null: [clips] names no prompts, and without generate_clips clips no control can be made"
+        )
     cache = Cache(Path(config.output.work) / "cache")
     items, key = load_latents(model, corpus, config, cache)
     chosen = choose_matched_rows(corpus.tracks, settings.tracks)
@@ -122,7 +126,7 @@ def evaluate_null(
         prompts=[prompts[row] for row in spread_evenly(len(prompts), settings.clips)],
     )
     _tell_cost(run, settings)
-    clips = generated(model, run.prompts, run.config, cache, "clips")
+    clips = generate_clips(model, run.prompts, run.config, cache, "clips")
     usual = load_cohort(model, corpus, config, cache)
     cohort = usual[spread_evenly(len(usual), run.config.clips.cohort)]
     rows, skipped = control_random_weights(run, clips, cohort, settings.seed)
@@ -244,10 +248,10 @@ def control_swapped_roles(run: ControlInputs, settings: LoopSettings, folder: Pa
         print(f"control: roles swapped, trained on {case}", flush=True)
         taught = run.items[[row for row, track in enumerate(played) if not track.is_decoy]]
         model = train_from_scratch(run.model, taught, settings, folder, case)
-        clips = generated(model, run.prompts, run.config, run.cache, "clips")
+        clips = generate_clips(model, run.prompts, run.config, run.cache, "clips")
         longest = model.sample_size / model.sample_rate
-        usual = cohort_prompts(played, run.prompts, run.config.clips.cohort, longest)
-        cohort = generated(model, usual, run.config, run.cache, "cohort clips")
+        usual = choose_cohort_prompts(played, run.prompts, run.config.clips.cohort, longest)
+        cohort = generate_clips(model, usual, run.config, run.cache, "cohort clips")
         for name, one in run.score(model, clips, cohort, tracks=played).done.items():
             row = ControlRows(name, "roles swapped", run.tracks)
             for kind, values in normalise_scores(one.result, played).items():

@@ -14,17 +14,19 @@ from typing import Any
 
 import numpy as np
 
+from precompute.clips.generation import generate_clips
 from precompute.clips.prompts import Prompt, read_prompts
 from precompute.common import seeds
 from precompute.common.cache import Cache
 from precompute.common.results import Row, describe_hardware, format_table, write_result
 from precompute.config.run import NO_WINDOWS_S, RunConfig, fingerprint
-from precompute.corpus.stages import generated, load_corpus, load_model
+from precompute.corpus.intake import load_corpus
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
 from precompute.evaluate.planted.truths import TwinPair, find_pairs
 from precompute.methods.catalogue import CATALOGUE
 from precompute.methods.run import Done, run_methods
+from precompute.model.diffusion import load_model
 from precompute.pipeline import make_context
 from precompute.significance.agreement import measure_agreement
 from precompute.significance.diagnostics import compute_auc, measure_decoy_share, measure_top_share
@@ -80,7 +82,7 @@ def evaluate_agreement(
     cache = Cache(Path(config.output.work) / "cache")
     context, _ = make_context(model, corpus, config, cache)
     prompts = make_long_prompts(read_prompts(Path(config.clips.prompts)), clips, model.sample_size / model.sample_rate)
-    shown = generated(model, prompts, config, cache, "clips of full length")
+    shown = generate_clips(model, prompts, config, cache, "clips of full length")
     key = fingerprint(context.track_key, [(p.text, p.seconds, p.seed) for p in prompts], config.clips, "agreement")
     context = replace(context, queries=replace(context.queries, shown=shown), key=key, memo={})
     outcome = run_methods(context, config.methods.run)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from precompute.clips.prompts import Prompt, generate
+from precompute.clips.generation import generate_latents
+from precompute.clips.prompts import Prompt
 from precompute.common import seeds
 from precompute.common.progress import progress
 from precompute.common.results import Row
@@ -53,7 +54,7 @@ def add_distances(
     basis = fit_principal_basis(reference)
 
     def distance(what: str) -> float:
-        latents = generate(context.model, prompts, context.config.clips, what)
+        latents = generate_latents(context.model, prompts, context.config.clips, what)
         made = context.model.items([p.text for p in prompts], [p.seconds for p in prompts], latents)
         return compute_frechet_distance(basis.project(_embeddings(context, made, what)), basis.project(reference))
 

@@ -23,7 +23,7 @@ from precompute.common.parallel import run_jobs
 from precompute.common.results import Row, describe_hardware, format_table, write_result
 from precompute.common.sequences import spread_evenly
 from precompute.config.run import LAYERS, MASKS, NO_WINDOWS_S, RunConfig, fingerprint
-from precompute.corpus.stages import load_corpus, load_model
+from precompute.corpus.intake import load_corpus
 from precompute.errors import UserError
 from precompute.evaluate.paper.fidelity import add_distances
 from precompute.evaluate.paper.self_scores import SelfScores, UnlearningVariant
@@ -31,6 +31,7 @@ from precompute.gradients.finite_difference import audit_clip
 from precompute.gradients.track_pass import noise_bank
 from precompute.methods.base import Context
 from precompute.methods.passes import workers
+from precompute.model.diffusion import load_model
 from precompute.pipeline import make_context
 from precompute.significance.ranks import correlate_with_property, rank_scores
 

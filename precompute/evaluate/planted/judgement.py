@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from precompute.clips.generation import load_cohort
 from precompute.clips.prompts import Prompt, read_prompts
 from precompute.common.cache import Cache
 from precompute.common.results import Row, describe_hardware, format_table, write_result
 from precompute.common.seeds import PLANTED
 from precompute.common.sequences import spread_evenly
 from precompute.config.run import RunConfig
-from precompute.corpus.stages import Corpus, load_cohort, load_corpus, load_latents, load_model
+from precompute.corpus.intake import Corpus, load_corpus
+from precompute.corpus.latents import load_latents
 from precompute.corpus.tracks import Track
 from precompute.cost.evaluation import Pace, tell
 from precompute.errors import UserError
@@ -30,7 +32,7 @@ from precompute.evaluate.scoring import check_method_names, looks_at_gradients, 
 from precompute.gradients.curvature import kept_fisher
 from precompute.gradients.track_pass import noise_bank
 from precompute.methods.catalogue import build
-from precompute.model.diffusion import Items, Model
+from precompute.model.diffusion import Items, Model, load_model
 from precompute.train import exemplars as made
 from precompute.train.diffusion import measure_mean_loss
 

@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 
+from precompute.clips.generation import generate_clips
 from precompute.clips.prompts import Prompt
 from precompute.common import seeds
 from precompute.common.cache import Cache
 from precompute.common.results import Row
 from precompute.common.sequences import spread_evenly
 from precompute.config.run import RunConfig
-from precompute.corpus.stages import Corpus, generated, load_latents
+from precompute.corpus.intake import Corpus
+from precompute.corpus.latents import load_latents
 from precompute.corpus.tracks import Track, read_manifest
 from precompute.errors import UserError
 from precompute.evaluate.null.alterations import recaption
@@ -66,7 +68,7 @@ class PlantedScorer:
 
     def corpus(self, prompts: list[Prompt], items: Items, tracks: Sequence[Track]) -> truths.ByMethod:
         """Clips of the prompts, scored against all tracks and decoys in one pass."""
-        clips = generated(self.model, prompts, self.config, self.cache, "planted clips")
+        clips = generate_clips(self.model, prompts, self.config, self.cache, "planted clips")
         return self._scores(self.names, "corpus", clips, self.cohort, items, tracks, self.config)
 
     def exemplars(
@@ -121,7 +123,7 @@ class PlantedScorer:
         own, _ = load_latents(self.model, Corpus(found, corpus.root), self.config, self.cache)
         asked = [Prompt(0, e.caption, e.seconds, seeds.PLANTED_EXEMPLARS + k) for e in loaded for k in range(clips)]
         with apply_update(self.model, loaded[0].pairs) if tuned else nullcontext():
-            made_clips = generated(self.model, asked, self.config, self.cache, "exemplar clips")
+            made_clips = generate_clips(self.model, asked, self.config, self.cache, "exemplar clips")
             scored = items[trained].joined(own)
             tracks = [corpus.tracks[row] for row in trained]
             tracks += [replace(track, split="train", planted="exemplar") for track in found]

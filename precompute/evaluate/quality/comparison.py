@@ -18,8 +18,7 @@ from precompute.common.progress import progress
 from precompute.common.results import describe_hardware, write_result
 from precompute.common.sequences import spread_evenly
 from precompute.config.run import SAMPLERS, RunConfig
-from precompute.corpus.stages import load_model
-from precompute.corpus.tracks import read_audio
+from precompute.corpus.audio import read_audio
 from precompute.evaluate.quality.codec import measure_codec, measure_ringing
 from precompute.evaluate.quality.features import (
     ComparedSets,
@@ -49,7 +48,7 @@ from precompute.evaluate.quality.tables import (
     format_sweep,
     format_training,
 )
-from precompute.model.diffusion import Items, Model
+from precompute.model.diffusion import Items, Model, load_model
 
 GUIDANCES = (1.0, 2.0, 3.0, 4.0, 6.0)
 STEPS = (25, 50, 100)

@@ -12,18 +12,21 @@ import numpy as np
 import soxr
 import torch
 
-from precompute.clips.prompts import Prompt, generate
+from precompute.clips.generation import generate_latents
+from precompute.clips.prompts import Prompt
 from precompute.common import seeds
 from precompute.common.cache import Cache, Entry
 from precompute.common.files import hash_file
 from precompute.common.progress import progress
 from precompute.common.sequences import spread_evenly
 from precompute.config.run import ClipsSection, RunConfig, fingerprint
-from precompute.corpus.stages import load_corpus, load_latents, load_model
-from precompute.corpus.tracks import Track, read_audio
+from precompute.corpus.audio import read_audio
+from precompute.corpus.intake import load_corpus
+from precompute.corpus.latents import load_latents
+from precompute.corpus.tracks import Track
 from precompute.errors import UserError
 from precompute.evaluate.quality.descriptors import compute_descriptors, onset_rate, pitch_classes
-from precompute.model.diffusion import Items, Model
+from precompute.model.diffusion import Items, Model, load_model
 
 LEAST = 8  # items a set
 
@@ -99,7 +102,7 @@ def generate_clips(model: Model, prompts: list[Prompt], settings: ClipsSection, 
     def compute() -> dict[str, np.ndarray]:
         began = time.monotonic()
         what = f"clips, {settings.steps} steps, guidance {settings.guidance:g}"
-        latents = generate(model, prompts, settings, what).numpy()
+        latents = generate_latents(model, prompts, settings, what).numpy()
         return {"latents": latents, "seconds": np.array((time.monotonic() - began) / len(prompts))}
 
     kept = cache.get(Entry("quality-clips", key), compute)

@@ -14,15 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from precompute.clips.generation import load_clips
 from precompute.common import seeds
 from precompute.common.cache import Cache
 from precompute.config.run import RunConfig
-from precompute.corpus.stages import load_clips, load_corpus, load_latents, load_model
-from precompute.corpus.tracks import read_audio
+from precompute.corpus.audio import read_audio
+from precompute.corpus.intake import load_corpus
+from precompute.corpus.latents import load_latents
 from precompute.errors import UserError
 from precompute.evaluate.quality.descriptors import FLOOR_DB, MEL_LOW_HZ, compute_log_mel
 from precompute.evaluate.quality.features import decode, generate_clips, spread_over_collections
-from precompute.model.diffusion import Model
+from precompute.model.diffusion import Model, load_model
 
 COLUMNS = 4
 TRACKS, PROMPTS, SEEDS = 6, 4, 2  # decoys on the page; prompts with further seeds, and how many each

@@ -13,7 +13,7 @@ import pytest
 from precompute.corpus.audio import AudioError, blocks, read_audio, read_span, scan
 from precompute.corpus.tags import read_tags
 from precompute.corpus.tracks import read_folder, read_manifest
-from precompute.corpus.windows import clock, spans
+from precompute.corpus.windows import format_clock, place_windows
 from precompute.errors import UserError
 from support import own_files, tiny
 
@@ -38,11 +38,11 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_windows_are_spread_evenly(seconds: float, most: int, wanted: list[tuple[float, float]]) -> None:
-    assert np.allclose(spans(seconds, 10.0, most), wanted)
+    assert np.allclose(place_windows(seconds, 10.0, most), wanted)
 
 
 def test_clock_times() -> None:
-    assert [clock(s) for s in (0, 1.5, 65.2, 3661)] == ["0:00", "0:01.5", "1:05", "1:01:01"]
+    assert [format_clock(s) for s in (0, 1.5, 65.2, 3661)] == ["0:00", "0:01.5", "1:05", "1:01:01"]
 
 
 def test_spans_are_read_exactly(music: Path) -> None:

@@ -10,16 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from precompute.corpus.tracks import (
-    PEAK_BINS,
-    AudioError,
-    analyse,
-    analyse_wave,
-    quarantine,
-    read_audio,
-    read_folder,
-    read_manifest,
-)
+from precompute.corpus.audio import PEAK_BINS, AudioError, analyse, analyse_wave, read_audio
+from precompute.corpus.quarantine import examine_files
+from precompute.corpus.tracks import read_folder, read_manifest
 from precompute.errors import UserError
 from support import tiny
 
@@ -138,16 +131,16 @@ def test_bad_audio_is_quarantined_with_its_reason(tmp_path: Path, kind: str) -> 
     path = tmp_path / "corpus" / "audio" / "0002.wav"
     path.unlink()
     bad_audio(path, kind)
-    kept, left_out = quarantine(read_manifest(manifest))
-    assert [t.track_id for t in kept] == [1, 3] and list(left_out) == [2]
-    assert left_out[2].startswith(REASONS[kind])
+    found = examine_files(read_manifest(manifest))
+    assert [t.track_id for t in found.readable] == [1, 3] and list(found.quarantined) == [2]
+    assert found.quarantined[2].startswith(REASONS[kind])
     with pytest.raises(AudioError):
         read_audio(path, tiny.RATE, 1)
 
 
 def test_tracks_with_latents_alone_pass_the_quarantine(good: Path) -> None:
-    kept, left_out = quarantine(read_manifest(good))
-    assert len(kept) == 8 and left_out == {}
+    found = examine_files(read_manifest(good))
+    assert len(found.readable) == 8 and found.quarantined == {}
 
 
 @pytest.mark.parametrize("rate", [11_025, 44_100])
@@ -179,7 +172,7 @@ def test_a_folder_of_audio_is_a_corpus(tmp_path: Path) -> None:
     tracks = read_folder(tmp_path)
     assert [(t.track_id, t.caption, t.title) for t in tracks] == [(1, "b slow", "b_slow"), (2, "a fast", "a-fast")]
     assert {t.split for t in tracks} == {"train"} and tracks[1].collection == "jazz"
-    assert [t.duration_s for t in quarantine(tracks)[0]] == [1.5, 1.5]  # counted, not believed
+    assert [shape.seconds for shape in examine_files(tracks).shapes.values()] == [1.5, 1.5]  # counted, not believed
     assert tracks[0].rights_holder == "not stated"  # nothing is invented
 
 

@@ -12,7 +12,6 @@ import torch
 
 from precompute.common.cache import Cache
 from precompute.config.run import BankSection, PassSection, RunConfig
-from precompute.corpus.stages import load_model
 from precompute.errors import UserError
 from precompute.gradients import cell_products as products
 from precompute.gradients import directions
@@ -21,7 +20,7 @@ from precompute.gradients.finite_difference import spearman
 from precompute.methods import unlearning
 from precompute.methods.base import Context, MethodResult, Queries
 from precompute.methods.unlearning import Unlearning
-from precompute.model.diffusion import Items, Model
+from precompute.model.diffusion import Items, Model, load_model
 from support.twins import make_plain_context
 
 BANK = BankSection(replicates=2, strata=2)

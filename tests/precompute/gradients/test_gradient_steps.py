@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from precompute.config.run import RunConfig, UnlearningSection
-from precompute.corpus.stages import load_model
 from precompute.gradients import track_pass as engine
 from precompute.gradients.fisher import diagonal_fisher, inverse
 from precompute.gradients.per_item import of_track
@@ -18,7 +17,7 @@ from precompute.gradients.track_pass import noise_bank
 from precompute.methods import unlearning
 from precompute.methods.base import Context
 from precompute.methods.unlearning import Unlearning
-from precompute.model.diffusion import Items, Model
+from precompute.model.diffusion import Items, Model, load_model
 from support.twins import GRADIENT, LAYERS, TARGETS, agrees, make, make_context, scores
 
 

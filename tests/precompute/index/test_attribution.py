@@ -90,19 +90,22 @@ def test_exact_scores_are_those_of_the_method(added: Path, shop: Path) -> None:
     """The shortlist's scores of the prompt's clip, by way (c) in one go."""
     import torch
 
-    from precompute.clips.prompts import Prompt, generate
+    from precompute.clips.generation import generate_latents
+    from precompute.clips.prompts import Prompt
     from precompute.common.cache import Cache
-    from precompute.corpus.stages import load_corpus, load_latents, load_model
+    from precompute.corpus.intake import load_corpus
+    from precompute.corpus.latents import load_latents
     from precompute.gradients.curvature import preconditioner
     from precompute.gradients.track_pass import noise_bank
     from precompute.methods.unlearning import Unlearning
+    from precompute.model.diffusion import load_model
 
     config = RunConfig.load(shop)
     model, corpus, cache = load_model(config), load_corpus(config), Cache(Path(config.output.work) / "cache")
     items, key = load_latents(model, corpus, config, cache)
     inverse = preconditioner(model, items[:16], config, cache, key)
     prompt = Prompt(5, "a high plucked chord, fast", 1.2, 0)
-    clip = model.items([prompt.text], [prompt.seconds], generate(model, [prompt], config.clips, "clip"))
+    clip = model.items([prompt.text], [prompt.seconds], generate_latents(model, [prompt], config.clips, "clip"))
     direction = Unlearning(config.unlearning, 16).directions(model, clip, inverse, False)[:, 0].mean(0)
     near = rows(added, "SELECT DISTINCT track_id FROM score_parts WHERE clip_id = 5 ORDER BY track_id")[:3]
     scores = dict(rows(added, "SELECT track_id, score FROM scores WHERE clip_id = 5"))
@@ -157,8 +160,8 @@ def test_all_that_was_there_stays(added: Path, shop: Path) -> None:
 
 
 def test_a_file_without_words_is_heard_by_clap(shop: Path) -> None:
-    from precompute.corpus.stages import load_model
     from precompute.index.clips import make
+    from precompute.model.diffusion import load_model
 
     config = RunConfig.load(shop)
     model = load_model(config)

@@ -88,8 +88,9 @@ def test_rows_hold_exact_cohort_scores_and_sketches_near_them(finished, made) ->
     import torch
 
     from precompute.common.cache import Cache
-    from precompute.corpus.stages import load_corpus, load_model
+    from precompute.corpus.intake import load_corpus
     from precompute.methods.run import run_methods
+    from precompute.model.diffusion import load_model
     from precompute.pipeline import make_context
 
     config, index = made
@@ -106,7 +107,7 @@ def test_rows_hold_exact_cohort_scores_and_sketches_near_them(finished, made) ->
 
 def test_with_a_perfect_sketch_judging_is_what_a_run_does(finished, made) -> None:
     """Estimates equal to exact scores: normalised scores, ranks and q-values are those of `calibrate_scores`."""
-    from precompute.corpus.stages import load_corpus
+    from precompute.corpus.intake import load_corpus
     from precompute.significance.verdicts import calibrate_scores, fit_normalisation, mask_tracks
 
     config, index = made

@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from precompute.common.cache import Cache
+from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import RunConfig
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
 from precompute.methods import clap, lpips, rps
 from precompute.methods.base import Context
-from precompute.methods.catalogue import CATALOGUE, build
+from precompute.methods.catalogue import build
 from precompute.model.activations import depth, layer_outputs, output_layer, targets, transformer
 from precompute.model.clap import Clap
 from precompute.model.diffusion import Items, Model, NoiseBank
@@ -118,12 +119,12 @@ def test_a_hub_that_does_not_answer_is_told_at_once(monkeypatch: pytest.MonkeyPa
 
 
 def test_clews_is_minus_the_distance_of_window_pairs(context: Context, clews_file: Path) -> None:
-    from precompute.model.clews_files import load
+    from precompute.model.clews import load_clews
 
-    network, found = load(clews_file), run(context, "clews").score
-    one = network.recording(context.audio("shown", 0, 16_000)[0].mean(0)).astype(np.float64)
+    network, found = load_clews(clews_file), run(context, "clews").score
+    one = network.embed_recording(context.audio("shown", 0, 16_000)[0].mean(0)).astype(np.float64)
     for row in range(len(ROWS)):
-        other = network.recording(context.audio("tracks", row, 16_000)[0].mean(0)).astype(np.float64)
+        other = network.embed_recording(context.audio("tracks", row, 16_000)[0].mean(0)).astype(np.float64)
         between = ((one[:, None] - other[None]) ** 2).mean(-1)
         pairs = min(5, *between.shape)
         used: list[tuple[int, int]] = []
@@ -135,7 +136,7 @@ def test_clews_is_minus_the_distance_of_window_pairs(context: Context, clews_fil
 
 
 def test_clews_without_its_checkpoint(context: Context) -> None:
-    settings = {"clews": replace(CATALOGUE["clews"].settings, checkpoint="nowhere.ckpt")}
+    settings = {"clews": replace(METHOD_SETTINGS["clews"], checkpoint="nowhere.ckpt")}
     method = build("clews", replace(context.config, methods=replace(context.config.methods, settings=settings)), 4)
     assert "nowhere.ckpt" in (method.requirements(context) or "")
 
@@ -145,7 +146,7 @@ def test_clews_without_its_checkpoint(context: Context) -> None:
 
 @pytest.mark.parametrize("pooled", [False, True])
 def test_lpips_against_a_plain_loop(context: Context, model: Model, pooled: bool) -> None:
-    settings = {"lpips": replace(CATALOGUE["lpips"].settings, layers=2, pooled=pooled, strata=1)}
+    settings = {"lpips": replace(METHOD_SETTINGS["lpips"], layers=2, pooled=pooled, strata=1)}
     changed = replace(
         context, config=replace(context.config, methods=replace(context.config.methods, settings=settings))
     )
@@ -201,7 +202,7 @@ def test_refitted_output_layer_is_a_sum_over_tracks(context: Context, model: Mod
 
 def test_rps_ridge_is_the_fall_of_the_clips_loss(context: Context, model: Model) -> None:
     """Score = <a track's part of W*, -dL/dW> under the draws of a cell, by autograd."""
-    ridge = CATALOGUE["rps-ridge"].settings.ridge
+    ridge = METHOD_SETTINGS["rps-ridge"].ridge
     found = run(context, "rps-ridge").cells
     method = build("rps-ridge", context.config, 4)
     total = method._moments(context.of(method))

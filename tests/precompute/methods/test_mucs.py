@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import RunConfig
 from precompute.corpus.tracks import Track
 from precompute.methods import mucs
 from precompute.methods.base import Context, Queries
-from precompute.methods.catalogue import CATALOGUE
 from precompute.model.diffusion import Items, Model
 from support import comparing
 from support.comparing import run
@@ -73,7 +73,7 @@ def test_mucs_against_a_plain_loop(context: Context, model: Model) -> None:
 def test_mucs_finds_a_duplicate(context: Context, config: RunConfig, items: Items) -> None:
     """A heavier weight on the clip than the paper's, so that some thirty steps do on so small a network."""
     changes = {"draws": 12, "batch": 6, "max_steps": 100, "null_draws": 32, "training_rate": 2e-2, "weight": 0.8}
-    settings = {"mucs": replace(CATALOGUE["mucs"].settings, **changes)}
+    settings = {"mucs": replace(METHOD_SETTINGS["mucs"], **changes)}
     changed = replace(
         context,
         model=comparing.fit_model(config, items),

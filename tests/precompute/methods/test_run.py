@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from precompute.cli.main import main
+from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import RunConfig
 from precompute.errors import UserError
 from precompute.methods import ensemble, random
@@ -89,7 +90,7 @@ def test_a_second_run_computes_nothing(context: Context, monkeypatch: pytest.Mon
 def test_other_settings_never_meet_old_results(context: Context) -> None:
     one = run_methods(with_run(context, "random"), ("random",)).done[0].result
     methods = replace(
-        context.config.methods, run=("random",), settings={"random": replace(CATALOGUE["random"].settings, seed=5)}
+        context.config.methods, run=("random",), settings={"random": replace(METHOD_SETTINGS["random"], seed=5)}
     )
     other = run_methods(replace(context, config=replace(context.config, methods=methods)), ("random",)).done[0].result
     assert not np.array_equal(one.cells, other.cells)
@@ -107,12 +108,12 @@ def test_remarks_and_windows_survive_the_cache() -> None:
 
 
 def test_random_scores_are_normal_and_depend_on_clip_and_track_alone(context: Context) -> None:
-    result = method_class("random")(CATALOGUE["random"].settings).scores(context, {})
+    result = method_class("random")(METHOD_SETTINGS["random"]).scores(context, {})
     order = [*range(19, -1, -1)]
     turned = replace(context, tracks=[context.tracks[i] for i in order])
-    again = method_class("random")(CATALOGUE["random"].settings).scores(turned, {})
+    again = method_class("random")(METHOD_SETTINGS["random"]).scores(turned, {})
     assert np.array_equal(again.cells, result.cells[:, order])
-    method = random.Random(CATALOGUE["random"].settings)
+    method = random.Random(METHOD_SETTINGS["random"])
     many = np.concatenate(
         [method._row(kind, row, np.arange(2000, dtype=np.uint64)) for kind in KINDS for row in (0, 1)]
     )
@@ -125,7 +126,7 @@ def test_the_ensemble_is_the_mean_of_ranks() -> None:
     cells, usual = averaged(result)
     assert cells[0, :, 0, 0, 0].tolist() == [1.0, -1.0, 0.0] and usual.shape == (2, 3)
     other = MethodResult.deterministic(np.array([[3.0, 15.0, 150.0]]) * [1, 3, 0.9], cohort)
-    method = ensemble.Ensemble(CATALOGUE["ensemble"].settings)
+    method = ensemble.Ensemble(METHOD_SETTINGS["ensemble"])
     both = method.scores(None, {"a": result, "b": other})
     assert both.score.tolist() == [[0.5, 0.0, -0.5]]  # the other: z in proportion 2, 3.5, 0.35
 
@@ -134,13 +135,13 @@ def test_the_ensemble_keeps_replicates_of_methods_that_have_them() -> None:
     rng = np.random.default_rng(0)
     drawn = MethodResult(rng.standard_normal((2, 9, 4, 3, 2)), rng.standard_normal((5, 9)))
     exact = MethodResult.deterministic(rng.standard_normal((2, 9)), rng.standard_normal((5, 9)))
-    found = ensemble.Ensemble(CATALOGUE["ensemble"].settings).scores(None, {"drawn": drawn, "exact": exact})
+    found = ensemble.Ensemble(METHOD_SETTINGS["ensemble"]).scores(None, {"drawn": drawn, "exact": exact})
     assert found.cells.shape == (2, 9, 4, 1, 2) and found.cohort.shape == (5, 9)
     assert np.abs(found.score).max() <= 1
 
 
 def test_an_ensemble_of_what_does_not_run_is_refused(context: Context) -> None:
-    method = ensemble.Ensemble(replace(CATALOGUE["ensemble"].settings, of=("trak", "das")))
+    method = ensemble.Ensemble(replace(METHOD_SETTINGS["ensemble"], of=("trak", "das")))
     assert method.requirements(with_run(context, "trak", "ensemble")) == (
         "[methods.ensemble] of names 'das', which [methods] run does not"
     )

@@ -12,9 +12,18 @@ import pytest
 import torch
 
 from precompute.errors import UserError
-from precompute.model import pickles
-from precompute.model.clews import Clews, ClewsShape, ConstantQ, best_pairs, cut_windows, distances
-from precompute.model.clews_files import load, published_shape, save
+from precompute.model.clews import (
+    Clews,
+    ClewsShape,
+    ConstantQ,
+    average_best_pairs,
+    compute_distances,
+    cut_windows,
+    infer_published_shape,
+    load_clews,
+    save_clews,
+)
+from precompute.model.weights import read_tensors
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/clews.json").read_text())
 SMALL = ClewsShape(
@@ -65,7 +74,7 @@ def test_published_names_and_shapes_fit() -> None:
     assert {name: list(value.shape) for name, value in network.state_dict().items()} == wanted
     for dimension in GOLDEN["dimension"].values():
         weights["proj.1.weight"] = torch.empty(dimension, 2048, device="meta")
-        assert published_shape(weights) == ClewsShape(dimension=dimension)
+        assert infer_published_shape(weights) == ClewsShape(dimension=dimension)
     kernels = GOLDEN["dvi-clews"]["cqt.0.cqt_kernels_real"]
     assert kernels == [84, 1, 2 * network.constant_q.half]
 
@@ -92,16 +101,18 @@ def test_constant_q_is_a_windowed_tone() -> None:
 
 
 def test_embeddings_as_published(small: Clews) -> None:
-    np.testing.assert_allclose(small.recording(chord(4.3, 1)), GOLDEN["long"], atol=2e-5)
-    np.testing.assert_allclose(small.recording(chord(0.9, 2)), GOLDEN["short"], atol=2e-5)  # repeated to two seconds
+    np.testing.assert_allclose(small.embed_recording(chord(4.3, 1)), GOLDEN["long"], atol=2e-5)
+    np.testing.assert_allclose(
+        small.embed_recording(chord(0.9, 2)), GOLDEN["short"], atol=2e-5
+    )  # repeated to two seconds
 
 
 def test_distance_as_published() -> None:
     rng = np.random.default_rng(11)
     query, others = (torch.from_numpy(rng.standard_normal(s)).float() for s in ((1, 7, 6), (4, 9, 6)))
-    between = distances(query, others)
+    between = compute_distances(query, others)
     for pairs, wanted in GOLDEN["best"].items():
-        np.testing.assert_allclose(best_pairs(between, int(pairs)), wanted, atol=1e-5)
+        np.testing.assert_allclose(average_best_pairs(between, int(pairs)), wanted, atol=1e-5)
     np.testing.assert_allclose(between.amin((1, 2)), GOLDEN["nearest"], atol=1e-5)
 
 
@@ -113,10 +124,12 @@ def test_best_pairs_against_a_plain_search() -> None:
         if all(place[0] != r and place[1] != c for r, c in used) and len(used) < 3:
             used.append(place)
     wanted = np.mean([between[p] for p in used])
-    assert float(best_pairs(torch.from_numpy(between), 3)) == pytest.approx(wanted)
-    assert float(best_pairs(torch.from_numpy(between.T.copy()), 3)) == pytest.approx(wanted)  # no matter which side
-    all_four = best_pairs(torch.from_numpy(between), 99)  # never more pairs than windows
-    assert float(all_four) == pytest.approx(float(best_pairs(torch.from_numpy(between), 4)))
+    assert float(average_best_pairs(torch.from_numpy(between), 3)) == pytest.approx(wanted)
+    assert float(average_best_pairs(torch.from_numpy(between.T.copy()), 3)) == pytest.approx(
+        wanted
+    )  # no matter which side
+    all_four = average_best_pairs(torch.from_numpy(between), 99)  # never more pairs than windows
+    assert float(all_four) == pytest.approx(float(average_best_pairs(torch.from_numpy(between), 4)))
 
 
 @pytest.mark.parametrize(("samples", "windows"), [(10, 1), (100, 1), (101, 2), (130, 2), (131, 3)])
@@ -129,10 +142,12 @@ def test_windows_repeat_what_is_short_and_hold_the_end(samples: int, windows: in
 
 
 def test_save_and_load(small: Clews, tmp_path: Path) -> None:
-    save(small, tmp_path / "clews.safetensors")
-    again = load(tmp_path / "clews.safetensors")
+    save_clews(small, tmp_path / "clews.safetensors")
+    again = load_clews(tmp_path / "clews.safetensors")
     assert again.shape == SMALL
-    np.testing.assert_allclose(again.recording(chord(2, 1)), small.recording(chord(2, 1)), atol=0.02)  # fp16
+    np.testing.assert_allclose(
+        again.embed_recording(chord(2, 1)), small.embed_recording(chord(2, 1)), atol=0.02
+    )  # fp16
 
 
 class Settings:
@@ -153,7 +168,7 @@ def test_a_published_checkpoint_loads_and_runs_nothing(tmp_path: Path) -> None:
     weights = {**network.state_dict(), "cqt.0.cqt_kernels_real": torch.zeros(84, 1, 4)}
     torch.save({"model": weights, "conf": Settings(), "epoch": 3}, tmp_path / "checkpoint_best.ckpt")
     made = Settings.made
-    found = load(tmp_path / "checkpoint_best.ckpt")
+    found = load_clews(tmp_path / "checkpoint_best.ckpt")
     assert Settings.made == made
     assert found.shape == shape
     assert all(
@@ -168,15 +183,15 @@ def test_what_is_no_checkpoint_is_told_in_a_line(content: bytes | None, tmp_path
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(UserError) as caught:
-            load(path)
+            load_clews(path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:
     torch.save({"model": {"layer.weight": torch.zeros(2)}}, tmp_path / "other.ckpt")
     with pytest.raises(UserError, match="cannot be loaded"):
-        load(tmp_path / "other.ckpt")
-    assert set(pickles.read_tensors(tmp_path / "other.ckpt")) == {"model"}
+        load_clews(tmp_path / "other.ckpt")
+    assert set(read_tensors(tmp_path / "other.ckpt")) == {"model"}
 
 
 def test_batch_and_order_change_nothing(small: Clews) -> None:

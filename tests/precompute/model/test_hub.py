@@ -43,23 +43,23 @@ def test_without_a_network_one_line_at_once(no_network, monkeypatch: pytest.Monk
     with pytest.raises(
         UserError, match=r"stabilityai/stable-audio-open-1.0: model_config.json is not on this"
     ) as caught:
-        hub.config_file(ModelSection(name="stable-audio-open-1.0"))
+        hub.find_config_file(ModelSection(name="stable-audio-open-1.0"))
     assert time.monotonic() - began < 10 and "\n" not in str(caught.value)
 
 
 def test_what_is_on_this_machine_needs_no_network(no_network) -> None:
     files = keep(no_network, "stabilityai/stable-audio-open-small", model_config_json="{}", model_ckpt="weights")
     section = ModelSection(name="stable-audio-open-small")
-    assert hub.config_file(section) == files / "model_config.json"
-    assert hub.checkpoint_file(section) == files / "model.ckpt"  # there is no safetensors file
+    assert hub.find_config_file(section) == files / "model_config.json"
+    assert hub.find_checkpoint_file(section) == files / "model.ckpt"  # there is no safetensors file
 
 
 def test_a_name_is_short_or_whole() -> None:
-    assert hub.repository("stable-audio-open-1.0") == "stabilityai/stable-audio-open-1.0"
-    assert hub.repository("me/mine") == "me/mine"
+    assert hub.find_repository("stable-audio-open-1.0") == "stabilityai/stable-audio-open-1.0"
+    assert hub.find_repository("me/mine") == "me/mine"
     for name in ("stable-audio", "a/b/c", "/b"):
         with pytest.raises(UserError, match=r"\[model\] name = .*: choose one of stable-audio-open-1.0, "):
-            hub.repository(name)
+            hub.find_repository(name)
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,14 @@ def test_a_model_is_named_in_one_way(values: dict[str, str]) -> None:
 
 def test_a_missing_text_encoder_is_told_before_anything_is_built(no_network) -> None:
     config = {"model": {"conditioning": {"configs": [{"id": "prompt", "type": "t5", "config": {}}]}}}
-    assert hub.text_encoders(config) == ["t5-base"] == hub.missing_encoders(config)
+    assert hub.list_text_encoders(config) == ["t5-base"] == hub.list_missing_encoders(config)
     message = "t5-base: the text encoder of this model is not on this machine"
-    with pytest.raises(UserError, match=message), hub.encoders_at_hand(config):
+    with pytest.raises(UserError, match=message), hub.allow_encoders(config):
         raise AssertionError("not reached")
     folder = keep(no_network, "t5-base", config_json="{}", tokenizer_json="{}")
-    assert hub.missing_encoders(config) == ["t5-base"]  # its weights are not there
+    assert hub.list_missing_encoders(config) == ["t5-base"]  # its weights are not there
     (folder / "model.safetensors").write_text("")
-    with hub.encoders_at_hand(config):
+    with hub.allow_encoders(config):
         assert constants.HF_HUB_OFFLINE  # nobody is asked
     assert not constants.HF_HUB_OFFLINE
 

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 
 from precompute.config.run import RunConfig, UnlearningSection
-from precompute.corpus.stages import load_model
 from precompute.gradients.finite_difference import spearman
 from precompute.gradients.fisher import diagonal_fisher, inverse
 from precompute.methods.unlearning import Unlearning
-from precompute.model.diffusion import Items, Model, NoiseBank
+from precompute.model.diffusion import Items, Model, NoiseBank, load_model
 from support import tiny
 
 BANK = NoiseBank(replicates=2, strata=2, draws_per_cell=1, seed=7)

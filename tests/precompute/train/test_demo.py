@@ -19,10 +19,9 @@ from torch import nn
 
 from precompute.common.files import part_path
 from precompute.config.run import RunConfig
-from precompute.corpus.stages import load_model
 from precompute.errors import UserError
 from precompute.model.clap import mel_features
-from precompute.model.diffusion import Items, Model, third_party
+from precompute.model.diffusion import Items, Model, load_model, third_party
 from precompute.train.autoencoder import AutoencoderLoss
 from precompute.train.clap import ClapLoss, build_extractor, build_model, build_tokenizer
 from precompute.train.demo import TrainDemoSettings, train_demo

@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from precompute.config.run import RunConfig
-from precompute.corpus.stages import load_model
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
-from precompute.model.diffusion import Items, Model, NoiseBank, third_party
+from precompute.model.diffusion import Items, Model, NoiseBank, load_model, third_party
 from precompute.train import exemplars
 from precompute.train.diffusion import measure_mean_loss
 from precompute.train.exemplars import Exemplar, ExemplarSettings, choose_decoys, fine_tune, load, make_exemplars, save

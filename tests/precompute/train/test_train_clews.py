@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from precompute.errors import UserError
-from precompute.model.clews import Clews, ClewsShape, best_pairs, distances
-from precompute.model.clews_files import load
+from precompute.model.clews import Clews, ClewsShape, average_best_pairs, compute_distances, load_clews
 from precompute.train.clews import (
     AugmentSettings,
     TrainClewsSettings,
@@ -107,7 +106,7 @@ def test_measure_of_many_at_once_is_that_of_each_pair() -> None:
         embedded = [network.embed(part[:count]) for part, count in zip(spectra, counts, strict=True)]
     wanted = []
     for query in range(5):
-        far = [float(best_pairs(distances(embedded[query], other), 5)) for other in embedded]
+        far = [float(average_best_pairs(compute_distances(embedded[query], other), 5)) for other in embedded]
         order = [k for k in np.argsort(far, kind="stable") if k != query]
         wanted.append(compute_average_precision((versions.works[order] == versions.works[query]).numpy()))
     assert compute_mean_average_precision(network, versions) == pytest.approx(np.mean(wanted))
@@ -143,7 +142,7 @@ def test_a_run_trains_measures_and_can_go_on(root: Path, capsys: pytest.CaptureF
     assert json.loads((root / "result.json").read_text()) == result
     assert (row["works"], row["renderings"], result["trained_works"]) == (2, 4, 4)
     assert 0 < row["map"] <= 1 and 0 < row["map_chance"] < 1
-    network = load(root / "out/clews.safetensors")
+    network = load_clews(root / "out/clews.safetensors")
     assert (
         network.shape
         == settings.network

@@ -13,7 +13,7 @@ import pytest
 from precompute.cli.main import main
 from precompute.common.cache import Cache
 from precompute.config.run import RunConfig
-from precompute.corpus.stages import load_corpus, load_model
+from precompute.corpus.intake import load_corpus
 from precompute.errors import UserError
 from precompute.evaluate.paper import agreement
 from precompute.evaluate.paper.self_influence import (
@@ -27,6 +27,7 @@ from precompute.gradients.fisher import diagonal_fisher, inverse
 from precompute.gradients.track_pass import noise_bank
 from precompute.methods.catalogue import CATALOGUE
 from precompute.methods.unlearning import Unlearning
+from precompute.model.diffusion import load_model
 from precompute.pipeline import make_context
 from support import tiny
 

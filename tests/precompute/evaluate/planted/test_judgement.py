@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from precompute.config.methods_compare import ClewsSettings
+from precompute.config.methods import ClewsSettings
 from precompute.config.run import BankSection, RunConfig
 from precompute.corpus.tracks import Track, read_manifest
 from precompute.errors import UserError
