@@ -138,6 +138,22 @@ def test_documented_commands_exist(document):
     assert not unknown
 
 
+def test_every_verb_and_method_is_documented():
+    from precompute.methods.catalogue import CATALOGUE
+
+    code = "".join(path.read_text(encoding="utf-8") for path in list_sources("precompute/cli"))
+    named = set(re.findall(r"`(?:evaluate )?([a-z-]+)[` ]", read_document("precompute/README.md")))
+    verbs = set(re.findall(r'add_parser\(\s*"([a-z-]+)"', code))
+    assert verbs | set(CATALOGUE) <= named, (verbs | set(CATALOGUE)) - named
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documented_python_runs(document, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for block in re.findall(r"^```python\n(.*?)^```", read_document(document), re.M | re.S):
+        exec(compile(block, document, "exec"), {})
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documented_files_exist(document):
     text, folder = read_document(document), (ROOT / document).parent
