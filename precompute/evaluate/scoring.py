@@ -1,7 +1,7 @@
-"""Scores of any clips by any methods of the catalogue, through the runner: what every judgement needs.
+"""Scores of any clips and tracks by any methods of the catalogue, for the judgements by known truths and controls.
 
-Tracks are heard as the autoencoder sounds them, as clips are: methods that listen find no codec between the two. Clips
-are scored whole; influence over time in a clip is not judged.
+Tracks are decoded from latents, as clips are, so that methods that listen find no codec between the two. Clips are
+scored whole: influence over time in a clip is not judged. Higher score = stronger influence.
 """
 
 from __future__ import annotations
@@ -31,15 +31,26 @@ OTHER_WEIGHTS = "it looks at checkpoints of a training, and these weights have n
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What became of the methods that are judged."""
+class ScoringInputs:
+    """Clips and tracks that are scored by one set of weights."""
+
+    tracks: Sequence[Track]  # [N]
+    items: Items  # [N], of `tracks`
+    clips: Items  # [Q >= 1]
+    cohort: Items  # [K]
+    fisher: torch.Tensor | None = None  # [P], curvature that is known already; None = that of the training tracks
+
+
+@dataclass(frozen=True)
+class JudgedMethods:
+    """The methods that ran, and those that could not."""
 
     done: dict[str, Done]  # by name, in the order asked for
-    skipped: dict[str, str]  # name -> why it was left out
+    skipped: dict[str, str]  # name -> reason
 
 
 def check_method_names(names: Sequence[str], option: str = "--method") -> tuple[str, ...]:
-    """Each once, in order. Raises UserError naming one that is not in the catalogue, or where there is none."""
+    """The names, each once, in order. Raises UserError where one is not in the catalogue, or there is none."""
     if not names:
         raise UserError(f"{option}: name at least one method")
     for name in names:
@@ -49,78 +60,76 @@ def check_method_names(names: Sequence[str], option: str = "--method") -> tuple[
 
 
 def follows_training(name: str) -> bool:
-    """Whether a method looks at checkpoints of the training: it says nothing of weights that were made otherwise."""
+    """True for a method that looks at checkpoints of the training: it cannot judge weights made in another way."""
     return hasattr(METHOD_SETTINGS[name], "checkpoints")
 
 
 def looks_at_gradients(config: RunConfig) -> bool:
-    """Whether any of the methods that are to run does."""
+    """True where any method that is to run looks at gradients."""
     return any(issubclass(method_class(name), GradientMethod) for name in config.methods.run)
 
 
 def restrict_config(config: RunConfig, names: Sequence[str], tracks: int, other_weights: bool = False) -> RunConfig:
-    """The run's settings with these methods, clips whole; `tracks` is the number of training tracks.
+    """The run's settings with these methods and whole clips; `tracks` is the number of training tracks.
 
-    A method that builds on others (the ensemble) gets those of the run's own that it builds on, too; with
+    A method that builds on others (the ensemble) also gets the run's own methods that it builds on; with
     `other_weights`, not those that look at checkpoints of the training.
     """
     config = replace(config, unlearning=replace(config.unlearning, window_s=NO_WINDOWS_S))
-    judged = [build(name, config, tracks) for name in names]
+    methods = [build(name, config, tracks) for name in names]
     able = [name for name in config.methods.run if not (other_weights and follows_training(name))]
-    helpers = [name for name in able if any(method.builds_on(name) for method in judged)]
+    helpers = [name for name in able if any(method.builds_on(name) for method in methods)]
     return replace(config, methods=replace(config.methods, run=tuple(dict.fromkeys([*names, *helpers]))))
 
 
 def make_scoring_context(
     model: Model,
-    tracks: Sequence[Track],
-    items: Items,
-    clips: Items,
-    cohort: Items,
+    inputs: ScoringInputs,
     config: RunConfig,
     cache: Cache,
-    fisher: torch.Tensor | None = None,
     recordings: dict[Any, Any] | None = None,
 ) -> Context:
-    """What the methods look at, named by content: clips [Q >= 1], a cohort [K], `items` [N] of `tracks`.
+    """The context of the methods, its keys made from the content of the inputs; `config` as of `restrict_config`.
 
-    `config`: as `restrict_config` gives it. `fisher` [P]: curvature known already; None = of the training tracks.
-    `recordings`: what methods that listen already know, shared by contexts of one autoencoder.
+    `recordings`: what methods that listen know already, shared by contexts of one autoencoder.
     """
-    of_tracks = [(track.track_id, track.split, track.planted) for track in tracks]
-    known = "" if fisher is None else hash_tensors({"fisher": fisher})
-    track_key = fingerprint(model.inputs_sha256, fingerprint_items(items), of_tracks, known)
+    roles = [(track.track_id, track.split, track.planted) for track in inputs.tracks]
+    known = "" if inputs.fisher is None else hash_tensors({"fisher": inputs.fisher})
+    track_key = fingerprint(model.inputs_sha256, fingerprint_items(inputs.items), roles, known)
+    memo: dict[str, Any] = {"recordings": {} if recordings is None else recordings}
+    if inputs.fisher is not None:
+        memo["fisher"] = inputs.fisher
     return Context(
         model=model,
-        tracks=[replace(track, path=None) for track in tracks],
-        items=items,
-        queries=Queries(shown=clips, targets=items[[]], cohort=cohort),
+        tracks=[replace(track, path=None) for track in inputs.tracks],
+        items=inputs.items,
+        queries=Queries(shown=inputs.clips, targets=inputs.items[[]], cohort=inputs.cohort),
         target_rows=np.zeros(0, dtype=int),
         bank=noise_bank(config.bank),
         config=config,
         cache=cache,
-        key=fingerprint(track_key, fingerprint_items(clips), fingerprint_items(cohort)),
+        key=fingerprint(track_key, fingerprint_items(inputs.clips), fingerprint_items(inputs.cohort)),
         track_key=track_key,
-        memo={"recordings": {} if recordings is None else recordings} | ({} if fisher is None else {"fisher": fisher}),
+        memo=memo,
     )
 
 
-def run_named_methods(context: Context, names: Sequence[str]) -> Judged:
-    """Run the context's methods in one pass; those of `names` are what is asked for. Raises UserError where none can.
+def run_named_methods(context: Context, names: Sequence[str]) -> JudgedMethods:
+    """Run the context's methods in one pass and return those of `names`. Raises UserError where none can run.
 
-    A method that cannot run here is left out with its reason, as in a run.
+    Methods that cannot run are skipped; the result holds why.
     """
     outcome = run_methods(context, context.config.methods.run)
-    found = {one.method.name: one for one in outcome.done}
-    done = {name: found[name] for name in names if name in found}
+    by_name = {one.method.name: one for one in outcome.done}
+    done = {name: by_name[name] for name in names if name in by_name}
     skipped = {name: reason for name, _, reason in outcome.skipped if name in names}
     if not done:
         raise UserError("; ".join(f"{name}: {reason}" for name, reason in skipped.items()))
-    return Judged(done, skipped)
+    return JudgedMethods(done, skipped)
 
 
 def normalise_scores(result: MethodResult, tracks: Sequence[Track]) -> dict[str, np.ndarray]:
-    """Scores [Q, N] raw, and normalised over the cohort."""
+    """Scores [Q, N] by kind: 'raw', and 'normalised' over the cohort."""
     is_train, is_decoy, _ = mask_tracks(tracks)
     raw = result.score
     return {"raw": raw, "normalised": Normalisation.fit(result.cohort, is_train, is_decoy).apply(raw)}

@@ -96,10 +96,10 @@ def make_exemplars(
         path, row = folder / f"exemplar-{track_id:04d}.safetensors", row_of[track_id]
         paths.append(path)
         if path.exists():
-            print(f"  {path.name}: is there, {load(path, model).steps} steps", flush=True)
+            print(f"  {path.name}: is there, {load_exemplar(path, model).steps} steps", flush=True)
             continue
         made = fine_tune(model, items[[row]], embeddings[row], limit, track_id, config, settings)
-        save(made, path)
+        save_exemplar(made, path)
         print(f"  {path.name}: {made.steps} steps, distance {dict(made.distances)[made.steps]:.4f}", flush=True)
     return paths
 
@@ -213,7 +213,7 @@ def fine_tune(
 # -- files -------------------------------------------------------------------------------------------------------
 
 
-def save(exemplar: Exemplar, path: Path) -> None:
+def save_exemplar(exemplar: Exemplar, path: Path) -> None:
     """Safetensors, fp16, NAME.a and NAME.b; the rest as JSON in the metadata."""
     from safetensors.torch import save as to_bytes
 
@@ -224,7 +224,7 @@ def save(exemplar: Exemplar, path: Path) -> None:
     write_atomically(path, to_bytes({name: value.half().contiguous() for name, value in tensors.items()}, metadata))
 
 
-def load(path: Path, model: Model) -> Exemplar:
+def load_exemplar(path: Path, model: Model) -> Exemplar:
     """An exemplar of this model. Raises UserError: no exemplar, or made for other weights."""
     from safetensors import SafetensorError, safe_open
 

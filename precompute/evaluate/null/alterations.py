@@ -1,4 +1,4 @@
-"""What the negative controls alter: weights that have learnt nothing or something else, roles, and captions."""
+"""Alterations for the negative controls: models without or with another training, swapped roles, other captions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from precompute.train.lora import hash_tensors
 
 
 def make_fresh_model(like: Model, seed: int) -> Model:
-    """Transformer and conditioner as they start, by a seed; autoencoder and CLAP of `like`."""
+    """A model with freshly initialised transformer and conditioner, by a seed; autoencoder and CLAP of `like`."""
     settings = copy.deepcopy(like.config)
     with torch.random.fork_rng():  # other seeds are not disturbed
         torch.manual_seed(seed)
@@ -30,13 +30,13 @@ def make_fresh_model(like: Model, seed: int) -> Model:
     network.pretransform.model.load_state_dict(like.network.pretransform.model.state_dict())
     model = Model(network.to(like.device), settings, like.clap, sha256="")
     model.arithmetic = like.arithmetic
-    return _named(model, like)
+    return _update_hashes(model, like)
 
 
 def choose_matched_rows(tracks: Sequence[Track], most: int = 0) -> list[int]:
-    """Rows of as many regular training tracks as regular decoys, in order, `most` at most (0 = no limit).
+    """Rows of as many regular training tracks as regular decoys, ascending, at most `most` of each (0 = no limit).
 
-    The more numerous are thinned evenly.
+    The more numerous kind is thinned evenly.
     """
     is_train, is_decoy, _ = mask_tracks(tracks)
     kinds = [np.flatnonzero(mask) for mask in (is_train, is_decoy)]
@@ -46,36 +46,36 @@ def choose_matched_rows(tracks: Sequence[Track], most: int = 0) -> list[int]:
 
 
 def swap_role(track: Track) -> Track:
-    """The same track in the other role."""
+    """The track in the other role: a decoy as training track, a training track as decoy."""
     return replace(track, split="train" if track.is_decoy else "decoy")
 
 
 def train_from_scratch(like: Model, items: Items, settings: LoopSettings, folder: Path, name: str) -> Model:
-    """A fresh model trained on items [N]; its state is kept in a folder of its own for these settings and data."""
+    """A fresh model trained on items [N]; its state is kept below `folder`, apart for these settings and data."""
     model = make_fresh_model(like, settings.seed)
     network = make_trainable(model)
     folder = folder / fingerprint(like.inputs_sha256, fingerprint_items(items), settings)
     fit(name, network, DiffusionLoss(network, model, items, settings.batch), settings, folder)
     network.requires_grad_(False)
-    return _named(model, like)
+    return _update_hashes(model, like)
 
 
 def make_trainable(model: Model) -> torch.nn.Module:
-    """Its network, the autoencoder's weights held still."""
+    """Let transformer and conditioner of a model be trained, not its autoencoder; returns its network."""
     model.network.model.requires_grad_(True)
     model.network.conditioner.requires_grad_(True)
     return model.network
 
 
 def recaption(items: Items, clips: Items, row: int) -> Items:
-    """The same latents and lengths under the prompt of one clip."""
+    """Items of the same latents and lengths under the prompt of one clip."""
     one = clips.embeddings
     embeddings = None if one is None else one[row].expand(len(items), -1).contiguous()
     return replace(items, prompts=(clips.prompts[row],) * len(items), embeddings=embeddings)
 
 
-def _named(model: Model, like: Model) -> Model:
-    """Hashes of the weights in the model, so that no cache takes its results for another's."""
+def _update_hashes(model: Model, like: Model) -> Model:
+    """Set the model's hashes to those of its weights, so that no cache takes its results for another model's."""
     model.sha256 = hash_tensors(model.network.state_dict())
     model.inputs_sha256 = fingerprint(model.sha256, like.inputs_sha256)
     return model

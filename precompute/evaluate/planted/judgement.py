@@ -1,8 +1,8 @@
-"""Methods judged by known truths: weighted tracks against their twins, a rare style, exemplars.
+"""Methods judged by planted truths: weighted tracks against their twins, a rare style, exemplars.
 
 All methods share one pass over the tracks' gradients. Beside them stand CLAP's similarity (a listener's guess: it knows
-the sound and not the model) and the expectation of a random ranking. Every score is told raw and normalised over the
-run's cohort.
+the sound and not the model) and the expectation of a random ranking. Every score is reported raw, and normalised over
+the run's cohort.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from precompute.gradients.curvature import kept_fisher
 from precompute.gradients.track_pass import noise_bank
 from precompute.methods.catalogue import build
 from precompute.model.diffusion import Items, Model, load_model
-from precompute.train import exemplars as made
 from precompute.train.diffusion import measure_mean_loss
+from precompute.train.exemplars import Exemplar, load_exemplar
 
 COLUMNS = ("truth", "method", "score", "name", "value", "low", "high")
 REUSED = "the preconditioner is that of the untuned weights"
@@ -42,7 +42,7 @@ REUSED = "the preconditioner is that of the untuned weights"
 
 @dataclass(frozen=True)
 class PlantedSettings:
-    """How much is judged."""
+    """How much is judged; it checks itself."""
 
     seeds: int = 4  # clips a caption
     exemplar_clips: int = 2
@@ -61,6 +61,32 @@ class PlantedSettings:
             check_method_names(self.exemplar_methods, "--exemplar-method")
 
 
+@dataclass(frozen=True)
+class PlantedInputs:
+    """A run's tracks, their decoys thinned, and the truths that are planted among them."""
+
+    corpus: Corpus
+    items: Items  # [N], of the corpus's tracks
+    key: str  # names the latents of the whole run by content
+    exemplars: list[Exemplar]
+    unheard: list[Track]  # of the rare style, never heard by the model; none of the corpus's tracks
+
+    @property
+    def trained(self) -> list[int]:
+        """Rows of the training tracks."""
+        return [row for row, track in enumerate(self.corpus.tracks) if not track.is_decoy]
+
+    @property
+    def pairs(self) -> list[truths.TwinPair]:
+        """Weighted tracks and their twins."""
+        return truths.find_pairs(self.corpus.tracks)
+
+    @property
+    def rare(self) -> np.ndarray:
+        """Training tracks of the rare style, bool [N]."""
+        return truths.find_rare(self.corpus.tracks)
+
+
 def evaluate_planted(
     config: RunConfig,
     out: Path,
@@ -69,7 +95,7 @@ def evaluate_planted(
     settings: PlantedSettings | None = None,
     unheard: Path | None = None,
 ) -> dict[str, Any]:
-    """PlantedScorer methods of the catalogue, print a table, write JSON to `out`; what was written. Resumable.
+    """Judge methods of the catalogue, print a table and write JSON to `out`; returns what was written.
 
     weighted: share of (pair, seed) in which the weighted track is above its twin, for `seeds` clips of their caption.
     rare: how many rare tracks stand among the 10 best training tracks of a clip of their caption; success = at least 3
@@ -77,152 +103,158 @@ def evaluate_planted(
     only where the heard ones stand above those is it more than the caption. exemplars (a folder of `make_exemplars`):
     rank of the exemplar among all training tracks and itself, for clips of the tuned weights, beside its rank before
     the tuning; scores are of the weights in use, with a smaller bank and cohort, but under the preconditioner of the
-    untuned ones: a Fisher pass costs minutes, and the weights hardly move. A method that cannot be judged by one of
-    these is left out of it with its reason. Raises UserError for an unknown method, or none that can be judged; where
-    the corpus has none of these cases; where an exemplar is of other weights, or an unheard track is none.
+    untuned weights: a Fisher pass costs minutes, and the weights hardly move. Methods that one of these cannot judge
+    are skipped there; the result holds why. A killed run goes on where it was.
+
+    Raises UserError for an unknown method, or where none can be judged; where the corpus has none of these cases;
+    where an exemplar is of other weights, or an unheard track is none.
     """
     settings, names = settings or PlantedSettings(), check_method_names(methods)
     if settings.replicates:
         config = replace(config, bank=replace(config.bank, replicates=settings.replicates))
     cache = Cache(Path(config.output.work) / "cache")
-    corpus, model = load_corpus(config), load_model(config)
+    model = load_model(config)
     if model.clap is not None:
         names = tuple(dict.fromkeys([*names, "clap"]))
+    inputs = _load_inputs(model, config, cache, settings, exemplars, unheard)
+    tracks, trained = inputs.corpus.tracks, inputs.trained
+    config = restrict_config(config, names, len(trained))
+    prompts = _make_prompts(inputs, settings.seeds, config, model.sample_size / model.sample_rate)
+    _print_cost(model, inputs, config, len(prompts), settings)
+    fisher = None
+    if looks_at_gradients(config):
+        fisher = kept_fisher(model, inputs.items[trained], config, cache, inputs.key)
+    cohort = load_cohort(model, inputs.corpus, config, cache)
+    scorer = PlantedScorer(config, cache, model, names, fisher, cohort, settings.exemplar_methods)
+    rows: list[Row] = []
+    cases: dict[str, list[Row]] = {}
+    if prompts:
+        rows = _judge_corpus(scorer, inputs, prompts, settings.seeds, cases)
+    cases["exemplars"] = scorer.rank_exemplars(
+        inputs.exemplars, settings.exemplar_clips, inputs.items, inputs.corpus, trained
+    )
+    if cases["exemplars"]:
+        rows += truths.judge_exemplars(cases["exemplars"], len(trained) + 1)
+    print(format_table(rows, COLUMNS), flush=True)
+    return write_result(
+        out,
+        f"planted truths: {', '.join(names)}; exemplars: {REUSED}",
+        "python -m precompute evaluate planted",
+        describe_hardware(str(model.device)),
+        rows,
+        settings={
+            "methods": {name: build(name, config, len(trained)).record() for name in names},
+            "bank": vars(config.bank),
+            "bank_of_exemplars": vars(reduce_config(config).bank),
+            **vars(settings),
+            "cohort": len(cohort),
+            "decoys": len(tracks) - len(trained),
+            "unheard": len(inputs.unheard),
+            "rivals": RIVALS,
+        },
+        model_sha256=model.sha256,
+        cases=cases,
+        skipped=scorer.skipped,
+    )
+
+
+def _load_inputs(
+    model: Model,
+    config: RunConfig,
+    cache: Cache,
+    settings: PlantedSettings,
+    exemplars: Path | None,
+    unheard: Path | None,
+) -> PlantedInputs:
+    """Read and check everything that a judgement needs before the long pass. Raises UserError."""
+    corpus = load_corpus(config)
     pairs, rare = truths.find_pairs(corpus.tracks), truths.find_rare(corpus.tracks)
     files = sorted(exemplars.glob("exemplar-*.safetensors")) if exemplars else []
     if exemplars and not files:
         raise UserError(f"{exemplars}: no exemplars here; make them first, or leave them out")
     if not pairs and not rare.any() and not files:
         raise UserError("evaluate planted: the corpus has no weighted and no rare tracks, and there are no exemplars")
-    loaded = [made.load(path, model) for path in files]  # a file of other weights is told before the long pass
+    loaded = [load_exemplar(path, model) for path in files]
     apart = truths.read_unheard(unheard, corpus.tracks) if unheard and rare.any() else []
-
     items, key = load_latents(model, corpus, config, cache)
     trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
     decoys = [row for row, track in enumerate(corpus.tracks) if track.is_decoy]
-    kept = sorted([*trained, *(decoys[i] for i in spread_evenly(len(decoys), settings.decoys))])
-    corpus, items = Corpus([corpus.tracks[row] for row in kept], corpus.root), items[kept]
-    pairs, rare = truths.find_pairs(corpus.tracks), truths.find_rare(corpus.tracks)
-    trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
-    config = restrict_config(config, names, len(trained))
-    prompts = _prompts(corpus.tracks, pairs, rare, settings.seeds, config, model.sample_size / model.sample_rate)
-    _tell_cost(model, items, config, len(prompts), len(kept), len(trained), len(loaded), len(apart), settings)
-    judges = PlantedScorer(
-        config=config,
-        cache=cache,
-        model=model,
-        names=names,
-        fisher=kept_fisher(model, items[trained], config, cache, key) if looks_at_gradients(config) else None,
-        cohort=load_cohort(model, corpus, config, cache),
-        exemplar_names=settings.exemplar_methods,
-    )
-    found: list[Row] = []
-    cases: dict[str, list[Row]] = {}
-    if prompts:
-        scores = judges.corpus(prompts, items, corpus.tracks)
-        of_pairs = truths.select_clips(scores, slice(len(pairs) * settings.seeds))
-        of_rare = truths.select_clips(scores, slice(len(pairs) * settings.seeds, None))
-        bank = noise_bank(config.bank)
-        if pairs:
-            losses = np.array(
-                [[measure_mean_loss(model, items[[row]], bank) for row in (p.weighted, p.twin)] for p in pairs]
-            )
-            found += [*truths.judge_losses(losses), *truths.judge_weighted(of_pairs, pairs, settings.seeds)]
-            cases["weighted"] = truths.list_weighted_cases(of_pairs, pairs, settings.seeds, losses, corpus.tracks)
-        if rare.any():
-            found += truths.judge_rare(truths.select_tracks(of_rare, np.array(trained)), rare[trained])
-        if apart:
-            found += _unheard_rows(judges, prompts[-settings.seeds :], items[trained], corpus, trained, apart)
-    cases["exemplars"] = judges.exemplars(loaded, settings.exemplar_clips, items, corpus, trained)
-    if cases["exemplars"]:
-        found += truths.judge_exemplars(cases["exemplars"], len(trained) + 1)
-    print(format_table(found, COLUMNS), flush=True)
-    return write_result(
-        out,
-        f"planted truths: {', '.join(names)}; exemplars: {REUSED}",
-        "python -m precompute evaluate planted",
-        describe_hardware(str(model.device)),
-        found,
-        settings={
-            "methods": {name: build(name, config, len(trained)).record() for name in names},
-            "bank": vars(config.bank),
-            "bank_of_exemplars": vars(reduce_config(config).bank),
-            **vars(settings),
-            "cohort": len(judges.cohort),
-            "decoys": len(kept) - len(trained),
-            "unheard": len(apart),
-            "rivals": RIVALS,
-        },
-        model_sha256=model.sha256,
-        cases=cases,
-        skipped=judges.skipped,
-    )
+    rows = sorted([*trained, *(decoys[i] for i in spread_evenly(len(decoys), settings.decoys))])
+    return PlantedInputs(Corpus([corpus.tracks[row] for row in rows], corpus.root), items[rows], key, loaded, apart)
 
 
-def _unheard_rows(
-    judges: PlantedScorer,
-    prompts: list[Prompt],
-    items: Items,
-    corpus: Corpus,
-    trained: Sequence[int],
-    apart: list[Track],
+def _judge_corpus(
+    scorer: PlantedScorer, inputs: PlantedInputs, prompts: list[Prompt], seeds: int, cases: dict[str, list[Row]]
 ) -> list[Row]:
-    """Heard rare tracks against those apart, in a pass in which methods are told that all were trained on.
+    """Rows of weighted tracks and of the rare style, `seeds` prompts each; single pairs go to cases["weighted"]."""
+    tracks, items, pairs, rare, trained = inputs.corpus.tracks, inputs.items, inputs.pairs, inputs.rare, inputs.trained
+    scores = scorer.score_prompts(prompts, items, tracks)
+    of_pairs = truths.select_clips(scores, slice(len(pairs) * seeds))
+    of_rare = truths.select_clips(scores, slice(len(pairs) * seeds, None))
+    rows: list[Row] = []
+    if pairs:
+        bank = noise_bank(scorer.config.bank)
+        losses = np.array(
+            [[measure_mean_loss(scorer.model, items[[row]], bank) for row in (p.weighted, p.twin)] for p in pairs]
+        )
+        rows += [*truths.judge_losses(losses), *truths.judge_weighted(of_pairs, pairs, seeds)]
+        cases["weighted"] = truths.list_weighted_cases(of_pairs, pairs, seeds, losses, tracks)
+    if rare.any():
+        rows += truths.judge_rare(truths.select_tracks(of_rare, np.array(trained)), rare[trained])
+    if inputs.unheard:
+        rows += _judge_unheard(scorer, inputs, prompts[-seeds:])
+    return rows
 
-    Methods that look at the training tracks as a whole treat tracks outside of them otherwise, heard or not; so that
-    is made equal, and only the weights can tell one from the other. `items` are those of `trained`.
+
+def _judge_unheard(scorer: PlantedScorer, inputs: PlantedInputs, prompts: list[Prompt]) -> list[Row]:
+    """Rows of heard rare tracks against unheard ones, from a pass in which all count as training tracks.
+
+    Methods that look at the training tracks as a whole treat tracks outside of them otherwise, heard or not; here both
+    are inside, so that only the weights can set one apart from the other.
     """
-    tracks = [corpus.tracks[row] for row in trained] + [replace(track, split="train") for track in apart]
-    played = items.joined(load_latents(judges.model, Corpus(apart, corpus.root), judges.config, judges.cache)[0])
-    is_apart = np.arange(len(tracks)) >= len(trained)
-    is_heard = truths.find_rare(tracks) & ~is_apart
-    bank = noise_bank(judges.config.bank)
-    losses = np.array(
-        [measure_mean_loss(judges.model, played[[row]], bank) for row in np.flatnonzero(is_heard | is_apart)]
-    )
+    trained, root = inputs.trained, inputs.corpus.root
+    tracks = [inputs.corpus.tracks[row] for row in trained]
+    tracks += [replace(track, split="train") for track in inputs.unheard]
+    unheard, _ = load_latents(scorer.model, Corpus(inputs.unheard, root), scorer.config, scorer.cache)
+    items = inputs.items[trained].joined(unheard)
+    is_unheard = np.arange(len(tracks)) >= len(trained)
+    is_heard = truths.find_rare(tracks) & ~is_unheard
+    bank, rare = noise_bank(scorer.config.bank), np.flatnonzero(is_heard | is_unheard)
+    losses = np.array([measure_mean_loss(scorer.model, items[[row]], bank) for row in rare])
     print("rare tracks among pieces of their style that were never heard", flush=True)
-    return truths.judge_unheard(judges.corpus(prompts, played, tracks), is_heard, is_apart, losses)
+    return truths.judge_unheard(scorer.score_prompts(prompts, items, tracks), is_heard, is_unheard, losses)
 
 
-def _prompts(
-    tracks: Sequence[Track],
-    pairs: list[truths.TwinPair],
-    rare: np.ndarray,
-    seeds: int,
-    config: RunConfig,
-    longest: float,
-) -> list[Prompt]:
+def _make_prompts(inputs: PlantedInputs, seeds: int, config: RunConfig, longest: float) -> list[Prompt]:
     """Clips to judge by: `seeds` of each pair's caption, then `seeds` of the rare tracks' most common one.
 
-    Lengths are the weighted track's, and that of the run's prompt with the rare caption (else the rare tracks' median).
+    Lengths in seconds, at most `longest`: the weighted track's, and that of the run's prompt with the rare caption
+    (else the rare tracks' median).
     """
-    asked = [(tracks[p.weighted].caption, tracks[p.weighted].duration_s) for p in pairs]
+    tracks, rare = inputs.corpus.tracks, inputs.rare
+    captions = [(tracks[p.weighted].caption, tracks[p.weighted].duration_s) for p in inputs.pairs]
     if rare.any():
-        caption, usual = truths.find_rare_caption(tracks, rare)
-        shown = [p.seconds for p in read_prompts(Path(config.clips.prompts)) if p.text == caption]
-        asked.append((caption, shown[0] if shown else usual))
-    return [Prompt(0, caption, min(seconds, longest), PLANTED + k) for caption, seconds in asked for k in range(seeds)]
+        caption, median_s = truths.find_rare_caption(tracks, rare)
+        lengths = [p.seconds for p in read_prompts(Path(config.clips.prompts)) if p.text == caption]
+        captions.append((caption, lengths[0] if lengths else median_s))
+    return [
+        Prompt(0, caption, min(seconds, longest), PLANTED + k) for caption, seconds in captions for k in range(seeds)
+    ]
 
 
-def _tell_cost(
-    model: Model,
-    items: Items,
-    config: RunConfig,
-    clips: int,
-    tracks: int,
-    trained: int,
-    exemplars: int,
-    apart: int,
-    settings: PlantedSettings,
-) -> None:
-    pace, small = Pace.measure(model, items, config), reduce_config(config)
+def _print_cost(model: Model, inputs: PlantedInputs, config: RunConfig, clips: int, settings: PlantedSettings) -> None:
+    """Print the seconds of each part before it begins."""
+    pace, small = Pace.measure(model, inputs.items, config), reduce_config(config)
+    tracks, trained = len(inputs.items), len(inputs.trained)
+    exemplars, unheard = len(inputs.exemplars), len(inputs.unheard)
     parts = [
         ("clips of the planted captions, and the cohort", pace.generating(config, clips + config.clips.cohort)),
         (f"{clips} clips against {tracks} tracks and decoys", pace.scoring(config, clips, tracks, trained)),
     ]
-    if apart:
-        again = pace.scoring(config, settings.seeds, trained + apart, trained)
-        parts.append((f"{settings.seeds} clips of the rare style against {apart} tracks that were never heard", again))
+    if unheard:
+        again = pace.scoring(config, settings.seeds, trained + unheard, trained)
+        text = f"{settings.seeds} clips of the rare style against {unheard} tracks that were never heard"
+        parts.append((text, again))
     if exemplars:
         each = pace.scoring(small, settings.exemplar_clips, trained + 1 + RIVALS)
         each += pace.generating(config, settings.exemplar_clips)

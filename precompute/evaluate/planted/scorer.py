@@ -1,4 +1,4 @@
-"""Scores for known truths: clips against all tracks, and exemplars with the weights that were tuned on them."""
+"""Scores for planted truths: clips against all tracks, and exemplars by the weights that were tuned on them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from precompute.evaluate.null.alterations import recaption
 from precompute.evaluate.planted import truths
 from precompute.evaluate.scoring import (
     OTHER_WEIGHTS,
+    ScoringInputs,
     follows_training,
     make_scoring_context,
     normalise_scores,
@@ -33,16 +34,16 @@ from precompute.evaluate.scoring import (
 )
 from precompute.model.diffusion import Items, Model
 from precompute.significance.ranks import rank_scores
-from precompute.train import exemplars as made
+from precompute.train.exemplars import Exemplar
 from precompute.train.lora import apply_update
 
-COHORT, REPLICATES, STRATA = 16, 2, 2  # clips, and the bank, of a pass for exemplars; half of the ascent draws
-RIVALS = 32  # decoys under the caption of an exemplar
+COHORT, REPLICATES, STRATA = 16, 2, 2  # most cohort clips, and the largest bank, of a pass for exemplars
+RIVALS = 32  # decoys that are scored under the caption of an exemplar
 NOT_ASKED = "it was not asked for by exemplars (--exemplar-method)"
 
 
 def reduce_config(config: RunConfig) -> RunConfig:
-    """The settings of a pass for exemplars: there is one for each, and one for all of them untuned."""
+    """Settings of a pass for exemplars, of which there are many: smaller bank and cohort, half the ascent draws."""
     bank, steps = config.bank, config.unlearning
     return replace(
         config,
@@ -52,34 +53,71 @@ def reduce_config(config: RunConfig) -> RunConfig:
     )
 
 
+@dataclass(frozen=True)
+class ExemplarRivals:
+    """The tracks that exemplars are ranked among."""
+
+    tracks: list[Track]  # [N], training tracks
+    items: Items  # [N]
+    decoys: list[Track]  # [V], scored under an exemplar's caption
+    decoy_items: Items  # [V]
+    root: Path  # folder of the corpus
+
+
 @dataclass
 class PlantedScorer:
-    """What all passes over the tracks share."""
+    """Scores clips in passes over the tracks that share model, cohort and curvature; collects skipped methods."""
 
     config: RunConfig
     cache: Cache
     model: Model
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of the methods that are judged
     fisher: torch.Tensor | None  # [P], of the untuned weights; None where no method looks at gradients
     cohort: Items  # [K]
     exemplar_names: tuple[str, ...] = ()  # of `names`, those that exemplars are judged by; none = all
     skipped: list[Row] = field(default_factory=list)  # method, truth, reason
     recordings: dict[Any, Any] = field(default_factory=dict)  # what methods that listen know already
 
-    def corpus(self, prompts: list[Prompt], items: Items, tracks: Sequence[Track]) -> truths.ByMethod:
-        """Clips of the prompts, scored against all tracks and decoys in one pass."""
+    def score_prompts(self, prompts: list[Prompt], items: Items, tracks: Sequence[Track]) -> truths.ByMethod:
+        """Clips of the prompts scored against items [N] of tracks in one pass."""
         clips = generate_clips(self.model, prompts, self.config, self.cache, "planted clips")
-        return self._scores(self.names, "corpus", clips, self.cohort, items, tracks, self.config)
+        inputs = ScoringInputs(tracks, items, clips, self.cohort, self.fisher)
+        return self._score(self.names, "corpus", inputs, self.config)
 
-    def exemplars(
-        self, loaded: Sequence[made.Exemplar], clips: int, items: Items, corpus: Corpus, trained: Sequence[int]
+    def rank_exemplars(
+        self, exemplars: Sequence[Exemplar], clips: int, items: Items, corpus: Corpus, trained: Sequence[int]
     ) -> list[Row]:
-        """What `truths.judge_exemplars` reads, a case for each; `items` and `corpus` hold the same tracks.
+        """A case for each exemplar, as `truths.judge_exemplars` reads them; `items` are those of the corpus's tracks.
 
-        Each is judged with the tuned weights in the model; then all with the untuned ones, by clips of the untuned
-        ones: what an exemplar's caption gives away without any tuning. A track's usual score is taken over clips of
-        the untuned model, scored by the weights in use. None where no method can be judged so.
+        Each is scored with the tuned weights in the model, by `clips` clips of theirs; then all with the untuned
+        weights, by clips of those: what an exemplar's caption gives away without any tuning. The cohort's clips are of
+        the untuned model, scored by the weights in use. Empty where no method can be judged by exemplars.
         """
+        names = self._choose_exemplar_methods()
+        if not names or not exemplars:
+            return []
+        used = {exemplar.track_id for exemplar in exemplars}
+        able = [k for k, t in enumerate(corpus.tracks) if t.is_decoy and not t.planted and t.track_id not in used]
+        rows = [able[i] for i in spread_evenly(len(able), RIVALS)]
+        rivals = ExemplarRivals(
+            tracks=[corpus.tracks[row] for row in trained],
+            items=items[trained],
+            decoys=[corpus.tracks[row] for row in rows],
+            decoy_items=items[rows],
+            root=corpus.root,
+        )
+        print("exemplars, before tuning", flush=True)
+        before = self._rank_among(rivals, exemplars, names, clips, tuned=False)
+        cases = []
+        for exemplar, untuned in zip(exemplars, before, strict=True):
+            print(f"exemplar {exemplar.track_id}: {exemplar.caption}", flush=True)
+            [tuned] = self._rank_among(rivals, [exemplar], names, clips, tuned=True)
+            record = {name: value for name, value in vars(exemplar).items() if name != "pairs"}
+            cases.append({**record, **tuned, **{f"{name}_untuned": untuned[name] for name in ("ranks", "places")}})
+        return cases
+
+    def _choose_exemplar_methods(self) -> list[str]:
+        """Names of the methods that exemplars are judged by; the others are skipped with their reason."""
         names = []
         for name in self.names:
             if self.exemplar_names and name not in self.exemplar_names:
@@ -88,58 +126,37 @@ class PlantedScorer:
                 self._skip(name, "exemplars", OTHER_WEIGHTS)
             else:
                 names.append(name)
-        if not names or not loaded:
-            return []
-        used = {exemplar.track_id for exemplar in loaded}
-        able = [k for k, t in enumerate(corpus.tracks) if t.is_decoy and not t.planted and t.track_id not in used]
-        rivals = [able[i] for i in spread_evenly(len(able), RIVALS)] if able else []
-        print("exemplars, before tuning", flush=True)
-        before = self._rank_exemplars(loaded, False, names, clips, items, corpus, trained, rivals)
-        cases = []
-        for exemplar, untuned in zip(loaded, before, strict=True):
-            print(f"exemplar {exemplar.track_id}: {exemplar.caption}", flush=True)
-            [tuned] = self._rank_exemplars([exemplar], True, names, clips, items, corpus, trained, rivals)
-            record = {name: value for name, value in vars(exemplar).items() if name != "pairs"}
-            cases.append({**record, **tuned, **{f"{name}_untuned": untuned[name] for name in ("ranks", "places")}})
-        return cases
+        return names
 
-    def _rank_exemplars(
-        self,
-        loaded: Sequence[made.Exemplar],
-        tuned: bool,
-        names: Sequence[str],
-        clips: int,
-        items: Items,
-        corpus: Corpus,
-        trained: Sequence[int],
-        rivals: Sequence[int],
+    def _rank_among(
+        self, rivals: ExemplarRivals, exemplars: Sequence[Exemplar], names: Sequence[str], clips: int, tuned: bool
     ) -> list[Row]:
-        """Of each exemplar by the same weights: its ranks among the training tracks and itself, its places among
-        rivals and itself, {method: {kind: [a clip]}}; how many rivals.
+        """Ranks of each exemplar by one set of weights; `tuned`: those of the first (and only) exemplar.
+
+        `ranks`: among the training tracks and itself; `places`: among the rivals' decoys and itself; both
+        {method: {kind: [a clip]}}. `rivals`: how many decoys.
         """
-        small = reduce_config(self.config)
-        cohort = self.cohort[spread_evenly(len(self.cohort), small.clips.cohort)]
-        found = [_find_decoy(self.config, exemplar.track_id) for exemplar in loaded]
-        own, _ = load_latents(self.model, Corpus(found, corpus.root), self.config, self.cache)
-        asked = [Prompt(0, e.caption, e.seconds, seeds.PLANTED_EXEMPLARS + k) for e in loaded for k in range(clips)]
-        with apply_update(self.model, loaded[0].pairs) if tuned else nullcontext():
-            made_clips = generate_clips(self.model, asked, self.config, self.cache, "exemplar clips")
-            scored = items[trained].joined(own)
-            tracks = [corpus.tracks[row] for row in trained]
-            tracks += [replace(track, split="train", planted="exemplar") for track in found]
-            for number in range(len(loaded)) if rivals else ():
-                scored = scored.joined(recaption(items[rivals], made_clips, number * clips))
-                tracks += [replace(corpus.tracks[row], planted="rival") for row in rivals]
-            scores = self._scores(names, "exemplars", made_clips, cohort, scored, tracks, small)
+        config, count, decoys = reduce_config(self.config), len(rivals.tracks), len(rivals.decoys)
+        cohort = self.cohort[spread_evenly(len(self.cohort), config.clips.cohort)]
+        own = [_find_decoy(self.config, exemplar.track_id) for exemplar in exemplars]
+        own_items, _ = load_latents(self.model, Corpus(own, rivals.root), self.config, self.cache)
+        first_seed = seeds.PLANTED_EXEMPLARS
+        prompts = [Prompt(0, e.caption, e.seconds, first_seed + k) for e in exemplars for k in range(clips)]
+        with apply_update(self.model, exemplars[0].pairs) if tuned else nullcontext():
+            made = generate_clips(self.model, prompts, self.config, self.cache, "exemplar clips")
+            items = rivals.items.joined(own_items)
+            tracks = [*rivals.tracks, *(replace(track, split="train", planted="exemplar") for track in own)]
+            for number in range(len(exemplars)) if decoys else ():
+                items = items.joined(recaption(rivals.decoy_items, made, number * clips))
+                tracks += [replace(track, planted="rival") for track in rivals.decoys]
+            inputs = ScoringInputs(tracks, items, made, cohort, self.fisher)
+            scores = self._score(names, "exemplars", inputs, config)
         cases = []
-        for number in range(len(loaded)):
-            mine, first = len(trained) + number, len(trained) + len(loaded) + number * len(rivals)
-            columns = {
-                "ranks": [*range(len(trained)), mine],
-                "places": [*range(first, first + len(rivals)), mine],
-            }
+        for number in range(len(exemplars)):
+            mine, first = count + number, count + len(exemplars) + number * decoys
+            columns = {"ranks": [*range(count), mine], "places": [*range(first, first + decoys), mine]}
             of_clips = truths.select_clips(scores, slice(number * clips, (number + 1) * clips))
-            case: Row = {"rivals": len(rivals)}
+            case: Row = {"rivals": decoys}
             for name, chosen in columns.items():
                 case[name] = {
                     method: {kind: rank_scores(values[:, chosen])[:, -1].tolist() for kind, values in both.items()}
@@ -148,26 +165,15 @@ class PlantedScorer:
             cases.append(case)
         return cases
 
-    def _scores(
-        self,
-        names: Sequence[str],
-        truth: str,
-        clips: Items,
-        cohort: Items,
-        items: Items,
-        tracks: Sequence[Track],
-        config: RunConfig,
-    ) -> truths.ByMethod:
+    def _score(self, names: Sequence[str], truth: str, inputs: ScoringInputs, config: RunConfig) -> truths.ByMethod:
         """[Q, N] by method and kind of score."""
-        trained = len([track for track in tracks if not track.is_decoy])
+        trained = len([track for track in inputs.tracks if not track.is_decoy])
         config = restrict_config(config, names, trained, other_weights=truth == "exemplars")
-        context = make_scoring_context(
-            self.model, tracks, items, clips, cohort, config, self.cache, self.fisher, self.recordings
-        )
+        context = make_scoring_context(self.model, inputs, config, self.cache, self.recordings)
         judged = run_named_methods(context, names)
         for name, reason in judged.skipped.items():
             self._skip(name, truth, reason)
-        return {name: normalise_scores(one.result, tracks) for name, one in judged.done.items()}
+        return {name: normalise_scores(one.result, inputs.tracks) for name, one in judged.done.items()}
 
     def _skip(self, name: str, truth: str, reason: str) -> None:
         row = {"method": name, "truth": truth, "reason": reason}
@@ -177,7 +183,7 @@ class PlantedScorer:
 
 
 def _find_decoy(config: RunConfig, track_id: int) -> Track:
-    """A track by its id, whether or not the run scores it: a run may thin its decoys."""
+    """A track of the manifest by its id, scored by the run or not: a run may thin its decoys. Raises UserError."""
     for track in read_manifest(Path(config.corpus.manifest)):
         if track.track_id == track_id:
             return track

@@ -1,4 +1,4 @@
-"""The planted truths of a corpus, and what scores say of them as rows of a report. No torch.
+"""The planted truths of a corpus, and rows of a report that judge scores by them.
 
 Scores come as {method: {'raw' or 'normalised': [Q, N] float64}}, higher = stronger influence. Rows have truth, method,
 score, name, value, and low, high where there is an interval; method 'random' is the expectation of a random ranking.
@@ -32,7 +32,7 @@ ByMethod = dict[str, dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class TwinPair:
-    """Rows of a weighted track and of its twin, among the corpus's tracks."""
+    """Rows of a weighted track and of its twin among the corpus's tracks."""
 
     weighted: int
     twin: int
@@ -57,16 +57,16 @@ def read_unheard(path: Path, tracks: Sequence[Track]) -> list[Track]:
     """Tracks of the rare style that the model never heard, from a manifest of their own. Raises UserError."""
     if not path.is_file():
         raise UserError(f"{path}: not found; --unheard must name a manifest, CSV or Parquet")
-    found, known = read_manifest(path), {track.track_id for track in tracks}
+    unheard, known = read_manifest(path), {track.track_id for track in tracks}
     captions = {track.caption for track in tracks if track.planted == "rare"}
-    for track in found:
+    for track in unheard:
         if track.track_id in known:
             raise UserError(f"{path}: track_id {track.track_id} is a track of the corpus; unheard ones need their own")
         if not track.is_decoy or track.planted != "rare":
             raise UserError(f"{path}: track {track.track_id}: split must be decoy and planted must be rare")
         if track.caption not in captions:
             raise UserError(f"{path}: track {track.track_id}: no rare track of the corpus has its caption")
-    return found
+    return unheard
 
 
 def find_rare_caption(tracks: Sequence[Track], rare: np.ndarray) -> tuple[str, float]:
@@ -85,16 +85,16 @@ def count_pair_wins(scores: np.ndarray, pairs: Sequence[TwinPair], seeds: int) -
 
 
 def judge_weighted(scores: ByMethod, pairs: Sequence[TwinPair], seeds: int) -> list[Row]:
-    """Share of (pair, seed) in which the weighted track is above its twin, with an interval over pairs."""
+    """Rows: share of (pair, seed) in which the weighted track is above its twin, with an interval over pairs."""
     rows = []
-    for method, kind, values in _iterate_scores(scores):
+    for method, kind, values in _list_scores(scores):
         shares = count_pair_wins(values, pairs, seeds).mean(1)
         rows.append(_make_row("weighted", method, kind, "share_above_twin", shares.mean(), bootstrap_interval(shares)))
     return [*rows, _make_row("weighted", "random", "", "share_above_twin", 0.5)]
 
 
 def judge_losses(losses: np.ndarray) -> list[Row]:
-    """Whether the weight took: [P, 2] mean v-losses of weighted tracks and twins under one bank."""
+    """Rows on the effect of the weight: losses [P, 2], mean v-losses of weighted tracks and twins under one bank."""
     difference = losses[:, 0] - losses[:, 1]
     return [
         _make_row("weighted", "loss", "", "mean_weighted", losses[:, 0].mean()),
@@ -106,10 +106,10 @@ def judge_losses(losses: np.ndarray) -> list[Row]:
 def list_weighted_cases(
     scores: ByMethod, pairs: Sequence[TwinPair], seeds: int, losses: np.ndarray, tracks: Sequence[Track]
 ) -> list[Row]:
-    """Every pair by itself: ids, caption, losses, and the share of seeds in which the weighted track is above."""
+    """Every pair by itself: ids, caption, losses [P, 2], and share of seeds in which the weighted track is above."""
     shares = {
         f"{method}_{kind}": count_pair_wins(v, pairs, seeds).mean(1).tolist()
-        for method, kind, v in _iterate_scores(scores)
+        for method, kind, v in _list_scores(scores)
     }
     return [
         {
@@ -125,9 +125,9 @@ def list_weighted_cases(
 
 
 def judge_rare(scores: ByMethod, rare: np.ndarray) -> list[Row]:
-    """Rare tracks among the top 10; scores [S, N] and `rare` [N] of the training tracks alone, a clip a seed."""
+    """Rows: rare tracks among the top 10; scores [S, N] and `rare` [N] of the training tracks alone, a clip a seed."""
     rows = []
-    for method, kind, values in _iterate_scores(scores):
+    for method, kind, values in _list_scores(scores):
         seeds, hits = len(values), count_hits_in_top(values, rare, TOP)
         good = int((hits >= LEAST_HITS).sum())
         rows.append(_make_row("rare", method, kind, "hits_in_top10", hits.mean()))
@@ -144,12 +144,12 @@ def judge_rare(scores: ByMethod, rare: np.ndarray) -> list[Row]:
 
 
 def judge_unheard(scores: ByMethod, heard: np.ndarray, unheard: np.ndarray, losses: np.ndarray) -> list[Row]:
-    """Heard rare tracks against unheard ones of the same style and caption: what is left is that they were heard.
+    """Rows: heard rare tracks against unheard ones of the same style and caption, which leaves the hearing alone.
 
     Scores [S, N], a clip a seed; `heard` and `unheard` bool [N]; `losses` of both, in the order of tracks.
     auc_over_unheard: how often a heard one is above an unheard one; p_value: of a permutation test over tracks
     (one-sided, exact where there are few). alone_in_top10: how often a heard one, by itself among the other tracks,
-    stands among the first ten; unheard_alone_in_top10: the same for an unheard one.
+    stands among the first ten; unheard_alone_in_top10: likewise of an unheard one.
     """
     from scipy.stats import permutation_test
 
@@ -158,7 +158,7 @@ def judge_unheard(scores: ByMethod, heard: np.ndarray, unheard: np.ndarray, loss
         _make_row("rare", "loss", "", "mean_unheard", losses[unheard[heard | unheard]].mean()),
     ]
     others = ~(heard | unheard)
-    for method, kind, values in _iterate_scores(scores):
+    for method, kind, values in _list_scores(scores):
         both = np.concatenate([values[:, heard], values[:, unheard]], axis=1)
         below = (
             count_wins(both[:, :, None], both[:, None, :]).sum(2).mean(0) - 0.5
@@ -182,9 +182,9 @@ def judge_unheard(scores: ByMethod, heard: np.ndarray, unheard: np.ndarray, loss
 
 
 def judge_exemplars(cases: Sequence[Row], among: int) -> list[Row]:
-    """Ranks of exemplars among `among` tracks; a case's `ranks` is {method: {kind: [rank a clip]}}, of the tuned model.
+    """Rows: ranks of exemplars among `among` tracks; a case's `ranks`, by the tuned model: {method: {kind: [a clip]}}.
 
-    `ranks_untuned`: of the model before tuning, which shows what the caption alone gives away. `places` and
+    `ranks_untuned`: by the model before tuning, which shows what the caption alone gives away. `places` and
     `places_untuned`: among `rivals` decoys under the exemplar's caption and itself; places_gained by the tuning.
     """
     rows = []
@@ -224,26 +224,27 @@ def judge_exemplars(cases: Sequence[Row], among: int) -> list[Row]:
 
 
 def _collect_places(cases: Sequence[Row], name: str, method: str, kind: str) -> np.ndarray:
-    """[exemplars, clips]"""
+    """Ranks or places of all cases, [exemplars, clips]."""
     return np.array([case[name][method][kind] for case in cases], dtype=float)
 
 
 def select_clips(scores: ByMethod, clips: slice) -> ByMethod:
-    """The scores of some of the clips."""
+    """Scores of some of the clips."""
     return {method: {kind: values[clips] for kind, values in kinds.items()} for method, kinds in scores.items()}
 
 
 def select_tracks(scores: ByMethod, tracks: np.ndarray) -> ByMethod:
-    """The scores of some of the tracks."""
+    """Scores of some of the tracks."""
     return {method: {kind: values[:, tracks] for kind, values in kinds.items()} for method, kinds in scores.items()}
 
 
 def _require_seeds(seeds: int) -> int:
-    """All seeds but one; the only one, where there is one."""
+    """Seeds that must succeed: all but one; the only one, where there is one."""
     return max(1, seeds - 1)
 
 
-def _iterate_scores(scores: ByMethod) -> list[tuple[str, str, np.ndarray]]:
+def _list_scores(scores: ByMethod) -> list[tuple[str, str, np.ndarray]]:
+    """(method, kind, scores) of all."""
     return [(method, kind, values) for method, kinds in scores.items() for kind, values in kinds.items()]
 
 

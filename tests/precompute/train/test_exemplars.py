@@ -16,7 +16,15 @@ from precompute.errors import UserError
 from precompute.model.diffusion import Items, Model, NoiseBank, load_model, third_party
 from precompute.train import exemplars
 from precompute.train.diffusion import measure_mean_loss
-from precompute.train.exemplars import Exemplar, ExemplarSettings, choose_decoys, fine_tune, load, make_exemplars, save
+from precompute.train.exemplars import (
+    Exemplar,
+    ExemplarSettings,
+    choose_decoys,
+    fine_tune,
+    load_exemplar,
+    make_exemplars,
+    save_exemplar,
+)
 from precompute.train.lora import LowRankUpdate, apply_update, collect_matrices, train_update
 
 DECOY = 16  # row of a decoy among the fixture's tracks
@@ -85,8 +93,8 @@ def test_training_lowers_the_loss_of_its_track_and_touches_no_base_weight(twin: 
 
 def test_saved_and_loaded_it_is_the_same(model: Model, tmp_path: Path) -> None:
     one = exemplar_of(random_pairs(collect_matrices(model), 2), model.sha256)
-    save(one, tmp_path / "one.safetensors")
-    other = load(tmp_path / "one.safetensors", model)
+    save_exemplar(one, tmp_path / "one.safetensors")
+    other = load_exemplar(tmp_path / "one.safetensors", model)
     assert replace(other, pairs=one.pairs) == one
     assert other.pairs.scale == one.pairs.scale
     for side in ("a", "b"):
@@ -97,12 +105,12 @@ def test_saved_and_loaded_it_is_the_same(model: Model, tmp_path: Path) -> None:
 
 def test_pairs_of_other_weights_and_broken_files_are_refused(model: Model, tmp_path: Path) -> None:
     path = tmp_path / "one.safetensors"
-    save(exemplar_of(random_pairs(collect_matrices(model), 2), "0" * 64), path)
+    save_exemplar(exemplar_of(random_pairs(collect_matrices(model), 2), "0" * 64), path)
     with pytest.raises(UserError, match="other weights"):
-        load(path, model)
+        load_exemplar(path, model)
     path.write_bytes(b"not safetensors")
     with pytest.raises(UserError, match="is not an exemplar"):
-        load(path, model)
+        load_exemplar(path, model)
 
 
 @pytest.mark.parametrize("depth", [4, 6])
@@ -110,7 +118,7 @@ def test_a_file_of_the_demo_model_is_at_most_half_a_megabyte(tmp_path: Path, dep
     config = json.loads(REALISTIC.read_text())
     config["model"]["diffusion"]["config"]["depth"] = depth
     weights = collect_matrices(Model(third_party.create_network(config), config, None, sha256="x"))
-    save(exemplar_of(random_pairs(weights, ExemplarSettings().rank), "x"), tmp_path / "one.safetensors")
+    save_exemplar(exemplar_of(random_pairs(weights, ExemplarSettings().rank), "x"), tmp_path / "one.safetensors")
     assert (tmp_path / "one.safetensors").stat().st_size <= 500_000
 
 
@@ -160,7 +168,7 @@ def test_the_default_choice_is_heard_and_spread(tracks: list[Track]) -> None:
 def test_a_folder_is_made_and_finished_files_are_skipped(config: RunConfig, model: Model, tmp_path: Path) -> None:
     paths = make_exemplars(config, tmp_path, [17, 18], SMALL)
     assert [p.name for p in paths] == ["exemplar-0017.safetensors", "exemplar-0018.safetensors"]
-    one = load(paths[0], model)
+    one = load_exemplar(paths[0], model)
     assert one.track_id == 17 and one.steps in (2, 4) and one.base_sha256 == model.sha256
     stamps = [p.stat().st_mtime_ns for p in paths]
     paths[1].unlink()

@@ -66,9 +66,9 @@ def test_two_areas_reverse_on_opposite_sides_of_chance(one: float, other: float,
 
 def test_separation_of_hand_made_scores(tracks: list[Track]) -> None:
     above = np.array([[0.0 if t.is_decoy else 1.0 for t in tracks]])
-    area, share = ControlRows("m", "c", tracks).separation("", "raw", above, "")
+    area, share = ControlRows("m", "c", tracks).measure_separation("", "raw", above, "")
     assert (area["value"], share["value"]) == (1.0, 0.0)
-    area, share = ControlRows("m", "c", tracks).separation("", "raw", -above, "")
+    area, share = ControlRows("m", "c", tracks).measure_separation("", "raw", -above, "")
     assert (area["value"], share["value"]) == (0.0, 1.0)
 
 
