@@ -1,1 +1,1 @@
-"""How the generated clips sound, beside decoys."""
+"""Quality of the generated clips, measured beside decoys."""

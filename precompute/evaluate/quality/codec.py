@@ -1,12 +1,18 @@
-"""What the autoencoder keeps and loses, on decoys as recorded: it never heard them.
+"""What the autoencoder loses, on decoys as recorded (it never heard them), and its metallic ringing.
 
 Sound in, latents, sound out. Levels are in dB relative to full scale, latents in the units of the transformer (the
 pretransform's scale applied).
+
+Ringing: a decoder that writes `patch_size` samples at a time repeats what is equal in every patch, sample_rate /
+patch_size times a second (125 Hz at 256 samples of 32 kHz), which puts lines into the spectrum at multiples of that
+rate. The contrast of a recording is its level at those multiples less that between them. Noise has none; music may have
+some of its own, since notes lie near some multiples (125 Hz near B), so that what a decoder adds is read against
+recordings as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -39,7 +45,8 @@ def measure_codec(model: Model, waves: Sequence[np.ndarray]) -> list[Measurement
     `latent_mean`, `latent_deviation`: largest |mean|, and smallest and largest deviation of a channel.
     """
     measured: dict[tuple[str, str], list[float]] = {}
-    sums, squares, frames = 0.0, 0.0, 0
+    sums, squares = torch.zeros(2, model.latent_channels, dtype=torch.float64)
+    frames = 0
     generator = torch.Generator().manual_seed(seeds.CODEC)
     values_a_second = model.latent_channels * model.frame_rate
     for wave in waves:
@@ -49,7 +56,7 @@ def measure_codec(model: Model, waves: Sequence[np.ndarray]) -> list[Measurement
         truth = wave[:, :samples]
         noise = torch.randn(latents.shape, generator=generator)
         nudged = model.decode(latents + NUDGE * noise)[:, :samples]
-        found = {
+        values = {
             ("snr_db", ""): _to_db(_measure_power(truth) / _measure_power(truth - rebuilt)),
             ("si_sdr_db", ""): measure_si_sdr(truth, rebuilt),
             ("low_pass_db", ""): measure_si_sdr(
@@ -61,21 +68,21 @@ def measure_codec(model: Model, waves: Sequence[np.ndarray]) -> list[Measurement
             ("nudge_stft", ""): float(measure_stft_distance(torch.from_numpy(nudged), torch.from_numpy(rebuilt))),
         }
         for low, high in BANDS_HZ:
-            found["band_error_db", f"{low}-{high} Hz"] = measure_band_error(
+            values["band_error_db", f"{low}-{high} Hz"] = measure_band_error(
                 truth, rebuilt, model.sample_rate, low, high
             )
-        for key, value in found.items():
+        for key, value in values.items():
             measured.setdefault(key, []).append(value)
         valid = latents[:, : model.valid_frames(samples)].double()
         sums, squares, frames = sums + valid.sum(1), squares + valid.square().sum(1), frames + valid.shape[1]
     rows = [
-        Measurement.of_estimate(name, "", of or "decoys", estimate_mean(np.array(values)[np.isfinite(values)]))
+        Measurement.from_estimate(name, "", of or "decoys", estimate_mean(np.array(values)[np.isfinite(values)]))
         for (name, of), values in measured.items()
         if np.isfinite(values).any()
     ]
     silence = model.decode(model.encode(np.zeros((model.channels, model.sample_size), np.float32)))
-    mean = sums / frames  # type: ignore[operator]
-    deviation = (squares / frames - mean.square()).sqrt()  # type: ignore[operator]
+    mean = sums / frames
+    deviation = (squares / frames - mean.square()).sqrt()
     single = {
         "silence_db": _to_db(_measure_power(silence)),
         "latent_mean": float(mean.abs().max()),
@@ -93,7 +100,7 @@ def measure_si_sdr(truth: np.ndarray, estimate: np.ndarray) -> float:
 
 
 def apply_low_pass(wave: np.ndarray, sample_rate: int, hz: float) -> np.ndarray:
-    """[channels, T] without anything above `hz`; it takes 2 x hz numbers a second and channel to say."""
+    """[channels, T] without anything above `hz`; a second of it takes 2 x hz numbers a channel."""
     spectrum = np.fft.rfft(wave.astype(np.float64), axis=-1)
     spectrum[:, np.fft.rfftfreq(wave.shape[-1], 1 / sample_rate) > hz] = 0
     return np.fft.irfft(spectrum, wave.shape[-1], axis=-1)
@@ -102,7 +109,7 @@ def apply_low_pass(wave: np.ndarray, sample_rate: int, hz: float) -> np.ndarray:
 def measure_band_error(
     truth: np.ndarray, estimate: np.ndarray, sample_rate: int, low_hz: float, high_hz: float
 ) -> float:
-    """Mean absolute difference in dB of short-time spectra within a band, where the truth sounds; nan where nowhere."""
+    """Mean absolute difference in dB of short-time spectra within a band, over bins that sound; nan where none does."""
     import librosa
 
     one, other = (
@@ -128,10 +135,12 @@ def measure_attack_error(truth: np.ndarray, estimate: np.ndarray, sample_rate: i
 
 
 def _measure_power(wave: np.ndarray) -> float:
+    """Mean square, above 0."""
     return max(float((wave.astype(np.float64) ** 2).mean()), 1e-20)
 
 
 def _to_db(ratio: float) -> float:
+    """A ratio of powers in dB, at least -200."""
     return float(10 * np.log10(max(ratio, 1e-20)))
 
 
@@ -166,7 +175,7 @@ def measure_contrast(wave: np.ndarray, sample_rate: int, rate_hz: float, low_hz:
     return float(on - between)
 
 
-def measure_ringing(model: Model, sets: dict[str, Sequence[np.ndarray]]) -> list[Measurement]:
+def measure_ringing(model: Model, sets: Mapping[str, Sequence[np.ndarray]]) -> list[Measurement]:
     """`ringing_db` of each set of waveforms [channels, T] in each band, mean with its interval; none without patches.
 
     The band stands in a row's `space`: "500-2000 Hz". Bands above half the sample rate are left out.
@@ -181,5 +190,5 @@ def measure_ringing(model: Model, sets: dict[str, Sequence[np.ndarray]]) -> list
             values = np.array([measure_contrast(wave.mean(0), model.sample_rate, rate, low, high) for wave in waves])
             values = values[np.isfinite(values)]
             if len(values):
-                rows.append(Measurement.of_estimate("ringing_db", f"{low}-{high} Hz", of, estimate_mean(values)))
+                rows.append(Measurement.from_estimate("ringing_db", f"{low}-{high} Hz", of, estimate_mean(values)))
     return rows

@@ -1,7 +1,7 @@
-"""Musical descriptors of a waveform by signal processing alone: a feature space that no training has seen.
+"""Musical descriptors of a waveform by signal processing alone: a feature space that nothing was trained on.
 
 Conventions: waveforms are mono float32 [T] with full scale 1; levels in dB, where 0 dB is a sine of full scale. All
-functions take silence, a few samples, or none. Frames are 12 ms apart at every sample rate.
+functions accept silence, a few samples, or none. Frames are 12 ms apart at every sample rate.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ PITCH_CLASSES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "
 def compute_descriptors(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     """[T] -> [195]: mean, standard deviation and mean absolute difference of 40 log-mel bands, 12 chroma, 13 MFCCs.
 
-    All three over time, the difference from frame to frame; log-mel in dB, chroma as shares of a frame. Level is part
-    of it: recordings are compared as loud as they are.
+    All three are over time, the difference from frame to frame; log-mel in dB, chroma as shares of a frame. Level
+    counts: recordings are compared as loud as they are.
     """
     mel = compute_log_mel(wave, sample_rate, MEL_BANDS)
     strength = compute_chroma(wave, sample_rate)
@@ -36,7 +36,7 @@ def compute_descriptors(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def _summarise_over_time(frames: np.ndarray) -> np.ndarray:
-    """[bands, frames] -> [3 bands]."""
+    """Mean, standard deviation and mean absolute difference over time, [bands, frames] -> [3 bands]."""
     values = frames.astype(np.float64)
     change = np.abs(np.diff(values, axis=1)).mean(1) if values.shape[1] > 1 else np.zeros(len(values))
     return np.concatenate([values.mean(1), values.std(1), change])
@@ -67,13 +67,13 @@ def compute_chroma(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     return librosa.feature.chroma_stft(S=magnitude, sr=sample_rate, n_fft=window, norm=None, tuning=0.0)
 
 
-def pitch_classes(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """[T] -> [12] from C, sums to 1: how the magnitude is spread over pitch classes; silence: all alike."""
+def measure_pitch_classes(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """[T] -> [12] from C, sums to 1: how the magnitude is spread over pitch classes; of silence evenly."""
     total = compute_chroma(wave, sample_rate).sum(1, dtype=np.float64)
     return total / total.sum() if total.sum() > 1e-6 else np.full(12, 1 / 12)
 
 
-def onset_rate(wave: np.ndarray, sample_rate: int) -> float:
+def measure_onset_rate(wave: np.ndarray, sample_rate: int) -> float:
     """Onsets a second of [T]; 0 for silence.
 
     Peaks of the spectral flux with a maximum filter over bands, which leaves vibrato out (Böck & Widmer 2013). A sound
@@ -100,5 +100,5 @@ def _count_samples(seconds: float, sample_rate: int) -> int:
 
 
 def _pad(wave: np.ndarray, window: int) -> np.ndarray:
-    """At least one window, so that the shortest recordings have a spectrum."""
+    """The wave filled up with silence to at least one window, so that the shortest recordings have a spectrum."""
     return np.pad(np.asarray(wave, dtype=np.float32), (0, max(0, window - len(wave))))

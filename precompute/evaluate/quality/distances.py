@@ -1,4 +1,4 @@
-"""Distances between two sets of feature vectors, and how sure they are. Pure functions of numpy arrays, in fp64.
+"""Distances between two sets of feature vectors, with bootstrap intervals. Pure functions of numpy arrays, in fp64.
 
 Conventions: a set is [N, S], one row an item; a distance is lower for sets that are more alike. Weights [N] say how
 often an item counts (a bootstrap draws items with replacement); left out, every item counts once. The order of a set's
@@ -61,7 +61,7 @@ def standardise(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
 # -- kernel distance ---------------------------------------------------------------------------------------------------
 
 
-def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def compute_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(x·y / S + 1)³ for all pairs of rows: [N, S], [M, S] -> [N, M]."""
     return (np.asarray(x, dtype=np.float64) @ np.asarray(y, dtype=np.float64).T / x.shape[1] + 1) ** 3
 
@@ -73,7 +73,7 @@ def compute_kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
     items a set.
     """
     _check_items(x, y)
-    return compute_weighted_kernel_distance(kernel(x, x), kernel(y, y), kernel(x, y))
+    return compute_weighted_kernel_distance(compute_kernel(x, x), compute_kernel(y, y), compute_kernel(x, y))
 
 
 def compute_weighted_kernel_distance(
@@ -83,7 +83,7 @@ def compute_weighted_kernel_distance(
     weights_x: np.ndarray | None = None,
     weights_y: np.ndarray | None = None,
 ) -> float:
-    """The same from kernels [N, N], [M, M], [N, M] under weights [N], [M].
+    """The kernel distance from kernels [N, N], [M, M], [N, M], under weights [N], [M].
 
     An item is never paired with itself, however often a bootstrap drew it: such pairs would make the sets look unlike.
     """
@@ -92,6 +92,7 @@ def compute_weighted_kernel_distance(
 
 
 def _average_pairs(within: np.ndarray, weights: np.ndarray) -> float:
+    """Weighted mean over pairs of different items."""
     square = weights**2
     return float((weights @ within @ weights - square @ np.diag(within)) / (weights.sum() ** 2 - square.sum()))
 
@@ -102,7 +103,7 @@ def _average_pairs(within: np.ndarray, weights: np.ndarray) -> float:
 def fit_principal_basis(reference: np.ndarray, dimensions: int = DIMENSIONS) -> Basis:
     """The first principal directions of a reference [M, S]: at most `dimensions`, S, or M - 1 of them.
 
-    Fitted on the reference alone, so that what is compared with it has no say in what counts as a difference.
+    Fitted on the reference alone, so that a set that is compared with it does not decide what counts as a difference.
     """
     base = np.asarray(reference, dtype=np.float64)
     mean = base.mean(0)
@@ -130,6 +131,7 @@ def compute_frechet_distance(
 
 
 def _fit_gaussian(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [K] and covariance [K, K]."""
     total = weights.sum()
     mean = weights @ rows / total
     centred = rows - mean
@@ -179,7 +181,7 @@ def rescale_to(replicates: np.ndarray, value: np.ndarray | float) -> np.ndarray:
     return replicates * np.where(mean > 0, value / np.where(mean > 0, mean, 1), 1)
 
 
-def interval(replicates: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+def take_interval(replicates: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     """Percentile interval of replicates [R] (Efron 1979)."""
     low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
@@ -189,7 +191,7 @@ def estimate_mean(values: np.ndarray, seed: int = 0) -> Estimate:
     """Mean of values [N] with its bootstrap interval over them."""
     items = np.asarray(values, dtype=np.float64)
     drawn = bootstrap(lambda weights: [weights @ items / len(items)], [len(items)], seed=seed)[:, 0]
-    return Estimate(float(items.mean()), *interval(drawn))
+    return Estimate(float(items.mean()), *take_interval(drawn))
 
 
 def _fill_weights(weights: np.ndarray | None, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What quality is measured on: sets of tracks and clips that all went the same way to sound, and their features."""
+"""Sets of tracks and clips that went through the same chain to sound, and the features that quality is measured on."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ from precompute.corpus.intake import load_corpus
 from precompute.corpus.latents import load_latents
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
-from precompute.evaluate.quality.descriptors import compute_descriptors, onset_rate, pitch_classes
+from precompute.evaluate.quality.descriptors import compute_descriptors, measure_onset_rate, measure_pitch_classes
 from precompute.model.diffusion import Items, Model, load_model
 
 LEAST = 8  # items a set
+NO_CLAP = "[model] clap: the quality of clips is measured by CLAP embeddings too; name a CLAP's folder"
 
 
 @dataclass(frozen=True)
 class Features:
-    """Of N recordings."""
+    """Features of N recordings."""
 
     clap: np.ndarray  # [N, E] float32: CLAP audio embeddings, unit length
     descriptors: np.ndarray  # [N, S] float64
@@ -41,12 +42,13 @@ class Features:
     pitch_classes: np.ndarray  # [N, 12] float64, each row sums to 1, from C
 
     def __getitem__(self, rows: Sequence[int]) -> Features:
+        """Features of some of the recordings."""
         return Features(*(getattr(self, f.name)[list(rows)] for f in fields(self)))
 
 
 @dataclass(frozen=True)
 class ComparedSets:
-    """A model, and the tracks that its clips are held against. Planted tracks are in none of these."""
+    """A model, and the tracks that its clips are compared with; planted tracks are in none of these."""
 
     model: Model
     cache: Cache
@@ -57,8 +59,8 @@ class ComparedSets:
     decoys: list[Track]  # n
     decoy_items: Items
 
-    def prompts(self) -> list[Prompt]:
-        """One clip for each decoy: its caption and length, and a seed of its own."""
+    def make_prompts(self) -> list[Prompt]:
+        """One prompt for each decoy: its caption and length, and a seed of its own."""
         return [Prompt(t.track_id, t.caption, t.duration_s, seeds.QUALITY + t.track_id) for t in self.decoys]
 
 
@@ -69,10 +71,10 @@ def spread_over_collections(tracks: Sequence[Track], count: int) -> list[int]:
 
 
 def load_compared_sets(config: RunConfig, count: int) -> ComparedSets:
-    """At most `count` tracks a set, all sets of one size. Raises UserError where tracks, decoys or CLAP are missing."""
+    """Sets of one size, at most `count` tracks each. Raises UserError where tracks, decoys or CLAP are missing."""
     model = load_model(config)
     if model.clap is None:
-        raise UserError("[model] clap: the quality of clips is measured by CLAP embeddings too; name a CLAP's folder")
+        raise UserError(NO_CLAP)
     cache = Cache(Path(config.output.work) / "cache")
     corpus = load_corpus(config)
     regular = [row for row, track in enumerate(corpus.tracks) if not track.planted and track.caption]
@@ -94,8 +96,10 @@ def load_compared_sets(config: RunConfig, count: int) -> ComparedSets:
     return ComparedSets(model, cache, trained, items[trained_rows], reference, others, decoys, items[chosen])
 
 
-def generate_clips(model: Model, prompts: list[Prompt], settings: ClipsSection, cache: Cache) -> tuple[Items, float]:
-    """Clips of prompts, and the seconds that one took when it was made."""
+def generate_timed_clips(
+    model: Model, prompts: list[Prompt], settings: ClipsSection, cache: Cache
+) -> tuple[Items, float]:
+    """Clips of prompts, and the seconds that one of them took when they were made; cached."""
     rows = [(p.text, p.seconds, p.seed) for p in prompts]
     key = fingerprint(model.inputs_sha256, rows, settings.sampler, settings.steps, settings.guidance)
 
@@ -116,7 +120,7 @@ def decode(model: Model, latents: torch.Tensor, seconds: float) -> np.ndarray:
 
 
 def extract_from_latents(model: Model, items: Items, cache: Cache, what: str) -> Features:
-    """Features of tracks or clips as the autoencoder sounds them; kept by content."""
+    """Features of tracks or clips decoded from latents; cached by content."""
     digest = hashlib.sha256(items.latents.numpy().tobytes() + items.seconds.numpy().tobytes()).hexdigest()
     rows = progress(f"features of {what}", range(len(items)))
     waves = (decode(model, items.latents[row], float(items.seconds[row])) for row in rows)
@@ -124,7 +128,7 @@ def extract_from_latents(model: Model, items: Items, cache: Cache, what: str) ->
 
 
 def extract_from_audio(model: Model, tracks: Sequence[Track], cache: Cache, what: str) -> Features:
-    """Features of tracks as recorded, up to the model's longest; each needs a path. Kept by content."""
+    """Features of tracks as recorded, up to the model's longest; each needs a path. Cached by content."""
     paths = [track.path for track in tracks if track.path is not None]
     digest = hashlib.sha256(b"".join(bytes.fromhex(hash_file(path)) for path in paths)).hexdigest()
     waves = (
@@ -135,25 +139,28 @@ def extract_from_audio(model: Model, tracks: Sequence[Track], cache: Cache, what
 
 
 def _load_or_extract(model: Model, waves: Iterable[np.ndarray], cache: Cache, digest: str) -> Features:
+    """Features from the cache, else of the waveforms; `digest`: of their content."""
     entry = Entry("features", fingerprint(model.inputs_sha256, digest))
     kept = cache.get(entry, lambda: vars(extract(model, waves)))
     return Features(**kept)
 
 
 def extract(model: Model, waves: Iterable[np.ndarray]) -> Features:
-    """Features of waveforms, each [channels, T] at the model's rate, measured in mono."""
-    rows = []
+    """Features of waveforms [channels, T] at the model's rate, measured in mono. Raises UserError without CLAP."""
+    clap, rows = model.clap, []
+    if clap is None:
+        raise UserError(NO_CLAP)
     for wave in waves:
         mono = wave.mean(0)
-        heard = mono
-        if model.clap.sample_rate != model.sample_rate:
-            heard = soxr.resample(mono, model.sample_rate, model.clap.sample_rate, quality="HQ")
+        resampled = mono
+        if clap.sample_rate != model.sample_rate:
+            resampled = soxr.resample(mono, model.sample_rate, clap.sample_rate, quality="HQ")
         rows.append(
             (
-                model.clap.audio([heard])[0].numpy(),
+                clap.audio([resampled])[0].numpy(),
                 compute_descriptors(mono, model.sample_rate),
-                np.float64(onset_rate(mono, model.sample_rate)),
-                pitch_classes(mono, model.sample_rate),
+                np.float64(measure_onset_rate(mono, model.sample_rate)),
+                measure_pitch_classes(mono, model.sample_rate),
             )
         )
     return Features(*(np.stack(column) for column in zip(*rows, strict=True)))

@@ -1,4 +1,4 @@
-"""What the model's sound looks like: one page of spectrograms, and the levels of everything on it.
+"""One page of spectrograms of the model's sound, and the levels of everything on it.
 
 `python -m precompute look` draws three sections for the model card: the corpus (decoys as recorded, and as the
 autoencoder gives them back), the clips that are shown, and further seeds of some of their prompts.
@@ -23,7 +23,7 @@ from precompute.corpus.intake import load_corpus
 from precompute.corpus.latents import load_latents
 from precompute.errors import UserError
 from precompute.evaluate.quality.descriptors import FLOOR_DB, MEL_LOW_HZ, compute_log_mel
-from precompute.evaluate.quality.features import decode, generate_clips, spread_over_collections
+from precompute.evaluate.quality.features import decode, generate_timed_clips, spread_over_collections
 from precompute.model.diffusion import Model, load_model
 
 COLUMNS = 4
@@ -65,7 +65,7 @@ def draw_spectrograms(config: RunConfig, picture: Path) -> None:
 
 
 def describe_levels(wave: np.ndarray) -> str:
-    """RMS level, peak, and whether it is silent (below -50 dBFS) or clipped (peak of 0.999 or more)."""
+    """RMS level and peak as text, with "silent" (below -50 dBFS), "clipped" (peak of 0.999 or more) or "ok"."""
     rms, peak = 20 * np.log10(np.sqrt((wave.astype(np.float64) ** 2).mean()) + 1e-9), float(np.abs(wave).max())
     state = "silent" if rms < SILENT_DBFS else "clipped" if peak >= CLIPPED else "ok"
     return f"{rms:6.1f} dBFS, peak {peak:.2f}, {state}"
@@ -101,8 +101,8 @@ def _make_seed_panels(model: Model, config: RunConfig, cache: Cache) -> list[Pan
     prompts, _ = load_clips(model, config, cache)
     count = min(PROMPTS, len(prompts))
     picked = [prompts[i * len(prompts) // count] for i in range(count)]
-    chosen = [replace(p, seed=p.seed + seeds.LOOK_STEP * n) for p in picked for n in range(1, SEEDS + 1)]
-    clips, _ = generate_clips(model, chosen, config.clips, cache)
+    chosen = [replace(p, seed=(p.seed or 0) + seeds.LOOK_STEP * n) for p in picked for n in range(1, SEEDS + 1)]
+    clips, _ = generate_timed_clips(model, chosen, config.clips, cache)
     return [
         Panel(f"seed {p.seed}: {p.text}", decode(model, clips.latents[row], float(clips.seconds[row])))
         for row, p in enumerate(chosen)
@@ -153,7 +153,7 @@ def _render_page(sections: dict[str, list[Panel]], sample_rate: int) -> bytes:
 
 
 def _draw_panel(axis: Any, panel: Panel, sample_rate: int, longest: float) -> None:
-    """Log-mel spectrogram over seconds and mel, ticks in kHz; all panels share both scales."""
+    """Draw a log-mel spectrogram over seconds and mel, ticks in kHz; all panels share both scales."""
     from librosa import hz_to_mel
 
     highest = min(HIGHEST_HZ, sample_rate / 2)

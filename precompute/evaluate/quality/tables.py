@@ -1,4 +1,4 @@
-"""Tables in plain text of what `quality` and `sweep` measured. No torch."""
+"""Plain-text tables of the measurements of `evaluate quality` and `evaluate sweep`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from precompute.evaluate.quality.measures import SPACES, Measurement
 
-SETS = {  # row of the table of distances -> what it says
+SETS = {  # set -> row of the table of distances
     "clips": "generated clips",
     "decoys": "decoys (never heard)",
     "tracks": "other training tracks",
@@ -38,6 +38,7 @@ def _format_table(head: tuple[str, ...], body: Sequence[tuple[str, ...]]) -> lis
 
 
 def format_distances(rows: list[Measurement]) -> list[str]:
+    """Distances of every set to the reference, then of single clips and decoys to the nearest training track."""
     measured = [of for of in SETS if any((row.measure, row.of) == ("frechet", of) for row in rows)]
     lines = []
     for measure, title in (("frechet", "Fréchet distance to the reference"), ("kernel", "kernel distance")):
@@ -58,6 +59,7 @@ def format_distances(rows: list[Measurement]) -> list[str]:
 
 
 def format_adherence(rows: list[Measurement]) -> list[str]:
+    """The instrument that a classifier hears beside the one that the caption names."""
     chance = next((row.value for row in rows if row.measure == "chance"), None)
     if chance is None:
         return ["", "instrument: too few training tracks of two instruments, not measured"]
@@ -69,6 +71,7 @@ def format_adherence(rows: list[Measurement]) -> list[str]:
 
 
 def format_collections(table: list[dict[str, Any]], rows: list[Measurement]) -> list[str]:
+    """Onset rates and pitch classes by collection, then their means."""
     names = ("tracks", "decoys", "clips")
     body = [
         (
@@ -90,7 +93,8 @@ def format_collections(table: list[dict[str, Any]], rows: list[Measurement]) -> 
 
 
 def format_codec(rows: list[Measurement]) -> list[str]:
-    names = (
+    """Measures of the autoencoder; empty where none was measured."""
+    names: tuple[str, ...] = (
         "si_sdr_db",
         "low_pass_db",
         "snr_db",
@@ -111,6 +115,7 @@ def format_codec(rows: list[Measurement]) -> list[str]:
 
 
 def format_ringing(rows: list[Measurement]) -> list[str]:
+    """Ringing by band and set; empty where none was measured."""
     bands = list(dict.fromkeys(row.space for row in rows if row.measure == "ringing_db"))
     body = [(band, *(_format_cell(rows, "ringing_db", of, band, ".1f") for of in RINGING)) for band in bands]
     return (
@@ -121,6 +126,7 @@ def format_ringing(rows: list[Measurement]) -> list[str]:
 
 
 def format_training(table: list[dict[str, Any]]) -> list[str]:
+    """Distances and nearness along training."""
     body = []
     for line in table:
         rows = [Measurement(**row) for row in line["measures"]]
@@ -134,6 +140,7 @@ def format_training(table: list[dict[str, Any]]) -> list[str]:
 
 
 def format_sweep(table: list[dict[str, Any]]) -> list[str]:
+    """Distances and adherence by setting of the sampler."""
     body = []
     for line in table:
         rows = [Measurement(**row) for row in line["measures"]]

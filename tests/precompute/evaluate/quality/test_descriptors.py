@@ -7,11 +7,11 @@ import pytest
 
 from precompute.evaluate.quality.descriptors import (
     PITCH_CLASSES,
-    chroma,
+    compute_chroma,
     compute_descriptors,
     compute_log_mel,
-    onset_rate,
-    pitch_classes,
+    measure_onset_rate,
+    measure_pitch_classes,
 )
 
 RATES = (8000, 24_000, 32_000)
@@ -33,24 +33,24 @@ def clicks(each_s: float, seconds: float, rate: int, level: float = 0.5) -> np.n
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize(("each_s", "level"), [(0.5, 0.5), (0.2, 0.5), (0.5, 0.005)])
 def test_onset_rate_of_clicks(each_s: float, level: float, rate: int) -> None:
-    assert onset_rate(clicks(each_s, 6, rate, level), rate) == pytest.approx(1 / each_s, rel=0.05)
+    assert measure_onset_rate(clicks(each_s, 6, rate, level), rate) == pytest.approx(1 / each_s, rel=0.05)
 
 
 def test_a_held_note_has_no_onsets() -> None:
-    assert onset_rate(sine(220, 4, 24_000), 24_000) == 0
+    assert measure_onset_rate(sine(220, 4, 24_000), 24_000) == 0
 
 
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize(("frequency_hz", "name"), [(440, "A"), (220, "A"), (880, "A"), (261.63, "C"), (369.99, "F♯")])
 def test_pitch_class_of_a_pure_tone(frequency_hz: float, name: str, rate: int) -> None:
-    histogram = pitch_classes(sine(frequency_hz, 2, rate), rate)
+    histogram = measure_pitch_classes(sine(frequency_hz, 2, rate), rate)
     assert histogram.sum() == pytest.approx(1, rel=1e-12) and histogram.min() >= 0
     assert PITCH_CLASSES[int(histogram.argmax())] == name
 
 
 def test_a_chord_has_its_three_pitch_classes() -> None:
     wave = sine(261.63, 2, 24_000) + sine(329.63, 2, 24_000) + sine(392.0, 2, 24_000)
-    best = np.argsort(pitch_classes(wave, 24_000))[-3:]
+    best = np.argsort(measure_pitch_classes(wave, 24_000))[-3:]
     assert {PITCH_CLASSES[i] for i in best} == {"C", "E", "G"}
 
 
@@ -61,13 +61,13 @@ def test_all_is_finite_however_short_or_silent(samples: int, level: float, rate:
     wave = (level * np.random.default_rng(0).uniform(-1, 1, samples)).astype(np.float32)
     found = compute_descriptors(wave, rate)
     assert found.shape == (195,) and found.dtype == np.float64 and np.isfinite(found).all()
-    assert np.isfinite(onset_rate(wave, rate)) and onset_rate(wave, rate) >= 0
-    assert pitch_classes(wave, rate).sum() == pytest.approx(1, rel=1e-9)
+    assert np.isfinite(measure_onset_rate(wave, rate)) and measure_onset_rate(wave, rate) >= 0
+    assert measure_pitch_classes(wave, rate).sum() == pytest.approx(1, rel=1e-9)
 
 
 def test_silence() -> None:
     wave = np.zeros(24_000, dtype=np.float32)
-    assert onset_rate(wave, 24_000) == 0 and np.allclose(pitch_classes(wave, 24_000), 1 / 12)
+    assert measure_onset_rate(wave, 24_000) == 0 and np.allclose(measure_pitch_classes(wave, 24_000), 1 / 12)
     assert np.all(compute_log_mel(wave, 24_000, 40) == pytest.approx(-90, abs=1e-3))
 
 
@@ -85,4 +85,4 @@ def test_descriptors_do_not_depend_on_when() -> None:
     tone, noise = sine(440, 1, 24_000), np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
     assert np.array_equal(compute_descriptors(tone, 24_000), compute_descriptors(tone.copy(), 24_000))
     assert np.abs(compute_descriptors(tone, 24_000) - compute_descriptors(noise, 24_000)).max() > 10
-    assert chroma(tone, 24_000).shape[0] == 12
+    assert compute_chroma(tone, 24_000).shape[0] == 12

@@ -14,10 +14,10 @@ from precompute.evaluate.quality.distances import (
     estimate_mean,
     find_nearest_distances,
     fit_principal_basis,
-    interval,
     rescale_to,
     scale_to_unit_length,
     standardise,
+    take_interval,
 )
 
 
@@ -160,7 +160,7 @@ def test_interval_of_a_mean_has_the_known_width() -> None:
     found = estimate_mean(values)
     assert found.low < found.value < found.high
     assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)
-    assert interval(np.arange(101.0), level=0.9) == pytest.approx((5, 95))
+    assert take_interval(np.arange(101.0), level=0.9) == pytest.approx((5, 95))
 
 
 def test_rescaled_replicates_have_the_right_mean_and_spread() -> None:

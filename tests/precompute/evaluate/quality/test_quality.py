@@ -140,7 +140,7 @@ def test_sets_are_spread_and_apart(run: RunConfig, tracks) -> None:
     assert not set(material.reference) & set(material.others)
     assert {track.collection for track in material.decoys} == {"high", "low"}
     assert all(track.is_decoy for track in material.decoys) and not any(t.is_decoy for t in material.trained)
-    prompts = material.prompts()
+    prompts = material.make_prompts()
     assert [p.text for p in prompts] == [t.caption for t in material.decoys] and len({p.seed for p in prompts}) == 8
     assert sorted(spread_over_collections(tracks, len(tracks))) == list(range(len(tracks)))
 
