@@ -22,7 +22,7 @@ from explorer.settings import (
     read_password,
     readable_by_others,
 )
-from explorer.store.database import StoreError
+from explorer.store import StoreError
 
 PORTS_TRIED = 50
 _TAKEN = (errno.EADDRINUSE,)

@@ -21,7 +21,7 @@ from explorer.listening_sessions.routes import add_sessions
 from explorer.report.routes import add_reports
 from explorer.settings import Settings
 from explorer.state.callbacks import Callbacks
-from explorer.store.database import Store
+from explorer.store import Store
 from explorer.web import media
 from explorer.web.guard import Guard, read_body
 from explorer.web.jobs import Jobs, command

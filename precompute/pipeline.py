@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from explorer.store.database import SCHEMA_VERSION
+from explorer.store import SCHEMA_VERSION
 from precompute.clips.audio_files import write_audio
 from precompute.clips.generation import load_clips, load_cohort
 from precompute.clips.prompts import Prompt, choose_targets

@@ -17,7 +17,7 @@ import pandas as pd
 
 from explorer.methods import cases
 from explorer.state.queries import FIRST_PLACES
-from explorer.store.database import Store, StoreError
+from explorer.store import Store, StoreError
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE)
 _SHOWN = {  # list -> its telling columns
@@ -34,20 +34,20 @@ def hard_cases(store: Store, method_name: str | None = None, first: int = FIRST_
 
     'disagree' is about all methods but random and ensembles. Raises ValueError for a method that the store has not.
     """
-    methods = store.methods()
+    methods = store.runs.list_methods()
     chosen = next((one for one in methods if method_name in (None, one.name)), None)
     if chosen is None:
         raise ValueError(f"no method {method_name}: this store has {', '.join(one.name for one in methods) or 'none'}")
     compared = [one.method_id for one in methods if one.name not in cases.UNCOUNTED]
-    tops = {method_id: store.top(method_id) for method_id in {*compared, chosen.method_id}}
-    samples = {method_id: store.sample(method_id) for method_id in compared}
+    tops = {method_id: store.scores.read_top(method_id) for method_id in {*compared, chosen.method_id}}
+    samples = {method_id: store.scores.read_sample(method_id) for method_id in compared}
     top = tops[chosen.method_id]
     return {
         "disagree": cases.disagreements({i: tops[i] for i in compared}, samples, first),
         "hubs": cases.hubs(top, first),
         "decoys": cases.decoys_high(top, first),
         "quiet": cases.quiet(top, first),
-        "short": cases.short(top, store.usual_duration_s(), first),
+        "short": cases.short(top, store.tracks.read_usual_duration(), first),
     }
 
 

@@ -14,9 +14,9 @@ from explorer.sound import audio
 from explorer.state.callbacks import Callbacks
 from explorer.state.queries import HOLDER_GROUPS, HOLDER_PAIRS, HolderQuery
 from explorer.state.view import View
-from explorer.store.catalogue import ANY_ROLE, COLLECTION, Catalogue, CopiedPassage
+from explorer.store.holders import ANY_ROLE, COLLECTION
 from explorer.store.lift import Groups, classify_lift
-from explorer.store.records import ClipRecord
+from explorer.store.records import ClipRecord, CopiedPassage
 from explorer.text import holders
 from explorer.text.clips import name_clip
 from explorer.text.numbers import format_lift, format_percent, format_plus_minus, format_q, format_rate
@@ -39,7 +39,7 @@ _STANDS = {
 def default_grouping(groupings: dict[str, tuple[int, float]]) -> tuple[str, str]:
     """What to group by unasked, and why where it is not by rights holder.
 
-    `groupings`: of Catalogue.groupings. A public-domain corpus has hardly a holder to name.
+    `groupings`: of HolderReader.read_groupings. A public-domain corpus has hardly a holder to name.
     """
     if RIGHTS_HOLDER in groupings and groupings[RIGHTS_HOLDER][1] <= TELLING:
         return RIGHTS_HOLDER, ""
@@ -63,17 +63,12 @@ class HoldersPage:
         self._folded = lru_cache(8)(self._fold)
         callbacks.forgets(self)
 
-    @property
-    def catalogue(self) -> Catalogue:
-        """Of the version of the store that is open."""
-        return self.store.catalogue
-
     def value(self, view: View) -> dict[str, Any]:
         """Everything that the page of rights holders shows for a view."""
-        query, groupings = view.holders, self.catalogue.groupings()
+        query, groupings = view.holders, self.store.holders.read_groupings()
         unasked, note = default_grouping(groupings)
         grouping = query.grouping if query.grouping in groupings else unasked
-        groups = self.catalogue.groups(view.method.method_id, grouping, query.count)
+        groups = self.store.holders.read_groups(view.method.method_id, grouping, query.count)
         row = row_of(groups, query.name)
         return {
             "groupings": [{"id": name, "label": f"{name} ({count:,})"} for name, (count, _) in groupings.items()],
@@ -105,7 +100,7 @@ class HoldersPage:
         }
 
     def _fold(self, grouping: str) -> dict[str, str]:
-        return {name: _plain(name) for name in self.catalogue.groups(self._any_method, grouping, "10").name}
+        return {name: _plain(name) for name in self.store.holders.read_groups(self._any_method, grouping, "10").name}
 
     @property
     def _any_method(self) -> int:
@@ -116,15 +111,15 @@ class HoldersPage:
         up = int(groups.above[row] if query.count == "above" else groups.hits[row])
         # Where nothing comes up, the best places of all: what there is to listen to, and called so.
         count, words, method_id = query.count if up else None, query.within if up else "", view.method.method_id
-        total = self.catalogue.count_pairs(method_id, grouping, name, query.count, words) if words.strip() else up
+        total = self.store.holders.count_pairs(method_id, grouping, name, query.count, words) if words.strip() else up
         offset = query.row if query.row < total else 0
-        ids = self.catalogue.pairs(method_id, grouping, name, count, HOLDER_PAIRS, offset, words)
+        ids = self.store.holders.list_pairs(method_id, grouping, name, count, HOLDER_PAIRS, offset, words)
         pairs = read_pairs(self.store, self.callbacks.clip_by_id, view.method.method_id, ids)
         heading = f"Where it {'comes up' if up else 'stands best, though it does not come up'}"
         return {
             "name": name,
             "role": "" if grouping in (COLLECTION, ANY_ROLE) else grouping,
-            "result": holders.word_group(groups, row, query.count, self.catalogue.clips()),
+            "result": holders.word_group(groups, row, query.count, self.store.clips.count()),
             "interval": group_row(groups, row),
             "heading": heading,
             "rows": [self.pair_row(view, pair) for pair in pairs],
@@ -167,19 +162,19 @@ class HoldersPage:
         name = None if row is None else str(groups.name[row])
         by = None if name is None else grouping
         method_id = view.method.method_id
-        copying = self.catalogue.copying(PASSAGES_SHOWN, by, name)
+        copying = self.store.resemblance.find_copying(PASSAGES_SHOWN, by, name)
         clips = self.callbacks.clip_by_id
         generated = [s for s in self.callbacks.summaries[method_id].values() if clips[s.clip_id].kind != "track"]
         out, command = holders.word_removal(by, name, self.store.path.name)
         above = None if row is None else int(groups.above[row])
         sure = holders.word_group_certainty(
-            generated, self.catalogue.controls(method_id), self.catalogue.retrained(), above
+            generated, self.store.runs.count_controls(method_id), self.store.runs.has_retraining(), above
         )
-        tracks = self.store.tracks([one.track_id for one in copying.passages])
+        tracks = self.store.tracks.read_many([one.track_id for one in copying.passages])
         return [
             {
                 "title": "Is anything copied?",
-                "lines": holders.word_copying(copying, self.catalogue.looked_for_copies()),
+                "lines": holders.word_copying(copying, self.store.resemblance.has_search()),
                 "passages": [
                     _passage(one, clips[one.clip_id], tracks[one.track_id].title)
                     for one in copying.passages
@@ -187,7 +182,10 @@ class HoldersPage:
                 ],
             },
             {"title": "How sure is this?", "lines": sure},
-            {"title": "What may be played?", "lines": holders.word_audition(self.catalogue.heard(by, name))},
+            {
+                "title": "What may be played?",
+                "lines": holders.word_audition(self.store.holders.count_audible(by, name)),
+            },
             {"title": "Take it out", "lines": out, "command": command},
         ]
 

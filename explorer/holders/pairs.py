@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from explorer.sound.audio import heard_s
-from explorer.store.database import Store
+from explorer.store import Store
 from explorer.store.records import ClipRecord, TrackRecord
 
 MOMENT_S = 1.5  # at least: what is played of a moment
@@ -41,9 +41,13 @@ def read_pairs(
     store: Store, clips: Mapping[int, ClipRecord], method_id: int, pairs: Sequence[tuple[int, int]]
 ) -> list[PairDetails]:
     """(clip, track) ids -> pairs, in order; one whose clip or score the store has not is left out."""
-    found = [row for row in store.catalogue.details(method_id, pairs) if row["clip_id"] in clips]
+    found = [row for row in store.scores.read_pairs(method_id, pairs) if row["clip_id"] in clips]
     ids = sorted({row["track_id"] for row in found})
-    tracks, parties, renderings = store.tracks(ids), store.catalogue.parties(ids), store.catalogue.renderings(ids)
+    tracks, parties, renderings = (
+        store.tracks.read_many(ids),
+        store.holders.read_parties(ids),
+        store.tracks.count_renderings(ids),
+    )
     return [
         _pair(row, clips[row["clip_id"]], tracks[row["track_id"]], parties, renderings)
         for row in found

@@ -34,7 +34,6 @@ class ListenPage:
     def __init__(self, callbacks: Callbacks) -> None:
         self.callbacks = callbacks
         self.store = callbacks.store
-        self._works = lru_cache(1)(self.store.works)
         self._heard = lru_cache(1)(self._heard_of)
         self._overview = lru_cache(None)(self._overview_of)  # one a method, 0.5 kB a clip
         callbacks.forgets(self)
@@ -63,7 +62,7 @@ class ListenPage:
     def curve(self, view: View) -> dict[str, Any]:
         ranking, summary = self.callbacks.ranking(view), self.callbacks.summary(view)
         lanes_now = self.callbacks.lanes(view)
-        named = self.store.tracks([*charts.list_titled(ranking), *lanes_now])
+        named = self.store.tracks.read_many([*charts.list_titled(ranking), *lanes_now])
         titles = {track_id: track.title for track_id, track in named.items()}
         threshold = summary.threshold_norm if summary else None
         return charts.curve(ranking, view.order, view.span, titles, view.track_id, threshold, lanes_now)
@@ -75,18 +74,18 @@ class ListenPage:
 
     def table(self, view: View) -> dict[str, Any]:
         ranking, query = self.callbacks.ranking(view), view.asked
-        found = self.store.find_tracks(query.text, query.collection, query.by) if query.finds else None
-        columns, work = self.store.score_columns(view.method.method_id, view.clip_id), self._work(ranking)
+        found = self.store.tracks.find(query.text, query.collection, query.by) if query.finds else None
+        columns, work = self.store.scores.read_columns(view.method.method_id, view.clip_id), self._work(ranking)
         indices = table.matching(ranking, query, found, self._key(view, query.sort), work)
         query = query.within(len(indices))
         rows = table.page(indices, query)
         ids = [int(i) for i in ranking.track_id[rows]]
-        scores = self.store.scores_of(view.method.method_id, view.clip_id, ids)
+        scores = self.store.scores.read_rows(view.method.method_id, view.clip_id, ids)
         norm, raw = (
             table.places_of(scores[name].to_numpy(), columns[name], columns["is_decoy"])
             for name in ("score_norm", "score")
         )
-        tracks, parties = self.store.tracks(ids), self.store.catalogue.parties(ids)
+        tracks, parties = self.store.tracks.read_many(ids), self.store.holders.read_parties(ids)
         summary = self.callbacks.summary(view)
         silent = {i: audio.refusal(track.audition, track.has_audio) for i, track in tracks.items()}
         return table.table(
@@ -111,7 +110,7 @@ class ListenPage:
 
     def _work(self, ranking: Ranking) -> np.ndarray:
         """The number of each track's work, in the ranking's order."""
-        ids, works = self._works()
+        ids, works = self.store.tracks.read_works()
         if len(ids) and ids[-1] - ids[0] == len(ids) - 1:  # as they usually are: no search needed
             return works[ranking.track_id - ids[0]]
         return works[np.searchsorted(ids, ranking.track_id)]
@@ -123,7 +122,7 @@ class ListenPage:
             return ranking.q_value
         if sort not in ("raw", "error"):
             return None
-        columns = self.store.score_columns(view.method.method_id, view.clip_id)
+        columns = self.store.scores.read_columns(view.method.method_id, view.clip_id)
         at = np.searchsorted(columns["track_id"], ranking.track_id)
         return -columns["score"][at] if sort == "raw" else columns["std_error_norm"][at]
 
@@ -135,7 +134,7 @@ class ListenPage:
 
     def _heard_of(self) -> dict[int, dict[str, Any]]:
         """By clip: how loud it is heard by itself, and why not at all."""
-        sounds = {clip.clip_id: self.store.clip_sound(clip.clip_id) for clip in self.callbacks.clips}
+        sounds = {clip.clip_id: self.store.clips.read_sound(clip.clip_id) for clip in self.callbacks.clips}
         return {
             i: {"gain_db": limit_gain(sound.loudness_lufs), "why": audio.missing(self.store, sound)}
             for i, sound in sounds.items()
@@ -144,20 +143,20 @@ class ListenPage:
     def player(self, view: View) -> dict[str, Any]:
         """The clip and its tracks as lanes, the first of them in focus where none was chosen."""
         clip, track_ids = self.callbacks.clip_by_id[view.clip_id], self.callbacks.lanes(view)
-        clip_sound = self.store.clip_sound(view.clip_id)
-        sounds = [self.store.track_sound(track_id) for track_id in track_ids]
+        clip_sound = self.store.clips.read_sound(view.clip_id)
+        sounds = [self.store.tracks.read_sound(track_id) for track_id in track_ids]
         gains = match_gains([clip_sound, *sounds])
         title = clip.prompt or clip.target_title or "no prompt"
         refused = audio.missing(self.store, clip_sound)
-        windows = self.store.clip_moments(view.method.method_id, view.clip_id, track_ids)
-        tracks, works = self.store.tracks(track_ids), self.store.catalogue.renderings(track_ids)
+        windows = self.store.scores.read_clip_moments(view.method.method_id, view.clip_id, track_ids)
+        tracks, works = self.store.tracks.read_many(track_ids), self.store.tracks.count_renderings(track_ids)
         shown = [lanes.lane("clip", view.clip_id, title, describe_clip(clip), clip_sound, gains[0], refused)]
         for track_id, sound, gain in zip(track_ids, sounds, gains[1:], strict=True):
             track = tracks[track_id]
             note = " · ".join(part for part in (track.composer, track.collection, track.instrument) if part)
             item = lanes.lane("track", track_id, track.title, note, sound, gain, audio.missing(self.store, sound))
             item |= self._standing(view, track) | {"work": note_track(track, works.get(track_id, 0))}
-            moments = self.store.moments(view.method.method_id, view.clip_id, track_id)
+            moments = self.store.scores.read_moments(view.method.method_id, view.clip_id, track_id)
             if moments is not None and not item["refused"]:
                 item["strip"] = lanes.strip(moments, sound)
             if windows is not None:
@@ -180,7 +179,7 @@ class ListenPage:
         track_id, number = view.passage or (-1, 0)
         if track_id not in track_ids:
             return None
-        found = self.store.passages(view.clip_id, [track_id]).get(track_id, [])
+        found = self.store.resemblance.read_passages(view.clip_id, [track_id]).get(track_id, [])
         one = next((one for one in found if one.number == number), None)
         if one is None:
             return None
@@ -206,14 +205,14 @@ class ListenPage:
 
     def about(self, view: View) -> list[str]:
         """What the run found about itself, for the method on show: a line a finding, along training where known."""
-        found = self.store.diagnostics(view.method.method_id)
+        found = self.store.runs.list_diagnostics(view.method.method_id)
         lines = {item.name: f"{item.meaning}: " for item in found}
         several = len({item.checkpoint_step for item in found}) > 1
         for item in found:
             step = f" (step {item.checkpoint_step:,})" if several else ""
             joint = "" if lines[item.name].endswith(": ") else " → "
             lines[item.name] += f"{joint}{item.value:.3g}{step}"
-        run = self.store.run()
+        run = self.store.runs.read_latest()
         made = f"Made on {run.started_at:%Y-%m-%d} (UTC), {run.device}; weights {run.model_sha256[:12]}"
         code = f", code {run.commit_hash[:12]}." if run.commit_hash else "."
         return [view.method.description, made + code, *lines.values()]

@@ -11,7 +11,7 @@ from typing import Any
 
 from explorer.sound.audio import heard_s
 from explorer.store.records import PassageRecord, SoundRecord
-from explorer.store.research import ASPECTS
+from explorer.store.resemblance import ASPECTS
 
 PASSAGES = 6  # of a track
 TITLE_CHARS = 120

@@ -37,7 +37,7 @@ def matching(
 ) -> np.ndarray:
     """Indices into the ranking of all rows that match, in the table's order, int64 [rows].
 
-    `found_ids`: of `Store.find_tracks`, ordered by `query.by`; None where `query.finds` is False. A found track that
+    `found_ids`: of `TrackReader.find`, ordered by `query.by`; None where `query.finds` is False. A found track that
     was not scored has no row. `key` [N]: what `query.sort` sorts by, least first, where that is a number. `work` [N]:
     the number of each track's work; where `query.works`, the best-placed matching rendering alone stands for it.
     """
@@ -110,7 +110,7 @@ def table(
 ) -> dict[str, Any]:
     """What table.js shows: one page of `total` matching rows, texts ready to read.
 
-    `rows`: of `Store.scores_of`, in the table's order; one that is not in `tracks` or `ranking` is left out.
+    `rows`: of `ScoreReader.read_rows`, in the table's order; one that is not in `tracks` or `ranking` is left out.
     `ranking`: the one on show; gives place, q and, in a span, the value. `unplayable`: why, by track id.
     `largest_raw`: of all tracks of the clip, so that every page has one unit; None: of these rows. `places`: of each
     row by normalised and by raw score. `works`: places of all renderings of a row's work, by track id. `holders`: all

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from explorer.sound.audio import heard_s
-from explorer.store.database import Store
+from explorer.store import Store
 from explorer.store.records import MethodRecord, SoundRecord
 
 WAYS = ("beginning", "anywhere", "strongest")
@@ -69,7 +69,7 @@ class StartChooser:
             return self._choose_plain(sound)
         room = self._latest_start(sound)
         for method in self._methods:
-            moments = self._store.moments(method.method_id, self._clip_id, track_id)
+            moments = self._store.scores.read_moments(method.method_id, self._clip_id, track_id)
             if moments is not None:
                 best = find_best_start(moments.influence, 1 / moments.rate_hz, self._seconds, room)
                 if best is not None:
@@ -96,7 +96,7 @@ class StartChooser:
             return self._choose_plain(sound)
         room = self._latest_start(sound)
         for method in self._methods:
-            moments = self._store.clip_moments(method.method_id, self._clip_id, top)
+            moments = self._store.scores.read_clip_moments(method.method_id, self._clip_id, top)
             if moments:
                 total = np.sum(list(moments.influence.values()), axis=0)
                 best = find_best_start(total, moments.window_s, self._seconds, room)

@@ -18,7 +18,7 @@ import soundfile
 from explorer.listening_sessions.records import LaneExcerpt
 from explorer.sound import audio
 from explorer.sound.audio import SoundRefusedError
-from explorer.store.database import Store
+from explorer.store import Store
 from explorer.store.records import SoundRecord
 
 RATE = 44_100  # Hz
@@ -41,13 +41,13 @@ class ExcerptLevels:
 
 def identify_store(store: Store) -> str:
     """A name of the run that made the store: another run may give the same ids to other music."""
-    run = store.run()
+    run = store.runs.read_latest()
     return f"{run.model_sha256} {run.started_at.isoformat()}"
 
 
 def find_sound(store: Store, clip_id: int, track_id: int | None) -> SoundRecord:
     """The sound of a track, or of the clip where `track_id` is None. Raises UnknownIdError."""
-    return store.clip_sound(clip_id) if track_id is None else store.track_sound(track_id)
+    return store.clips.read_sound(clip_id) if track_id is None else store.tracks.read_sound(track_id)
 
 
 def measure_excerpt(store: Store, sound: SoundRecord, start_s: float, seconds: float) -> ExcerptLevels:

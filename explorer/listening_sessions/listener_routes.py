@@ -20,7 +20,7 @@ from explorer.listening_sessions import excerpts
 from explorer.listening_sessions.file import NICKNAME_CHARS, NOTE_CHARS, SessionFile
 from explorer.listening_sessions.http import name_cookie, read_json, read_text, respond, send_page, set_cookie
 from explorer.listening_sessions.records import QUESTIONS, Lane, Listener, Session, SessionRefusedError, Trial
-from explorer.store.database import Store
+from explorer.store import Store
 from explorer.web.guard import Attempts, Clock
 
 COOKIE_S = 180 * 24 * 3600

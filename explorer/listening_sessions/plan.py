@@ -111,7 +111,7 @@ def list_offered_clips(callbacks: Callbacks) -> list[ClipRecord]:
 
 def suggest_seconds(callbacks: Callbacks) -> float:
     """Length of excerpts in seconds that every clip and nine of ten tracks have: at most 10, a multiple of 0.5."""
-    heard = callbacks.store.listenable(EXCERPT_S)["heard_s"].to_numpy(dtype=float)
+    heard = callbacks.store.tracks.list_listenable(EXCERPT_S)["heard_s"].to_numpy(dtype=float)
     tracks = float(np.quantile(heard, 0.1)) if len(heard) else MOST_S
     shortest = min([clip.duration_s for clip in list_offered_clips(callbacks)], default=MOST_S)
     return max(LEAST_S, min(10.0, np.floor(2 * min(tracks, shortest)) / 2))
@@ -125,7 +125,7 @@ def plan_session(callbacks: Callbacks, request: SessionRequest, seed: int | None
     seed = secrets.randbits(32) if seed is None else seed
     methods = [method for method in callbacks.methods if method.name in request.methods]
     source = TrialSource(
-        callbacks, request, methods, callbacks.store.listenable(EXCERPT_S), np.random.default_rng(seed)
+        callbacks, request, methods, callbacks.store.tracks.list_listenable(EXCERPT_S), np.random.default_rng(seed)
     )
     planned = [TrialPlanner(source, clip_id).plan() for clip_id in request.clips]
     pairs = sum(len(one.trial.pairs) for one in planned)
@@ -202,7 +202,7 @@ class TrialPlanner:
         top = self._choose_strongest()
         top_starts = [self._excerpts[track_id][0] for track_id in top]
         self._starts.lend(top_starts)
-        clip_sound = self._store.clip_sound(self._clip_id)
+        clip_sound = self._store.clips.read_sound(self._clip_id)
         clip_start = self._starts.choose_for_clip(clip_sound, top)
         try:
             clip_levels = excerpts.measure_excerpt(self._store, clip_sound, clip_start.start_s, self._seconds)
@@ -262,7 +262,7 @@ class TrialPlanner:
     def _try_track(self, track_id: int, is_top: bool = False) -> bool:
         """Choose and measure the track's excerpt, once; False where it cannot be heard."""
         if track_id not in self._excerpts and track_id not in self._unfit:
-            sound = self._store.track_sound(track_id)
+            sound = self._store.tracks.read_sound(track_id)
             start = self._starts.choose_for_top(track_id, sound) if is_top else self._starts.choose_for_control(sound)
             try:
                 levels = excerpts.measure_excerpt(self._store, sound, start.start_s, self._seconds)
@@ -277,7 +277,7 @@ class TrialPlanner:
         """The clip, the pairs of `order`, then the clip again where it is a hidden anchor. `gains_db`: clip first."""
         lanes = [Lane("clip", None, "", "", clip_start.start_s, gains_db[0])]
         for (role, track_id), gain_db in zip(order, gains_db[1:], strict=True):
-            track, start = self._store.track(track_id), self._excerpts[track_id][0]
+            track, start = self._store.tracks.read(track_id), self._excerpts[track_id][0]
             scores = tuple(self._read_score(method, track_id) for method in self._methods)
             lanes.append(Lane(role, track_id, track.title, track.composer, start.start_s, gain_db, scores))
         if self._request.match:
@@ -286,7 +286,7 @@ class TrialPlanner:
 
     def _read_score(self, method: MethodRecord, track_id: int) -> LaneScore:
         """Raises SessionRefusedError where this method did not score the track."""
-        rows = self._store.scores_of(method.method_id, self._clip_id, [track_id])
+        rows = self._store.scores.read_rows(method.method_id, self._clip_id, [track_id])
         ranking = self._rankings[method.name]
         i = ranking.index(track_id)
         if i is None or rows.empty:

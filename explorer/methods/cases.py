@@ -29,7 +29,7 @@ KINDS = {
 
 
 def high(top: pd.DataFrame, first: int) -> pd.DataFrame:
-    """The training tracks among the first `first` of each clip that is no control, of `Store.top`."""
+    """The training tracks among the first `first` of each clip that is no control, of `ScoreReader.read_top`."""
     return top[(top["train_rank"] <= first).fillna(False) & (top["clip_kind"] != "track")]
 
 
@@ -60,14 +60,14 @@ def hubs(top: pd.DataFrame, first: int = FIRST_PLACES[0]) -> pd.DataFrame:
 
 
 def decoys_high(top: pd.DataFrame, first: int = FIRST_PLACES[0]) -> pd.DataFrame:
-    """Decoys among the first `first` of all, in any clip, the highest first: the rows of `Store.top`."""
+    """Decoys among the first `first` of all, in any clip, the highest first: the rows of `ScoreReader.read_top`."""
     rows = top[top["is_decoy"] & (top["rank"] <= first)]
     return rows.sort_values(["rank", "score_norm"], ascending=[True, False], kind="stable", ignore_index=True)
 
 
 def quiet(top: pd.DataFrame, first: int = FIRST_PLACES[0], below_lufs: float = QUIET_LUFS) -> pd.DataFrame:
     """Near-silent training tracks high up: quieter than `below_lufs`, or with audio in which no loudness was found
-    (silence, or less than the 0.4 s that a measurement takes). The quietest first: rows of `Store.top`.
+    (silence, or less than the 0.4 s that a measurement takes). The quietest first: rows of `ScoreReader.read_top`.
     """
     rows = high(top, first)
     loudness = rows["loudness_lufs"].where(rows["loudness_lufs"].notna() | ~rows["has_audio"], -np.inf)

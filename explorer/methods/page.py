@@ -21,7 +21,7 @@ from explorer.state.callbacks import Callbacks
 from explorer.state.view import View
 from explorer.store.ranking import NORMALISED, Ranking
 from explorer.store.records import Agreement, MethodRecord, ScoreSample
-from explorer.store.research import SAMPLE
+from explorer.store.scores import SAMPLE
 from explorer.text import methods as trust
 from explorer.text.clips import label_clip, name_clip
 from explorer.text.numbers import format_duration
@@ -35,16 +35,13 @@ class MethodsPage:
 
     def __init__(self, callbacks: Callbacks) -> None:
         self.callbacks = callbacks
-        self.store = store = callbacks.store
-        self._top = lru_cache(None)(store.top)
-        self._sample: Any = lru_cache(None)(store.sample)
+        self.store = callbacks.store
+        self._top = lru_cache(None)(lambda method_id: self.store.scores.read_top(method_id))
+        self._sample = lru_cache(None)(lambda method_id: self.store.scores.read_sample(method_id))
         self._comparison = lru_cache(32)(self._compare)  # 30 kB each
         self._lines = lru_cache(None)(self._record)
-        self._durations = lru_cache(1)(store.durations)
-        self._usual_s = lru_cache(1)(store.usual_duration_s)
         self._agreement = lru_cache(1)(self._agreements)
         self._cases = lru_cache(64)(self._case_frame)
-        self._holds = lru_cache(None)(store.holds)
         self._settings = lru_cache(None)(self._run_settings)
         callbacks.forgets(self)
         self.key = self._store_key()
@@ -54,13 +51,16 @@ class MethodsPage:
     def why(self, view: View) -> dict[str, Any]:
         """Aspects and passages of every track in the player, and what a note on one is kept with."""
         ids = self.callbacks.lanes(view)
-        tracks, ranking = self.store.tracks(ids), self.callbacks.ranking(view)
-        aspects, passages = self.store.aspects(view.clip_id, ids), self.store.passages(view.clip_id, ids)
-        measured = self._holds("aspects"), self._holds("passages")
+        tracks, ranking = self.store.tracks.read_many(ids), self.callbacks.ranking(view)
+        aspects, passages = (
+            self.store.resemblance.read_aspects(view.clip_id, ids),
+            self.store.resemblance.read_passages(view.clip_id, ids),
+        )
+        measured = self.store.resemblance.has_aspects(), self.store.resemblance.has_passages()
         told = self._told(ranking, ids)
         shown = {}
         for track_id in ids:
-            sound, track = self.store.track_sound(track_id), tracks[track_id]
+            sound, track = self.store.tracks.read_sound(track_id), tracks[track_id]
             refused = audio.missing(self.store, sound)
             found = passages.get(track_id, [])
             row = ranking.index(track_id)
@@ -81,8 +81,8 @@ class MethodsPage:
 
     def _told(self, ranking: Ranking, ids: Sequence[int]) -> dict[int, list[str]]:
         """By track: how sure its score is, who holds it, other renderings of its work; texts may be empty."""
-        catalogue, tracks = self.store.catalogue, self.store.tracks(ids)
-        parties, works = catalogue.parties(ids), catalogue.renderings(ids)
+        tracks = self.store.tracks.read_many(ids)
+        parties, works = self.store.holders.read_parties(ids), self.store.tracks.count_renderings(ids)
         return {
             i: [word_certainty(ranking, i), list_people(parties[i]), word_renderings(track, works.get(i, 0)) or ""]
             for i, track in tracks.items()
@@ -101,7 +101,7 @@ class MethodsPage:
 
     def _store_key(self) -> str:
         """Names the run, so that notes on another one are not shown here."""
-        run = self.store.run()
+        run = self.store.runs.read_latest()
         return f"{run.model_sha256[:12]}-{run.started_at:%Y%m%d%H%M%S}"
 
     # --- two methods
@@ -127,9 +127,9 @@ class MethodsPage:
     def _compare(self, clip_id: int, first: MethodRecord, second: MethodRecord, order: str) -> dict[str, Any]:
         views = [View(clip_id, method, order) for method in (first, second)]
         a, b = (self.callbacks.ranking(view) for view in views)
-        tracks = self.store.tracks([*a.first(100), *b.first(comparison.ROWS)])
+        tracks = self.store.tracks.read_many([*a.first(100), *b.first(comparison.ROWS)])
         silent = {i: text for i, track in tracks.items() if (text := audio.refusal(track.audition, track.has_audio))}
-        loudness = self.store.loudness([*a.first(comparison.ROWS), *b.first(comparison.ROWS)])
+        loudness = self.store.tracks.read_loudness([*a.first(comparison.ROWS), *b.first(comparison.ROWS)])
         titles = {i: track.title for i, track in tracks.items()}
         by = "normalised" if order == NORMALISED else "raw"
         return {
@@ -166,13 +166,13 @@ class MethodsPage:
         ]
 
     def _agreements(self) -> tuple[list[Agreement], str]:
-        stored = self.store.agreement()
+        stored = self.store.runs.list_agreement()
         if stored:
             return stored, "As the run measured it."
         tops, samples = self._tops(self.callbacks.methods), self._samples(self.callbacks.methods)
         clips = {clip.clip_id for clip in self.callbacks.clips if clip.kind != "track"}
         found = comparison.measured(self.callbacks.methods, tops, samples, clips)
-        if self.store.training_tracks() > SAMPLE:
+        if self.store.tracks.count_training() > SAMPLE:
             return found, f"The run kept no agreement: correlations are of {SAMPLE:,} training tracks drawn by chance."
         return found, "The run kept no agreement: worked out from the scores when this tab was opened."
 
@@ -190,15 +190,15 @@ class MethodsPage:
         shown = [view.method.method_id, *([versus.method_id] if versus else [])]
         facts = self.callbacks.methods
         lines = {one.method_id: self._lines(one.method_id, one.name) for one in facts}
-        device, clips = self.store.run().device, len(self.callbacks.clips)
-        return trust.list_methods(facts, lines, self.store.skipped_methods(), shown, device, clips)
+        device, clips = self.store.runs.read_latest().device, len(self.callbacks.clips)
+        return trust.list_methods(facts, lines, self.store.runs.list_skipped(), shown, device, clips)
 
     def _record(self, method_id: int, name: str) -> list[str]:
         clips, summaries = self.callbacks.clip_by_id, self.callbacks.summaries.get(method_id, {})
         generated = [s for s in summaries.values() if clips[s.clip_id].kind != "track"]
         own = trust.find_own_places(self._top(method_id))
-        told = trust.word_evaluations(self.store.evaluations(), name)
-        return trust.word_record(self.store.diagnostics(method_id), generated, own, told)
+        told = trust.word_evaluations(self.store.runs.read_evaluations(), name)
+        return trust.word_record(self.store.runs.list_diagnostics(method_id), generated, own, told)
 
     # --- where it is wrong
 
@@ -212,15 +212,14 @@ class MethodsPage:
         counted = len(self._compared())
         generated = [clip for clip in self.callbacks.clips if clip.kind != "track"]
         chance = (
-            hard_cases.hub_chance(query.first, len(generated), self.store.training_tracks())
+            hard_cases.hub_chance(query.first, len(generated), self.store.tracks.count_training())
             if query.kind == "hubs"
             else ""
         )
         ids = [] if "track_id" not in rows else [int(i) for i in rows["track_id"]]
-        tracks = self.store.tracks(ids)
+        tracks = self.store.tracks.read_many(ids)
         silent = {i: text for i, one in tracks.items() if (text := audio.refusal(one.audition, one.has_audio))}
-        catalogue = self.store.catalogue
-        works, parties = catalogue.renderings(ids), catalogue.parties(ids)
+        works, parties = self.store.tracks.count_renderings(ids), self.store.holders.read_parties(ids)
         told = {
             i: [text for text in (list_further_people(one, parties[i]), word_renderings(one, works.get(i, 0))) if text]
             for i, one in tracks.items()
@@ -231,10 +230,10 @@ class MethodsPage:
             query,
             method.name,
             [(one.name, one.label) for one in self.callbacks.methods],
-            hard_cases.about(query.kind, query.first, self._usual_s(), 0, counted, chance),
+            hard_cases.about(query.kind, query.first, self.store.tracks.read_usual_duration(), 0, counted, chance),
             hard_cases.empty(query.kind, query.text, counted),
             silent,
-            self.store.loudness(ids),
+            self.store.tracks.read_loudness(ids),
             told,
         )
         return {**shown, **self._noted(view)}
@@ -253,7 +252,7 @@ class MethodsPage:
             return cases.disagreements(self._tops(compared), self._samples(compared), first)
         top = self._top(method_id)
         if kind == "short":
-            return cases.short(top, self._usual_s(), first)
+            return cases.short(top, self.store.tracks.read_usual_duration(), first)
         make = {"hubs": cases.hubs, "decoys": cases.decoys_high, "quiet": cases.quiet}[kind]
         return make(top, first)
 
@@ -263,18 +262,18 @@ class MethodsPage:
             return None
         clip_view = View(view.clip_id, view.method)
         ranking = self.callbacks.ranking(clip_view)
-        ids, seconds = self._durations()
+        ids, seconds = self.store.tracks.read_durations()
         at = np.searchsorted(ids, ranking.track_id[~ranking.is_decoy])
         correlation = cases.spearman(ranking.value[~ranking.is_decoy], seconds[at])
-        named = self.store.tracks(ranking.first(60))
+        named = self.store.tracks.read_many(ranking.first(60))
         titles = {i: track.title for i, track in named.items()}
         chosen = view.track_id
         parts, title = None, ""
         told: list[str] = []
         if chosen is not None:
-            title = self.store.track(chosen).title
+            title = self.store.tracks.read(chosen).title
             told = [text for text in self._told(ranking, [chosen])[chosen] if text]
-            parts = self.store.score_parts(view.method.method_id, view.clip_id, [chosen]).get(chosen)
+            parts = self.store.scores.read_parts(view.method.method_id, view.clip_id, [chosen]).get(chosen)
         return {
             "clip_id": view.clip_id,
             "clip": name_clip(self.callbacks.clip_by_id[view.clip_id])[:CLIP_CHARS],
@@ -282,14 +281,14 @@ class MethodsPage:
             "track_id": chosen,
             "named": told,
             "duration": hard_cases.against_duration(ranking, ids, seconds, titles, correlation),
-            "parts": hard_cases.parts(parts, title, self._holds("score_parts")),
-            "findings": hard_cases.findings(self.store.diagnostics(view.method.method_id)),
+            "parts": hard_cases.parts(parts, title, self.store.scores.has_parts()),
+            "findings": hard_cases.findings(self.store.runs.list_diagnostics(view.method.method_id)),
             "settings": self._settings(view.method.method_id),
         }
 
     def _run_settings(self, method_id: int) -> list[list[str]]:
         """[heading, text] pairs: the run, the method, versions, the whole configuration."""
-        run = self.store.run()
+        run = self.store.runs.read_latest()
         one = next(one for one in self.callbacks.methods if one.method_id == method_id)
         made = [
             f"made {run.started_at:%Y-%m-%d %H:%M} UTC on {run.device} in {format_duration(run.duration_s)}",

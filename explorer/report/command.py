@@ -16,7 +16,7 @@ from explorer.report.records import Evidence, EvidenceError
 from explorer.report.row_files import format_csv, write_parquet
 from explorer.settings import SettingsError, default_store
 from explorer.state.callbacks import Callbacks
-from explorer.store.database import Store
+from explorer.store import Store
 from explorer.store.errors import StoreError
 from explorer.store.lift import COUNTS
 

@@ -19,9 +19,9 @@ from explorer.report.svg import LiftBand, draw_intervals, draw_moments, draw_spr
 from explorer.sound import audio
 from explorer.state.callbacks import Callbacks
 from explorer.state.view import View
-from explorer.store.catalogue import Copying
 from explorer.store.lift import Groups
 from explorer.store.ranking import NORMALISED
+from explorer.store.records import Copying
 from explorer.text import evidence as evidence_text
 from explorer.text import holders
 from explorer.text.clips import name_clip
@@ -41,7 +41,7 @@ def gather_clip_evidence(callbacks: Callbacks, clip_id: int, method: str | None 
     summary, ranking = callbacks.summary(view), callbacks.ranking(view)
     if summary is None or not ranking.tracks:
         raise EvidenceError(f"the method {view.method.name} did not score clip {clip_id}")
-    rows = read_pairs(store, callbacks.clip_by_id, method_id, store.catalogue.clip_pairs(method_id, clip_id, ROWS))
+    rows = read_pairs(store, callbacks.clip_by_id, method_id, store.scores.list_pairs(method_id, clip_id, ROWS))
     tracks = [pair for pair in rows if pair.place is not None]
     above = [pair for pair in tracks if pair.above_noise][:SHOWN_ABOVE]
     shown = sorted({*range(min(SHOWN, len(tracks))), *(tracks.index(pair) for pair in above)})
@@ -50,7 +50,7 @@ def gather_clip_evidence(callbacks: Callbacks, clip_id: int, method: str | None 
         raw = callbacks.ranking(replace(view, order="raw"))
         result.insert(0, word_control(ranking, raw, clip.target_track_id, clip.target_title or ""))
     result.append(word_concentration(summary, ranking, NORMALISED))
-    copying = store.catalogue.copying(20, clip_id=clip_id)
+    copying = store.resemblance.find_copying(20, clip_id=clip_id)
     charts = (
         Chart(
             "How the score is spread",
@@ -66,10 +66,10 @@ def gather_clip_evidence(callbacks: Callbacks, clip_id: int, method: str | None 
         pairs=tuple(tracks[i] for i in shown),
         decoys=tuple([pair for pair in rows if pair.place is None][:SHOWN_DECOYS]),
         table_note=evidence_text.word_table_note(len(shown), summary.tracks, "training tracks", len(rows)),
-        copied=tuple(holders.word_copying(copying, store.catalogue.looked_for_copies())),
+        copied=tuple(holders.word_copying(copying, store.resemblance.has_search())),
         passages=(),
         sure=tuple(_word_certainty(callbacks, method_id)),
-        played=tuple(holders.word_audition(store.catalogue.heard(None, None))),
+        played=tuple(holders.word_audition(store.holders.count_audible(None, None))),
         take_out=_word_removal(store.path),
         charts=charts,
         rows=tuple(rows),
@@ -85,37 +85,37 @@ def gather_holder_evidence(
     `grouping`: None looks for the name in the store's default grouping, then in every other.
     """
     store = callbacks.store
-    catalogue, known = store.catalogue, store.catalogue.groupings()
+    known = store.holders.read_groupings()
     if grouping is not None and grouping not in known:
         raise EvidenceError(f"this store has no grouping {grouping!r}: choose one of {', '.join(known)}")
     view = _choose_view(callbacks, method, callbacks.clips[0].clip_id)
     method_id = view.method.method_id
     orders = [grouping] if grouping is not None else [default_grouping(known)[0], *known]
-    found = ((by, row_of(catalogue.groups(method_id, by, count), name)) for by in orders)
+    found = ((by, row_of(store.holders.read_groups(method_id, by, count), name)) for by in orders)
     by, row = next(((by, row) for by, row in found if row is not None), (orders[0], None))
     if row is None:
         where = f"no {grouping}" if grouping else "nobody"
         raise EvidenceError(f"{where} of this store is called {name!r}: the page’s tab “Holders” lists the names")
-    groups = catalogue.groups(method_id, by, count)
-    ids = catalogue.report_pairs(method_id, by, name, ROWS)
+    groups = store.holders.read_groups(method_id, by, count)
+    ids = store.holders.list_report_pairs(method_id, by, name, ROWS)
     rows = read_pairs(store, callbacks.clip_by_id, method_id, ids)
-    copying = catalogue.copying(20, by, name)
+    copying = store.resemblance.find_copying(20, by, name)
     out, command = holders.word_removal(by, name, store.path.name)
     evidence = Evidence(
         kind="holder",
         title=name,
         subject=(("Grouped by", by), ("Training tracks", f"{groups.tracks[row]:,}"), *_list_method_facts(view)),
-        result=(*holders.word_group(groups, row, count, catalogue.clips()), *_word_caution(callbacks, method_id)),
+        result=(*holders.word_group(groups, row, count, store.clips.count()), *_word_caution(callbacks, method_id)),
         pairs=tuple(rows[:SHOWN_ABOVE]),
         decoys=(),
         table_note=evidence_text.word_table_note(
             min(len(rows), SHOWN_ABOVE), len(rows), "pairs of clip and track", len(rows)
         )
         + evidence_text.PAIRS_NOTE,
-        copied=tuple(holders.word_copying(copying, catalogue.looked_for_copies())),
+        copied=tuple(holders.word_copying(copying, store.resemblance.has_search())),
         passages=(),
         sure=tuple(_word_certainty(callbacks, method_id, int(groups.above[row]))),
-        played=tuple(holders.word_audition(catalogue.heard(by, name))),
+        played=tuple(holders.word_audition(store.holders.count_audible(by, name))),
         take_out=(tuple(out), command),
         charts=(_draw_lift(groups, row, count),),
         rows=tuple(rows),
@@ -143,9 +143,9 @@ def _word_caution(callbacks: Callbacks, method_id: int) -> list[str]:
 
 
 def _word_certainty(callbacks: Callbacks, method_id: int, above: int | None = None) -> list[str]:
-    catalogue = callbacks.store.catalogue
+    store = callbacks.store
     lines = holders.word_group_certainty(
-        _list_generated(callbacks, method_id), catalogue.controls(method_id), catalogue.retrained(), above
+        _list_generated(callbacks, method_id), store.runs.count_controls(method_id), store.runs.has_retraining(), above
     )
     return [
         line for line in lines if line not in _word_caution(callbacks, method_id)
@@ -199,7 +199,7 @@ def _add_sounds_and_origin(callbacks: Callbacks, view: View, evidence: Evidence,
             if pair.clip.clip_id == clip_id
         ]
         excerpts.append(tuple(group))
-    titles = store.tracks([one.track_id for one in copying.passages])
+    titles = store.tracks.read_many([one.track_id for one in copying.passages])
     passages = []
     for number, one in enumerate(copying.passages):
         title = titles[one.track_id].title if one.track_id in titles else ""
@@ -218,7 +218,7 @@ def _add_sounds_and_origin(callbacks: Callbacks, view: View, evidence: Evidence,
                     _embed_sound(callbacks, "track", one.track_id, one.track, f"Passage {number + 1}, “{title}”"),
                 )
             )
-    track_details = store.catalogue.papers(sorted({pair.track.track_id for pair in evidence.rows}))
+    track_details = store.tracks.read_provenance(sorted({pair.track.track_id for pair in evidence.rows}))
     strips = _draw_strips(callbacks, view, heard)
     return replace(
         evidence,
@@ -244,7 +244,7 @@ def _embed_sound(
 
 def _draw_strips(callbacks: Callbacks, view: View, heard: Sequence[PairDetails]) -> list[Chart]:
     """Influence over the clip and over the track, of the pairs whose sound is embedded."""
-    found = callbacks.store.catalogue.details(
+    found = callbacks.store.scores.read_pairs(
         view.method.method_id, [(pair.clip.clip_id, pair.track.track_id) for pair in heard]
     )
     charts = []

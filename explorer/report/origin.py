@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from explorer import __version__
-from explorer.store.database import Store
+from explorer.store import Store
 
 
 def list_settings(store: Store, method_id: int) -> tuple[tuple[str, str], ...]:
     """(name, value) of all that the scores depend on. Paths stay out: they are private."""
-    run, stored = store.run(), store.catalogue.settings(method_id)
+    run, stored = store.runs.read_latest(), store.runs.read_settings(method_id)
     config = hashlib.sha256(stored["config"].encode()).hexdigest() if stored["config"] else "not stored"
     rows = [
         ("Scores made", f"{run.started_at:%Y-%m-%d %H:%M} UTC on {run.device}, {run.duration_s:,.0f} s in all"),
@@ -55,10 +55,10 @@ def list_hashes(
     """(what, SHA-256) of the model, the store, and the sound of these clips and tracks where it is known."""
     path = store.path
     rows = [
-        ("Model weights", store.run().model_sha256),
+        ("Model weights", store.runs.read_latest().model_sha256),
         (f"Store {path.name}", hash_file(path, path.stat().st_mtime_ns)),
     ]
-    rows += [(f"Sound of clip {i}", digest) for i in clips if (digest := store.catalogue.clip_hash(i))]
+    rows += [(f"Sound of clip {i}", digest) for i in clips if (digest := store.clips.read_hash(i))]
     for track_id in dict.fromkeys(tracks):
         if digest := track_details[track_id]["audio_sha256"]:
             rows.append((f"Sound of track {track_id}", digest))

@@ -16,7 +16,7 @@ import soundfile
 from starlette.responses import FileResponse, Response
 
 from explorer.sound.spectrogram import picture
-from explorer.store.database import Store
+from explorer.store import Store
 from explorer.store.errors import UnknownIdError
 from explorer.store.records import SoundRecord, TrackRecord
 
@@ -120,7 +120,7 @@ def respond_picture(store: Store, kind: str, item_id: int) -> Response:
 
 def _sound(store: Store, kind: str, item_id: int) -> SoundRecord:
     try:
-        return store.track_sound(item_id) if kind == "track" else store.clip_sound(item_id)
+        return store.tracks.read_sound(item_id) if kind == "track" else store.clips.read_sound(item_id)
     except UnknownIdError as error:
         raise SoundRefusedError(404, str(error)) from error
 

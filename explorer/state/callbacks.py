@@ -24,7 +24,7 @@ from explorer.state.view import (
     parse_seconds,
     span_of,
 )
-from explorer.store.database import Store
+from explorer.store import Store
 from explorer.store.errors import StoreEmptyError
 from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, rank_clip, rank_span
 from explorer.store.records import MethodRecord, Summary
@@ -57,14 +57,14 @@ class Callbacks:
 
     def _read(self) -> None:
         store = self.store
-        self.methods = store.methods()
-        self.clips = store.clips()
+        self.methods = store.runs.list_methods()
+        self.clips = store.clips.list_scored()
         if not self.methods or not self.clips:
             raise StoreEmptyError(f"{store.path} holds no scored clip yet: run the attribution first")
-        self.collections = store.collections()
+        self.collections = store.tracks.list_collections()
         self._method_by_name = {method.name: method for method in self.methods}
         self.clip_by_id = {clip.clip_id: clip for clip in self.clips}
-        self.summaries = {method.method_id: store.summaries(method.method_id) for method in self.methods}
+        self.summaries = {method.method_id: store.scores.read_summaries(method.method_id) for method in self.methods}
         self._ranking = lru_cache(_RANKINGS)(self._rank)
 
     # --- views
@@ -256,7 +256,7 @@ class Callbacks:
         return clip_id
 
     def _span(self, view: View, from_s: float, to_s: float) -> Span | None:
-        windows, window_s = self.store.clip_windows(view.method.method_id, view.clip_id)
+        windows, window_s = self.store.scores.read_windows(view.method.method_id, view.clip_id)
         return span_of(from_s, to_s, windows, window_s, self.clip_by_id[view.clip_id].duration_s)
 
     def _known(self, view: View, ids: list[str]) -> tuple[int, ...] | None:
@@ -299,7 +299,7 @@ class Callbacks:
         else:
             found = rank_clip(self.store, method_id, clip_id, by)
         # Those whose titles the page shows, in one query: the store keeps them.
-        self.store.tracks([*found.first(TABLE_ROWS), *found.first(NAMED_DECOYS, decoys=True)])
+        self.store.tracks.read_many([*found.first(TABLE_ROWS), *found.first(NAMED_DECOYS, decoys=True)])
         return found
 
     def summary(self, view: View) -> Summary | None:

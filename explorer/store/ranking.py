@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from explorer.store.database import Store
+from explorer.store.store import Store
 
 NORMALISED, RAW = "normalised", "raw"
 Q_LIMIT = 0.10  # as in the definition of above noise
@@ -83,7 +83,7 @@ class Ranking:
 
 def rank_clip(store: Store, method_id: int, clip_id: int, order: str) -> Ranking:
     """All tracks of a clip by normalised or by raw score; ties by track id."""
-    columns = store.score_columns(method_id, clip_id)
+    columns = store.scores.read_columns(method_id, clip_id)
     if order == NORMALISED:
         return _ranking(columns, columns["score_norm"], columns["q_value"], _stored_order(columns))
     return _ranking(columns, columns["score"], columns["q_value"])
@@ -96,11 +96,11 @@ def rank_span(store: Store, method_id: int, clip_id: int, span: Span) -> Ranking
     tracks of this span (t-norm). Unlike a whole score it keeps what all tracks do alike: the store holds no windows of
     the cohort. q-values: from decoys, by target-decoy competition; there is no standard error.
     """
-    windows = store.span_columns(method_id, clip_id, span.first, span.last)
+    windows = store.scores.read_span(method_id, clip_id, span.first, span.last)
     count = span.last - span.first + 1
     spread = np.where(windows["spread"] > 0, windows["spread"], 1.0)
     z = (windows["total"] - count * windows["mean"]) / spread
-    columns = store.score_columns(method_id, clip_id)
+    columns = store.scores.read_columns(method_id, clip_id)
     # Every track has windows where any has; the two queries may order them differently.
     if not np.array_equal(windows["track_id"], columns["track_id"]):
         by_id = np.argsort(windows["track_id"], kind="stable")
@@ -108,7 +108,7 @@ def rank_span(store: Store, method_id: int, clip_id: int, span: Span) -> Ranking
     training = z[~columns["is_decoy"]]
     width = float(training.std(ddof=1)) if len(training) > 1 else 0.0
     value = (z - training.mean()) / (width or 1.0)
-    counted = ~np.isin(columns["track_id"], store.planted())
+    counted = ~np.isin(columns["track_id"], store.tracks.list_planted())
     return _ranking(columns, value, q_values(value, columns["is_decoy"], counted))
 
 

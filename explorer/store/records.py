@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 
@@ -170,3 +171,42 @@ class ScorePart:
     t_low: float
     t_high: float
     score: float
+
+
+@dataclass(frozen=True)
+class CopiedPassage:
+    """A passage of a clip and one of a track that run alike, of any pair; copying, not influence."""
+
+    clip_id: int
+    track_id: int
+    clip: tuple[float, float]  # seconds, from and to
+    track: tuple[float, float]
+    semitones: int  # how far the track must be moved to fit the clip
+    similarity: float  # higher = closer
+    p_value: float  # how often a decoy comes as close
+
+
+@dataclass(frozen=True)
+class Copying:
+    """What a search for copied passages found; `compared` is 0 where nothing was compared."""
+
+    compared: int  # pairs of clip and track
+    close: int  # pairs whose closest passage is as close as at most resemblance.CLOSE of the decoys
+    passages: tuple[CopiedPassage, ...]  # of those, the closest first
+
+
+@dataclass(frozen=True)
+class AuditionCounts:
+    """How many training tracks may be heard, and how."""
+
+    full: int
+    excerpt: int
+    none: int
+    silent: int  # may be heard, but their audio is not part of this copy
+
+
+class Controls(NamedTuple):
+    """Controls that a method scored: training tracks unlearned themselves."""
+
+    first: int  # of those, how many find their own track first
+    scored: int

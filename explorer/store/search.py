@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from threading import Lock
 
-import duckdb
 import numpy as np
+
+from explorer.store.database import Database
 
 SORTABLE = ("title", "composer", "collection", "source")  # what a table can be sorted by, beside the score
 _MEMORY = "whence_search"  # a database in memory beside the read-only one; no store's file is called so
@@ -24,20 +25,22 @@ FROM tracks LEFT JOIN (SELECT track_id, string_agg(holder, ' ' ORDER BY holder) 
 """
 
 
-class Search:
+class TrackSearch:
     """Safe to share between threads."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
-        self._con = con
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._copying = Lock()
         self._copied = False
 
     def find(self, text: str, collection: str | None, by: str | None) -> np.ndarray:
-        """See Store.find_tracks."""
+        """See TrackReader.find."""
         with self._copying:
             if not self._copied:
                 # DuckDB opens a file once in a process: another Store of the same file may have made it.
-                self._con.cursor().execute(f"ATTACH IF NOT EXISTS ':memory:' AS {_MEMORY} (READ_WRITE)").execute(_COPY)
+                self._database.connection.cursor().execute(
+                    f"ATTACH IF NOT EXISTS ':memory:' AS {_MEMORY} (READ_WRITE)"
+                ).execute(_COPY)
                 self._copied = True
         where, args = ["true"], []
         for word in text.split():
@@ -48,4 +51,4 @@ class Search:
             args.append(collection)
         order = SORTABLE[SORTABLE.index(by)] if by else "track_id"
         sql = f"SELECT track_id FROM {_TABLE} WHERE {' AND '.join(where)} ORDER BY {order}"
-        return self._con.cursor().execute(sql, args).fetchnumpy()["track_id"]
+        return self._database.fetch_columns(sql, *args)["track_id"]

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Sequence
 
 from explorer.sound.audio import EXCERPT_S
-from explorer.store.catalogue import CLOSE, Copying, Heard
 from explorer.store.lift import Groups, classify_lift
 from explorer.store.ranking import Q_LIMIT
-from explorer.store.records import Summary
+from explorer.store.records import AuditionCounts, Copying, Summary
+from explorer.store.resemblance import CLOSE
 from explorer.text.numbers import format_count, format_lift, format_percent, format_rate
 from explorer.text.verdict import word_caution
 
@@ -142,7 +142,7 @@ def word_group_certainty(
     return lines
 
 
-def word_audition(heard: Heard) -> list[str]:
+def word_audition(heard: AuditionCounts) -> list[str]:
     """Say how many tracks may be played, and how."""
     rules = (
         (heard.full, "whole"),

@@ -148,7 +148,7 @@ def _word_planted(find_own_places: Sequence[int | None], known: Mapping[str, flo
 
 
 def find_own_places(top: pd.DataFrame) -> list[int | None]:
-    """Of each control clip in `Store.top`: the place of the track that was unlearned; None below what `top` holds."""
+    """Place of the unlearned track in each control clip of `ScoreReader.read_top`; None where it is not in there."""
     controls = top[top["clip_kind"] == "track"]
     found = controls[controls["track_id"] == controls["target_track_id"]]
     places = {int(row.clip_id): int(row.train_rank) for row in found.itertuples() if not pd.isna(row.train_rank)}

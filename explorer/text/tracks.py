@@ -1,6 +1,6 @@
 """What is said of a track wherever it is named: who holds it, that its work was trained on several times, how sure.
 
-Pure functions; texts ready to read. Parties are (name, role), as `Catalogue.parties` gives them.
+Pure functions; texts ready to read. Parties are (name, role), as `HolderReader.read_parties` gives them.
 """
 
 from __future__ import annotations

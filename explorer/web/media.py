@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from explorer.components import FOLDER
 from explorer.sound import audio
 from explorer.state.view import BadEventError, parse_id
-from explorer.store.database import Store
+from explorer.store import Store
 
 log = logging.getLogger("explorer")
 

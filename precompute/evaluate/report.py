@@ -25,16 +25,16 @@ LINES = (  # of the README's table: text, diagnostic without its suffix, format
 
 def report(store_path: Path, out: Path) -> None:
     """Write the diagnostics of a store to `out` and print the README's table. Raises UserError."""
-    from explorer.store.database import Store, StoreError
+    from explorer.store import Store, StoreError
 
     try:
         store = Store(store_path)
     except StoreError as error:
         raise UserError(str(error)) from error
     with contextlib.closing(store):
-        method = store.methods()[0]
-        rows = [vars(item) for item in store.diagnostics(method.method_id)]
-        run = store.run()
+        method = store.runs.list_methods()[0]
+        rows = [vars(item) for item in store.runs.list_diagnostics(method.method_id)]
+        run = store.runs.read_latest()
     write_result(
         out,
         what=f"diagnostics of {store_path.name}, method {method.name}, along training",

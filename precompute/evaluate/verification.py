@@ -24,7 +24,7 @@ LEAST_RHO = 0.99
 
 def verify(config: RunConfig, store_path: Path, clips: int, tracks: int) -> None:
     """Raises UserError where the store is of another model or its scores are not reproduced (rho < 0.99)."""
-    from explorer.store.database import Store, StoreError
+    from explorer.store import Store, StoreError
 
     model = load_model(config)
     try:
@@ -32,15 +32,17 @@ def verify(config: RunConfig, store_path: Path, clips: int, tracks: int) -> None
     except StoreError as error:
         raise UserError(str(error)) from error
     with contextlib.closing(store):
-        made_with = store.run().model_sha256
+        made_with = store.runs.read_latest().model_sha256
         if made_with != model.sha256:
             raise UserError(
                 f"{store_path}: made with another model ({made_with[:12]}, here {model.sha256[:12]});"
                 " run `python -m precompute run --config precompute/configs/demo-full.toml`"
             )
-        method_id = next(m.method_id for m in store.methods() if m.name == Unlearning.name)
-        shown = [c.clip_id for c in store.clips() if c.kind == "generated"]
-        stored = {clip_id: store.scores(method_id, clip_id).set_index("track_id")["score"] for clip_id in shown}
+        method_id = next(m.method_id for m in store.runs.list_methods() if m.name == Unlearning.name)
+        shown = [c.clip_id for c in store.clips.list_scored() if c.kind == "generated"]
+        stored = {
+            clip_id: store.scores.read_frame(method_id, clip_id).set_index("track_id")["score"] for clip_id in shown
+        }
     cache = Cache(Path(config.output.work) / "cache")
     corpus = load_corpus(config)
     items, key = load_latents(model, corpus, config, cache)

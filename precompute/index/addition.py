@@ -59,7 +59,7 @@ def check(store: Path, index: Index) -> Standing:
     """Raises UserError where the store does not hold the index's tracks, scored by unlearning with its settings."""
     import duckdb
 
-    from explorer.store.database import SCHEMA_VERSION
+    from explorer.store import SCHEMA_VERSION
 
     if not store.is_file():
         raise UserError(f"{store}: no store here; make one with `python -m precompute run`, or name one with --store")

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer.store.database import Store, StoreError, contract
+from explorer.store import Store, StoreError, contract
 from precompute.errors import UserError
 from precompute.removal.files import manifest_without, sound_files, write_manifest
 from precompute.removal.index import dropped, index_of
@@ -112,7 +112,7 @@ def _check(store: Path, ids: Sequence[int]) -> tuple[dict[int, Path], set[str], 
     except StoreError as error:
         raise UserError(str(error)) from error
     try:
-        known = opened.tracks(ids)
+        known = opened.tracks.read_many(ids)
         unknown = [i for i in ids if i not in known]
         if unknown:
             raise UserError(f"{store}: has no track {some(unknown)}; nothing was changed")
@@ -120,8 +120,8 @@ def _check(store: Path, ids: Sequence[int]) -> tuple[dict[int, Path], set[str], 
         if left < 1:
             raise UserError(f"{store}: that would take out every training track; delete the store instead")
         root = (store.parent / opened.info.track_root).resolve()
-        sounds = {i: root / path for i in ids if (path := opened.track_sound(i).audio_path)}
-        run = opened.run()
+        sounds = {i: root / path for i in ids if (path := opened.tracks.read_sound(i).audio_path)}
+        run = opened.runs.read_latest()
         return sounds, {run.model_sha256}, run.config_toml
     finally:
         opened.close()

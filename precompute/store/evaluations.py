@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from explorer.store.database import Store, StoreError
+from explorer.store import Store, StoreError
 from precompute.errors import UserError
 from precompute.store.publication import replace_rows
 from precompute.store.record import kept_evaluations
@@ -21,7 +21,7 @@ def store_evaluations(store: Path, folder: Path) -> list[str]:
     except StoreError as error:
         raise UserError(str(error)) from error
     try:
-        weights = opened.run().model_sha256
+        weights = opened.runs.read_latest().model_sha256
     finally:
         opened.close()
     found = kept_evaluations(folder, weights)

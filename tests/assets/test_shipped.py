@@ -13,7 +13,7 @@ import soundfile
 
 from explorer.listen.page import ListenPage
 from explorer.state.callbacks import Callbacks
-from explorer.store.database import Store
+from explorer.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "assets/demo"
@@ -35,8 +35,8 @@ def store():
 @pytest.fixture(scope="module")
 def scores(store):
     """Every score of every clip, by clip_id."""
-    method = next(one for one in store.methods() if one.name == "unlearning")
-    return {clip.clip_id: store.scores(method.method_id, clip.clip_id) for clip in store.clips()}
+    method = next(one for one in store.runs.list_methods() if one.name == "unlearning")
+    return {clip.clip_id: store.scores.read_frame(method.method_id, clip.clip_id) for clip in store.clips.list_scored()}
 
 
 def test_a_page_of_the_table_is_small(store):
@@ -67,11 +67,13 @@ def test_sizes_stay_within_the_budget():
 
 
 def test_the_store_was_made_with_the_shipped_weights(store):
-    assert store.run().model_sha256 == hashlib.sha256((DEMO / "model.safetensors").read_bytes()).hexdigest()
+    assert (
+        store.runs.read_latest().model_sha256 == hashlib.sha256((DEMO / "model.safetensors").read_bytes()).hexdigest()
+    )
 
 
 def test_every_clip_has_a_score_for_every_track(store, scores):
-    kinds = [clip.kind for clip in store.clips()]
+    kinds = [clip.kind for clip in store.clips.list_scored()]
     assert kinds.count("generated") >= 12 and kinds.count("track") == 16
     for table in scores.values():
         assert len(table) == 709 and table["is_decoy"].sum() == 320
@@ -79,7 +81,7 @@ def test_every_clip_has_a_score_for_every_track(store, scores):
 
 
 def test_an_unlearned_training_track_finds_itself(store, scores):
-    targets = [clip for clip in store.clips() if clip.kind == "track"]
+    targets = [clip for clip in store.clips.list_scored() if clip.kind == "track"]
     raw = {clip: table.set_index("track_id")["score"].rank(ascending=False) for clip, table in scores.items()}
     ranks = [raw[clip.clip_id].loc[clip.target_track_id] for clip in targets]
     assert np.mean(ranks) <= 1.5
@@ -92,10 +94,10 @@ def test_above_noise_follows_its_definition(scores):
 
 
 def test_no_clip_is_silent_or_clipped(store):
-    for clip in store.clips():
+    for clip in store.clips.list_scored():
         if clip.kind != "generated":
             continue
-        wave, rate = soundfile.read(DEMO / "clips" / store.clip_sound(clip.clip_id).audio_path)
+        wave, rate = soundfile.read(DEMO / "clips" / store.clips.read_sound(clip.clip_id).audio_path)
         assert rate >= 24_000 and abs(len(wave) / rate - clip.duration_s) < 0.01
         assert 20 * np.log10(np.sqrt(np.mean(wave**2))) > -45, clip.prompt
         assert np.abs(wave).max() < 0.99, clip.prompt
@@ -104,5 +106,5 @@ def test_no_clip_is_silent_or_clipped(store):
 def test_kept_diagnostics_are_those_of_the_shipped_store(store):
     results = json.loads((ROOT / "assets/benchmarks/demo-diagnostics.json").read_text())
     assert set(results) == {"what", "command", "hardware", "commit", "repeats", "rows"}
-    in_store = {(item.checkpoint_step, item.name): item.value for item in store.diagnostics(1)}
+    in_store = {(item.checkpoint_step, item.name): item.value for item in store.runs.list_diagnostics(1)}
     assert {(row["checkpoint_step"], row["name"]): row["value"] for row in results["rows"]} == in_store

@@ -51,7 +51,7 @@ def store_path(made: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def store(store_path: Path) -> Iterator[Any]:
-    from explorer.store.database import Store
+    from explorer.store import Store
 
     opened = Store(store_path)
     yield opened
@@ -133,7 +133,7 @@ def held_path(made: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def held(held_path: Path) -> Iterator[Any]:
     """Its callbacks."""
     from explorer.state.callbacks import Callbacks
-    from explorer.store.database import Store
+    from explorer.store import Store
 
     opened = Store(held_path)
     yield Callbacks(opened)

@@ -27,14 +27,14 @@ def store_of_bench(tmp_path_factory):
 
 
 def test_the_store_is_a_store(store_of_bench):
-    from explorer.store.database import Store
+    from explorer.store import Store
 
     store = Store(store_of_bench)
-    assert len(store.methods()) == 2 and len(store.clips()) == 3
-    scores, summary = store.scores(1, 1), store.summaries(1)[1]
+    assert len(store.runs.list_methods()) == 2 and len(store.clips.list_scored()) == 3
+    scores, summary = store.scores.read_frame(1, 1), store.scores.read_summaries(1)[1]
     assert (summary.tracks, summary.decoys) == (500, 43) and len(scores) == 543
-    assert scores["score_norm"].is_monotonic_decreasing and store.clip_windows(1, 1) == (7, 1.0)
-    assert store.clip_windows(2, 1) == (0, 0.0), "only the first method has windows"
+    assert scores["score_norm"].is_monotonic_decreasing and store.scores.read_windows(1, 1) == (7, 1.0)
+    assert store.scores.read_windows(2, 1) == (0, 0.0), "only the first method has windows"
     store.close()
 
 
@@ -44,7 +44,7 @@ def test_first_readers_look_for_no_module(store_of_bench):
         "import sys, pathlib\nfrom explorer.store.database import Store\n"
         "store, asked = Store(pathlib.Path(sys.argv[1])), []\n"
         "class Finder:\n    find_spec = staticmethod(lambda name, *_: asked.append(name))\n"
-        "sys.meta_path.insert(0, Finder); store.score_columns(1, 1); store.scores(1, 1); print(asked)"
+        "sys.meta_path.insert(0, Finder); store.scores.read_columns(1, 1); store.scores.read_frame(1, 1); print(asked)"
     )
     command = [sys.executable, "-c", code, str(store_of_bench)]
     done = subprocess.run(command, cwd=BENCHMARKS.parents[1], capture_output=True, text=True, check=True, timeout=60)

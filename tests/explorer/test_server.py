@@ -99,14 +99,14 @@ def test_roots_must_be_relative(made, tmp_path):
     import duckdb
 
     from explorer.sound.audio import SoundRefusedError, locate
-    from explorer.store.database import Store
+    from explorer.store import Store
 
     path = made.make_store(tmp_path / "s")
     with duckdb.connect(str(path)) as con:
         con.execute("UPDATE store_info SET track_root = '/'")
     opened = Store(path)
     with pytest.raises(SoundRefusedError, match="outside"):
-        locate(opened, opened.track_sound(12))
+        locate(opened, opened.tracks.read_sound(12))
 
 
 def test_importing_writes_nothing_into_the_package():

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from safetensors.torch import load_file, save_file
 
-from explorer.store.database import Store
+from explorer.store import Store
 from precompute.cli.main import main
 from precompute.clips.audio_files import write_audio
 from precompute.clips.prompts import Prompt
@@ -145,12 +145,12 @@ def test_audit_holds_the_two_ways_together(finished) -> None:
 
 def test_the_explorer_opens_it(finished) -> None:
     store = Store(finished.store)
-    [method] = store.methods()
-    assert [clip.kind for clip in store.clips()] == ["generated"] * 3 + ["track"] * 4
-    scores = store.scores(method.method_id, 1)
+    [method] = store.runs.list_methods()
+    assert [clip.kind for clip in store.clips.list_scored()] == ["generated"] * 3 + ["track"] * 4
+    scores = store.scores.read_frame(method.method_id, 1)
     best = int(scores[scores.train_rank == 1].track_id.iloc[0])
-    assert len(scores) == 32 and store.moments(method.method_id, 1, best).rate_hz == 5.0
-    assert store.diagnostics(method.method_id) and len(store.track_sound(1).peaks) == 400
+    assert len(scores) == 32 and store.scores.read_moments(method.method_id, 1, best).rate_hz == 5.0
+    assert store.runs.list_diagnostics(method.method_id) and len(store.tracks.read_sound(1).peaks) == 400
     store.close()
 
 

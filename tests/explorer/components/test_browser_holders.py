@@ -9,7 +9,7 @@ import pytest
 from explorer.report.evidence import gather_clip_evidence, gather_holder_evidence
 from explorer.report.html import render_html
 from explorer.state.callbacks import Callbacks
-from explorer.store.database import Store
+from explorer.store import Store
 from support.browsing import OUTSIDE, expect, expect_lanes, expect_query, findings, until
 from support.held import HOSTILE_LABEL, LABEL
 

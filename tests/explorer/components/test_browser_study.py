@@ -23,7 +23,7 @@ def test_two_methods_side_by_side(open_page, store):
         for side in (".left", ".right")
     ]
     first = [
-        store.scores(method, 2).dropna(subset="train_rank").head(20)["track_id"].astype(str).tolist()
+        store.scores.read_frame(method, 2).dropna(subset="train_rank").head(20)["track_id"].astype(str).tolist()
         for method in (1, 2)
     ]
     assert columns == first
@@ -117,7 +117,7 @@ def test_hard_cases_lead_to_the_player(open_page, store):
     assert set(cases.locator("td.clip").all_inner_texts()) == {"a machine humming, no melody at all"}
     row = cases.locator("tbody tr").first
     track = int(row.get_attribute("data-track"))
-    assert store.track(track).is_decoy
+    assert store.tracks.read(track).is_decoy
     row.locator(".hear").click()
     expect(row.locator(".hear")).to_have_attribute("aria-pressed", "true")
     row.locator(".hear").click()
@@ -144,7 +144,7 @@ def test_hard_cases_lead_to_the_player(open_page, store):
     expect(cases.locator(".about")).to_contain_text("the model never heard them")
     row = cases.locator("tbody tr[data-track]").first
     track = int(row.get_attribute("data-track"))
-    assert store.track(track).is_decoy
+    assert store.tracks.read(track).is_decoy
     row.locator(".name").click()
     expect(lane(page, track).locator(".place")).to_contain_text(" · q ")
     open_tab(page, "Where is it wrong")

@@ -10,9 +10,8 @@ import pytest
 
 from explorer.holders.page import HoldersPage, default_grouping
 from explorer.state.callbacks import Callbacks
-from explorer.store.catalogue import Copying, Heard
-from explorer.store.database import Store
-from explorer.store.records import Summary
+from explorer.store import Store
+from explorer.store.records import AuditionCounts, Copying, Summary
 from explorer.text import holders
 from support.held import HOSTILE_LABEL, LABEL
 
@@ -39,7 +38,7 @@ def test_what_is_grouped_by_unasked(groupings, choice, says):
 
 def test_groups_are_listed_by_what_is_sure(show, held):
     shown = show(by="composer")
-    groups = held.store.catalogue.groups(1, "composer", "10")
+    groups = held.store.holders.read_groups(1, "composer", "10")
     assert [row["name"] for row in shown["groups"]["rows"]] == list(groups.name)
     assert (np.diff(groups.sure_low) <= 0).all()
     assert "not by a raw sum" in shown["why"][0]
@@ -157,8 +156,8 @@ def test_how_sure_says_what_is_wrong_first():
 
 
 def test_what_may_be_played():
-    assert "no tracks" in holders.word_audition(Heard(0, 0, 0, 0))[0]
-    assert "2 tracks whole. The sound of 1 track" in holders.word_audition(Heard(2, 0, 0, 1))[0]
+    assert "no tracks" in holders.word_audition(AuditionCounts(0, 0, 0, 0))[0]
+    assert "2 tracks whole. The sound of 1 track" in holders.word_audition(AuditionCounts(2, 0, 0, 1))[0]
 
 
 def test_a_command_is_safe_to_paste():

@@ -269,7 +269,7 @@ def test_power_text():
 
 def test_on_a_store(store, made):
     """Numbers of the page agree with those that the store was published with, and nothing is said to be owed."""
-    summaries = store.summaries(1)
+    summaries = store.scores.read_summaries(1)
     for clip_id, about in summaries.items():
         for order, shares in ((NORMALISED, about.shares_norm), (RAW, about.shares_raw)):
             scored = rank_clip(store, 1, clip_id, order)

@@ -95,11 +95,14 @@ def test_long_prompts_are_cut_and_many_clips_stay_small():
 
 
 def test_on_a_store(store):
-    made = overview.overview(store.clips(), store.summaries(1), 101)
+    made = overview.overview(store.clips.list_scored(), store.scores.read_summaries(1), 101)
     assert [card["clip_id"] for card in made["clips"]] == [1, 2, 3]
     assert [card["clip_id"] for card in made["controls"]] == [101, 102]
     assert [card["above"] for card in made["clips"]] == [4, 1, 0]
     assert made["clips"][2]["above_text"] == "nothing above noise"
-    assert made["clips"][1]["name"] == store.clip(2).prompt  # hostile text passes as it is: text, not markup
+    assert made["clips"][1]["name"] == store.clips.read(2).prompt  # hostile text passes as it is: text, not markup
     assert all(len(card["spark"]) == 40 for card in made["clips"])
-    assert overview.overview(store.clips(), store.summaries(999), None)["clips"][0]["above"] is None
+    assert (
+        overview.overview(store.clips.list_scored(), store.scores.read_summaries(999), None)["clips"][0]["above"]
+        is None
+    )

@@ -10,7 +10,7 @@ import pytest
 
 from explorer.listen.page import ListenPage
 from explorer.state.callbacks import Callbacks
-from explorer.store.database import Store
+from explorer.store import Store
 from explorer.text.clips import label_clip
 from explorer.text.tracks import note_track
 
@@ -127,7 +127,7 @@ def test_clip_labels_are_short(callbacks):
 
 
 def test_the_table_by_number_and_both_places(page, callbacks, store):
-    scores = store.scores(1, 1)
+    scores = store.scores.read_frame(1, 1)
     training = scores[~scores["is_decoy"]]
     for sort, column, up in (("raw", "score", False), ("error", "std_error_norm", True), ("q", "q_value", True)):
         rows = page.table(callbacks.view_at(f"clip=1&sort={sort}"))["rows"]
@@ -151,7 +151,7 @@ def test_renderings_of_a_work_are_told_of_and_can_be_one_row(store_path, tmp_pat
     assert rows[1]["work"] == rows[17]["work"] == "2 renderings of this work: places 1, 4" and "work" not in rows[2]
     lanes = {lane["key"]: lane for lane in page.player(page.callbacks.view_at("clip=1&lanes=1,2,60"))["tracks"]}
     assert lanes["1"]["work"] == "one of 2 renderings of its work"
-    weighted = replace(store.tracks([1])[1], planted="weighted")
+    weighted = replace(store.tracks.read_many([1])[1], planted="weighted")
     assert note_track(weighted, 2) == "one of 2 renderings of its work · planted case: weighted"
     assert (
         note_track(weighted, 1) == "planted case: weighted" and note_track(replace(weighted, planted=None), 1) is None

@@ -228,13 +228,13 @@ def test_pages_of_a_store(store, made, order):
         TableQuery("étude no"),
         TableQuery(collection="Musopen", sort="composer"),
     ):
-        found = store.find_tracks(query.text, query.collection, query.by) if query.finds else None
+        found = store.tracks.find(query.text, query.collection, query.by) if query.finds else None
         indices = table.matching(ranking, query, found)
         ids = [int(i) for i in ranking.track_id[table.page(indices, query)]]
-        tracks = store.tracks(ids)
-        shown = table.table(store.scores_of(1, 1, ids), tracks, ranking, query, len(indices), store.collections())[
-            "rows"
-        ]
+        tracks = store.tracks.read_many(ids)
+        shown = table.table(
+            store.scores.read_rows(1, 1, ids), tracks, ranking, query, len(indices), store.tracks.list_collections()
+        )["rows"]
         assert shown and [row["track_id"] for row in shown] == ids
         for row in shown:
             at = ranking.index(row["track_id"])
@@ -253,7 +253,9 @@ def test_a_span_of_a_store(store, made):
     span = Span(3, 3, 0.5)
     ranking = rank_span(store, 1, 1, span)
     ids = ranking.first(3)
-    shown = table.table(store.scores_of(1, 1, ids), store.tracks(ids), ranking, TableQuery(), 40, [], span)["rows"]
+    shown = table.table(
+        store.scores.read_rows(1, 1, ids), store.tracks.read_many(ids), ranking, TableQuery(), 40, [], span
+    )["rows"]
     assert shown[0]["track_id"] == made.SPAN_TRACK and shown[0]["place"] == "1"
     assert float(shown[0]["span"]) > float(shown[1]["span"])
 

@@ -109,14 +109,14 @@ def test_a_session_begins_where_the_store_says(store):
     trial = made.trials[0]
 
     def room_of(lane):
-        return heard_s(store.track_sound(lane.track_id)) - 1.0
+        return heard_s(store.tracks.read_sound(lane.track_id)) - 1.0
 
     tops = [lane for lane in trial.pairs if lane.role == "top"]
     for lane in tops:
-        kept = [m for i in (1, 2) if (m := store.moments(i, 1, lane.track_id))]
+        kept = [m for i in (1, 2) if (m := store.scores.read_moments(i, 1, lane.track_id))]
         expected = find_best_start(kept[0].influence, 1 / kept[0].rate_hz, 1.0, room_of(lane))
         assert lane.start_s == pytest.approx(expected, abs=1e-3)
-    windows = store.clip_moments(1, 1, [lane.track_id for lane in tops])
+    windows = store.scores.read_clip_moments(1, 1, [lane.track_id for lane in tops])
     total = np.sum(list(windows.influence.values()), axis=0)
     assert trial.clip.start_s == pytest.approx(find_best_start(total, windows.window_s, 1.0, 1.0), abs=1e-3)
     parts = {lane.start_s / room_of(lane) for lane in tops}

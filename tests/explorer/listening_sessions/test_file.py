@@ -31,7 +31,7 @@ def file(path):
 
 @pytest.fixture(scope="module")
 def plan(store_path):
-    from explorer.store.database import Store
+    from explorer.store import Store
 
     opened = Store(store_path)
     yield plan_of(opened)

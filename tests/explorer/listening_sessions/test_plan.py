@@ -26,7 +26,7 @@ def by_role(trial, role):
 def test_a_trial_holds_the_strongest_controls_and_anchors(store, made):
     plan = plan_of(store, clips=[1], k=3)
     (trial,) = plan.trials
-    ranks = {m.name: store.scores(m.method_id, 1) for m in store.methods()}
+    ranks = {m.name: store.scores.read_frame(m.method_id, 1) for m in store.runs.list_methods()}
     unheard = {made.FORBIDDEN, made.MISSING, made.PATHLESS, made.ESCAPING, made.LINKED, made.BROKEN}
     expected = set()
     for frame in ranks.values():
@@ -58,7 +58,7 @@ def test_what_may_not_be_heard_is_left_out_and_told(store, made):
     ids = {lane.track_id for lane in plan.trials[0].pairs}
     unheard = {made.FORBIDDEN, made.MISSING, made.PATHLESS, made.ESCAPING, made.LINKED, made.BROKEN}
     assert not ids & unheard
-    ranks = store.scores(2, 1)
+    ranks = store.scores.read_frame(2, 1)
     last = max(lane.scores[0].place for lane in plan.trials[0].lanes if lane.role == "top")
     above = ranks[ranks["track_id"].isin(unheard) & (ranks["train_rank"] < last)]
     assert len(above) and any("cannot be heard" in text for text in plan.settings["left_out"])
@@ -181,7 +181,7 @@ def test_tracks_shorter_than_an_excerpt_are_no_candidates(store):
     plan = plan_of(store, clips=[3], methods=["unlearning"], seconds=30.0, k=8, random=4, decoys=4)
     (trial,) = plan.trials
     assert trial.seconds == 3.0  # the clip's own length, where that is less
-    tracks = [store.track(lane.track_id) for lane in trial.pairs if lane.track_id is not None]
+    tracks = [store.tracks.read(lane.track_id) for lane in trial.pairs if lane.track_id is not None]
     assert len(tracks) == 17 and all(track.duration_s >= 3.0 for track in tracks)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from explorer.methods import cases
 from explorer.state.queries import CaseQuery
-from explorer.store.database import Store
+from explorer.store import Store
 from explorer.store.records import ScoreSample
 
 
@@ -147,9 +147,9 @@ def test_a_senseless_question_is_refused(asked):
 
 def test_top_is_what_scores_say(store: Store):
     for method_id in (1, 2):
-        found = store.top(method_id, 12)
+        found = store.scores.read_top(method_id, 12)
         for clip_id in (1, 2, 3, 101, 102):
-            every = store.scores(method_id, clip_id)
+            every = store.scores.read_frame(method_id, clip_id)
             expected = every[(every["rank"] <= 12) | (every["train_rank"] <= 12).fillna(False)]
             here = found[found["clip_id"] == clip_id]
             assert here["track_id"].tolist() == expected["track_id"].tolist()
@@ -159,28 +159,32 @@ def test_top_is_what_scores_say(store: Store):
 
 
 def test_a_sample_is_the_same_tracks_for_every_method(store: Store):
-    whole, few = store.sample(1), store.sample(1, tracks=10)
+    whole, few = store.scores.read_sample(1), store.scores.read_sample(1, tracks=10)
     assert whole.value.shape == (5, 40) and few.value.shape == (5, 10)
-    assert np.array_equal(few.track_id, store.sample(2, tracks=10).track_id)
-    scores = store.scores(1, 3).set_index("track_id")["score_norm"]
+    assert np.array_equal(few.track_id, store.scores.read_sample(2, tracks=10).track_id)
+    scores = store.scores.read_frame(1, 3).set_index("track_id")["score_norm"]
     assert few.value[2].tolist() == scores[few.track_id].tolist()
 
 
 def test_lengths_works_and_facts_of_the_store(store: Store, made):
-    ids, seconds = store.durations()
+    ids, seconds = store.tracks.read_durations()
     assert ids.tolist() == list(range(1, 81)) and seconds[made.EXCERPT - 1] == made.LONG_EXCERPT_S
-    assert len(set(store.works()[1])) == 79 and store.training_tracks() == 40
-    assert store.usual_duration_s() == 3.0
-    assert [one.name for one in store.methods()] == ["unlearning", "cosine"]
-    assert store.skipped_methods()[0].reason == made.SKIPPED
-    assert {(a.method_a, a.method_b): a.spearman for a in store.agreement()} == {(1, 2): 0.32, (2, 1): 0.32}
-    assert store.aspects(1, [1, 2]) == {1: {"melody": 97.0, "harmony": 88.5, "rhythm": 41.0, "timbre": 12.0}}
-    assert [one.number for one in store.passages(1, [1, 17])[1]] == [1, 2] and store.passages(2, [1]) == {}
-    parts = store.score_parts(1, 1, [1])[1]
-    score = store.scores(1, 1).set_index("track_id")["score"][1]
+    assert len(set(store.tracks.read_works()[1])) == 79 and store.tracks.count_training() == 40
+    assert store.tracks.read_usual_duration() == 3.0
+    assert [one.name for one in store.runs.list_methods()] == ["unlearning", "cosine"]
+    assert store.runs.list_skipped()[0].reason == made.SKIPPED
+    assert {(a.method_a, a.method_b): a.spearman for a in store.runs.list_agreement()} == {(1, 2): 0.32, (2, 1): 0.32}
+    assert store.resemblance.read_aspects(1, [1, 2]) == {
+        1: {"melody": 97.0, "harmony": 88.5, "rhythm": 41.0, "timbre": 12.0}
+    }
+    assert [one.number for one in store.resemblance.read_passages(1, [1, 17])[1]] == [
+        1,
+        2,
+    ] and store.resemblance.read_passages(2, [1]) == {}
+    parts = store.scores.read_parts(1, 1, [1])[1]
+    score = store.scores.read_frame(1, 1).set_index("track_id")["score"][1]
     assert [part.t_low for part in parts] == [0, 0.25, 0.5, 0.75]
     assert sum(part.score for part in parts) / 4 == pytest.approx(score)
-    assert store.holds("aspects") and store.run().device == "cpu"
-    assert store.loudness([1, 999]) == {1: -29.0}
-    with pytest.raises(ValueError):
-        store.holds("tracks; DROP TABLE tracks")
+    assert store.resemblance.has_aspects() and store.runs.read_latest().device == "cpu"
+    assert store.tracks.read_loudness([1, 999]) == {1: -29.0}
+    assert store.resemblance.has_passages() and store.scores.has_parts()

@@ -15,7 +15,7 @@ from explorer.methods import hard_cases
 from explorer.methods.page import MethodsPage
 from explorer.state.callbacks import Callbacks
 from explorer.state.view import BadEventError
-from explorer.store.database import Store
+from explorer.store import Store
 from explorer.store.records import Diagnostic, PassageRecord, ScorePart, SoundRecord
 
 PARTS = ("why", "compare", "heat_text", "heat", "methods", "cases", "behind", "notes")
@@ -157,7 +157,7 @@ def test_pages_and_filters_of_the_list(study, callbacks):
 def test_score_against_length_and_parts(study, callbacks, store):
     shown = study.behind(callbacks.view_at("clip=1&view=wrong&track=2"))
     assert shown["track_id"] == 2 and len(shown["parts"]["bars"]) == 4
-    seconds = dict(zip(*(values.tolist() for values in store.durations()), strict=True))
+    seconds = dict(zip(*(values.tolist() for values in store.tracks.read_durations()), strict=True))
     drawn = shown["duration"]["track"]
     assert len(drawn["id"]) == 40 and all(seconds[i] == x for i, x in zip(drawn["id"], drawn["x"], strict=True))
     assert shown["findings"]["steps"] == [100, 2000] and shown["findings"]["rows"][0]["values"] == [0.3, 0.14]

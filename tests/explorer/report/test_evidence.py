@@ -137,7 +137,7 @@ def test_sound_goes_in_as_the_rights_holder_allows(held, made):
 def test_a_long_track_that_may_be_heard_is_cut_around_its_moment(held, monkeypatch):
     monkeypatch.setattr(audio, "EXCERPT_S", 1.0)
     _, data, from_s, to_s = audio.embedded(held.store, "track", 12, 1.7)
-    length = held.store.track(12).duration_s
+    length = held.store.tracks.read(12).duration_s
     assert from_s == min(1.7, length - 1.0) and to_s - from_s == pytest.approx(1.0, abs=0.01)
     assert soundfile.info(io.BytesIO(data)).duration < 1.2
 
@@ -175,7 +175,7 @@ def test_csv_holds_every_row_and_no_formula(clip_report, held):
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(rows) == 80 and {row["track_id"] for row in rows} == {str(i) for i in range(1, 81)}
     assert [row["place"] for row in rows if row["is_decoy"] == "False"] == [str(i) for i in range(1, 41)]
-    frame = held.store.scores(1, 1).set_index("track_id")
+    frame = held.store.scores.read_frame(1, 1).set_index("track_id")
     for row in rows:
         assert float(row["score_norm"]) == frame.loc[int(row["track_id"]), "score_norm"]
     for row in rows:

@@ -11,7 +11,7 @@ import pytest
 from explorer.state.callbacks import Callbacks
 from explorer.state.queries import TableQuery
 from explorer.state.view import LANES, MOST_LANES, BadEventError
-from explorer.store.database import Store
+from explorer.store import Store
 from explorer.store.errors import StoreEmptyError
 
 
@@ -99,7 +99,7 @@ def test_another_method_and_order(callbacks):
     cosine = callbacks.choose_method(view, "cosine")  # it kept no windows of the clip
     assert (cosine.method.name, cosine.span, cosine.lanes) == ("cosine", None, None)
     raw = callbacks.choose_order(callbacks.view_of({}), "raw")
-    best = callbacks.store.scores(1, 1)
+    best = callbacks.store.scores.read_frame(1, 1)
     best = best[~best["is_decoy"]].sort_values("score", ascending=False)
     assert callbacks.lanes(raw) == tuple(best["track_id"].head(LANES))
 

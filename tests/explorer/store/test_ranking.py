@@ -13,7 +13,7 @@ from explorer.store.ranking import NORMALISED, RAW, Span, q_values, rank_clip, r
 def test_a_ranking_is_the_sorted_scores(store, order):
     ranking = rank_clip(store, 1, 1, order)
     column = "score_norm" if order == NORMALISED else "score"
-    frame = store.scores(1, 1).sort_values([column, "track_id"], ascending=[False, True])
+    frame = store.scores.read_frame(1, 1).sort_values([column, "track_id"], ascending=[False, True])
     assert ranking.track_id.tolist() == frame["track_id"].tolist()
     assert ranking.value.tolist() == frame[column].tolist()
     assert ranking.is_decoy.tolist() == frame["is_decoy"].tolist()
@@ -23,7 +23,7 @@ def test_a_ranking_is_the_sorted_scores(store, order):
 
 def test_places_count_training_tracks(store):
     ranking = rank_clip(store, 1, 1, NORMALISED)
-    stored = store.scores(1, 1).set_index("track_id")["train_rank"]
+    stored = store.scores.read_frame(1, 1).set_index("track_id")["train_rank"]
     tracks_above = 0
     for track_id, decoy, place in zip(ranking.track_id, ranking.is_decoy, ranking.place, strict=True):
         assert place == tracks_above + 1
@@ -56,7 +56,7 @@ def test_a_span_ranks_what_its_windows_draw(store, made):
 @pytest.mark.parametrize(("first", "last"), [(1, 1), (2, 3), (1, 4)])
 def test_a_span_is_compared_with_the_other_clips(store, first, last):
     ranking = rank_span(store, 1, 2, Span(first, last, 0.625))
-    every = {clip: store.clip_moments(1, clip, range(1, 81)).influence for clip in (1, 2, 3)}
+    every = {clip: store.scores.read_clip_moments(1, clip, range(1, 81)).influence for clip in (1, 2, 3)}
     rows = [(clip, track, values) for clip, found in every.items() for track, values in found.items()]
     z = {}
     for track_id in range(1, 81):
@@ -72,7 +72,7 @@ def test_a_span_is_compared_with_the_other_clips(store, first, last):
 
 
 def test_the_only_clip_is_compared_with_its_own_windows(made, tmp_path):
-    from explorer.store.database import Store
+    from explorer.store import Store
 
     path = made.make_store(tmp_path / "s")
     with duckdb.connect(str(path)) as con:

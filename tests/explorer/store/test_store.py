@@ -8,11 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from explorer.store.database import (
-    SCHEMA_VERSION,
-    SORTABLE,
-    Store,
-    StoreError,
+from explorer.store import SCHEMA_VERSION, Store, StoreError
+from explorer.store.errors import (
     StoreFormatError,
     StoreMissingError,
     StoreTableError,
@@ -20,6 +17,7 @@ from explorer.store.database import (
     UnknownIdError,
 )
 from explorer.store.ranking import q_values
+from explorer.store.search import SORTABLE
 
 SCHEMA_FOLDER = Path(__file__).resolve().parents[3] / "explorer"
 SCHEMA = (SCHEMA_FOLDER / "schema.sql").read_text(encoding="utf-8")
@@ -95,7 +93,7 @@ def test_failed_opening_leaves_the_file_free(tmp_path):
 
 
 def test_store_cannot_be_written_nor_reach_other_files(store, store_path):
-    cursor = store._con.cursor()
+    cursor = store.database.connection.cursor()
     with pytest.raises(duckdb.Error):
         cursor.execute("DELETE FROM scores")
     with pytest.raises(duckdb.Error):
@@ -105,7 +103,7 @@ def test_store_cannot_be_written_nor_reach_other_files(store, store_path):
 
 
 def test_clips_come_generated_first(store):
-    assert [(clip.clip_id, clip.kind) for clip in store.clips()] == [
+    assert [(clip.clip_id, clip.kind) for clip in store.clips.list_scored()] == [
         *((i, "generated") for i in (1, 2, 3)),
         *((i, "track") for i in (101, 102)),
     ]
@@ -113,29 +111,29 @@ def test_clips_come_generated_first(store):
 
 @pytest.mark.parametrize("bad", [0, 999, -1, 2**31, 10**30])
 def test_unknown_ids_are_said(store, bad):
-    for ask in (store.track, store.clip, store.track_sound, store.clip_sound):
+    for ask in (store.tracks.read, store.clips.read, store.tracks.read_sound, store.clips.read_sound):
         with pytest.raises(UnknownIdError, match="in this store"):
             ask(bad)
 
 
 def test_scores_hold_every_track_once(store, made):
-    scores = store.scores(1, 1)
+    scores = store.scores.read_frame(1, 1)
     assert len(scores) == made.TRACKS + made.DECOYS
     assert scores["rank"].tolist() == list(range(1, 81))
     assert scores["train_rank"].isna().equals(scores["is_decoy"].rename("train_rank"))
-    assert store.scores(1, 999).empty
+    assert store.scores.read_frame(1, 999).empty
 
 
 def test_scores_of_some_tracks_come_as_asked(store):
-    whole = store.scores(1, 1).set_index("track_id")
-    some = store.scores_of(1, 1, [44, 3, 999, 17])
+    whole = store.scores.read_frame(1, 1).set_index("track_id")
+    some = store.scores.read_rows(1, 1, [44, 3, 999, 17])
     assert some["track_id"].tolist() == [44, 3, 17]
     assert some["score"].tolist() == whole.loc[[44, 3, 17], "score"].tolist()
-    assert store.scores_of(1, 1, []).empty
+    assert store.scores.read_rows(1, 1, []).empty
 
 
 def test_score_columns_are_the_scores(store):
-    columns, whole = store.score_columns(1, 2), store.scores(1, 2).set_index("track_id")
+    columns, whole = store.scores.read_columns(1, 2), store.scores.read_frame(1, 2).set_index("track_id")
     for name in ("is_decoy", "score", "score_norm", "q_value", "above_noise"):
         assert columns[name].tolist() == whole.loc[columns["track_id"], name].tolist()
 
@@ -156,8 +154,8 @@ def test_score_columns_are_the_scores(store):
     ],
 )
 def test_find_tracks(store, text, collection, expected):
-    found = store.find_tracks(text, collection)
-    tracks = store.tracks([int(i) for i in found])
+    found = store.tracks.find(text, collection)
+    tracks = store.tracks.read_many([int(i) for i in found])
     assert len(tracks) == len(found)
     if collection:
         assert {track.collection for track in tracks.values()} <= {collection}
@@ -169,8 +167,8 @@ def test_find_tracks(store, text, collection, expected):
 
 def test_found_tracks_are_sorted_as_people_sort(store):
     for by in SORTABLE:
-        ids = [int(i) for i in store.find_tracks(by=by)]
-        tracks = store.tracks(ids)
+        ids = [int(i) for i in store.tracks.find(by=by)]
+        tracks = store.tracks.read_many(ids)
         keys = [getattr(tracks[i], by).lower() for i in ids]
         plain = [key.encode("ascii", "ignore") if key.isascii() else key.replace("é", "e").encode() for key in keys]
         assert len(ids) == 80 and plain == sorted(plain)
@@ -178,8 +176,8 @@ def test_found_tracks_are_sorted_as_people_sort(store):
 
 def test_summaries_against_a_naive_count(store):
     for method_id in (1, 2):
-        for clip_id, summary in store.summaries(method_id).items():
-            scores = store.scores(method_id, clip_id)
+        for clip_id, summary in store.scores.read_summaries(method_id).items():
+            scores = store.scores.read_frame(method_id, clip_id)
             training = scores[~scores["is_decoy"]]
             assert (summary.tracks, summary.decoys) == (40, 40)
             assert summary.above_noise == training["above_noise"].sum()
@@ -206,21 +204,21 @@ def test_summaries_against_a_naive_count(store):
 
 
 def test_clip_moments_sum_to_the_score(store, made):
-    found = store.clip_moments(1, 1, [made.SPAN_TRACK, 3, 60])
-    scores = store.scores(1, 1).set_index("track_id")["score"]
+    found = store.scores.read_clip_moments(1, 1, [made.SPAN_TRACK, 3, 60])
+    scores = store.scores.read_frame(1, 1).set_index("track_id")["score"]
     assert found is not None and found.window_s == 2.0 / made.WINDOWS
     for track_id, influence in found.influence.items():
         assert sum(influence) == pytest.approx(scores.loc[track_id], rel=1e-4)
-    assert store.clip_windows(1, 1) == (made.WINDOWS, found.window_s)
-    assert store.clip_moments(2, 1, [3]) is None and store.clip_windows(2, 1) == (0, 0.0)
+    assert store.scores.read_windows(1, 1) == (made.WINDOWS, found.window_s)
+    assert store.scores.read_clip_moments(2, 1, [3]) is None and store.scores.read_windows(2, 1) == (0, 0.0)
 
 
 def test_control_clip_sounds_as_its_track(store):
-    assert store.clip_sound(101) == store.track_sound(1)
+    assert store.clips.read_sound(101) == store.tracks.read_sound(1)
 
 
 def test_diagnostics_run_along_training(store):
-    found = store.diagnostics(1)
+    found = store.runs.list_diagnostics(1)
     assert [(item.name, item.checkpoint_step) for item in found] == [
         ("decoys_top10_norm", 100),
         ("decoys_top10_norm", 2000),
@@ -230,12 +228,12 @@ def test_diagnostics_run_along_training(store):
 
 
 def test_the_run_names_its_model(store):
-    assert store.run().model_sha256 and store.run().device
+    assert store.runs.read_latest().model_sha256 and store.runs.read_latest().device
 
 
 def test_threads_get_their_own_rows(store):
     def first_ids(clip_id: int) -> list[int]:
-        return store.scores(1, clip_id)["track_id"].head(5).tolist()
+        return store.scores.read_frame(1, clip_id)["track_id"].head(5).tolist()
 
     clips = [1, 2, 3, 101, 102] * 20
     expected = {clip_id: first_ids(clip_id) for clip_id in set(clips)}
@@ -251,5 +249,5 @@ def test_exchanged_roles_find_decoys_that_stand_high(made, tmp_path):
         con.execute("DELETE FROM summaries")
         con.execute("DELETE FROM window_sums")
         con.execute((SCHEMA_FOLDER / "derived.sql").read_text(encoding="utf-8"))
-    summary = Store(path).summaries(1)[3]
+    summary = Store(path).scores.read_summaries(1)[3]
     assert summary.decoys_swapped == made.DECOYS - 1 and summary.auc_norm == 0.0

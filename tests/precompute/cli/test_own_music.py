@@ -12,7 +12,7 @@ import soundfile
 
 from explorer.sound.audio import locate
 from explorer.state.callbacks import Callbacks
-from explorer.store.database import Store
+from explorer.store import Store
 from precompute.cli.main import main
 from precompute.config.run import RunConfig
 from precompute.errors import UserError
@@ -105,7 +105,7 @@ def test_windows_are_tracks_that_say_where_they_are(ran) -> None:
 def test_every_track_can_be_heard_in_a_browser(ran, music: Path) -> None:
     ids = [row[0] for row in rows(ran, "SELECT track_id FROM tracks")]
     store = Store(ran[0] / "data" / "whence.duckdb")
-    found = {track_id: locate(store, store.track_sound(track_id)).path for track_id in ids}
+    found = {track_id: locate(store, store.tracks.read_sound(track_id)).path for track_id in ids}
     store.close()
     assert found[1] == (music / "01_plain.mp3").resolve() and found[2].suffix == ".flac"
     whole, rate = soundfile.read(music / "07_very_long.wav", dtype="float32")
@@ -154,8 +154,8 @@ def test_the_clip_that_is_a_track_finds_it_as_copied(ran) -> None:
 
 def test_the_page_opens_it(ran) -> None:
     store = Store(ran[0] / "data" / "whence.duckdb")
-    assert [clip.kind for clip in store.clips()][:3] == ["generated", "user", "user"]
-    assert [clip.prompt for clip in store.clips()][1] == "long.wav (0:00–0:02)"
+    assert [clip.kind for clip in store.clips.list_scored()][:3] == ["generated", "user", "user"]
+    assert [clip.prompt for clip in store.clips.list_scored()][1] == "long.wav (0:00–0:02)"
     assert Callbacks(store).clip_by_id[6].seed is None
     store.close()
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
-from explorer.store.database import Store
+from explorer.store import Store
 from precompute.cli.main import main
 from precompute.config.run import RunConfig
 from precompute.index import attribution as verb
@@ -147,11 +147,11 @@ def test_all_that_was_there_stays(added: Path, shop: Path) -> None:
     note = rows(added, "SELECT note FROM store_info")[0][0]
     assert "Clips added later (4, 5)" in note and "of 32) have exact scores" in note
     opened = Store(added)
-    kinds = {clip.clip_id: (clip.kind, clip.prompt) for clip in opened.clips()}
+    kinds = {clip.clip_id: (clip.kind, clip.prompt) for clip in opened.clips.list_scored()}
     assert kinds[4] == ("user", "a low plucked chord, fast") and kinds[5][0] == "generated"
     for clip_id in (4, 5):
-        path = added.parent / "clips" / str(opened.clip_sound(clip_id).audio_path)
-        assert path.is_file() and opened.clip_sound(clip_id).peaks
+        path = added.parent / "clips" / str(opened.clips.read_sound(clip_id).audio_path)
+        assert path.is_file() and opened.clips.read_sound(clip_id).peaks
     opened.close()
     assert rows(added, "SELECT title, seed, conditioning FROM clips WHERE clip_id > 3 ORDER BY clip_id") == [
         ("0005.wav", None, "prompt"),

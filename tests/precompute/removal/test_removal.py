@@ -15,7 +15,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from explorer.store.database import Store
+from explorer.store import Store
 from precompute.cli.main import main
 from precompute.errors import UserError
 from precompute.removal import removal as removing
@@ -92,14 +92,14 @@ def test_what_is_compared_with_other_tracks_is_made_again(store: Path) -> None:
     for key, value in rows(store, "SELECT (method_id, clip_id, track_id), (score, std_error) FROM scores"):
         assert raw[key] == value  # rests on its own track alone
     opened = Store(store)
-    frame = opened.scores(1, 1)
+    frame = opened.scores.read_frame(1, 1)
     train = frame[~frame["is_decoy"]]
     assert train["score_norm"].mean() == pytest.approx(0, abs=1e-9) and train["score_norm"].std() == pytest.approx(1)
     q = compute_q_values(frame["score_norm"].to_numpy(), (~frame["is_decoy"]).to_numpy(), frame["is_decoy"].to_numpy())
     assert np.allclose(frame["q_value"], q)
     above = (frame["q_value"] <= 0.10) & (frame["score_norm"] > 2 * frame["std_error_norm"])
     assert (frame["above_noise"] == above).all()
-    summary = opened.summaries(1)[1]
+    summary = opened.scores.read_summaries(1)[1]
     assert (summary.tracks, summary.decoys, summary.above_noise) == (39, 39, int((above & ~frame["is_decoy"]).sum()))
     opened.close()
 
@@ -288,7 +288,7 @@ def test_a_folder_that_cannot_be_written(shop: Path, audio: bool) -> None:
 def test_readers_keep_the_old_version(store: Path) -> None:
     reader = Store(store)
     remove(store, [17])
-    assert reader.track(17).track_id == 17
+    assert reader.tracks.read(17).track_id == 17
     reader.close()
 
 

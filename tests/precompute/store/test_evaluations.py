@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from explorer.store.database import Store
+from explorer.store import Store
 from precompute.cli.main import main
 from precompute.common.results import add_options
 from precompute.errors import UserError
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Path:
 def weights(store: Path) -> str:
     opened = Store(store)
     try:
-        return opened.run().model_sha256
+        return opened.runs.read_latest().model_sha256
     finally:
         opened.close()
 
@@ -46,7 +46,7 @@ def keep(folder: Path, name: str, model: str, value: int = 1) -> None:
 def evaluations(store: Path) -> dict[str, str]:
     opened = Store(store)
     try:
-        return opened.evaluations()
+        return opened.runs.read_evaluations()
     finally:
         opened.close()
 

@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from explorer.store.database import Store
+from explorer.store import Store
 from precompute.cli.main import main
 from precompute.common.cache import Cache, Entry
 from precompute.common.files import part_path
@@ -108,14 +108,14 @@ def test_a_failed_first_publish_leaves_nothing(contents: StoreContents, tmp_path
 
 def test_a_reader_keeps_its_snapshot(contents: StoreContents, store: Path) -> None:
     reader = Store(store)
-    method = reader.methods()[0].method_id
-    before = reader.scores(method, 1)
+    method = reader.runs.list_methods()[0].method_id
+    before = reader.scores.read_frame(method, 1)
     contents.scores["score"] = [value + 1.0 for value in contents.scores["score"]]
     publish(contents, store)
-    assert reader.scores(method, 1).equals(before)
+    assert reader.scores.read_frame(method, 1).equals(before)
     reader.close()
     fresh = Store(store)
-    assert np.allclose(fresh.scores(method, 1)["score"], before["score"] + 1.0)
+    assert np.allclose(fresh.scores.read_frame(method, 1)["score"], before["score"] + 1.0)
     fresh.close()
 
 
