@@ -6,14 +6,9 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = {"agreement": ROOT / "precompute/configs/demo-agreement.toml"}  # where it is not that of the shipped store
+from precompute.cli.config import ROOT, add_config, load_config
+
 EXEMPLARS = ROOT / "assets/demo/exemplars"
-
-
-def add_config(parser: argparse.ArgumentParser, name: str = "") -> None:
-    """Add --config, by default the config of the shipped store or that of the judgement `name`."""
-    parser.add_argument("--config", type=Path, default=CONFIGS.get(name, ROOT / "precompute/configs/demo-full.toml"))
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -118,24 +113,23 @@ def _add_self_influence(parser: argparse.ArgumentParser) -> None:
 
 
 def _do_quality(options: argparse.Namespace) -> None:
-    from precompute.config.run import RunConfig
+    config = load_config(options.config)
     from precompute.evaluate.quality.comparison import evaluate_quality
 
-    evaluate_quality(RunConfig.load(options.config), options.out, options.count)
+    evaluate_quality(config, options.out, options.count)
 
 
 def _do_sweep(options: argparse.Namespace) -> None:
-    from precompute.config.run import RunConfig
+    config = load_config(options.config)
     from precompute.evaluate.quality.comparison import evaluate_sampler
 
-    evaluate_sampler(RunConfig.load(options.config), options.out, options.count)
+    evaluate_sampler(config, options.out, options.count)
 
 
 def _do_planted(options: argparse.Namespace) -> None:
-    from precompute.config.run import RunConfig
+    config = load_config(options.config)
     from precompute.evaluate.planted.judgement import PlantedSettings, evaluate_planted
 
-    config = RunConfig.load(options.config)
     exemplars = options.exemplars if options.exemplars.is_dir() else None
     if exemplars is None:
         print(f"{options.exemplars}: no exemplars here, they are left out (train-exemplars makes them)", flush=True)
@@ -150,15 +144,16 @@ def _do_planted(options: argparse.Namespace) -> None:
 
 
 def _do_null(options: argparse.Namespace) -> None:
-    from precompute.config.run import RunConfig
+    config = load_config(options.config)
     from precompute.evaluate.null.controls import NullSettings, evaluate_null
 
     settings = NullSettings(options.swap_steps, options.captions, options.tracks, options.clips)
-    evaluate_null(RunConfig.load(options.config), options.out, options.method or ["unlearning"], settings)
+    evaluate_null(config, options.out, options.method or ["unlearning"], settings)
 
 
 def _do_self_influence(options: argparse.Namespace) -> None:
-    from precompute.config.run import LAYERS, MASKS, RunConfig
+    config = load_config(options.config)
+    from precompute.config.run import LAYERS, MASKS
     from precompute.evaluate.paper.self_influence import SelfInfluenceSettings, evaluate_self_influence
 
     chosen = SelfInfluenceSettings(
@@ -170,22 +165,21 @@ def _do_self_influence(options: argparse.Namespace) -> None:
         top=options.top,
         fd=options.fd,
     )
-    evaluate_self_influence(RunConfig.load(options.config), options.out, chosen)
+    evaluate_self_influence(config, options.out, chosen)
 
 
 def _do_agreement(options: argparse.Namespace) -> None:
-    from precompute.config.run import RunConfig
+    config = load_config(options.config)
     from precompute.evaluate.paper.agreement import evaluate_agreement
 
-    config = RunConfig.load(options.config)
     evaluate_agreement(config, options.out, options.clips, options.method, options.picture)
 
 
 def _do_calibration(options: argparse.Namespace) -> None:
-    from precompute.config.run import RunConfig
+    config = load_config(options.config)
     from precompute.evaluate.calibration import evaluate_calibration
 
-    evaluate_calibration(RunConfig.load(options.config), options.out)
+    evaluate_calibration(config, options.out)
 
 
 def _do_card(options: argparse.Namespace) -> None:

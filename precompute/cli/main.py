@@ -12,12 +12,12 @@ from dataclasses import fields
 from pathlib import Path
 
 from precompute import __doc__ as DESCRIPTION
-from precompute.cli.evaluate import EXEMPLARS, add_config, add_evaluate
+from precompute.cli.config import ROOT, add_config, load_config
+from precompute.cli.evaluate import EXEMPLARS, add_evaluate
 from precompute.cli.scale import add_verbs
 from precompute.errors import UserError
 
 Verbs = argparse._SubParsersAction  # what add_subparsers returns; argparse has no public name for it
-ROOT = Path(__file__).resolve().parents[2]  # the repository, whose configs and demo data the defaults name
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_index_verbs(verbs)
     methods = verbs.add_parser("methods", help="list the attribution methods")
     methods.set_defaults(run=_do_methods)
-    add_verbs(verbs, add_config)
+    add_verbs(verbs)
     return parser
 
 
@@ -181,9 +181,7 @@ def _add_index_verbs(verbs: Verbs) -> None:
 
 
 def _do_run(options: argparse.Namespace) -> None:
-    from precompute.config.run import RunConfig
-
-    config = RunConfig.load(options.config)  # a mistake in it is reported at once, before torch is imported
+    config = load_config(options.config)
     from precompute.pipeline import run
 
     run(config, audit=options.audit)
@@ -203,18 +201,14 @@ def _do_check(options: argparse.Namespace) -> None:
 
 
 def _do_index(options: argparse.Namespace) -> None:
-    from precompute.config.run import RunConfig
-
-    config = RunConfig.load(options.config)
+    config = load_config(options.config)
     from precompute.index.build import build
 
     build(config, options.curve)
 
 
 def _do_attribute(options: argparse.Namespace) -> None:
-    from precompute.config.run import RunConfig
-
-    config = RunConfig.load(options.config)
+    config = load_config(options.config)
     from precompute.index.clips import told_apart
 
     rest = {name: getattr(options, name) for name in ("caption", "title", "seconds", "seed")}
@@ -240,10 +234,10 @@ def _do_train_clews(options: argparse.Namespace) -> None:
 
 
 def _do_verify(options: argparse.Namespace) -> None:
-    from precompute.config.run import RunConfig
+    config = load_config(options.config)
     from precompute.evaluate.verification import verify
 
-    verify(RunConfig.load(options.config), options.store, options.clips, options.tracks)
+    verify(config, options.store, options.clips, options.tracks)
 
 
 def _do_report(options: argparse.Namespace) -> None:
@@ -253,18 +247,18 @@ def _do_report(options: argparse.Namespace) -> None:
 
 
 def _do_look(options: argparse.Namespace) -> None:
-    from precompute.config.run import RunConfig
+    config = load_config(options.config)
     from precompute.evaluate.quality.spectrograms import draw_spectrograms
 
-    draw_spectrograms(RunConfig.load(options.config), options.picture)
+    draw_spectrograms(config, options.picture)
 
 
 def _do_train_exemplars(options: argparse.Namespace) -> None:
-    from precompute.config.run import RunConfig
+    config = load_config(options.config)
     from precompute.train.exemplars import ExemplarSettings, make_exemplars
 
     settings = ExemplarSettings(steps=options.steps)
-    make_exemplars(RunConfig.load(options.config), options.folder, options.track, settings, options.count)
+    make_exemplars(config, options.folder, options.track, settings, options.count)
 
 
 def _do_remove(options: argparse.Namespace) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import Any
 
+from precompute.cli.config import add_config, load_config
 
-def add_verbs(verbs: Any, add_config: Callable[[argparse.ArgumentParser], None]) -> None:
+
+def add_verbs(verbs: Any) -> None:
     passing = verbs.add_parser(
         "pass", help="the pass over all tracks by many processes; `run` then finds it done (also under torchrun)"
     )
@@ -36,13 +37,12 @@ def add_verbs(verbs: Any, add_config: Callable[[argparse.ArgumentParser], None])
 
 
 def _do_pass(options: argparse.Namespace) -> None:
-    from precompute.config.run import RunConfig
     from precompute.errors import need
 
     need(options.workers >= 1, f"--workers {options.workers}: must be at least 1")
     need(options.timeout > 0, f"--timeout {options.timeout}: must be above 0")
     need(options.retries >= 0, f"--retries {options.retries}: must be 0 or more")
-    config = RunConfig.load(options.config)
+    config = load_config(options.config)
     from precompute.scale.driver import run_pass
 
     run_pass(config, options)
@@ -52,7 +52,10 @@ def _do_plan(options: argparse.Namespace) -> None:
     from precompute.cost.plan import Question, plan
 
     if options.measure:
+        from precompute.common.torch_setup import setup_torch
         from precompute.cost.measurement import measure
+
+        setup_torch()
 
         measure()
     names = ("tracks", "clips", "cohort", "gpu", "workers", "model", "frames", "cells", "memory_gb", "cost_per_hour")

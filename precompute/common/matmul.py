@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 LEAST, MOST = 32, 16_384  # sizes; below, a call costs more than it saves; above, long sums stay with MKL
-_installed: list[Any] = []  # the library of overrides lives as long as this process
+_installed: list[torch.library.Library] = []  # the library of overrides lives as long as this process
 
 
-def suits(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether oneDNN is at hand, and knows this processor better than MKL does. Linux alone."""
+def is_faster_here(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """True where oneDNN is at hand and uses more of this processor than MKL does. False except on Linux."""
     if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):
         return False
     if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
@@ -31,42 +31,38 @@ def suits(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return any(line.startswith("vendor_id") and "GenuineIntel" not in line for line in lines)
 
 
-def is_installed() -> bool:
-    return bool(_installed)
-
-
 def install() -> bool:
-    """From now on, in this process, where it suits and once; whether it is so."""
-    if not _installed and suits() and hasattr(torch.library, "get_kernel"):
-        _installed.append(_overridden())
+    """Hand products to oneDNN from now on, where that is faster here; True where it is. May be called again."""
+    if not _installed and is_faster_here() and hasattr(torch.library, "get_kernel"):
+        _installed.append(_override())
     return bool(_installed)
 
 
-def product(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+def multiply(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """[m, k] x [k, n] (+ [n]) -> [m, n] by oneDNN, which takes the second matrix transposed, in any order in memory."""
     return torch.ops.mkldnn._linear_pointwise(a, b.t(), bias, "none", [], "")
 
 
-def fits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Whether a product goes to oneDNN. Expanded matrices do not: it has a slow way alone for those."""
+def is_eligible(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """True where a product goes to oneDNN; not for expanded matrices, which it multiplies slowly."""
     if a.dtype != torch.float32 or b.dtype != torch.float32:
         return False
     sizes = (*a.shape, b.shape[1])
     return min(sizes) >= LEAST and max(sizes) <= MOST and 0 not in a.stride() and 0 not in b.stride()
 
 
-def _overridden() -> Any:
+def _override() -> torch.library.Library:
     usual = {name: torch.library.get_kernel(f"aten::{name}", "CPU") for name in ("mm", "addmm")}
 
     def mm(keys: Any, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return product(a, b) if fits(a, b) else usual["mm"].call_boxed(keys, a, b)
+        return multiply(a, b) if is_eligible(a, b) else usual["mm"].call_boxed(keys, a, b)
 
     def addmm(
         keys: Any, bias: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, beta: float = 1, alpha: float = 1
     ) -> torch.Tensor:
         plain = beta == 1 and alpha == 1 and bias.shape == b.shape[1:] and bias.dtype == torch.float32
-        if plain and 0 not in bias.stride() and fits(a, b):
-            return product(a, b, bias)
+        if plain and 0 not in bias.stride() and is_eligible(a, b):
+            return multiply(a, b, bias)
         return usual["addmm"].call_boxed(keys, bias, a, b, beta=beta, alpha=alpha)
 
     library = torch.library.Library("aten", "IMPL")

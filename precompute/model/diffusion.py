@@ -23,7 +23,6 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from precompute.common import matmul
 from precompute.common.files import hash_file
 from precompute.config.run import PassSection, RunConfig
 from precompute.errors import UserError
@@ -120,9 +119,6 @@ class Model:
             reason = str(error).splitlines()[0]
             raise UserError(f"{checkpoint}: does not fit {config_path} ({reason})") from error
         clap = Clap.load(clap_folder, device) if clap_folder is not None else None
-        torch.backends.cuda.matmul.allow_tf32 = False  # differences of losses need fp32
-        torch.backends.cudnn.allow_tf32 = False
-        matmul.install()
         digest = hash_file(checkpoint)
         model = cls(network.to(device), config, clap, digest, arithmetic)
         files = [config_path, *(sorted(p for p in clap_folder.iterdir() if p.is_file()) if clap_folder else [])]

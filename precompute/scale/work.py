@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from precompute.common.cache import Cache, Entry
+from precompute.common.torch_setup import setup_torch
 from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.intake import Corpus, load_corpus
 from precompute.corpus.latents import load_latents, make_items
@@ -129,6 +130,7 @@ class Work:
 
 def worker(config: RunConfig, folder: Path, threads: int, number: int) -> Work:
     """What a launcher calls in a worker of its own, once."""
+    setup_torch()
     torch.set_num_threads(threads)
     return Work.attach(on_device(config, number), folder)
 

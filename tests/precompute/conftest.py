@@ -13,6 +13,7 @@ import torch
 
 from precompute.cli.main import main
 from precompute.common.cache import Cache
+from precompute.common.torch_setup import setup_torch
 from precompute.config.run import RunConfig
 from precompute.corpus.intake import load_corpus
 from precompute.corpus.latents import load_latents
@@ -39,8 +40,9 @@ class Finished:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def single_thread() -> None:
-    """Tiny tensors are many times slower on two threads than on one."""
+def torch_as_in_a_run() -> None:
+    """Set up as the command line does, with one thread: tiny tensors are many times slower on two."""
+    setup_torch()
     torch.set_num_threads(1)
 
 

@@ -20,7 +20,7 @@ def made(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Size]]:
     """The overrides, installed whatever the processor, and what goes through them; taken back afterwards."""
-    kept, seen, product = list(matmul._installed), [], matmul.product
+    kept, seen, product = list(matmul._installed), [], matmul.multiply
     for library in kept:
         library._destroy()
     matmul._installed.clear()
@@ -29,8 +29,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Size]]:
         seen.append(a.shape)
         return product(a, b, bias)
 
-    monkeypatch.setattr(matmul, "suits", lambda: True)
-    monkeypatch.setattr(matmul, "product", watched)
+    monkeypatch.setattr(matmul, "is_faster_here", lambda: True)
+    monkeypatch.setattr(matmul, "multiply", watched)
     assert matmul.install() and matmul.install() and len(matmul._installed) == 1
     yield seen
     matmul._installed.pop()._destroy()
@@ -45,16 +45,20 @@ def test_any_order_in_memory(first: bool, second: bool) -> None:
     a = made(40, 70).T.contiguous().T if first else made(40, 70)
     b = made(70, 50, seed=1).T.contiguous().T if second else made(70, 50, seed=1)
     bias, wanted = made(50, seed=2), a.double() @ b.double()
-    torch.testing.assert_close(matmul.product(a, b).double(), wanted, rtol=1e-5, atol=1e-4)
-    torch.testing.assert_close(matmul.product(a, b, bias).double(), wanted + bias, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(matmul.multiply(a, b).double(), wanted, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(matmul.multiply(a, b, bias).double(), wanted + bias, rtol=1e-5, atol=1e-4)
 
 
 def test_what_fits() -> None:
     a, b = made(64, 64), made(64, 64)
-    assert matmul.fits(a, b) and matmul.fits(a.T, b.T)
-    assert not matmul.fits(a[:8], b) and not matmul.fits(a.double(), b.double()) and not matmul.fits(a.bfloat16(), b)
-    assert not matmul.fits(a, torch.zeros(1).expand(64, 64))  # oneDNN would take a second for it
-    assert not matmul.fits(torch.empty(64, 20_000), torch.empty(20_000, 64))
+    assert matmul.is_eligible(a, b) and matmul.is_eligible(a.T, b.T)
+    assert (
+        not matmul.is_eligible(a[:8], b)
+        and not matmul.is_eligible(a.double(), b.double())
+        and not matmul.is_eligible(a.bfloat16(), b)
+    )
+    assert not matmul.is_eligible(a, torch.zeros(1).expand(64, 64))  # oneDNN would take a second for it
+    assert not matmul.is_eligible(torch.empty(64, 20_000), torch.empty(20_000, 64))
 
 
 @pytest.mark.parametrize(
@@ -66,8 +70,8 @@ def test_which_processors(tmp_path: Path, monkeypatch, vendor: str, capability: 
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     path = tmp_path / "cpuinfo"
     path.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\n")
-    assert matmul.suits(path) is wanted
-    assert matmul.suits(tmp_path / "none") is False
+    assert matmul.is_faster_here(path) is wanted
+    assert matmul.is_faster_here(tmp_path / "none") is False
 
 
 def test_derivatives_of_both_kinds_go_through_it(counted: list[torch.Size]) -> None:
