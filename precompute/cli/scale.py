@@ -10,11 +10,16 @@ from precompute.cli.config import add_config, load_config
 
 def add_verbs(verbs: Any) -> None:
     passing = verbs.add_parser(
-        "pass", help="the pass over all tracks by many processes; `run` then finds it done (also under torchrun)"
+        "pass", help="the pass over all tracks by many processes or machines; `run` then finds it done"
     )
     add_config(passing)
     passing.add_argument("--workers", type=int, default=1, help="processes, or actors of ray (default: %(default)s)")
-    passing.add_argument("--launcher", choices=("local", "ray"), default="local", help="where workers come from")
+    passing.add_argument(
+        "--launcher",
+        choices=("local", "ray"),
+        default="local",
+        help="processes of this machine (CPU, Linux), or actors of ray: GPUs, many machines",
+    )
     passing.add_argument("--ray-address", default="", help="of a running cluster; empty = on this machine's loopback")
     passing.add_argument("--timeout", type=float, default=3600.0, help="seconds for a shard (default: %(default)s)")
     passing.add_argument("--retries", type=int, default=2, help="of a shard that was lost (default: %(default)s)")
@@ -43,9 +48,19 @@ def _do_pass(options: argparse.Namespace) -> None:
     need(options.timeout > 0, f"--timeout {options.timeout}: must be above 0")
     need(options.retries >= 0, f"--retries {options.retries}: must be 0 or more")
     config = load_config(options.config)
-    from precompute.scale.driver import run_pass
+    from precompute.common.scheduler import Limits
+    from precompute.scale.driver import PassOptions, run_pass
 
-    run_pass(config, options)
+    run_pass(
+        config,
+        PassOptions(
+            workers=options.workers,
+            use_ray=options.launcher == "ray",
+            ray_address=options.ray_address,
+            limits=Limits(options.timeout, options.retries),
+            cost_per_hour=options.cost_per_hour,
+        ),
+    )
 
 
 def _do_plan(options: argparse.Namespace) -> None:

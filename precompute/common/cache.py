@@ -7,12 +7,14 @@ Beside each entry the seconds that it took are noted. Times are in seconds.
 
 from __future__ import annotations
 
+import struct
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -79,15 +81,18 @@ class Cache:
         return arrays
 
     def put(self, entry: Entry, arrays: Arrays, seconds: float) -> None:
-        """Write an entry, and beside it how long it took."""
-        write_atomically(self.path(entry), lambda handle: np.savez(handle, **arrays))
+        """Write an entry, and beside it how long it took. Raises OSError naming the file where the disk is full."""
+        path = self.path(entry)
+        with _naming(path):
+            write_atomically(path, lambda handle: _write_archive(handle, entry, arrays), sync=True)
         self.note_seconds(entry, seconds)
 
     def note_seconds(self, entry: Entry, seconds: float) -> None:
         """Note how long something took; divided among the processes that work side by side."""
         note = self._note(entry)
-        note.parent.mkdir(exist_ok=True)
-        note.write_text(f"{seconds / self.processes:.4f}")
+        with _naming(note):
+            note.parent.mkdir(exist_ok=True)
+            note.write_text(f"{seconds / self.processes:.4f}")
 
     def read_seconds(self, entry: Entry) -> float:
         """How long an entry took; 0 where that is not known."""
@@ -100,6 +105,20 @@ class Cache:
         """How long all numbered entries and parts of a stage took together."""
         notes = self._note(Entry(stage, key)).parent.glob(f"{stage}-*-{key}")
         return sum(float(note.read_text() or 0) for note in notes)
+
+    def is_whole(self, entry: Entry) -> bool:
+        """True where the entry's file is there, holds this entry, and its checksums are right."""
+        try:
+            with zipfile.ZipFile(self.path(entry)) as archive:
+                return archive.comment == str(entry).encode() and archive.testzip() is None
+        except (OSError, EOFError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile):
+            return False
+
+    def drop_damaged(self, entry: Entry) -> None:
+        """Remove an entry that is there but damaged, and print which."""
+        if self.has(entry) and not self.is_whole(entry):
+            print(f"  {self.path(entry)}: damaged; it is computed again", flush=True)
+            self.drop(entry)
 
     def drop(self, entry: Entry) -> None:
         """Remove an entry and its note."""
@@ -116,3 +135,22 @@ class Cache:
 
     def _note(self, entry: Entry) -> Path:
         return self.folder / ".seconds" / str(entry)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """An OSError of writing, such as a full disk, names the file."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def _write_archive(handle: BinaryIO, entry: Entry, arrays: Arrays) -> None:
+    """A .npz file, uncompressed, whose comment is the entry's name."""
+    with zipfile.ZipFile(handle, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = str(entry).encode()
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)

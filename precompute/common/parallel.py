@@ -7,11 +7,11 @@ and CPU alone: a process that uses a GPU cannot be forked.
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -19,7 +19,7 @@ import torch
 
 from precompute.common.cache import Cache
 from precompute.common.progress import Progress, progress
-from precompute.common.scheduler import DONE, FAILED, LOST, READY, Event, Jobs, Limits, describe_error, schedule
+from precompute.common.scheduler import DONE, LOST, READY, Event, Jobs, Limits, attempt, schedule
 
 MAX_WORKERS = 8  # each holds the gradients of one track
 PARAMETERS = 1_000_000, 50_000_000  # below, a fork costs more than it saves; above, threads share a matrix well
@@ -125,23 +125,6 @@ class ForkedPool:
         if self.cache is not None:
             self.cache.processes = self.side_by_side
         with suppress(EOFError, OSError):  # the parent is gone
-            pipe.send((READY,))
+            pipe.send((READY, "", None))
             while True:
-                pipe.send(self._attempt(pipe.recv()))
-
-    def _attempt(self, job: int) -> tuple[str, str, BaseException | None]:
-        """Do a job; an event's kind, text and error."""
-        try:
-            self.job(job)
-        except BaseException as error:
-            return FAILED, describe_error(error), _picklable(error)
-        return DONE, "", None
-
-
-def _picklable(error: BaseException) -> BaseException:
-    """The error, or its words where it cannot be sent to another process."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+                pipe.send(attempt(DONE, partial(self.job, pipe.recv())))

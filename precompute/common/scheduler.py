@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import math
+import pickle
 import time
 import traceback
 from collections import Counter, deque
@@ -112,6 +113,7 @@ class _Schedule:
         if event.worker in self.idle:  # it ended while it had nothing to do
             self.idle.remove(event.worker)
             self.start(event.worker)
+            return
         if event.worker not in self.busy:
             return
         if event.kind in (FAILED, LOST):
@@ -154,7 +156,21 @@ def _is_final(error: BaseException) -> bool:
     return isinstance(error, UserError) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
 
 
-def describe_error(error: BaseException) -> str:
-    """The `text` of a FAILED event."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"failed ({type(error).__name__}: {error}; {Path(last.filename).name}, line {last.lineno})"
+def attempt(kind: str, work: Callable[[], object]) -> tuple[str, str, BaseException | None]:
+    """Do something in a worker; kind (the given one where it went well), text and error of the event that tells so."""
+    try:
+        work()
+    except BaseException as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"failed ({type(error).__name__}: {error}; {Path(last.filename).name}, line {last.lineno})"
+        return FAILED, text, _make_picklable(error)
+    return kind, "", None
+
+
+def _make_picklable(error: BaseException) -> BaseException:
+    """The error, or its words where it cannot be sent to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

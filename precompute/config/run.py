@@ -175,7 +175,7 @@ class PassSection:
 
     precision: str = "fp32"  # bf16: forward passes of tracks under autocast; clips' gradients stay fp32
     memory_gb: float = 8.0  # of one process, beside the model: gradients of tracks and directions of clips
-    shard_tracks: int = 16  # tracks a file in `precompute pass`
+    shard_tracks: int = 16  # tracks a cache entry: what a killed pass loses at most; other sizes are computed anew
     attention: str = "auto"  # what torch chooses; fused: never the plain one (GPU); plain: never a fused one
     compile: bool = False  # torch.compile the network: pays on a GPU, after a minute or two at the start
 

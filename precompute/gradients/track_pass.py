@@ -1,22 +1,25 @@
 """One pass over the tracks for all that look at their gradients: each track's gradient once, seen by every tap.
 
-Directions of a clip and what taps take of a shard of tracks are kept as they come, so a killed pass redoes one shard at
-most, and a method that is added looks at the tracks for itself alone. Neither the order of the tracks nor a resume
-changes a bit of the result.
+Conventions: N tracks are cut into shards of `[pass] shard_tracks`, numbered from 0; what a tap keeps of a shard is one
+entry of the cache, arrays stacked over the shard's tracks. Times are in seconds.
+
+A killed pass redoes the shards that were being worked on, and a method that is added looks at the tracks for itself
+alone. Neither the order of the tracks nor their shards nor a resume changes a bit of the result.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from precompute.common.cache import Arrays, Cache, Entry
 from precompute.common.parallel import count_workers, run_jobs
-from precompute.config.run import BankSection
+from precompute.config.run import BankSection, fingerprint
 from precompute.gradients import cell_products
 from precompute.gradients.curvature import preconditioner
 from precompute.gradients.directions import Tap
@@ -24,11 +27,11 @@ from precompute.gradients.per_item import Kind, of_track
 from precompute.methods.base import Queries
 from precompute.model.diffusion import Items, Model, NoiseBank
 
-__all__ = ["Queries", "gather", "noise_bank", "preconditioner"]
-SHARD = 16  # tracks
+__all__ = ["Queries", "TrackPass", "gather", "noise_bank", "preconditioner"]
 
 
 def noise_bank(section: BankSection) -> NoiseBank:
+    """The draws that all tracks share."""
     return NoiseBank(section.replicates, section.strata, section.draws_per_cell, section.seed, section.t_low)
 
 
@@ -36,33 +39,86 @@ def gather(
     model: Model, tracks: Items, bank: NoiseBank, taps: Sequence[Tap], cache: Cache
 ) -> dict[tuple[str, str], Arrays]:
     """What the taps take of every track, by their (stage, key), arrays stacked over the N tracks."""
-    different = list({(tap.stage, tap.key): tap for tap in taps}.values())
-    shards = [range(start, min(start + SHARD, len(tracks))) for start in range(0, len(tracks), SHARD)]
+    track_pass = TrackPass(model, tracks, bank, taps, cache)
+    missing = track_pass.find_missing()
+    with track_pass.prepared(missing):
+        what = f"scores, shards of {model.arithmetic.shard_tracks} tracks"
+        run_jobs(what, missing, track_pass.compute, track_pass.count_workers(), cache)
+    return track_pass.read()
 
-    def lacking(number: int) -> list[Tap]:
-        return [tap for tap in different if not cache.has(entry_of(tap, model, number))]
 
-    def compute(number: int) -> None:
-        for tap, taken in of_shard(model, tracks, shards[number], lacking(number), bank).items():
-            keep(tap, model, number, taken, cache)
+class TrackPass:
+    """The shards of one pass: which are missing, the work on one of them, and the results of all."""
 
-    missing = [number for number in range(len(shards)) if lacking(number)]
-    needed = {tap for number in missing for tap in lacking(number)}
-    try:
-        for tap in different:
-            if tap in needed:
-                tap.prepare()
-        what = f"scores, shards of {SHARD} tracks"
-        workers = count_workers(model.device, max(tap.parameters for tap in different))
-        run_jobs(what, missing, compute, workers, cache)
-    finally:
-        for tap in needed:
-            tap.release()
-    return {(tap.stage, tap.key): _stacked(tap, kept_as(tap, model), len(shards), cache) for tap in different}
+    def __init__(self, model: Model, tracks: Items, bank: NoiseBank, taps: Sequence[Tap], cache: Cache) -> None:
+        self.model, self.tracks, self.bank, self.cache = model, tracks, bank, cache
+        self.taps = list({(tap.stage, tap.key): tap for tap in taps}.values())
+        self.shards = cut_shards(len(tracks), model.arithmetic.shard_tracks)
+
+    def entry(self, tap: Tap, number: int) -> Entry:
+        """The name in the cache of what a tap takes of a shard."""
+        return name_entry(tap, self.model, number)
+
+    def find_missing(self) -> list[int]:
+        """Shards without a complete entry for every tap. Damaged entries are removed, with a printed line."""
+        for tap in self.taps:
+            for number in range(len(self.shards)):
+                self.cache.drop_damaged(self.entry(tap, number))
+        return [number for number in range(len(self.shards)) if self._find_taps(number)]
+
+    def _find_taps(self, number: int) -> list[Tap]:
+        """Taps without an entry of a shard."""
+        return [tap for tap in self.taps if not self.cache.has(self.entry(tap, number))]
+
+    @contextmanager
+    def prepared(self, missing: Sequence[int]) -> Iterator[None]:
+        """With what `compute` of these shards needs in memory, such as the clips' directions."""
+        needed = {tap for number in missing for tap in self._find_taps(number)}
+        try:
+            for tap in self.taps:
+                if tap in needed:
+                    tap.prepare()
+            yield
+        finally:
+            for tap in needed:
+                tap.release()
+
+    def count_workers(self) -> int:
+        """How many processes suit the pass."""
+        return count_workers(self.model.device, max(tap.parameters for tap in self.taps))
+
+    def compute(self, number: int) -> None:
+        """Write what is missing of a shard into the cache. Raises OSError naming the file where the disk is full."""
+        taps = self._find_taps(number)
+        for tap, shard in compute_shard(self.model, self.tracks, self.shards[number], taps, self.bank).items():
+            self.cache.note_seconds(name_entry(tap, self.model, number, "gradients"), shard.gradient_s)
+            self.cache.put(self.entry(tap, number), shard.arrays, shard.own_s)
+
+    def read(self) -> dict[tuple[str, str], Arrays]:
+        """What every tap took of all tracks, by (stage, key), arrays stacked over the N tracks."""
+        arrays = {}
+        for tap in self.taps:
+            parts = [self.cache.read(self.entry(tap, number)) for number in range(len(self.shards))]
+            arrays[tap.stage, tap.key] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return arrays
+
+
+def cut_shards(tracks: int, size: int) -> list[range]:
+    """Runs of at most `size` rows of the tracks, in order."""
+    return [range(start, min(start + size, tracks)) for start in range(0, tracks, size)]
+
+
+def name_entry(tap: Tap, model: Model, number: int, part: str = "") -> Entry:
+    """The name in the cache of what a tap took of shard `number`.
+
+    Its key holds the size of a shard, and the arithmetic where that may change a result.
+    """
+    settings = model.arithmetic
+    return Entry(tap.stage, fingerprint(tap.key, settings.precision, settings.shard_tracks), number, part)
 
 
 @dataclass(frozen=True)
-class Taken:
+class ShardResult:
     """What a tap took of a shard."""
 
     arrays: Arrays  # stacked over its tracks
@@ -70,20 +126,9 @@ class Taken:
     gradient_s: float  # the gradients that it looked at
 
 
-def kept_as(tap: Tap, model: Model) -> str:
-    """A tap's key in the cache: arithmetic that may change a result has names of its own."""
-    precision = model.arithmetic.precision
-    return tap.key if precision == "fp32" else f"{tap.key}-{precision}"
-
-
-def entry_of(tap: Tap, model: Model, number: int, part: str = "") -> Entry:
-    """The name in the cache of what a tap took of shard `number`."""
-    return Entry(tap.stage, kept_as(tap, model), number, part)
-
-
-def of_shard(
+def compute_shard(
     model: Model, tracks: Items, rows: Sequence[int], taps: Sequence[Tap], bank: NoiseBank
-) -> dict[Tap, Taken]:
+) -> dict[Tap, ShardResult]:
     """What the taps, prepared, take of some tracks, within `[pass] memory_gb`. Pieces change nothing in the result."""
     reading = read_ahead(tracks, rows)
     memory = model.arithmetic.memory_gb * 1e9
@@ -105,7 +150,7 @@ def of_shard(
             gradient[tap] += sum(track.seconds[tap.kind] for track in seen)
     reading.join()
     return {
-        tap: Taken({n: np.stack([part[n] for part in parts]) for n in parts[0]}, own[tap], gradient[tap])
+        tap: ShardResult({n: np.stack([part[n] for part in parts]) for n in parts[0]}, own[tap], gradient[tap])
         for tap, parts in taken.items()
     }
 
@@ -122,23 +167,12 @@ def read_ahead(tracks: Items, rows: Sequence[int]) -> threading.Thread:
     return thread
 
 
-def keep(tap: Tap, model: Model, number: int, taken: Taken, cache: Cache) -> None:
-    """One shard of the run's own numbering into the cache."""
-    cache.note_seconds(entry_of(tap, model, number, "gradients"), taken.gradient_s)
-    cache.put(entry_of(tap, model, number), taken.arrays, taken.own_s)
-
-
-def _stacked(tap: Tap, key: str, shards: int, cache: Cache) -> Arrays:
-    parts = [cache.read(Entry(tap.stage, key, number)) for number in range(shards)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def seconds_of(taps: Sequence[Tap], model: Model, tracks: int, cache: Cache) -> float:
+def sum_seconds(taps: Sequence[Tap], model: Model, tracks: int, cache: Cache) -> float:
     """What the taps of one method took, as if it had the pass to itself: gradients, products, and the clips' side."""
-    shards = range(-(-tracks // SHARD))
-    own = sum(cache.read_seconds(entry_of(tap, model, number)) for tap in taps for number in shards)
+    shards = range(len(cut_shards(tracks, model.arithmetic.shard_tracks)))
+    own = sum(cache.read_seconds(name_entry(tap, model, number)) for tap in taps for number in shards)
     gradients: dict[Kind, float] = {}
     for tap in taps:
-        spent = sum(cache.read_seconds(entry_of(tap, model, number, "gradients")) for number in shards)
+        spent = sum(cache.read_seconds(name_entry(tap, model, number, "gradients")) for number in shards)
         gradients[tap.kind] = max(spent, gradients.get(tap.kind, 0.0))
     return own + sum(gradients.values()) + max((tap.seconds(cache) for tap in taps), default=0.0)

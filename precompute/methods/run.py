@@ -17,7 +17,7 @@ import numpy as np
 from precompute.common.cache import Arrays, Entry
 from precompute.common.progress import progress
 from precompute.errors import UserError
-from precompute.gradients.track_pass import gather, seconds_of
+from precompute.gradients.track_pass import gather, sum_seconds
 from precompute.methods.base import Context, GradientMethod, Method, MethodResult
 from precompute.methods.catalogue import build
 
@@ -132,7 +132,7 @@ class _Run:
                 result, cost = method.scores(context, others), 0.0
                 if isinstance(method, GradientMethod):
                     taps = list(method.taps(context).values())
-                    cost = seconds_of(taps, context.model, len(context.items), context.cache)
+                    cost = sum_seconds(taps, context.model, len(context.items), context.cache)
                 cost += time.monotonic() - began if result.seconds is None else result.seconds
             else:
                 result, cost = _kept(method, context)

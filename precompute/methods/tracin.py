@@ -49,7 +49,7 @@ class Tracin(GradientMethod):
         return {}  # its passes are over other weights
 
     def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        from precompute.gradients.track_pass import gather, seconds_of
+        from precompute.gradients.track_pass import gather, sum_seconds
         from precompute.model.diffusion import load_model
 
         cells, cohort, seconds = [], [], 0.0
@@ -61,7 +61,7 @@ class Tracin(GradientMethod):
             shape = (*kept["cells"].shape[:2], -1, HALVES)
             cells.append(kept["cells"].reshape(shape).transpose(2, 0, 1, 3))
             cohort.append(kept["cohort"].T)
-            seconds += seconds_of([tap], there.model, len(there.items), there.cache)
+            seconds += sum_seconds([tap], there.model, len(there.items), there.cache)
         return replace(linear_result(np.mean(cells, 0), np.mean(cohort, 0)), seconds=seconds)
 
 

@@ -1,1 +1,1 @@
-"""One pass over the tracks by many processes: an engine-free core, and launchers over it."""
+"""The pass over the tracks by many processes of one machine, or by actors of Ray on many; `run` then finds it done."""

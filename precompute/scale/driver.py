@@ -1,80 +1,126 @@
-"""The verb `pass`: prepare, hand out what is missing, hand over to the run's cache. One driver at a time.
-
-Under torchrun or SLURM (RANK and WORLD_SIZE in the environment) the ranks share the shards among themselves.
-"""
+"""The verb `pass`: prepare, share the missing shards among workers, report. One driver at a time in a work folder."""
 
 from __future__ import annotations
 
-import argparse
-import os
+import fcntl
 import time
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from precompute.common.progress import format_duration
+import torch
+
+from precompute.common.parallel import ForkedPool, can_fork
+from precompute.common.progress import Progress, format_duration
+from precompute.common.scheduler import Jobs, Limits, Pool, schedule
 from precompute.config.run import RunConfig
-from precompute.scale.manifest import alone
-from precompute.scale.scheduler import Limits, Pool, Report, schedule
-from precompute.scale.work import Work, worker
+from precompute.errors import UserError
+from precompute.gradients.track_pass import TrackPass
+from precompute.scale.preparation import Assignment, prepare_pass
 
 
-def run_pass(config: RunConfig, options: argparse.Namespace) -> None:
-    """Ends with every track's results in the run's cache, or raises UserError or OSError with all finished kept."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
-        from precompute.scale.ranks import by_ranks
+@dataclass(frozen=True)
+class PassOptions:
+    """How a pass is shared."""
 
-        by_ranks(config, options.cost_per_hour)
-        return
-    if options.launcher == "ray":
-        from precompute.scale.ray_pool import require
+    workers: int = 1
+    use_ray: bool = False  # actors of Ray in place of processes of this machine
+    ray_address: str = ""  # of a running cluster; empty: Ray on this machine alone
+    limits: Limits = field(default_factory=Limits)
+    cost_per_hour: float = 0.0  # of all machines together, any currency; 0 = not shown
 
-        require()
+
+def run_pass(config: RunConfig, options: PassOptions) -> None:
+    """Compute what is missing of every track's results; `run` then finds them in its cache.
+
+    Raises UserError, or OSError where a disk is full; finished shards stay.
+    """
+    if options.use_ray:
+        from precompute.scale.ray_pool import require_ray
+
+        require_ray()
     began = time.monotonic()
-    with alone(Path(config.output.work) / "pass"):
-        work = Work.prepare(config)
-        missing = start(work)
-        if missing is None:
+    with lock_folder(Path(config.output.work) / "pass"):
+        track_pass, assignment = prepare_pass(config)
+        missing = track_pass.find_missing()
+        tracks, shards = len(track_pass.tracks), len(track_pass.shards)
+        if not missing:
+            print(f"pass: {tracks} tracks are done already; `precompute run` publishes them", flush=True)
             return
-        workers = min(options.workers, len(missing)) or 1
-        work.free_model()
-        report = Report(sum(len(shard.track_ids) for shard in missing), workers, options.cost_per_hour)
-        if missing:
-            pool = _pool(config, work.folder, workers, options)
-            schedule(missing, pool, workers, Limits(options.timeout, options.retries), report)
-        finish(work, time.monotonic() - began)
+        print(f"pass: {tracks} tracks in {shards} shards, {shards - len(missing)} of them done before", flush=True)
+        _compute(track_pass, missing, assignment, options)
+        took = format_duration(time.monotonic() - began)
+        print(f"pass: {tracks} tracks, each once, in {took}; `precompute run` publishes them", flush=True)
 
 
-def start(work: Work) -> list | None:
-    """The shards to do, told; None where the run's cache holds everything already."""
-    tracks = len(work.context.items)
-    if work.is_collected():
-        print(f"pass: {tracks} tracks are done already; `precompute run` publishes them", flush=True)
-        return None
-    missing = work.missing()
-    done = len(work.manifest.shards) - len(missing)
-    print(f"pass: {tracks} tracks in {len(work.manifest.shards)} shards, {done} of them done before", flush=True)
-    return missing
-
-
-def finish(work: Work, seconds: float) -> None:
-    """All shards into the run's cache."""
-    work.collect()
-    tracks = len(work.context.items)
-    took = format_duration(seconds)
-    print(f"pass: {tracks} tracks, each once, in {took}; `precompute run` publishes them", flush=True)
-
-
-def _pool(config: RunConfig, folder: Path, workers: int, options: argparse.Namespace) -> Pool:
-    import torch
-
+def _compute(track_pass: TrackPass, missing: list[int], assignment: Assignment, options: PassOptions) -> None:
+    """Do the missing shards, by whichever workers were asked for."""
+    device, workers = track_pass.model.device, min(options.workers, len(missing))
     threads = max(1, torch.get_num_threads() // workers)
-    make = partial(worker, replace(config, text=""), folder.resolve(), threads)
-    cards = torch.cuda.device_count() if config.model.device.startswith("cuda") else 0
-    if options.launcher == "ray":
-        from precompute.scale.ray_pool import RayPool
+    if not options.use_ray and workers > 1 and not can_fork(device):
+        raise UserError(
+            f"--workers {options.workers}: processes of one machine share work on Linux and the CPU alone;"
+            f" on {device.type} use --launcher ray, or --workers 1"
+        )
+    ids = [track.track_id for track in assignment.tracks]
 
-        return RayPool(make, workers, cards, options.ray_address)
-    from precompute.scale.local_pool import LocalPool
+    def describe(number: int) -> str:
+        rows = track_pass.shards[number]
+        return f"shard {number} (tracks {ids[rows.start]} to {ids[rows.stop - 1]})"
 
-    return LocalPool(make)
+    jobs = Jobs("pass", missing, describe)
+    with track_pass.prepared(missing):  # workers of this machine see what is in memory; those of Ray read the cache
+        if not options.use_ray:
+            forked = ForkedPool(track_pass.compute, threads, workers, track_pass.cache) if can_fork(device) else None
+            _share(jobs, track_pass, forked, workers, options)
+            return
+    from precompute.scale.ray_pool import RayPool
+
+    cards = 0
+    if device.type == "cuda":
+        track_pass.model.network.cpu()  # leaves the card to the workers; not used again here
+        torch.cuda.empty_cache()
+        cards = torch.cuda.device_count()
+    actors = RayPool(replace(assignment, threads=threads).open, workers, cards, options.ray_address)
+    _share(jobs, track_pass, actors, workers, options)
+
+
+def _share(jobs: Jobs, track_pass: TrackPass, pool: Pool | None, workers: int, options: PassOptions) -> None:
+    """Do the jobs, by this process where there is no pool, and show the pace."""
+    tracks = sum(len(track_pass.shards[number]) for number in jobs.numbers)
+    with Progress("tracks", tracks) as shown:
+
+        def report(number: int) -> None:
+            count = len(track_pass.shards[number])
+            pace = describe_pace(shown.done + count, tracks, shown.seconds, workers, options.cost_per_hour)
+            shown.advance(count, pace)
+
+        if pool is not None:
+            schedule(jobs, pool, workers, options.limits, report)
+            return
+        for number in jobs.numbers:
+            track_pass.compute(number)
+            report(number)
+
+
+def describe_pace(done: int, total: int, seconds: float, workers: int, cost_per_hour: float) -> str:
+    """'31.9 a second by 4, cost 1.00 so far, 10.00 in all'; the cost where `cost_per_hour` is not 0."""
+    text = f"{done / max(seconds, 1e-9):.3g} a second by {workers}"
+    if cost_per_hour:
+        cost = seconds / 3600 * cost_per_hour
+        whole = cost * total / max(done, 1)
+        text += f", cost {cost:.2f} so far, {whole:.2f} in all"
+    return text
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Held while a driver works. Raises UserError where another one does; the lock of a killed one is free."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{folder}: another pass is at work here; wait for it, or end it first") from error
+        yield

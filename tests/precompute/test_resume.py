@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 from precompute.cli.main import main
 from precompute.common.cache import Cache
 from precompute.config.run import BankSection, RunConfig
-from precompute.gradients import track_pass as engine
 from precompute.methods.base import MethodResult, Queries
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model
@@ -111,7 +110,7 @@ def test_neither_order_nor_shards_matter(
     queries = Queries(shown=items[[0, 1]], targets=items[[2]], cohort=items[[3, 4]])
 
     def scores(order: list[int], shard: int) -> MethodResult:
-        monkeypatch.setattr(engine, "SHARD", shard)
+        monkeypatch.setattr(model, "arithmetic", replace(model.arithmetic, shard_tracks=shard))
         cache = Cache(tmp_path / f"{shard}-{order[0]}")
         return method.scores(make_plain_context(model, items[order], queries, small, cache), {})
 

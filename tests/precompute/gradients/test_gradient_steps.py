@@ -127,7 +127,7 @@ def test_neither_order_nor_shards_matter(
 ) -> None:
     order = [*range(0, 20, 2), *range(19, 0, -2)]
     plain = scores(make_context(config, model, items, tracks, tmp_path / "a"), name)
-    monkeypatch.setattr(engine, "SHARD", 7)
+    monkeypatch.setattr(model, "arithmetic", replace(model.arithmetic, shard_tracks=7))
     turned = scores(make_context(config, model, items, tracks, tmp_path / "b", order), name)
     scale = np.abs(plain.cells).max()
     assert np.allclose(turned.cells, plain.cells[:, order], rtol=0, atol=1e-4 * scale)
