@@ -1,4 +1,4 @@
-"""What a published run found about itself, as JSON to keep and as the table that the README shows. No torch."""
+"""What a published run found about itself, as JSON to keep and as the table of assets/README.md. No torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from precompute.common.results import describe_hardware, write_result
 from precompute.errors import UserError
 
 PERCENT, NUMBER = "{:.0%}", "{:.2f}"
-LINES = (  # of the README's table: text, diagnostic without its suffix, format
+LINES = (  # of the table: text, diagnostic without its suffix, format
     ("decoys in the top 10", "decoys_top10", PERCENT),
     ("decoys in the top 40", "decoys_top40", PERCENT),
     ("training track above decoy (0.5 = chance)", "auc", NUMBER),
@@ -24,7 +24,7 @@ LINES = (  # of the README's table: text, diagnostic without its suffix, format
 
 
 def report(store_path: Path, out: Path) -> None:
-    """Write the diagnostics of a store to `out` and print the README's table. Raises UserError."""
+    """Write the diagnostics of a store to `out` and print them as a table. Raises UserError."""
     from explorer.store import Store, StoreError
 
     try:
@@ -47,7 +47,7 @@ def report(store_path: Path, out: Path) -> None:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The README's table: raw and normalised at each kept training step, the last being the shipped weights."""
+    """Markdown table, raw and normalised at each kept training step; the last step is the shipped weights."""
     values = {(row["checkpoint_step"], row["name"]): row["value"] for row in rows}
     steps = sorted({step for step, _ in values})
     head = [f"{kind}, step {step:,}" for kind in ("raw", "normalised") for step in steps]

@@ -106,7 +106,7 @@ class Model:
         """
         for path, field in ((config_path, "config"), (checkpoint, "checkpoint")):
             if not path.is_file():
-                raise UserError(f"{path}: not found; [model] {field} must name a file (see README, 'the demo model')")
+                raise UserError(f"{path}: not found; [model] {field} must name a file (see precompute/README.md)")
         from safetensors import SafetensorError
 
         check_device(device)

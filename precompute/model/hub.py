@@ -47,7 +47,7 @@ def find_checkpoint_file(section: ModelSection) -> Path:
 def read_model_config(path: Path) -> dict[str, Any]:
     """A stable-audio-tools JSON config. Raises UserError."""
     if not path.is_file():
-        raise UserError(f"{path}: not found; [model] config must name a file (see README, 'the demo model')")
+        raise UserError(f"{path}: not found; [model] config must name a file (see precompute/README.md)")
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         compute_window_s(config)
