@@ -34,6 +34,7 @@ import torch  # noqa: E402
 
 from precompute.common.parallel import count_workers, run_jobs  # noqa: E402
 from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result  # noqa: E402
+from precompute.common.torch_setup import setup_torch  # noqa: E402
 from precompute.config.run import FisherSection, IndexSection, PassSection, RunConfig, UnlearningSection  # noqa: E402
 from precompute.corpus.tracks import read_manifest  # noqa: E402
 from precompute.cost.measurement import DEMO, embedded, matmul_tflops, peak_mb  # noqa: E402
@@ -159,11 +160,10 @@ def precision(case: Case, clips: int) -> list[dict]:
     wanted, found = reference(case, clips), []
     ways = (("(c) fp32", by_products, "fp32"), ("(c) bf16", by_products, "bf16"), ("(a) fp32", by_differences, "fp32"))
     for name, run, kind in ways:
-        case.model.arithmetic = PassSection(precision=kind)
-        scores = np.stack([run(case, row, clips) for row in range(len(case.tracks))])
+        altered = replace(case, model=case.model.with_arithmetic(PassSection(precision=kind)))
+        scores = np.stack([run(altered, row, clips) for row in range(len(case.tracks))])
         rho = min(spearman(scores[:, q], wanted[:, q]) for q in range(clips))
         found.append({"case": f"rank correlation, {name}", "rho_fp64": round(rho, 5), "tracks": len(case.tracks)})
-    case.model.arithmetic = PassSection()
     return found
 
 
@@ -265,6 +265,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS_FOLDER / "pass.json")
     parser.add_argument("--peak", choices=("a", "c"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    setup_torch()
     if options.peak:
         case = make(1, 1 if options.peak == "a" else options.clips, options.cells, bare=True)
         (by_differences if options.peak == "a" else by_products)(case, 0, len(case.directions))

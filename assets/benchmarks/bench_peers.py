@@ -28,6 +28,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result  # noqa: E402
+from precompute.common.torch_setup import setup_torch  # noqa: E402
 from precompute.cost.measurement import DEMO, embedded  # noqa: E402
 from precompute.gradients.finite_difference import spearman  # noqa: E402
 from precompute.model.diffusion import Model, NoiseBank, v_objective  # noqa: E402
@@ -116,6 +117,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--out", type=Path, default=RESULTS_FOLDER / "peers.json")
     options = parser.parse_args()
+    setup_torch()
     began, found = time.monotonic(), []
     with tempfile.TemporaryDirectory() as folder:
         path, rows = Path(folder) / "rows.npz", make_rows(embedded(), options.train, options.queries)

@@ -151,8 +151,10 @@ def kronfluence(network: Network, train: list[Row], queries: list[Row]) -> torch
 
 
 def main() -> None:
+    from precompute.common.torch_setup import setup_torch
     from precompute.cost.measurement import embedded, peak_mb
 
+    setup_torch()
     name, rows, out = sys.argv[1:]
     torch.manual_seed(0)
     with np.load(rows) as archive:

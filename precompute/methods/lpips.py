@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from precompute.methods import passes
 from precompute.methods.base import Context, Method, MethodResult
-from precompute.model.activations import depth, layer_outputs, valid_positions
+from precompute.model.activations import collect_layer_outputs, count_layers, count_valid_positions
 from precompute.model.diffusion import Items, NoiseBank
 
 
@@ -62,11 +62,11 @@ class Lpips(Method):
     def _cell(self, context: Context, t: torch.Tensor, eps: torch.Tensor) -> np.ndarray:
         """Scores of all clips [Q + K, N] under the draws of one cell, moved to the cleaner part."""
         model, pooled = context.model, self.settings.pooled
-        layers = spread(depth(model), self.settings.layers)
+        layers = spread(count_layers(model), self.settings.layers)
 
         def of(item: Items) -> tuple[torch.Tensor, int]:
-            valid = valid_positions(model, int(item.valid_frames[0]))
-            outputs = layer_outputs(model, item, t * self.settings.cleaner, eps, layers)
+            valid = count_valid_positions(model, int(item.valid_frames[0]))
+            outputs = collect_layer_outputs(model, item, t * self.settings.cleaner, eps, layers)
             return features(outputs, valid, pooled), 1 if pooled else valid
 
         one_by_one = [of(context.clip(*clip)) for clip in context.clips]

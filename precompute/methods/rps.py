@@ -21,7 +21,7 @@ from precompute.common.cache import Arrays
 from precompute.common.parallel import run_jobs
 from precompute.methods import passes
 from precompute.methods.base import Context, Method, MethodResult
-from precompute.model.activations import output_layer, targets, valid_positions
+from precompute.model.activations import collect_output_layer, collect_output_targets, count_valid_positions
 from precompute.model.diffusion import Items
 
 SHARD = 16  # tracks
@@ -80,7 +80,7 @@ class Rps(Method):
         """[Q + K, N]"""
 
         def of(item: Items) -> torch.Tensor:
-            return output_layer(context.model, item, t, eps, int(item.valid_frames[0])).gradient()
+            return collect_output_layer(context.model, item, t, eps, int(item.valid_frames[0])).gradient()
 
         clips = torch.stack([of(context.clip(*clip)) for clip in context.clips])
         return np.stack([products(clips, of(context.items[[row]])) for row in range(len(context.items))], axis=1)
@@ -136,6 +136,6 @@ class RpsRidge(Method):
 
 def _valid(context: Context, item: Items, t: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs [D, P, W] and wanted answers [D, P, C] of the output layer, at the item's valid positions."""
-    h, y = targets(context.model, item, t, eps)
-    valid = valid_positions(context.model, int(item.valid_frames[0]))
+    h, y = collect_output_targets(context.model, item, t, eps)
+    valid = count_valid_positions(context.model, int(item.valid_frames[0]))
     return h[:, :valid], y[:, :valid]

@@ -30,7 +30,7 @@ BATCH = 16  # windows a forward pass
 
 @dataclass(frozen=True)
 class ClewsShape:
-    """Everything that the weights do not say. The defaults are the published models' (zdim: 1024 DVI, 2048 SHS)."""
+    """The settings of a network. The defaults are the published models' (dimension: 1024 DVI, 2048 SHS)."""
 
     sample_rate: int = 16_000  # hertz
     window_s: float = 20.0
@@ -56,32 +56,34 @@ class ConstantQ(nn.Module):
 
     def __init__(self, rate: int, hop: int, bins: int, per_octave: int) -> None:
         super().__init__()
-        self.hop, self.per_octave = hop, per_octave
+        self.hop = hop
         quality = 1 / (2 ** (1 / per_octave) - 1)
         hertz = LOWEST_HZ * 2 ** (np.arange(bins) / per_octave)
         lengths = np.ceil(quality * rate / hertz)
-        self.half = 2 ** math.ceil(math.log2(lengths[0])) // 2  # samples reflected at each end
-        for group, start in enumerate(range(0, bins, per_octave)):
+        self.margin = 2 ** math.ceil(math.log2(lengths[0])) // 2  # samples reflected at each end
+        starts = range(0, bins, per_octave)
+        for group, start in enumerate(starts):
             rows = slice(start, start + per_octave)
-            kernels = _tones(hertz[rows], lengths[rows], rate)
+            kernels = _make_tones(hertz[rows], lengths[rows], rate)
             self.register_buffer(f"tones{group}", torch.from_numpy(kernels), persistent=False)
-        self.groups = group + 1
+        self.groups = len(starts)
+        self.root: torch.Tensor
         self.register_buffer("root", torch.from_numpy(np.sqrt(lengths)).float(), persistent=False)
 
     def forward(self, waves: torch.Tensor) -> torch.Tensor:
-        padded = F.pad(waves[:, None], (self.half, self.half), mode="reflect")
+        padded = F.pad(waves[:, None], (self.margin, self.margin), mode="reflect")
         frames = waves.shape[-1] // self.hop + 1
         parts = []
         for group in range(self.groups):
             tones = getattr(self, f"tones{group}")  # [2, bins, L]: real and imaginary
-            first = self.half - tones.shape[-1] // 2
+            first = self.margin - tones.shape[-1] // 2
             span = padded[..., first : first + (frames - 1) * self.hop + tones.shape[-1]]
             both = F.conv1d(span, tones.flatten(0, 1)[:, None], stride=self.hop).unflatten(1, tones.shape[:2])
             parts.append(both.square().sum(1).sqrt())
         return torch.cat(parts, 1) * self.root[:, None]
 
 
-def _tones(hertz: np.ndarray, lengths: np.ndarray, rate: int) -> np.ndarray:
+def _make_tones(hertz: np.ndarray, lengths: np.ndarray, rate: int) -> np.ndarray:
     """[2, bins, L] float32: centred in L samples (an even number), the middle one at time 0."""
     size = 2 * math.ceil(lengths.max() / 2)
     out = np.zeros((2, len(hertz), size), dtype=np.float32)
@@ -96,7 +98,7 @@ def _tones(hertz: np.ndarray, lengths: np.ndarray, rate: int) -> np.ndarray:
     return out
 
 
-class Prepare(nn.Module):
+class InputScaling(nn.Module):
     """Constant-Q magnitudes [B, 1, bins, frames] -> a power of them within [0, 1], with gain and bias."""
 
     def __init__(self, power: float) -> None:
@@ -124,8 +126,8 @@ class HalfNorm(nn.Module):
         return torch.cat([self.bn(first), self.inst(second)], 1)
 
 
-class Conv(nn.Module):
-    """3 x 3, padded."""
+class PaddedConv(nn.Module):
+    """A convolution of 3 x 3, padded."""
 
     def __init__(self, inside: int, outside: int, stride: int = 1) -> None:
         super().__init__()
@@ -145,14 +147,14 @@ class Block(nn.Module):
         self.convs = nn.Sequential(
             HalfNorm(inside),
             nn.ReLU(),
-            Conv(inside, middle, stride),
+            PaddedConv(inside, middle, stride),
             nn.BatchNorm2d(middle),
             nn.ReLU(),
-            Conv(middle, outside),
+            PaddedConv(middle, outside),
         )
         self.skip: nn.Module = nn.Identity()
         if inside != outside or stride != 1:
-            self.skip = nn.Sequential(nn.BatchNorm2d(inside), nn.ReLU(), Conv(inside, outside, stride))
+            self.skip = nn.Sequential(nn.BatchNorm2d(inside), nn.ReLU(), PaddedConv(inside, outside, stride))
         self.gain = nn.Parameter(torch.zeros(1))
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
@@ -181,7 +183,7 @@ class Clews(nn.Module):
         self.constant_q = ConstantQ(rate, int(shape.cqt_hop_s * rate), bins, shape.bins)
         first, second = shape.front
         self.frontend = nn.Sequential(
-            Prepare(shape.power),
+            InputScaling(shape.power),
             nn.Conv2d(1, first, (12, 3), stride=(1, 2), bias=False),
             nn.BatchNorm2d(first),
             nn.ReLU(),
@@ -214,7 +216,7 @@ class Clews(nn.Module):
         """
         rate = self.shape.sample_rate
         windows = cut_windows(wave, int(self.shape.window_s * rate), int((hop_s or self.shape.hop_s) * rate))
-        device = self.frontend[0].gain.device
+        device = next(self.parameters()).device
         rows = [
             self(torch.from_numpy(windows[start : start + BATCH]).to(device)).cpu().numpy()
             for start in range(0, len(windows), BATCH)
@@ -294,12 +296,12 @@ def _read_ours(path: Path) -> tuple[ClewsShape, dict[str, torch.Tensor]]:
 
     try:
         with safe_open(str(path), "pt") as file:
-            fields: dict[str, Any] = json.loads((file.metadata() or {})["clews"])
+            fields = json.loads((file.metadata() or {})["clews"])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(str(error)) from error
-    shape = ClewsShape(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
-    return shape, {name: v.float() if v.is_floating_point() else v for name, v in weights.items()}
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    return ClewsShape(**values), {name: v.float() if v.is_floating_point() else v for name, v in weights.items()}
 
 
 def _read_published(path: Path) -> tuple[ClewsShape, dict[str, torch.Tensor]]:
@@ -311,14 +313,13 @@ def _read_published(path: Path) -> tuple[ClewsShape, dict[str, torch.Tensor]]:
 
 def infer_published_shape(weights: dict[str, torch.Tensor]) -> ClewsShape:
     """The published models' shape, with the widths and depths that the weights have."""
-    width = [weights["frontend.1.weight"].shape[0], weights["frontend.4.weight"].shape[0]]
-    outputs = []
+    outputs: list[int] = []
     while (name := f"backbone.{len(outputs)}.convs.5.conv.weight") in weights:
         outputs.append(weights[name].shape[0])
-    stages = list(dict.fromkeys(outputs))
+    widths = list(dict.fromkeys(outputs))
     return ClewsShape(
-        front=tuple(width),
-        blocks=tuple(outputs.count(channels) for channels in stages),
-        channels=tuple(stages),
+        front=(weights["frontend.1.weight"].shape[0], weights["frontend.4.weight"].shape[0]),
+        blocks=tuple(outputs.count(channels) for channels in widths),
+        channels=tuple(widths),
         dimension=weights["proj.1.weight"].shape[0],
     )

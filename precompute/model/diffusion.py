@@ -9,12 +9,14 @@ All weights are fp32, in eval mode; nothing here uses guidance or dropout except
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 import itertools
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,8 @@ from precompute.model.batches import v_objective as v_objective
 from precompute.model.clap import Clap
 from precompute.model.weights import read_state
 
-LAYER_GROUPS = {  # which of the transformer layers' parameters an unlearning step may change
+Network = Any  # a ConditionedDiffusionModelWrapper of stable-audio-tools, which has no types
+LAYER_GROUPS: dict[str, Callable[[str], bool]] = {  # parameters of the transformer's layers that a step may change
     "to_kv": lambda name: ".cross_attn.to_kv." in name,
     "cross_attn": lambda name: ".cross_attn." in name,
     "self_attn": lambda name: ".self_attn." in name,
@@ -65,28 +68,29 @@ class Model:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         config: dict[str, Any],
         clap: Clap | None,
         sha256: str,
+        inputs_sha256: str = "",
         arithmetic: PassSection | None = None,
     ) -> None:
-        self.network = network.float().eval().requires_grad_(False)
+        """`sha256` is of the weights, `inputs_sha256` of all that a result depends on ("" = the weights alone)."""
+        self.network: Network = network.float().eval().requires_grad_(False)
         self.clap = clap
         self.config = config  # as stable-audio-tools reads it
         self.sha256 = sha256
-        self.inputs_sha256 = sha256  # of all that a result depends on; `load` adds config and CLAP
+        self.inputs_sha256 = inputs_sha256 or sha256
         self.sample_rate = int(config["sample_rate"])  # hertz
         self.sample_size = int(config["sample_size"])  # samples of the padded waveform
         self.channels = int(config.get("audio_channels", 2))
-        self.ratio = int(network.pretransform.downsampling_ratio)  # samples a latent frame
+        self.ratio = int(self.network.pretransform.downsampling_ratio)  # samples a latent frame
         self.frames = self.sample_size // self.ratio  # F
-        self.latent_channels = int(network.io_channels)  # C
+        self.latent_channels = int(self.network.io_channels)  # C
         self.frame_rate = self.sample_rate / self.ratio  # hertz
-        self.device = next(network.parameters()).device
+        self.device: torch.device = next(network.parameters()).device
         self.arithmetic = arithmetic or PassSection()  # how `precision.predict` runs the network
-        self.compiled: nn.Module | None = None  # the network as `arithmetic` has compiled it
-        self.objective = str(network.diffusion_objective)
+        self.objective = str(self.network.diffusion_objective)
         if self.objective not in OBJECTIVES:
             known = ", ".join(OBJECTIVES)
             raise UserError(f"model config: diffusion_objective {self.objective!r} is not supported; known are {known}")
@@ -119,12 +123,22 @@ class Model:
             reason = str(error).splitlines()[0]
             raise UserError(f"{checkpoint}: does not fit {config_path} ({reason})") from error
         clap = Clap.load(clap_folder, device) if clap_folder is not None else None
-        digest = hash_file(checkpoint)
-        model = cls(network.to(device), config, clap, digest, arithmetic)
+        sha256 = hash_file(checkpoint)
         files = [config_path, *(sorted(p for p in clap_folder.iterdir() if p.is_file()) if clap_folder else [])]
-        inputs = digest.encode() + b"".join(bytes.fromhex(hash_file(p)) for p in files)
-        model.inputs_sha256 = hashlib.sha256(inputs).hexdigest()
-        return model
+        inputs = sha256.encode() + b"".join(bytes.fromhex(hash_file(p)) for p in files)
+        return cls(network.to(device), config, clap, sha256, hashlib.sha256(inputs).hexdigest(), arithmetic)
+
+    def with_arithmetic(self, arithmetic: PassSection) -> Model:
+        """This model with other settings of `[pass]`; weights and network are shared."""
+        twin = copy.copy(self)
+        twin.__dict__.pop("compiled", None)
+        twin.arithmetic = arithmetic
+        return twin
+
+    @functools.cached_property
+    def compiled(self) -> Callable[..., torch.Tensor]:
+        """The transformer, compiled when it is first called: a minute or two."""
+        return torch.compile(self.network.model)
 
     # -- audio <-> latents ---------------------------------------------------------------------------------------
 
@@ -203,7 +217,7 @@ class Model:
             warnings.simplefilter("ignore")  # T5's conditioner asks for CUDA's autocast, whatever the device
             tensors = self.network.conditioner(rows, self.device)
         if self.is_clap_conditioned:
-            embeddings = items.embeddings if items.embeddings is not None else self.embed_prompts(items.prompts)
+            embeddings = self.require_clap().text(list(items.prompts)) if items.embeddings is None else items.embeddings
             prompt = embeddings[:, None].to(self.device) * math.sqrt(embeddings.shape[-1])  # near unit variance
             tensors["prompt"] = (prompt, torch.ones(prompt.shape[:2], device=self.device))
         return self.network.get_conditioning_inputs(tensors)
@@ -217,10 +231,12 @@ class Model:
         t: torch.Tensor,
         eps: torch.Tensor,
         weights: dict[str, torch.Tensor] | None = None,
+        compiled: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Predicted and true v of one latent z [C, F] under draws t [D], eps [D, C, F] -> [D, C, F] each.
 
-        `weights`: parameters of the network by name, in place of its own (for forward-mode derivatives).
+        `weights`: parameters of the network by name, in place of its own (for forward-mode derivatives). `compiled`:
+        by the compiled network, where its own weights are used.
         """
         z = latents.to(self.device).expand(len(t), -1, -1)
         t, eps = t.to(self.device), eps.to(self.device)
@@ -228,7 +244,7 @@ class Model:
         one = {key: None if v is None else v.expand(len(t), *v.shape[1:]) for key, v in condition.items()}
         options = {"use_checkpointing": False, **one}
         if weights is None:
-            network = self.network.model if self.compiled is None else self.compiled
+            network = self.compiled if compiled else self.network.model
             return network(noised, t, **options), target
         return functional_call(self.network.model, weights, (noised, t), options), target
 
@@ -258,7 +274,10 @@ class Model:
     # -- parameters ----------------------------------------------------------------------------------------------
 
     def parameters(self, group: str) -> dict[str, nn.Parameter]:
-        """The transformer layers' parameters of a layer group, in the network's order; switches their gradients on."""
+        """The transformer layers' parameters of a layer group, in the network's order.
+
+        Switches their gradients on, and all others off. Raises UserError.
+        """
         if group not in LAYER_GROUPS:
             raise UserError(f"layers = {group!r}: choose one of {', '.join(LAYER_GROUPS)}")
         chosen = {

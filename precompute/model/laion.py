@@ -3,7 +3,7 @@
 Only the audio half of the file is used. laion_clap loads three tokenizers from a hub when it is imported, and a text
 encoder when it builds a model; neither is needed for audio, so both are left out, and nothing goes online. Sounds are
 48 kHz mono, quantised to 16 bits as the package does. The package takes one random 10 s crop of longer audio, so that
-the same file gives another embedding each time; here fixed crops are averaged.
+the same file gives another embedding each time; here fixed cut_crops are averaged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from precompute.errors import UserError
 from precompute.model import third_party
-from precompute.model.clap import crops
+from precompute.model.clap import cut_crops
 from precompute.model.weights import READ_ERRORS, read_tensors
 
 RATE = 48_000  # hertz
@@ -72,11 +72,11 @@ class LaionClap:
 
     @torch.no_grad()
     def audio(self, waves: list[np.ndarray]) -> torch.Tensor:
-        """Mono waveforms at `sample_rate`, each [T] -> [N, E] float32; fixed crops, averaged."""
+        """Mono waveforms at `sample_rate`, each [T] -> [N, E] float32; fixed cut_crops, averaged."""
         device = next(self.projection.parameters()).device
         rows = []
         for wave in waves:
-            batch = np.stack([_filled(crop) for crop in crops(wave, CROP)])
+            batch = np.stack([_filled(crop) for crop in cut_crops(wave, CROP)])
             found = self.branch({"waveform": torch.from_numpy(batch).to(device)}, mixup_lambda=None, device=device)
             embedded = F.normalize(self.projection(found["embedding"]), dim=-1)
             rows.append(F.normalize(embedded.mean(0), dim=-1).cpu())

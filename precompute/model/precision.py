@@ -20,14 +20,12 @@ FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.
 def predict(
     model: Model, latents: torch.Tensor, condition: dict[str, Any], t: torch.Tensor, eps: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `model.predict`, with the model's `arithmetic`; float32 under bf16 too."""
+    """Call `model.predict` with the model's `arithmetic`; the result is float32 under bf16 too. Raises UserError."""
     settings = model.arithmetic
-    if settings.compile and model.compiled is None:
-        model.compiled = torch.compile(model.network.model)
     low = settings.precision == "bf16"
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=low), _attention(settings.attention):
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=low), _choose_attention(settings.attention):
         try:
-            predicted, target = model.predict(latents, condition, t, eps)
+            predicted, target = model.predict(latents, condition, t, eps, compiled=settings.compile)
         except RuntimeError as error:
             if settings.attention == "fused" and "No available kernel" in str(error):
                 raise UserError("[pass] attention = 'fused': torch has no such kernel here; choose auto") from error
@@ -35,7 +33,7 @@ def predict(
     return (predicted.float() if low else predicted), target
 
 
-def _attention(name: str) -> AbstractContextManager[Any]:
+def _choose_attention(name: str) -> AbstractContextManager[Any]:
     if name == "auto":
         return nullcontext()
     return sdpa_kernel(FUSED if name == "fused" else [SDPBackend.MATH])

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from precompute.model.clap import audio_features, text_features
+from precompute.model.clap import compute_audio_features, compute_text_features
 
 EMBEDDING = 128
 MAX_WORDS = 40
@@ -99,8 +99,8 @@ class ClapLoss:
         rows = torch.randint(len(self.captions), (self.pairs,), generator=generator).tolist()
         mel = torch.stack([self._augment(self.mel[i], generator) for i in rows]).to(self.model.device)
         texts = [self.captions[i] for i in rows]
-        audio = F.normalize(audio_features(self.model, mel), dim=-1)
-        words = F.normalize(text_features(self.model, self.tokenizer, texts), dim=-1)
+        audio = F.normalize(compute_audio_features(self.model, mel), dim=-1)
+        words = F.normalize(compute_text_features(self.model, self.tokenizer, texts), dim=-1)
         same = torch.tensor([[float(a == b) for b in texts] for a in texts], device=self.model.device)
         wanted = same / same.sum(1, keepdim=True)
         logits = self.model.logit_scale_a.exp().clamp(max=50) * audio.float() @ words.float().T
@@ -122,8 +122,10 @@ class ClapLoss:
 def measure_retrieval(model: nn.Module, tokenizer: object, mel: torch.Tensor, captions: list[str]) -> dict[str, float]:
     """How often a recording's own caption is the nearest, or among the ten nearest, of all distinct captions."""
     distinct = sorted(set(captions))
-    words = F.normalize(text_features(model, tokenizer, distinct), dim=-1)
-    audio = torch.cat([F.normalize(audio_features(model, part), dim=-1) for part in mel.to(model.device).split(64)])
+    words = F.normalize(compute_text_features(model, tokenizer, distinct), dim=-1)
+    audio = torch.cat(
+        [F.normalize(compute_audio_features(model, part), dim=-1) for part in mel.to(model.device).split(64)]
+    )
     order = (audio @ words.T).argsort(1, descending=True)
     own = torch.tensor([distinct.index(c) for c in captions], device=order.device)[:, None]
     place = (order == own).float().argmax(1)

@@ -19,7 +19,7 @@ from precompute.config.run import read_toml
 from precompute.corpus.audio import read_audio
 from precompute.corpus.tracks import Track, read_manifest
 from precompute.errors import UserError
-from precompute.model.clap import Clap, mel_features
+from precompute.model.clap import Clap, compute_mel
 from precompute.model.diffusion import Items, Model, NoiseBank, check_device, third_party
 from precompute.train import autoencoder as ae
 from precompute.train import clap as small_clap
@@ -231,7 +231,7 @@ def export(network: nn.Module, config: dict[str, Any], folder: Path) -> None:
 
 
 def _compute_mels(extractor: object, waves: list[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([mel_features(extractor, [wave.mean(0).numpy()]) for wave in waves])
+    return torch.cat([compute_mel(extractor, [wave.mean(0).numpy()]) for wave in waves])
 
 
 def _load_audio(settings: TrainDemoSettings, config: dict[str, Any]) -> TrainingAudio:

@@ -28,8 +28,7 @@ def make_fresh_model(like: Model, seed: int) -> Model:
         torch.manual_seed(seed)
         network = third_party.create_network(settings)
     network.pretransform.model.load_state_dict(like.network.pretransform.model.state_dict())
-    model = Model(network.to(like.device), settings, like.clap, sha256="")
-    model.arithmetic = like.arithmetic
+    model = Model(network.to(like.device), settings, like.clap, sha256="", arithmetic=like.arithmetic)
     return _update_hashes(model, like)
 
 

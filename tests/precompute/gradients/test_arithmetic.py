@@ -48,14 +48,10 @@ class Setting:
 
     def scores(self, **arithmetic) -> MethodResult:
         """With `[pass]` set so; only the directions are kept from one call to the next."""
-        self.model.arithmetic = PassSection(**arithmetic)
+        setting = replace(self, model=self.model.with_arithmetic(PassSection(**arithmetic)))
         for path in self.folder.glob("scores-*"):
             path.unlink()
-        try:
-            return self.method.scores(self.context(), {})
-        finally:
-            self.model.arithmetic = PassSection()
-            self.model.compiled = None
+        return setting.method.scores(setting.context(), {})
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,13 @@ from precompute.errors import UserError
 from precompute.methods import clap, lpips, rps
 from precompute.methods.base import Context
 from precompute.methods.catalogue import build
-from precompute.model.activations import depth, layer_outputs, output_layer, targets, transformer
+from precompute.model.activations import (
+    collect_layer_outputs,
+    collect_output_layer,
+    collect_output_targets,
+    count_layers,
+    get_transformer,
+)
 from precompute.model.clap import Clap
 from precompute.model.diffusion import Items, Model, NoiseBank
 from support import comparing
@@ -157,8 +163,8 @@ def test_lpips_against_a_plain_loop(context: Context, model: Model, pooled: bool
     for replicate in range(2):
         t, eps = NoiseBank(2, 1, 1, BANK.seed).cell(replicate, 0, (model.latent_channels, model.frames))
         parts = []
-        for layer in range(depth(model)):  # two layers in all
-            one, other = (layer_outputs(model, item, t / 2, eps, [layer])[0][0] for item in (clip, track))
+        for layer in range(count_layers(model)):  # two layers in all
+            one, other = (collect_layer_outputs(model, item, t / 2, eps, [layer])[0][0] for item in (clip, track))
             if pooled:
                 one = one[: clip.valid_frames[0]].mean(0, keepdim=True)
                 other = other[: track.valid_frames[0]].mean(0, keepdim=True)
@@ -180,7 +186,7 @@ def test_rps_is_the_double_sum_over_frames(context: Context, model: Model) -> No
     found = run(context, "rps").cells
     clip, track = context.clip("shown", 1), context.items[[4]]
     t, eps = BANK.cell(1, 0, (model.latent_channels, model.frames))
-    one, other = (output_layer(model, item, t, eps, int(item.valid_frames[0])) for item in (clip, track))
+    one, other = (collect_output_layer(model, item, t, eps, int(item.valid_frames[0])) for item in (clip, track))
     wanted = float(((one.h[0] @ other.h[0].T) * (one.g[0] @ other.g[0].T)).sum())
     assert found[1, 4, 1, 0, 0] == pytest.approx(wanted, rel=1e-4)
 
@@ -192,12 +198,14 @@ def test_refitted_output_layer_is_a_sum_over_tracks(context: Context, model: Mod
     parts = []
     for row in context.trained:
         valid = int(context.items.valid_frames[row])
-        parts.append(tuple(part[:, :valid].double() for part in targets(model, context.items[[row]], t, eps)))
+        parts.append(
+            tuple(part[:, :valid].double() for part in collect_output_targets(model, context.items[[row]], t, eps))
+        )
     total = sum((rps.Moments.of(*p) for p in parts[1:]), rps.Moments.of(*parts[0]))
     weights, penalty = total.solve(0.05)
     alpha_h = [rps.ridge_gradient(h, y, weights).sum(0) / (-2 * penalty * total.count) for h, y in parts]
     torch.testing.assert_close(sum(alpha_h[1:], alpha_h[0]), weights, atol=1e-9, rtol=1e-6)
-    assert transformer(model).project_out.weight.shape == weights.shape
+    assert get_transformer(model).project_out.weight.shape == weights.shape
 
 
 def test_rps_ridge_is_the_fall_of_the_clips_loss(context: Context, model: Model) -> None:
@@ -211,7 +219,7 @@ def test_rps_ridge_is_the_fall_of_the_clips_loss(context: Context, model: Model)
 
     def gradient(item: Items) -> torch.Tensor:
         w = weights.float().clone().requires_grad_(True)
-        h, y = (part[:, : item.valid_frames[0]] for part in targets(model, item, t, eps))
+        h, y = (part[:, : item.valid_frames[0]] for part in collect_output_targets(model, item, t, eps))
         return torch.autograd.grad((h @ w.T - y).square().mean(), w)[0]
 
     part = -gradient(context.items[[4]]) / (2 * penalty * total.count)

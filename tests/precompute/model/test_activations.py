@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from precompute.model.activations import depth, layer_outputs, output_layer, targets, transformer, valid_positions
+from precompute.model.activations import (
+    collect_layer_outputs,
+    collect_output_layer,
+    collect_output_targets,
+    count_layers,
+    count_valid_positions,
+    get_transformer,
+)
 from precompute.model.diffusion import Items, Model, NoiseBank
 
 T, EPS = (torch.cat(part) for part in zip(*(NoiseBank(1, 2, 2, 3).cell(0, s, (8, 50)) for s in range(2)), strict=True))
@@ -13,7 +20,7 @@ T, EPS = (torch.cat(part) for part in zip(*(NoiseBank(1, 2, 2, 3).cell(0, s, (8,
 
 def test_layers_lead_to_the_networks_answer(model: Model, items: Items) -> None:
     """The last layer's output, taken through the two maps that follow it, is what the network says."""
-    last = layer_outputs(model, items[[0]], T, EPS, [depth(model) - 1])[0]
+    last = collect_layer_outputs(model, items[[0]], T, EPS, [count_layers(model) - 1])[0]
     dit = model.network.model.model
     with torch.no_grad():
         said = dit.transformer.project_out(last).transpose(1, 2)
@@ -30,8 +37,8 @@ def _target(items: Items) -> torch.Tensor:
 
 def test_gradient_of_the_output_layer(model: Model, items: Items) -> None:
     valid = int(items.valid_frames[3])
-    found = output_layer(model, items[[3]], T, EPS, valid)
-    weight = transformer(model).project_out.weight
+    found = collect_output_layer(model, items[[3]], T, EPS, valid)
+    weight = get_transformer(model).project_out.weight
     assert found.h.shape == (4, model.frames, weight.shape[1])
     weight.requires_grad_(True)
     try:
@@ -46,7 +53,7 @@ def test_gradient_of_the_output_layer(model: Model, items: Items) -> None:
 
 def test_features_lead_to_the_networks_answer(model: Model, items: Items) -> None:
     """One linear map from the features to the answer: the output layer, then the convolution."""
-    h, wanted = targets(model, items[[2]], T, EPS)
+    h, wanted = collect_output_targets(model, items[[2]], T, EPS)
     dit = model.network.model.model
     mixing = torch.eye(8) + dit.postprocess_conv.weight[..., 0]
     with torch.no_grad():
@@ -58,11 +65,11 @@ def test_features_lead_to_the_networks_answer(model: Model, items: Items) -> Non
 
 def test_hooks_are_gone_afterwards(model: Model, items: Items) -> None:
     with pytest.raises(IndexError):
-        layer_outputs(model, items[[0]], T, EPS, [0, 99])
-    layer_outputs(model, items[[0]], T, EPS, [0])
-    output_layer(model, items[[0]], T, EPS, 3)
+        collect_layer_outputs(model, items[[0]], T, EPS, [0, 99])
+    collect_layer_outputs(model, items[[0]], T, EPS, [0])
+    collect_output_layer(model, items[[0]], T, EPS, 3)
     assert not any(module._forward_hooks for module in model.network.modules())
 
 
 def test_valid_positions_count_patches(model: Model) -> None:
-    assert [valid_positions(model, frames) for frames in (1, 7, 50)] == [1, 7, 50]
+    assert [count_valid_positions(model, frames) for frames in (1, 7, 50)] == [1, 7, 50]

@@ -16,7 +16,7 @@ import torch
 from precompute.errors import UserError
 from precompute.model import laion
 from precompute.model import third_party as quiet
-from precompute.model.clap import crops
+from precompute.model.clap import cut_crops
 from precompute.model.laion import CROP, LaionClap
 
 HEAD = {f"module.audio_projection.{k}.weight": torch.zeros(4, 4) for k in (0, 2)}
@@ -66,7 +66,7 @@ def test_short_audio_is_repeated_whole_then_padded(samples: int) -> None:
     ("samples", "lengths"), [(5, [5]), (10, [10]), (14, [10]), (15, [10]), (16, [10, 6]), (20, [10, 10])]
 )
 def test_crops_are_fixed(samples: int, lengths: list[int]) -> None:
-    assert [len(crop) for crop in crops(np.zeros(samples), 10)] == lengths
+    assert [len(crop) for crop in cut_crops(np.zeros(samples), 10)] == lengths
 
 
 @pytest.mark.slow

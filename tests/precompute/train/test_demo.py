@@ -20,7 +20,7 @@ from torch import nn
 from precompute.common.files import part_path
 from precompute.config.run import RunConfig
 from precompute.errors import UserError
-from precompute.model.clap import mel_features
+from precompute.model.clap import compute_mel
 from precompute.model.diffusion import Items, Model, load_model, third_party
 from precompute.train.autoencoder import AutoencoderLoss
 from precompute.train.clap import ClapLoss, build_extractor, build_model, build_tokenizer
@@ -136,7 +136,7 @@ def test_killed_and_resumed_clap_training_gives_the_same_weights(tmp_path: Path)
     """The CLAP has dropout and running statistics, which the others do not have."""
     captions = [f"a {kind} chord" for kind in ("high", "low", "slow", "fast")]
     tokenizer, extractor = build_tokenizer(captions), build_extractor(tiny.RATE, 2.0)
-    mel = torch.cat([mel_features(extractor, [tiny.tone(220.0 * (i + 1), 1.5, i)]) for i in range(4)])
+    mel = torch.cat([compute_mel(extractor, [tiny.tone(220.0 * (i + 1), 1.5, i)]) for i in range(4)])
 
     def train(folder: Path, die_at: int = -1) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
