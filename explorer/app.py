@@ -1,9 +1,10 @@
-"""The page: widgets and wiring, nothing else. What it says is in callbacks.py, how it looks in page.css."""
+"""The page: widgets and wiring, nothing else. Content: listen/, holders/, methods/, text/. Look: page.css."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,10 @@ from explorer.components.theme import ThemeSwitch
 from explorer.holders.page import HoldersPage, downloads
 from explorer.listen.page import CAVEAT, ListenPage
 from explorer.methods.page import MethodsPage
-from explorer.state.callbacks import Callbacks
+from explorer.state.events import EventHandler
+from explorer.state.store_views import StoreViews
 from explorer.state.view import TABS, BadEventError, View
 from explorer.store.ranking import NORMALISED, RAW
-
-# After every event Gradio's queue would sum up its last 10,000 for a dashboard that is closed here: 20 ms and more.
-os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
-os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 
 EVENTS_AT_ONCE = 4  # of all listeners; more than some cores can work at only get in each other's way
 
@@ -69,197 +67,290 @@ def theme() -> gr.themes.Base:
     )
 
 
-def build_app(callbacks: Callbacks, can_sign_out: bool = False, own_clips: bool = False) -> gr.Blocks:
+@dataclass(frozen=True)
+class _ListenTab:
+    clip: gr.Dropdown
+    method: gr.Dropdown
+    verdict: Text
+    player: Player
+    why: TrackResemblance
+    order: gr.Radio
+    summary: Text
+    curve: ScoreCurve
+    table: TrackTable
+    report: Downloads
+    about: Text
+
+
+@dataclass(frozen=True)
+class _CompareTab:
+    comparison: MethodComparison
+    heat_text: Text
+    heat: gr.Plot
+    methods: MethodList
+
+
+@dataclass(frozen=True)
+class _CasesTab:
+    cases: HardCases
+    behind: ScoreDiagnostics
+    notes: NoteList
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Everything on the page that shows a value of the view, or sends events."""
+
+    link: ViewLink
+    tabs: gr.Tabs
+    listen: _ListenTab
+    gallery: ClipOverview
+    holders: HolderList
+    compare: _CompareTab
+    cases: _CasesTab
+
+
+def set_up_gradio() -> None:
+    """Switch off what Gradio collects; it reads these when a page is built."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    # After every event its queue would sum up the last 10,000 for a dashboard that is closed here: 20 ms and more.
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
+
+
+def build_app(views: StoreViews, can_sign_out: bool = False, own_clips: bool = False) -> gr.Blocks:
     """The page over one store; with a password it offers to sign out. `own_clips`: listeners may bring some."""
-    page, study, info = ListenPage(callbacks), MethodsPage(callbacks), callbacks.store.info
-    holders_page = HoldersPage(callbacks)
+    set_up_gradio()
     with gr.Blocks(title="Whence", fill_width=True, analytics_enabled=False) as blocks:
-        with gr.Row(elem_id="top"):
-            gr.Markdown("# Whence\nWhose music is in this generated clip?", elem_id="name")
-            if can_sign_out:
-                gr.HTML(SIGN_OUT, elem_id="signout")
-            ThemeSwitch(elem_id="theme")
-            link = ViewLink(elem_id="link")
-        if info.note:
-            Text([f"About this store: {info.note}"], elem_id="note")
-        with gr.Tabs(elem_id="tabs") as tabs:
-            with gr.Tab("Listen", id="listen"):
-                with gr.Row(elem_id="choice"):
-                    clip = gr.Dropdown(
-                        page.choices(),
-                        label="Clip",
-                        elem_id="clip",
-                        scale=3,
-                        min_width=280,
-                    )
-                    method = gr.Dropdown(
-                        [(item.label, item.name) for item in callbacks.methods],
-                        label="Method",
-                        elem_id="method",
-                        visible=len(callbacks.methods) > 1,
-                        scale=1,
-                        min_width=160,
-                    )
-                verdict = Text(elem_id="verdict")
-                with gr.Column(elem_classes="card"):
-                    player = Player(elem_id="player")
-                with gr.Column(elem_classes="card"):
-                    gr.Markdown("## Why this track? Resemblance, apart from influence")
-                    why = TrackResemblance(elem_id="why")
-                with gr.Column(elem_classes="card"):
-                    gr.Markdown("## How the score is spread")
-                    order = gr.Radio(
-                        [("normalised scores", NORMALISED), ("raw scores", RAW)],
-                        value=NORMALISED,
-                        label="Order by",
-                        show_label=False,
-                        container=False,
-                        elem_id="order",
-                    )
-                    summary = Text(elem_id="summary")
-                    curve = ScoreCurve(elem_id="curve")
-                with gr.Column(elem_classes="card"):
-                    gr.Markdown("## Tracks")
-                    table = TrackTable(elem_id="table")
-                    Text([CAVEAT], elem_id="caveat")
-                    report = Downloads(elem_id="report")
-                if own_clips:
-                    with gr.Accordion("A clip of your own", open=False, elem_id="own"):
-                        ClipForm(elem_id="form")
-                with gr.Accordion("What this run found about itself", open=False, elem_id="about"):
-                    about = Text(elem_id="findings")
-            with gr.Tab("All clips", id="clips"), gr.Column(elem_classes="card"):
-                gallery = ClipOverview(elem_id="overview")
-            with gr.Tab("Holders", id="holders"), gr.Column(elem_classes="card"):
-                gr.Markdown("## What of ours, and how sure?")
-                holders = HolderList(elem_id="holders")
-            with gr.Tab("Compare", id="compare"):
-                with gr.Column(elem_classes="card"):
-                    gr.Markdown("## Two methods on one clip")
-                    comparison = MethodComparison(elem_id="comparison")
-                with gr.Column(elem_classes="card"):
-                    gr.Markdown("## How far methods agree")
-                    heat_text = Text(elem_id="heat-text")
-                    heat = gr.Plot(
-                        show_label=False, container=False, elem_id="heat", visible=len(callbacks.methods) > 1
-                    )
-                with gr.Column(elem_classes="card"):
-                    gr.Markdown("## The methods: what they are, cost, and how they did")
-                    methods = MethodList(elem_id="methods")
-            with gr.Tab("Where is it wrong", id="wrong"):
-                with gr.Column(elem_classes="card"):
-                    gr.Markdown("## Hard cases")
-                    cases = HardCases(elem_id="cases")
-                with gr.Column(elem_classes="card"):
-                    gr.Markdown("## Behind the scores")
-                    behind = ScoreDiagnostics(elem_id="behind")
-                with gr.Column(elem_classes="card"):
-                    gr.Markdown("## Notes")
-                    notes = NoteList(elem_id="notes")
-            with gr.Tab("How to read this", id="guide"), gr.Row(elem_id="guide"):
-                for text in (GUIDE, GLOSSARY):
-                    with gr.Column(elem_classes="card"):
-                        gr.Markdown(text)
-
-        # Part of the page -> its value for a view. An event names the parts that it changes.
-        render: dict[Any, Callable[[View], Any]] = {
-            link: View.query,
-            tabs: lambda view: gr.Tabs(selected=view.tab),
-            clip: lambda view: view.clip_id,
-            method: lambda view: view.method.name,
-            order: lambda view: gr.Radio(value=view.order, visible=view.span is None),
-            verdict: page.verdict,
-            player: page.player,
-            summary: page.summary,
-            curve: page.curve,
-            table: page.table_sent,
-            gallery: page.overview,
-            about: page.about,
-            why: study.why,
-            comparison: study.compare,
-            heat_text: study.heat_text,
-            heat: study.heat,
-            methods: study.methods,
-            cases: study.cases,
-            behind: study.behind,
-            notes: study.notes,
-            report: lambda view: downloads("clip", {"clip": view.clip_id, "method": view.method.name}),
-            holders: lambda view: holders_page.value(view) if view.tab == "holders" else None,
-        }
-        everything = list(render)
+        page = ListenPage(views)
+        parts = _build_parts(views, page, can_sign_out, own_clips)
+        renderers = _choose_renderers(parts, views, page)
         if own_clips:  # the list may have grown since the page was built; Gradio checks a choice against it
-            render[clip] = lambda view: gr.Dropdown(choices=page.choices(), value=view.clip_id)
-        ranked = [link, order, verdict, player, summary, curve, table, why]
-        studied = [comparison, heat_text, heat, methods, cases, behind, notes]  # of tabs that work when opened
-        options: dict[str, Any] = {
-            "show_progress": "hidden",
-            "api_visibility": "private",
-            "postprocess": False,  # values are ready as they are: else Gradio hands each to a thread of its own
-            "concurrency_id": "page",
-            "concurrency_limit": EVENTS_AT_ONCE,
-        }
-
-        def show(view: View, parts: list[Any]) -> list[Any]:
-            return [_packed(render[part](view)) for part in parts]
-
-        def on(listener: Any, choose: Callable[[View, Any], View], source: Any, parts: list[Any]) -> None:
-            """`choose` gets the view that the page is at, and the new value of `source`."""
-
-            def handle(query: Any, value: Any) -> list[Any]:
-                return show(_checked(callbacks, query, choose, value), parts)
-
-            listener(handle, [link, source], parts, trigger_mode="always_last", **options)
-
-        def on_event(listener: Any, choose: Callable[[View, dict[str, Any]], View], parts: list[Any]) -> None:
-            """`choose` gets the view that the page is at, and the data that a part's script sent."""
-
-            # The client chooses what an event holds: every `choose` checks it.
-            def handle(query: Any, event: gr.EventData) -> list[Any]:
-                data = event._data if isinstance(event._data, dict) else {}
-                return show(_checked(callbacks, query, choose, data), parts)
-
-            listener(handle, [link], parts, trigger_mode="always_last", **options)
-
-        def load(request: gr.Request) -> list[Any]:
-            clip.choices = [*page.choices()]
-            return show(callbacks.view_of(dict(request.query_params)), everything)
-
-        def on_tab(query: Any, event: gr.SelectData) -> list[Any]:
-            tab = TABS[event.index] if event.index in range(len(TABS)) else TABS[0]
-            return show(_checked(callbacks, query, callbacks.choose_tab, tab), [link, holders, *studied])
-
-        blocks.load(load, None, everything, **options)
-        on_event(link.visit, callbacks.visit, everything)
-        tabs.select(on_tab, [link], [link, holders, *studied], **options)
-        on(clip.input, callbacks.choose_clip, clip, [*ranked, gallery, report])
-        on(method.input, callbacks.choose_method, method, everything)
-        on(order.input, callbacks.choose_order, order, ranked)
-        on_event(gallery.open, callbacks.open_clip, everything)
-        on_event(player.span, callbacks.choose_span, ranked)
-        on_event(player.drop, callbacks.drop_track, [link, player, why])
-        on_event(curve.pick, callbacks.choose_place, [link, player, why])
-        on_event(table.choose, callbacks.choose_track, [link, player, curve, why])
-        on_event(comparison.choose, callbacks.choose_pair, everything)
-        on_event(cases.ask, callbacks.ask_cases, everything)
-        for part in (comparison, cases, behind, notes):
-            on_event(part.open, callbacks.open_case, everything)
-        on_event(table.ask, callbacks.ask, [link, table])
-        on_event(holders.ask, callbacks.ask_holders, [link, holders])
-        on_event(holders.switch, callbacks.switch_method, everything)
-        on_event(holders.hear, callbacks.hear_pair, everything)
+            renderers[parts.listen.clip] = lambda view: gr.Dropdown(choices=page.choices(), value=view.clip_id)
+        _wire_events(blocks, parts, renderers, views, page)
     blocks.queue()
     return blocks
 
 
-def _packed(value: Any) -> Any:
-    """Lists and dicts as JSON, made here in the event's own thread: in the loop that serves everybody, Gradio would
-    walk through each of their thousands of numbers three times, in search of files."""
+def _build_parts(views: StoreViews, page: ListenPage, can_sign_out: bool, own_clips: bool) -> _Parts:
+    with gr.Row(elem_id="top"):
+        gr.Markdown("# Whence\nWhose music is in this generated clip?", elem_id="name")
+        if can_sign_out:
+            gr.HTML(SIGN_OUT, elem_id="signout")
+        ThemeSwitch(elem_id="theme")
+        link = ViewLink(elem_id="link")
+    if views.store.info.note:
+        Text([f"About this store: {views.store.info.note}"], elem_id="note")
+    with gr.Tabs(elem_id="tabs") as tabs:
+        with gr.Tab("Listen", id="listen"):
+            listen = _build_listen_tab(views, page, own_clips)
+        with gr.Tab("All clips", id="clips"), gr.Column(elem_classes="card"):
+            gallery = ClipOverview(elem_id="overview")
+        with gr.Tab("Holders", id="holders"), gr.Column(elem_classes="card"):
+            gr.Markdown("## What of ours, and how sure?")
+            holders = HolderList(elem_id="holders")
+        with gr.Tab("Compare", id="compare"):
+            compare = _build_compare_tab(len(views.methods) > 1)
+        with gr.Tab("Where is it wrong", id="wrong"):
+            cases = _build_cases_tab()
+        with gr.Tab("How to read this", id="guide"), gr.Row(elem_id="guide"):
+            for text in (GUIDE, GLOSSARY):
+                with gr.Column(elem_classes="card"):
+                    gr.Markdown(text)
+    return _Parts(link, tabs, listen, gallery, holders, compare, cases)
+
+
+def _build_listen_tab(views: StoreViews, page: ListenPage, own_clips: bool) -> _ListenTab:
+    with gr.Row(elem_id="choice"):
+        clip = gr.Dropdown(page.choices(), label="Clip", elem_id="clip", scale=3, min_width=280)
+        method = gr.Dropdown(
+            [(item.label, item.name) for item in views.methods],
+            label="Method",
+            elem_id="method",
+            visible=len(views.methods) > 1,
+            scale=1,
+            min_width=160,
+        )
+    verdict = Text(elem_id="verdict")
+    with gr.Column(elem_classes="card"):
+        player = Player(elem_id="player")
+    with gr.Column(elem_classes="card"):
+        gr.Markdown("## Why this track? Resemblance, apart from influence")
+        why = TrackResemblance(elem_id="why")
+    with gr.Column(elem_classes="card"):
+        gr.Markdown("## How the score is spread")
+        order = gr.Radio(
+            [("normalised scores", NORMALISED), ("raw scores", RAW)],
+            value=NORMALISED,
+            label="Order by",
+            show_label=False,
+            container=False,
+            elem_id="order",
+        )
+        summary = Text(elem_id="summary")
+        curve = ScoreCurve(elem_id="curve")
+    with gr.Column(elem_classes="card"):
+        gr.Markdown("## Tracks")
+        table = TrackTable(elem_id="table")
+        Text([CAVEAT], elem_id="caveat")
+        report = Downloads(elem_id="report")
+    if own_clips:
+        with gr.Accordion("A clip of your own", open=False, elem_id="own"):
+            ClipForm(elem_id="form")
+    with gr.Accordion("What this run found about itself", open=False, elem_id="about"):
+        about = Text(elem_id="findings")
+    return _ListenTab(clip, method, verdict, player, why, order, summary, curve, table, report, about)
+
+
+def _build_compare_tab(several_methods: bool) -> _CompareTab:
+    with gr.Column(elem_classes="card"):
+        gr.Markdown("## Two methods on one clip")
+        comparison = MethodComparison(elem_id="comparison")
+    with gr.Column(elem_classes="card"):
+        gr.Markdown("## How far methods agree")
+        heat_text = Text(elem_id="heat-text")
+        heat = gr.Plot(show_label=False, container=False, elem_id="heat", visible=several_methods)
+    with gr.Column(elem_classes="card"):
+        gr.Markdown("## The methods: what they are, cost, and how they did")
+        methods = MethodList(elem_id="methods")
+    return _CompareTab(comparison, heat_text, heat, methods)
+
+
+def _build_cases_tab() -> _CasesTab:
+    with gr.Column(elem_classes="card"):
+        gr.Markdown("## Hard cases")
+        cases = HardCases(elem_id="cases")
+    with gr.Column(elem_classes="card"):
+        gr.Markdown("## Behind the scores")
+        behind = ScoreDiagnostics(elem_id="behind")
+    with gr.Column(elem_classes="card"):
+        gr.Markdown("## Notes")
+        notes = NoteList(elem_id="notes")
+    return _CasesTab(cases, behind, notes)
+
+
+def _choose_renderers(parts: _Parts, views: StoreViews, page: ListenPage) -> dict[Any, Callable[[View], Any]]:
+    """Part of the page -> the function that gives its value for a view. An event names the parts that it changes."""
+    study, holders_page = MethodsPage(views), HoldersPage(views)
+    listen, compare, cases = parts.listen, parts.compare, parts.cases
+    return {
+        parts.link: View.query,
+        parts.tabs: lambda view: gr.Tabs(selected=view.tab),
+        listen.clip: lambda view: view.clip_id,
+        listen.method: lambda view: view.method.name,
+        listen.order: lambda view: gr.Radio(value=view.order, visible=view.span is None),
+        listen.verdict: page.verdict,
+        listen.player: page.player,
+        listen.summary: page.summary,
+        listen.curve: page.curve,
+        listen.table: page.table_sent,
+        listen.about: page.about,
+        listen.why: study.why,
+        listen.report: lambda view: downloads("clip", {"clip": view.clip_id, "method": view.method.name}),
+        parts.gallery: page.overview,
+        compare.comparison: study.compare,
+        compare.heat_text: study.heat_text,
+        compare.heat: study.heat,
+        compare.methods: study.methods,
+        cases.cases: study.cases,
+        cases.behind: study.behind,
+        cases.notes: study.notes,
+        parts.holders: lambda view: holders_page.value(view) if view.tab == "holders" else None,
+    }
+
+
+def _wire_events(
+    blocks: gr.Blocks,
+    parts: _Parts,
+    renderers: dict[Any, Callable[[View], Any]],
+    views: StoreViews,
+    page: ListenPage,
+) -> None:
+    """Connect every event of a part with the next view, and with the parts that show something of it."""
+    events = EventHandler(views)
+    link, tabs, listen, compare, cases = parts.link, parts.tabs, parts.listen, parts.compare, parts.cases
+    everything = list(renderers)
+    ranked = [link, listen.order, listen.verdict, listen.player, listen.summary, listen.curve, listen.table, listen.why]
+    # Of tabs that work when opened.
+    studied = [
+        compare.comparison,
+        compare.heat_text,
+        compare.heat,
+        compare.methods,
+        cases.cases,
+        cases.behind,
+        cases.notes,
+    ]
+    options: dict[str, Any] = {
+        "show_progress": "hidden",
+        "api_visibility": "private",
+        "postprocess": False,  # values are ready as they are: else Gradio hands each to a thread of its own
+        "concurrency_id": "page",
+        "concurrency_limit": EVENTS_AT_ONCE,
+    }
+
+    def show(view: View, changed: list[Any]) -> list[Any]:
+        return [_pack(renderers[part](view)) for part in changed]
+
+    def on_value(listener: Any, choose: Callable[[View, Any], View], source: Any, changed: list[Any]) -> None:
+        """`choose` gets the view that the page is at, and the new value of `source`."""
+
+        def handle(query: Any, value: Any) -> list[Any]:
+            return show(_find_next_view(views, query, choose, value), changed)
+
+        listener(handle, [link, source], changed, trigger_mode="always_last", **options)
+
+    def on_event(listener: Any, choose: Callable[[View, dict[str, Any]], View], changed: list[Any]) -> None:
+        """`choose` gets the view that the page is at, and the data that a part's script sent."""
+
+        # The client chooses what an event holds: every `choose` checks it.
+        def handle(query: Any, event: gr.EventData) -> list[Any]:
+            data = event._data if isinstance(event._data, dict) else {}
+            return show(_find_next_view(views, query, choose, data), changed)
+
+        listener(handle, [link], changed, trigger_mode="always_last", **options)
+
+    def load(request: gr.Request) -> list[Any]:
+        listen.clip.choices = [*page.choices()]
+        return show(views.read_address(dict(request.query_params)), everything)
+
+    def on_tab(query: Any, event: gr.SelectData) -> list[Any]:
+        tab = TABS[event.index] if event.index in range(len(TABS)) else TABS[0]
+        return show(_find_next_view(views, query, events.choose_tab, tab), [link, parts.holders, *studied])
+
+    blocks.load(load, None, everything, **options)
+    on_event(link.visit, events.visit, everything)
+    tabs.select(on_tab, [link], [link, parts.holders, *studied], **options)
+    on_value(listen.clip.input, events.choose_clip, listen.clip, [*ranked, parts.gallery, listen.report])
+    on_value(listen.method.input, events.choose_method, listen.method, everything)
+    on_value(listen.order.input, events.choose_order, listen.order, ranked)
+    on_event(parts.gallery.open, events.open_clip, everything)
+    on_event(listen.player.span, events.choose_span, ranked)
+    on_event(listen.player.drop, events.drop_track, [link, listen.player, listen.why])
+    on_event(listen.curve.pick, events.choose_place, [link, listen.player, listen.why])
+    on_event(listen.table.choose, events.choose_track, [link, listen.player, listen.curve, listen.why])
+    on_event(listen.table.ask, events.ask_table, [link, listen.table])
+    on_event(compare.comparison.choose, events.choose_pair, everything)
+    on_event(cases.cases.ask, events.ask_cases, everything)
+    for part in (compare.comparison, cases.cases, cases.behind, cases.notes):
+        on_event(part.open, events.open_case, everything)
+    on_event(parts.holders.ask, events.ask_holders, [link, parts.holders])
+    on_event(parts.holders.switch, events.switch_method, everything)
+    on_event(parts.holders.hear, events.hear_pair, everything)
+
+
+def _pack(value: Any) -> Any:
+    """Turn lists and dicts into JSON, in the event's own thread.
+
+    In the loop that serves everybody, Gradio would walk through each of their thousands of numbers three times, in
+    search of files.
+    """
     return orjson.Fragment(orjson.dumps(value)) if isinstance(value, (list, dict)) else value
 
 
-def _checked(callbacks: Callbacks, query: Any, choose: Callable[[View, Any], View], value: Any) -> View:
-    """A bad event becomes a short message on the page instead of a failure in the log."""
+def _find_next_view(views: StoreViews, query: Any, choose: Callable[[View, Any], View], value: Any) -> View:
+    """Answer an event; a bad one becomes a short message on the page instead of a failure in the log."""
     try:
-        return choose(callbacks.view_at(query), value)
+        return choose(views.read_query(query), value)
     except BadEventError as error:
         raise gr.Error(str(error), print_exception=False) from error

@@ -6,10 +6,7 @@ Gradio's own settings are closed here: no uploads, no API pages, no error texts 
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
-
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
 
 import gradio as gr
 from fastapi import FastAPI, Request
@@ -20,7 +17,7 @@ from explorer.app import PAGE_CSS, build_app, theme
 from explorer.listening_sessions.routes import add_sessions
 from explorer.report.routes import add_reports
 from explorer.settings import Settings
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from explorer.store import Store
 from explorer.web import media
 from explorer.web.guard import Guard, read_body
@@ -74,13 +71,13 @@ def create_server(settings: Settings) -> Guard:
     app.add_middleware(NoFiles)
     media.add_sounds(app, store)
     media.add_static(app)
-    callbacks = Callbacks(store)
-    add_sessions(app, callbacks, settings)
-    add_reports(app, callbacks)
+    views = StoreViews(store)
+    add_sessions(app, views, settings)
+    add_reports(app, views)
     if settings.attribute is not None:
-        app.state.jobs = Jobs(command(settings.attribute, store.path), callbacks.reopen)
+        app.state.jobs = Jobs(command(settings.attribute, store.path), views.reopen)
         add_uploads(app, app.state.jobs)
-    blocks = build_app(callbacks, settings.password is not None, settings.attribute is not None)
+    blocks = build_app(views, settings.password is not None, settings.attribute is not None)
     blocks.has_launched = True  # else Gradio skips its check of file paths: it makes it for launch() only
     gr.mount_gradio_app(
         app,

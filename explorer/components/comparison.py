@@ -32,7 +32,7 @@ _SKELETON = """
 class MethodComparison(PagePart):
     """Value: the dict of `MethodsPage.compare`.
 
-    Events: `choose` {clip_id | method | versus | measure}; `open`, see Callbacks.open_case.
+    Events: `choose` {clip_id | method | versus | measure}; `open`, see EventHandler.open_case.
     """
 
     def __init__(self, **options: Any) -> None:

@@ -37,7 +37,7 @@ _SKELETON = """
 class HardCases(PagePart):
     """Value: the dict of `MethodsPage.cases`.
 
-    Events: `ask` {method, kind, first, text, offset}; `open`, see Callbacks.open_case.
+    Events: `ask` {method, kind, first, text, offset}; `open`, see EventHandler.open_case.
     """
 
     def __init__(self, **options: Any) -> None:

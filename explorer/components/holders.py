@@ -53,7 +53,7 @@ _SKELETON = """
 class HolderList(PagePart):
     """Value: the dict of `HoldersPage.value`, or None while another tab is open.
 
-    Events: `ask`, the fields of HolderQuery; `switch`, {method}; `hear`, a pair and where (see Callbacks.hear_pair).
+    Events: `ask`, the fields of HolderQuery; `switch`, {method}; `hear`, a pair and where (see EventHandler.hear_pair).
     """
 
     def __init__(self, **options: Any) -> None:

@@ -1,5 +1,5 @@
 // The clip and up to eight tracks: which passage of each is heard, and what the page and its keys ask of them.
-// props.value is the dict of explorer/state/callbacks.py `player`. Sound and time are in transport.js, a lane's face in lane.js.
+// props.value is the dict of `ListenPage.player`. Sound and time are in transport.js, a lane's face in lane.js.
 import { LaneView, clock } from "./lane.js";
 import { SHORTEST_S, Transport } from "./transport.js";
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,8 +10,8 @@ import numpy as np
 
 from explorer.holders.pairs import PairDetails, audible, read_pairs
 from explorer.sound import audio
-from explorer.state.callbacks import Callbacks
 from explorer.state.queries import HOLDER_GROUPS, HOLDER_PAIRS, HolderQuery
+from explorer.state.store_views import StoreViews
 from explorer.state.view import View
 from explorer.store.holders import ANY_ROLE, COLLECTION
 from explorer.store.lift import Groups, classify_lift
@@ -57,11 +56,10 @@ def default_grouping(groupings: dict[str, tuple[int, float]]) -> tuple[str, str]
 class HoldersPage:
     """Renders the page of rights holders of one store."""
 
-    def __init__(self, callbacks: Callbacks) -> None:
-        self.callbacks = callbacks
-        self.store = callbacks.store
-        self._folded = lru_cache(8)(self._fold)
-        callbacks.forgets(self)
+    def __init__(self, views: StoreViews) -> None:
+        self.views = views
+        self.store = views.store
+        self._folded = views.cache(8, self._fold)
 
     def value(self, view: View) -> dict[str, Any]:
         """Everything that the page of rights holders shows for a view."""
@@ -76,7 +74,7 @@ class HoldersPage:
             "note": note if grouping == unasked else "",
             "counts": [{"id": count, "label": label} for count, label in _COUNTS.items()],
             "count": query.count,
-            "methods": [{"id": one.name, "label": one.label} for one in self.callbacks.methods],
+            "methods": [{"id": one.name, "label": one.label} for one in self.views.methods],
             "method": view.method.name,
             "why": [holders.WHY_SORTED, holders.word_lift_method(groups, query.count), holders.word_standouts(groups)],
             "groups": self._groups(groups, grouping, query),
@@ -104,7 +102,7 @@ class HoldersPage:
 
     @property
     def _any_method(self) -> int:
-        return self.callbacks.methods[0].method_id
+        return self.views.methods[0].method_id
 
     def _chosen(self, view: View, grouping: str, groups: Groups, row: int) -> dict[str, Any]:
         query, name = view.holders, str(groups.name[row])
@@ -114,7 +112,7 @@ class HoldersPage:
         total = self.store.holders.count_pairs(method_id, grouping, name, query.count, words) if words.strip() else up
         offset = query.row if query.row < total else 0
         ids = self.store.holders.list_pairs(method_id, grouping, name, count, HOLDER_PAIRS, offset, words)
-        pairs = read_pairs(self.store, self.callbacks.clip_by_id, view.method.method_id, ids)
+        pairs = read_pairs(self.store, self.views.clip_by_id, view.method.method_id, ids)
         heading = f"Where it {'comes up' if up else 'stands best, though it does not come up'}"
         return {
             "name": name,
@@ -135,7 +133,7 @@ class HoldersPage:
 
     def pair_row(self, view: View, pair: PairDetails) -> dict[str, Any]:
         """One clip and track, texts ready to read."""
-        summary = self.callbacks.summaries[view.method.method_id].get(pair.clip.clip_id)
+        summary = self.views.summaries[view.method.method_id].get(pair.clip.clip_id)
         why = audio.refusal(pair.track.audition, pair.track.has_audio)
         return {
             "clip_id": pair.clip.clip_id,
@@ -163,8 +161,8 @@ class HoldersPage:
         by = None if name is None else grouping
         method_id = view.method.method_id
         copying = self.store.resemblance.find_copying(PASSAGES_SHOWN, by, name)
-        clips = self.callbacks.clip_by_id
-        generated = [s for s in self.callbacks.summaries[method_id].values() if clips[s.clip_id].kind != "track"]
+        clips = self.views.clip_by_id
+        generated = [s for s in self.views.summaries[method_id].values() if clips[s.clip_id].kind != "track"]
         out, command = holders.word_removal(by, name, self.store.path.name)
         above = None if row is None else int(groups.above[row])
         sure = holders.word_group_certainty(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from explorer.listen import charts, lanes, overview, table
 from explorer.sound import audio
 from explorer.sound.loudness import limit_gain, match_gains
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from explorer.state.view import View
 from explorer.store.ranking import NORMALISED, RAW, Ranking
 from explorer.store.records import Summary, TrackRecord
@@ -31,37 +30,36 @@ CAVEAT = (
 class ListenPage:
     """Renders the views of one store."""
 
-    def __init__(self, callbacks: Callbacks) -> None:
-        self.callbacks = callbacks
-        self.store = callbacks.store
-        self._heard = lru_cache(1)(self._heard_of)
-        self._overview = lru_cache(None)(self._overview_of)  # one a method, 0.5 kB a clip
-        callbacks.forgets(self)
+    def __init__(self, views: StoreViews) -> None:
+        self.views = views
+        self.store = views.store
+        self._heard = views.cache(1, self._heard_of)
+        self._overview = views.cache(None, self._overview_of)  # one a method, 0.5 kB a clip
 
     def choices(self) -> list[tuple[str, int]]:
         """The list of clips: what is shown, and the id."""
-        return [(label_clip(clip), clip.clip_id) for clip in self.callbacks.clips]
+        return [(label_clip(clip), clip.clip_id) for clip in self.views.clips]
 
     def verdict(self, view: View) -> list[str]:
         """What to know before anything is heard: most telling first."""
-        clip, summary = self.callbacks.clip_by_id[view.clip_id], self.callbacks.summary(view)
+        clip, summary = self.views.clip_by_id[view.clip_id], self.views.find_summary(view)
         lines = [view.unknown] if view.unknown else []
         if view.span is not None and summary is not None:
-            lines.append(word_span(self.callbacks.ranking(view), view.span, summary.above_noise))
+            lines.append(word_span(self.views.rank(view), view.span, summary.above_noise))
         if clip.target_track_id is not None:
-            normalised, raw = (self.callbacks.ranking(replace(view, span=None, order=by)) for by in (NORMALISED, RAW))
+            normalised, raw = (self.views.rank(replace(view, span=None, order=by)) for by in (NORMALISED, RAW))
             lines.append(word_control(normalised, raw, clip.target_track_id, clip.target_title or ""))
         whole = "Of the whole clip: " if view.span is not None else ""
         lines.append(whole + word_verdict(summary))
-        generated = [s for s in self._summaries(view) if self.callbacks.clip_by_id[s.clip_id].kind != "track"]
+        generated = [s for s in self._summaries(view) if self.views.clip_by_id[s.clip_id].kind != "track"]
         return [line for line in (*lines, word_caution(generated)) if line]
 
     def _summaries(self, view: View) -> list[Summary]:
-        return list(self.callbacks.summaries[view.method.method_id].values())
+        return list(self.views.summaries[view.method.method_id].values())
 
     def curve(self, view: View) -> dict[str, Any]:
-        ranking, summary = self.callbacks.ranking(view), self.callbacks.summary(view)
-        lanes_now = self.callbacks.lanes(view)
+        ranking, summary = self.views.rank(view), self.views.find_summary(view)
+        lanes_now = self.views.list_lanes(view)
         named = self.store.tracks.read_many([*charts.list_titled(ranking), *lanes_now])
         titles = {track_id: track.title for track_id, track in named.items()}
         threshold = summary.threshold_norm if summary else None
@@ -69,11 +67,11 @@ class ListenPage:
 
     def summary(self, view: View) -> list[str]:
         """How concentrated the scores are, and what decoys say of them."""
-        summary = self.callbacks.summary(view)
-        return [word_concentration(summary, self.callbacks.ranking(view), view.order)] if summary else []
+        summary = self.views.find_summary(view)
+        return [word_concentration(summary, self.views.rank(view), view.order)] if summary else []
 
     def table(self, view: View) -> dict[str, Any]:
-        ranking, query = self.callbacks.ranking(view), view.asked
+        ranking, query = self.views.rank(view), view.asked
         found = self.store.tracks.find(query.text, query.collection, query.by) if query.finds else None
         columns, work = self.store.scores.read_columns(view.method.method_id, view.clip_id), self._work(ranking)
         indices = table.matching(ranking, query, found, self._key(view, query.sort), work)
@@ -86,7 +84,7 @@ class ListenPage:
             for name in ("score_norm", "score")
         )
         tracks, parties = self.store.tracks.read_many(ids), self.store.holders.read_parties(ids)
-        summary = self.callbacks.summary(view)
+        summary = self.views.find_summary(view)
         silent = {i: audio.refusal(track.audition, track.has_audio) for i, track in tracks.items()}
         return table.table(
             scores,
@@ -94,7 +92,7 @@ class ListenPage:
             ranking,
             query,
             len(indices),
-            self.callbacks.collections,
+            self.views.collections,
             view.span,
             view.track_id,
             {i: why for i, why in silent.items() if why},
@@ -117,7 +115,7 @@ class ListenPage:
 
     def _key(self, view: View, sort: str) -> np.ndarray | None:
         """What the table sorts by, least first, in the ranking's order; None where that is no number."""
-        ranking = self.callbacks.ranking(view)
+        ranking = self.views.rank(view)
         if sort == "q":
             return ranking.q_value
         if sort not in ("raw", "error"):
@@ -130,11 +128,11 @@ class ListenPage:
         return self._overview(view.method.method_id) | {"selected": view.clip_id}
 
     def _overview_of(self, method_id: int) -> dict[str, Any]:
-        return overview.overview(self.callbacks.clips, self.callbacks.summaries[method_id], None, self._heard())
+        return overview.overview(self.views.clips, self.views.summaries[method_id], None, self._heard())
 
     def _heard_of(self) -> dict[int, dict[str, Any]]:
         """By clip: how loud it is heard by itself, and why not at all."""
-        sounds = {clip.clip_id: self.store.clips.read_sound(clip.clip_id) for clip in self.callbacks.clips}
+        sounds = {clip.clip_id: self.store.clips.read_sound(clip.clip_id) for clip in self.views.clips}
         return {
             i: {"gain_db": limit_gain(sound.loudness_lufs), "why": audio.missing(self.store, sound)}
             for i, sound in sounds.items()
@@ -142,7 +140,7 @@ class ListenPage:
 
     def player(self, view: View) -> dict[str, Any]:
         """The clip and its tracks as lanes, the first of them in focus where none was chosen."""
-        clip, track_ids = self.callbacks.clip_by_id[view.clip_id], self.callbacks.lanes(view)
+        clip, track_ids = self.views.clip_by_id[view.clip_id], self.views.list_lanes(view)
         clip_sound = self.store.clips.read_sound(view.clip_id)
         sounds = [self.store.tracks.read_sound(track_id) for track_id in track_ids]
         gains = match_gains([clip_sound, *sounds])
@@ -192,7 +190,7 @@ class ListenPage:
 
     def _standing(self, view: View, track: TrackRecord) -> dict[str, str]:
         """Place and badge of a lane."""
-        ranking = self.callbacks.ranking(view)
+        ranking = self.views.rank(view)
         i = ranking.index(track.track_id)
         if i is None:
             return {}

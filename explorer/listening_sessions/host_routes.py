@@ -19,7 +19,7 @@ from explorer.listening_sessions.file import SessionFile
 from explorer.listening_sessions.http import NO_STORE, name_cookie, read_json, read_text, respond, send_page, set_cookie
 from explorer.listening_sessions.records import CONSENT, QUESTIONS, Session, SessionRefusedError
 from explorer.settings import PASSWORD_BYTES, Password
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from explorer.text.clips import label_clip
 from explorer.web.guard import HASHES_AT_ONCE, SESSION_S, Attempts, Sessions
 
@@ -67,9 +67,9 @@ class HostAccess:
         return response
 
 
-def add_host(app: FastAPI, callbacks: Callbacks, file: SessionFile, access: HostAccess) -> None:
+def add_host(app: FastAPI, views: StoreViews, file: SessionFile, access: HostAccess) -> None:
     """Add the host's page and all that it asks for."""
-    key_of_store = excerpts.identify_store(callbacks.store)
+    key_of_store = excerpts.identify_store(views.store)
 
     @app.get("/host")
     def host() -> Response:
@@ -87,7 +87,7 @@ def add_host(app: FastAPI, callbacks: Callbacks, file: SessionFile, access: Host
     def state(request: Request) -> Response:
         access.demand(request)
         sessions = [_describe_session(session, file, key_of_store) for session in file.list_sessions()]
-        return respond({"offer": _describe_offer(callbacks), "sessions": sessions})
+        return respond({"offer": _describe_offer(views), "sessions": sessions})
 
     @app.post("/host/sessions")
     async def create(request: Request) -> Response:
@@ -95,8 +95,8 @@ def add_host(app: FastAPI, callbacks: Callbacks, file: SessionFile, access: Host
         fields = await read_json(request)
         for name in ("title", "consent"):
             read_text(fields, name, plan.CONSENT_CHARS)
-        session_request = plan.SessionRequest.parse(fields, callbacks)
-        planned = await run_in_threadpool(plan.plan_session, callbacks, session_request)
+        session_request = plan.SessionRequest.parse(fields, views)
+        planned = await run_in_threadpool(plan.plan_session, views, session_request)
         session = await run_in_threadpool(file.add_session, planned)
         return respond(_describe_session(session, file, key_of_store))
 
@@ -149,13 +149,13 @@ def add_host(app: FastAPI, callbacks: Callbacks, file: SessionFile, access: Host
         return respond({"deleted": True})
 
 
-def _describe_offer(callbacks: Callbacks) -> dict[str, Any]:
+def _describe_offer(views: StoreViews) -> dict[str, Any]:
     """The choices of the form for a new session."""
     return {
-        "clips": [{"clip_id": clip.clip_id, "label": label_clip(clip)} for clip in plan.list_offered_clips(callbacks)],
-        "methods": [{"name": method.name, "label": method.label} for method in callbacks.methods],
+        "clips": [{"clip_id": clip.clip_id, "label": label_clip(clip)} for clip in plan.list_offered_clips(views)],
+        "methods": [{"name": method.name, "label": method.label} for method in views.methods],
         "questions": [{"name": name, "text": texts[0]} for name, texts in QUESTIONS.items()],
-        "seconds": plan.suggest_seconds(callbacks),
+        "seconds": plan.suggest_seconds(views),
         "consent": CONSENT,
     }
 

@@ -27,7 +27,7 @@ from explorer.listening_sessions.records import (
     Trial,
 )
 from explorer.sound.audio import EXCERPT_S, SoundRefusedError
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from explorer.store.ranking import NORMALISED, rank_clip
 from explorer.store.records import ClipRecord, MethodRecord
 
@@ -55,7 +55,7 @@ class SessionRequest:
     consent: str = CONSENT
 
     @classmethod
-    def parse(cls, asked: object, callbacks: Callbacks) -> SessionRequest:
+    def parse(cls, asked: object, views: StoreViews) -> SessionRequest:
         """Read and check what the form sent. Raises SessionRefusedError, naming the field."""
         if not isinstance(asked, dict) or not set(asked) <= {field.name for field in fields(cls)}:
             raise SessionRefusedError("that is no session")
@@ -66,16 +66,16 @@ class SessionRequest:
                 raise SessionRefusedError(f"{name} must be a list")
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in asked.items()}
         request = cls(**values)
-        request._check(callbacks)
+        request._check(views)
         return request
 
-    def _check(self, callbacks: Callbacks) -> None:
+    def _check(self, views: StoreViews) -> None:
         for name, text, most in (("title", self.title, TITLE_CHARS), ("consent", self.consent, CONSENT_CHARS)):
             if not isinstance(text, str) or not text.strip() or len(text) > most:
                 raise SessionRefusedError(f"{name} must be a text of 1 to {most} characters")
         choices: tuple[tuple[str, tuple[Any, ...], Iterable[Any]], ...] = (
-            ("clips", self.clips, [clip.clip_id for clip in list_offered_clips(callbacks)]),
-            ("methods", self.methods, [method.name for method in callbacks.methods]),
+            ("clips", self.clips, [clip.clip_id for clip in list_offered_clips(views)]),
+            ("methods", self.methods, [method.name for method in views.methods]),
             ("questions", self.questions, QUESTIONS),
         )
         for name, chosen, known in choices:
@@ -104,28 +104,28 @@ def _check_whole(name: str, number: object, most: int) -> None:
         raise SessionRefusedError(f"{name} must be a whole number of 0 to {most}")
 
 
-def list_offered_clips(callbacks: Callbacks) -> list[ClipRecord]:
+def list_offered_clips(views: StoreViews) -> list[ClipRecord]:
     """Clips that a session may hold: no controls, which are training tracks themselves and would be heard twice."""
-    return [clip for clip in callbacks.clips if clip.kind != "track"]
+    return [clip for clip in views.clips if clip.kind != "track"]
 
 
-def suggest_seconds(callbacks: Callbacks) -> float:
+def suggest_seconds(views: StoreViews) -> float:
     """Length of excerpts in seconds that every clip and nine of ten tracks have: at most 10, a multiple of 0.5."""
-    heard = callbacks.store.tracks.list_listenable(EXCERPT_S)["heard_s"].to_numpy(dtype=float)
+    heard = views.store.tracks.list_listenable(EXCERPT_S)["heard_s"].to_numpy(dtype=float)
     tracks = float(np.quantile(heard, 0.1)) if len(heard) else MOST_S
-    shortest = min([clip.duration_s for clip in list_offered_clips(callbacks)], default=MOST_S)
+    shortest = min([clip.duration_s for clip in list_offered_clips(views)], default=MOST_S)
     return max(LEAST_S, min(10.0, np.floor(2 * min(tracks, shortest)) / 2))
 
 
-def plan_session(callbacks: Callbacks, request: SessionRequest, seed: int | None = None) -> SessionPlan:
+def plan_session(views: StoreViews, request: SessionRequest, seed: int | None = None) -> SessionPlan:
     """Draw the pairs of a session.
 
     Raises SessionRefusedError where a clip cannot be heard, or the session grows too long.
     """
     seed = secrets.randbits(32) if seed is None else seed
-    methods = [method for method in callbacks.methods if method.name in request.methods]
+    methods = [method for method in views.methods if method.name in request.methods]
     source = TrialSource(
-        callbacks, request, methods, callbacks.store.tracks.list_listenable(EXCERPT_S), np.random.default_rng(seed)
+        views, request, methods, views.store.tracks.list_listenable(EXCERPT_S), np.random.default_rng(seed)
     )
     planned = [TrialPlanner(source, clip_id).plan() for clip_id in request.clips]
     pairs = sum(len(one.trial.pairs) for one in planned)
@@ -150,7 +150,7 @@ def plan_session(callbacks: Callbacks, request: SessionRequest, seed: int | None
         blind=request.blind,
         questions=tuple(name for name in QUESTIONS if name in request.questions),
         consent=request.consent.strip(),
-        store_key=excerpts.identify_store(callbacks.store),
+        store_key=excerpts.identify_store(views.store),
         trials=tuple(one.trial for one in planned),
         settings=settings,
     )
@@ -160,7 +160,7 @@ def plan_session(callbacks: Callbacks, request: SessionRequest, seed: int | None
 class TrialSource:
     """What all trials of one session are drawn from."""
 
-    callbacks: Callbacks
+    views: StoreViews
     request: SessionRequest
     methods: list[MethodRecord]  # those of the request
     tracks: pd.DataFrame  # of `Store.listenable`
@@ -182,9 +182,9 @@ class TrialPlanner:
 
     def __init__(self, source: TrialSource, clip_id: int) -> None:
         self._source, self._clip_id = source, clip_id
-        self._callbacks, self._request, self._methods = source.callbacks, source.request, source.methods
-        self._store, self._dice = source.callbacks.store, source.dice
-        self._clip = self._callbacks.clip_by_id[clip_id]
+        self._views, self._request, self._methods = source.views, source.request, source.methods
+        self._store, self._dice = source.views.store, source.dice
+        self._clip = self._views.clip_by_id[clip_id]
         self._seconds = min(self._request.seconds, self._clip.duration_s)
         self._rankings = {
             method.name: rank_clip(self._store, method.method_id, clip_id, NORMALISED) for method in self._methods

@@ -13,10 +13,10 @@ from explorer.listening_sessions.host_routes import HostAccess, add_host
 from explorer.listening_sessions.http import add_closed, add_shared
 from explorer.listening_sessions.listener_routes import BlindGuard, add_listeners
 from explorer.settings import Settings
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 
 
-def add_sessions(app: FastAPI, callbacks: Callbacks, settings: Settings) -> None:
+def add_sessions(app: FastAPI, views: StoreViews, settings: Settings) -> None:
     """Open the sessions file for as long as the application lives. Raises SessionFileError."""
     if settings.sessions is None or settings.host_key is None:
         add_closed(app)
@@ -33,6 +33,6 @@ def add_sessions(app: FastAPI, callbacks: Callbacks, settings: Settings) -> None
 
     app.router.lifespan_context = closing
     add_shared(app)
-    add_listeners(app, callbacks.store, file)
-    add_host(app, callbacks, file, access)
+    add_listeners(app, views.store, file)
+    add_host(app, views, file, access)
     app.add_middleware(BlindGuard, file=file, is_host=access.is_host)

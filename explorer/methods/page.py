@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import pandas as pd
 from explorer.listen import resemblance
 from explorer.methods import cases, comparison, hard_cases
 from explorer.sound import audio
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from explorer.state.view import View
 from explorer.store.ranking import NORMALISED, Ranking
 from explorer.store.records import Agreement, MethodRecord, ScoreSample
@@ -33,25 +32,24 @@ CLIP_CHARS = 80
 class MethodsPage:
     """Renders the parts for researchers of one store."""
 
-    def __init__(self, callbacks: Callbacks) -> None:
-        self.callbacks = callbacks
-        self.store = callbacks.store
-        self._top = lru_cache(None)(lambda method_id: self.store.scores.read_top(method_id))
-        self._sample = lru_cache(None)(lambda method_id: self.store.scores.read_sample(method_id))
-        self._comparison = lru_cache(32)(self._compare)  # 30 kB each
-        self._lines = lru_cache(None)(self._record)
-        self._agreement = lru_cache(1)(self._agreements)
-        self._cases = lru_cache(64)(self._case_frame)
-        self._settings = lru_cache(None)(self._run_settings)
-        callbacks.forgets(self)
+    def __init__(self, views: StoreViews) -> None:
+        self.views = views
+        self.store = views.store
+        self._top = views.cache(None, lambda method_id: self.store.scores.read_top(method_id))
+        self._sample = views.cache(None, lambda method_id: self.store.scores.read_sample(method_id))
+        self._comparison = views.cache(32, self._compare)  # 30 kB each
+        self._lines = views.cache(None, self._record)
+        self._agreement = views.cache(1, self._agreements)
+        self._cases = views.cache(64, self._case_frame)
+        self._settings = views.cache(None, self._run_settings)
         self.key = self._store_key()
 
     # --- beside the player
 
     def why(self, view: View) -> dict[str, Any]:
         """Aspects and passages of every track in the player, and what a note on one is kept with."""
-        ids = self.callbacks.lanes(view)
-        tracks, ranking = self.store.tracks.read_many(ids), self.callbacks.ranking(view)
+        ids = self.views.list_lanes(view)
+        tracks, ranking = self.store.tracks.read_many(ids), self.views.rank(view)
         aspects, passages = (
             self.store.resemblance.read_aspects(view.clip_id, ids),
             self.store.resemblance.read_passages(view.clip_id, ids),
@@ -90,7 +88,7 @@ class MethodsPage:
 
     def _noted(self, view: View) -> dict[str, Any]:
         """What a note belongs to."""
-        clip = self.callbacks.clip_by_id[view.clip_id]
+        clip = self.views.clip_by_id[view.clip_id]
         return {
             "store": self.key,
             "clip_id": view.clip_id,
@@ -109,10 +107,10 @@ class MethodsPage:
     def compare(self, view: View) -> dict[str, Any] | None:
         if view.tab != "compare":
             return None
-        versus = self.callbacks.versus(view)
+        versus = self.views.find_versus(view)
         form = {
-            "clips": [[clip.clip_id, label_clip(clip)[:CLIP_CHARS]] for clip in self.callbacks.clips],
-            "methods": [[one.name, one.label] for one in self.callbacks.methods],
+            "clips": [[clip.clip_id, label_clip(clip)[:CLIP_CHARS]] for clip in self.views.clips],
+            "methods": [[one.name, one.label] for one in self.views.methods],
             "measures": list(comparison.MEASURE_NAMES.items()),
             "clip_id": view.clip_id,
             "method": view.method.name,
@@ -126,7 +124,7 @@ class MethodsPage:
 
     def _compare(self, clip_id: int, first: MethodRecord, second: MethodRecord, order: str) -> dict[str, Any]:
         views = [View(clip_id, method, order) for method in (first, second)]
-        a, b = (self.callbacks.ranking(view) for view in views)
+        a, b = (self.views.rank(view) for view in views)
         tracks = self.store.tracks.read_many([*a.first(100), *b.first(comparison.ROWS)])
         silent = {i: text for i, track in tracks.items() if (text := audio.refusal(track.audition, track.has_audio))}
         loudness = self.store.tracks.read_loudness([*a.first(comparison.ROWS), *b.first(comparison.ROWS)])
@@ -146,16 +144,16 @@ class MethodsPage:
 
     def heat(self, view: View) -> dict[str, Any] | None:
         """The heat map, as gr.Plot takes it."""
-        if view.tab != "compare" or len(self.callbacks.methods) < 2:
+        if view.tab != "compare" or len(self.views.methods) < 2:
             return None
-        plot = comparison.heat(self.callbacks.methods, self._agreement()[0], view.measure)
+        plot = comparison.heat(self.views.methods, self._agreement()[0], view.measure)
         return None if plot is None else {"type": "plotly", "plot": plot}
 
     def heat_text(self, view: View) -> list[str]:
         """What the heat map shows, or why there is none."""
         if view.tab != "compare":
             return []
-        if len(self.callbacks.methods) < 2:
+        if len(self.views.methods) < 2:
             return ["Agreement needs two methods: this store holds one."]
         found, said = self._agreement()
         if not found:
@@ -169,9 +167,9 @@ class MethodsPage:
         stored = self.store.runs.list_agreement()
         if stored:
             return stored, "As the run measured it."
-        tops, samples = self._tops(self.callbacks.methods), self._samples(self.callbacks.methods)
-        clips = {clip.clip_id for clip in self.callbacks.clips if clip.kind != "track"}
-        found = comparison.measured(self.callbacks.methods, tops, samples, clips)
+        tops, samples = self._tops(self.views.methods), self._samples(self.views.methods)
+        clips = {clip.clip_id for clip in self.views.clips if clip.kind != "track"}
+        found = comparison.measured(self.views.methods, tops, samples, clips)
         if self.store.tracks.count_training() > SAMPLE:
             return found, f"The run kept no agreement: correlations are of {SAMPLE:,} training tracks drawn by chance."
         return found, "The run kept no agreement: worked out from the scores when this tab was opened."
@@ -186,15 +184,15 @@ class MethodsPage:
         """Every method: what it is, costs, and how it did; and those that could not run."""
         if view.tab != "compare":
             return None
-        versus = self.callbacks.versus(view)
+        versus = self.views.find_versus(view)
         shown = [view.method.method_id, *([versus.method_id] if versus else [])]
-        facts = self.callbacks.methods
+        facts = self.views.methods
         lines = {one.method_id: self._lines(one.method_id, one.name) for one in facts}
-        device, clips = self.store.runs.read_latest().device, len(self.callbacks.clips)
+        device, clips = self.store.runs.read_latest().device, len(self.views.clips)
         return trust.list_methods(facts, lines, self.store.runs.list_skipped(), shown, device, clips)
 
     def _record(self, method_id: int, name: str) -> list[str]:
-        clips, summaries = self.callbacks.clip_by_id, self.callbacks.summaries.get(method_id, {})
+        clips, summaries = self.views.clip_by_id, self.views.summaries.get(method_id, {})
         generated = [s for s in summaries.values() if clips[s.clip_id].kind != "track"]
         own = trust.find_own_places(self._top(method_id))
         told = trust.word_evaluations(self.store.runs.read_evaluations(), name)
@@ -207,10 +205,10 @@ class MethodsPage:
             return None
         query, method = view.cases, view.method
         frame = self._cases(query.kind, query.first, method.method_id)
-        names = {clip.clip_id: name_clip(clip) for clip in self.callbacks.clips}
+        names = {clip.clip_id: name_clip(clip) for clip in self.views.clips}
         rows, total = hard_cases.listed(frame, query, names)
         counted = len(self._compared())
-        generated = [clip for clip in self.callbacks.clips if clip.kind != "track"]
+        generated = [clip for clip in self.views.clips if clip.kind != "track"]
         chance = (
             hard_cases.hub_chance(query.first, len(generated), self.store.tracks.count_training())
             if query.kind == "hubs"
@@ -229,7 +227,7 @@ class MethodsPage:
             total,
             query,
             method.name,
-            [(one.name, one.label) for one in self.callbacks.methods],
+            [(one.name, one.label) for one in self.views.methods],
             hard_cases.about(query.kind, query.first, self.store.tracks.read_usual_duration(), 0, counted, chance),
             hard_cases.empty(query.kind, query.text, counted),
             silent,
@@ -244,7 +242,7 @@ class MethodsPage:
 
     def _compared(self) -> list[MethodRecord]:
         """The methods that say something of their own."""
-        return [one for one in self.callbacks.methods if one.name not in cases.UNCOUNTED]
+        return [one for one in self.views.methods if one.name not in cases.UNCOUNTED]
 
     def _case_frame(self, kind: str, first: int, method_id: int) -> pd.DataFrame:
         if kind == "disagree":
@@ -261,7 +259,7 @@ class MethodsPage:
         if view.tab != "wrong":
             return None
         clip_view = View(view.clip_id, view.method)
-        ranking = self.callbacks.ranking(clip_view)
+        ranking = self.views.rank(clip_view)
         ids, seconds = self.store.tracks.read_durations()
         at = np.searchsorted(ids, ranking.track_id[~ranking.is_decoy])
         correlation = cases.spearman(ranking.value[~ranking.is_decoy], seconds[at])
@@ -276,7 +274,7 @@ class MethodsPage:
             parts = self.store.scores.read_parts(view.method.method_id, view.clip_id, [chosen]).get(chosen)
         return {
             "clip_id": view.clip_id,
-            "clip": name_clip(self.callbacks.clip_by_id[view.clip_id])[:CLIP_CHARS],
+            "clip": name_clip(self.views.clip_by_id[view.clip_id])[:CLIP_CHARS],
             "method_label": view.method.label,
             "track_id": chosen,
             "named": told,
@@ -289,12 +287,12 @@ class MethodsPage:
     def _run_settings(self, method_id: int) -> list[list[str]]:
         """[heading, text] pairs: the run, the method, versions, the whole configuration."""
         run = self.store.runs.read_latest()
-        one = next(one for one in self.callbacks.methods if one.method_id == method_id)
+        one = next(one for one in self.views.methods if one.method_id == method_id)
         made = [
             f"made {run.started_at:%Y-%m-%d %H:%M} UTC on {run.device} in {format_duration(run.duration_s)}",
             f"weights {run.model_sha256}",
             f"code {run.commit_hash or 'outside a git checkout'}",
-            trust.word_cost(one.cost_s, run.device, len(self.callbacks.clips)),
+            trust.word_cost(one.cost_s, run.device, len(self.views.clips)),
         ]
         try:
             versions = "\n".join(f"{key} {value}" for key, value in json.loads(run.versions_json).items())

@@ -15,7 +15,7 @@ from explorer.report.html import render_html
 from explorer.report.records import Evidence, EvidenceError
 from explorer.report.row_files import format_csv, write_parquet
 from explorer.settings import SettingsError, default_store
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from explorer.store import Store
 from explorer.store.errors import StoreError
 from explorer.store.lift import COUNTS
@@ -60,7 +60,7 @@ def _write_files(options: argparse.Namespace) -> list[Path]:
         raise SettingsError(f"--out {out}: there is no folder {out.parent}; make it first")
     store = Store(options.store or default_store())
     try:
-        evidence = _gather_evidence(Callbacks(store), options)
+        evidence = _gather_evidence(StoreViews(store), options)
     finally:
         store.close()
     finals = [out, out.with_suffix(".csv"), out.with_suffix(".parquet")]
@@ -83,7 +83,7 @@ def _write_files(options: argparse.Namespace) -> list[Path]:
     return finals
 
 
-def _gather_evidence(callbacks: Callbacks, options: argparse.Namespace) -> Evidence:
+def _gather_evidence(views: StoreViews, options: argparse.Namespace) -> Evidence:
     if options.clip is not None:
-        return gather_clip_evidence(callbacks, options.clip, options.method)
-    return gather_holder_evidence(callbacks, options.holder, options.by, options.method, options.count)
+        return gather_clip_evidence(views, options.clip, options.method)
+    return gather_holder_evidence(views, options.holder, options.by, options.method, options.count)

@@ -17,7 +17,7 @@ from explorer.report.origin import list_hashes, list_settings
 from explorer.report.records import Chart, Evidence, EvidenceError, SoundExcerpt
 from explorer.report.svg import LiftBand, draw_intervals, draw_moments, draw_spread
 from explorer.sound import audio
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from explorer.state.view import View
 from explorer.store.lift import Groups
 from explorer.store.ranking import NORMALISED
@@ -34,20 +34,20 @@ HEARD_PAIRS, HEARD_PASSAGES = 5, 3  # whose sound is embedded
 NEIGHBOURS = 12  # groups drawn beside the one of the report
 
 
-def gather_clip_evidence(callbacks: Callbacks, clip_id: int, method: str | None = None) -> Evidence:
+def gather_clip_evidence(views: StoreViews, clip_id: int, method: str | None = None) -> Evidence:
     """The report of a clip. Raises EvidenceError for an unknown clip or method, or a clip the method did not score."""
-    view = _choose_view(callbacks, method, clip_id)
-    clip, store, method_id = callbacks.clip_by_id[clip_id], callbacks.store, view.method.method_id
-    summary, ranking = callbacks.summary(view), callbacks.ranking(view)
+    view = _choose_view(views, method, clip_id)
+    clip, store, method_id = views.clip_by_id[clip_id], views.store, view.method.method_id
+    summary, ranking = views.find_summary(view), views.rank(view)
     if summary is None or not ranking.tracks:
         raise EvidenceError(f"the method {view.method.name} did not score clip {clip_id}")
-    rows = read_pairs(store, callbacks.clip_by_id, method_id, store.scores.list_pairs(method_id, clip_id, ROWS))
+    rows = read_pairs(store, views.clip_by_id, method_id, store.scores.list_pairs(method_id, clip_id, ROWS))
     tracks = [pair for pair in rows if pair.place is not None]
     above = [pair for pair in tracks if pair.above_noise][:SHOWN_ABOVE]
     shown = sorted({*range(min(SHOWN, len(tracks))), *(tracks.index(pair) for pair in above)})
-    result = [word_verdict(summary), *_word_caution(callbacks, method_id)]
+    result = [word_verdict(summary), *_word_caution(views, method_id)]
     if clip.target_track_id is not None:
-        raw = callbacks.ranking(replace(view, order="raw"))
+        raw = views.rank(replace(view, order="raw"))
         result.insert(0, word_control(ranking, raw, clip.target_track_id, clip.target_title or ""))
     result.append(word_concentration(summary, ranking, NORMALISED))
     copying = store.resemblance.find_copying(20, clip_id=clip_id)
@@ -68,27 +68,27 @@ def gather_clip_evidence(callbacks: Callbacks, clip_id: int, method: str | None 
         table_note=evidence_text.word_table_note(len(shown), summary.tracks, "training tracks", len(rows)),
         copied=tuple(holders.word_copying(copying, store.resemblance.has_search())),
         passages=(),
-        sure=tuple(_word_certainty(callbacks, method_id)),
+        sure=tuple(_word_certainty(views, method_id)),
         played=tuple(holders.word_audition(store.holders.count_audible(None, None))),
         take_out=_word_removal(store.path),
         charts=charts,
         rows=tuple(rows),
     )
-    return _add_sounds_and_origin(callbacks, view, evidence, copying)
+    return _add_sounds_and_origin(views, view, evidence, copying)
 
 
 def gather_holder_evidence(
-    callbacks: Callbacks, name: str, grouping: str | None = None, method: str | None = None, count: str = "10"
+    views: StoreViews, name: str, grouping: str | None = None, method: str | None = None, count: str = "10"
 ) -> Evidence:
     """The report of a composer, holder, collection, ... Raises EvidenceError for an unknown one.
 
     `grouping`: None looks for the name in the store's default grouping, then in every other.
     """
-    store = callbacks.store
+    store = views.store
     known = store.holders.read_groupings()
     if grouping is not None and grouping not in known:
         raise EvidenceError(f"this store has no grouping {grouping!r}: choose one of {', '.join(known)}")
-    view = _choose_view(callbacks, method, callbacks.clips[0].clip_id)
+    view = _choose_view(views, method, views.clips[0].clip_id)
     method_id = view.method.method_id
     orders = [grouping] if grouping is not None else [default_grouping(known)[0], *known]
     found = ((by, row_of(store.holders.read_groups(method_id, by, count), name)) for by in orders)
@@ -98,14 +98,14 @@ def gather_holder_evidence(
         raise EvidenceError(f"{where} of this store is called {name!r}: the page’s tab “Holders” lists the names")
     groups = store.holders.read_groups(method_id, by, count)
     ids = store.holders.list_report_pairs(method_id, by, name, ROWS)
-    rows = read_pairs(store, callbacks.clip_by_id, method_id, ids)
+    rows = read_pairs(store, views.clip_by_id, method_id, ids)
     copying = store.resemblance.find_copying(20, by, name)
     out, command = holders.word_removal(by, name, store.path.name)
     evidence = Evidence(
         kind="holder",
         title=name,
         subject=(("Grouped by", by), ("Training tracks", f"{groups.tracks[row]:,}"), *_list_method_facts(view)),
-        result=(*holders.word_group(groups, row, count, store.clips.count()), *_word_caution(callbacks, method_id)),
+        result=(*holders.word_group(groups, row, count, store.clips.count()), *_word_caution(views, method_id)),
         pairs=tuple(rows[:SHOWN_ABOVE]),
         decoys=(),
         table_note=evidence_text.word_table_note(
@@ -114,42 +114,40 @@ def gather_holder_evidence(
         + evidence_text.PAIRS_NOTE,
         copied=tuple(holders.word_copying(copying, store.resemblance.has_search())),
         passages=(),
-        sure=tuple(_word_certainty(callbacks, method_id, int(groups.above[row]))),
+        sure=tuple(_word_certainty(views, method_id, int(groups.above[row]))),
         played=tuple(holders.word_audition(store.holders.count_audible(by, name))),
         take_out=(tuple(out), command),
         charts=(_draw_lift(groups, row, count),),
         rows=tuple(rows),
     )
-    return _add_sounds_and_origin(callbacks, view, evidence, copying)
+    return _add_sounds_and_origin(views, view, evidence, copying)
 
 
-def _choose_view(callbacks: Callbacks, method: str | None, clip_id: int) -> View:
-    if clip_id not in callbacks.clip_by_id:
+def _choose_view(views: StoreViews, method: str | None, clip_id: int) -> View:
+    if clip_id not in views.clip_by_id:
         raise EvidenceError(f"this store has no scored clip {clip_id}")
-    by_name = {one.name: one for one in callbacks.methods}
+    by_name = {one.name: one for one in views.methods}
     if method is not None and method not in by_name:
         raise EvidenceError(f"this store has no method {method!r}: choose one of {', '.join(by_name)}")
-    return View(clip_id, by_name[method] if method is not None else callbacks.methods[0])
+    return View(clip_id, by_name[method] if method is not None else views.methods[0])
 
 
-def _list_generated(callbacks: Callbacks, method_id: int) -> list[Any]:
-    found = callbacks.summaries[method_id].values()
-    return [one for one in found if callbacks.clip_by_id[one.clip_id].kind != "track"]
+def _list_generated(views: StoreViews, method_id: int) -> list[Any]:
+    found = views.summaries[method_id].values()
+    return [one for one in found if views.clip_by_id[one.clip_id].kind != "track"]
 
 
-def _word_caution(callbacks: Callbacks, method_id: int) -> list[str]:
-    told = word_caution(_list_generated(callbacks, method_id))
+def _word_caution(views: StoreViews, method_id: int) -> list[str]:
+    told = word_caution(_list_generated(views, method_id))
     return [told] if told else []
 
 
-def _word_certainty(callbacks: Callbacks, method_id: int, above: int | None = None) -> list[str]:
-    store = callbacks.store
+def _word_certainty(views: StoreViews, method_id: int, above: int | None = None) -> list[str]:
+    store = views.store
     lines = holders.word_group_certainty(
-        _list_generated(callbacks, method_id), store.runs.count_controls(method_id), store.runs.has_retraining(), above
+        _list_generated(views, method_id), store.runs.count_controls(method_id), store.runs.has_retraining(), above
     )
-    return [
-        line for line in lines if line not in _word_caution(callbacks, method_id)
-    ]  # that one stands with the result
+    return [line for line in lines if line not in _word_caution(views, method_id)]  # that one stands with the result
 
 
 def _word_removal(path: Path) -> tuple[tuple[str, ...], str]:
@@ -175,21 +173,17 @@ def _draw_lift(groups: Groups, row: int, count: str) -> Chart:
     )
 
 
-def _add_sounds_and_origin(callbacks: Callbacks, view: View, evidence: Evidence, copying: Copying) -> Evidence:
+def _add_sounds_and_origin(views: StoreViews, view: View, evidence: Evidence, copying: Copying) -> Evidence:
     """Add what both kinds share: sounds, their moments, passages, settings and hashes."""
-    store = callbacks.store
+    store = views.store
     heard = [pair for pair in evidence.pairs if pair.place is not None][:HEARD_PAIRS]
     excerpts: list[tuple[SoundExcerpt, ...]] = []
     clips = list(dict.fromkeys(pair.clip.clip_id for pair in heard)) or [view.clip_id]
     for clip_id in clips:
-        group = [
-            _embed_sound(
-                callbacks, "clip", clip_id, None, f"Clip {clip_id}: {name_clip(callbacks.clip_by_id[clip_id])}"
-            )
-        ]
+        group = [_embed_sound(views, "clip", clip_id, None, f"Clip {clip_id}: {name_clip(views.clip_by_id[clip_id])}")]
         group += [
             _embed_sound(
-                callbacks,
+                views,
                 "track",
                 pair.track.track_id,
                 pair.track_at,
@@ -214,37 +208,37 @@ def _add_sounds_and_origin(callbacks: Callbacks, view: View, evidence: Evidence,
         if number < HEARD_PASSAGES:
             excerpts.append(
                 (
-                    _embed_sound(callbacks, "clip", one.clip_id, one.clip, f"Passage {number + 1}, clip {one.clip_id}"),
-                    _embed_sound(callbacks, "track", one.track_id, one.track, f"Passage {number + 1}, “{title}”"),
+                    _embed_sound(views, "clip", one.clip_id, one.clip, f"Passage {number + 1}, clip {one.clip_id}"),
+                    _embed_sound(views, "track", one.track_id, one.track, f"Passage {number + 1}, “{title}”"),
                 )
             )
     track_details = store.tracks.read_provenance(sorted({pair.track.track_id for pair in evidence.rows}))
-    strips = _draw_strips(callbacks, view, heard)
+    strips = _draw_strips(views, view, heard)
     return replace(
         evidence,
         passages=tuple(passages),
         excerpts=tuple(excerpts),
         charts=(*evidence.charts, *strips),
-        settings=list_settings(callbacks.store, view.method.method_id),
-        hashes=list_hashes(callbacks.store, clips, [pair.track.track_id for pair in heard], track_details),
+        settings=list_settings(views.store, view.method.method_id),
+        hashes=list_hashes(views.store, clips, [pair.track.track_id for pair in heard], track_details),
         track_details=track_details,
     )
 
 
 def _embed_sound(
-    callbacks: Callbacks, kind: str, item_id: int, at: tuple[float, float] | None, title: str
+    views: StoreViews, kind: str, item_id: int, at: tuple[float, float] | None, title: str
 ) -> SoundExcerpt:
     try:
-        media_type, data, from_s, to_s = audio.embedded(callbacks.store, kind, item_id, at[0] if at else 0.0)
+        media_type, data, from_s, to_s = audio.embedded(views.store, kind, item_id, at[0] if at else 0.0)
     except audio.SoundRefusedError as error:
         return SoundExcerpt(title, f"not embedded: {error}")
     where = f"{format_span((from_s, to_s))} of it"
     return SoundExcerpt(title, f"{where}, from its strongest moment on" if at and from_s else where, media_type, data)
 
 
-def _draw_strips(callbacks: Callbacks, view: View, heard: Sequence[PairDetails]) -> list[Chart]:
+def _draw_strips(views: StoreViews, view: View, heard: Sequence[PairDetails]) -> list[Chart]:
     """Influence over the clip and over the track, of the pairs whose sound is embedded."""
-    found = callbacks.store.scores.read_pairs(
+    found = views.store.scores.read_pairs(
         view.method.method_id, [(pair.clip.clip_id, pair.track.track_id) for pair in heard]
     )
     charts = []

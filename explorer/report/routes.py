@@ -15,7 +15,7 @@ from explorer.report.evidence import gather_clip_evidence, gather_holder_evidenc
 from explorer.report.html import render_html
 from explorer.report.records import Evidence, EvidenceError
 from explorer.report.row_files import format_csv, write_parquet
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from explorer.state.view import BadEventError, parse_id
 from explorer.store.lift import COUNTS
 
@@ -23,7 +23,7 @@ TYPES = {"html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8", "
 _NAME = re.compile(r"(clip|holder)\.(html|csv|parquet)")
 
 
-def add_reports(app: FastAPI, callbacks: Callbacks) -> None:
+def add_reports(app: FastAPI, views: StoreViews) -> None:
     """Add /report/clip.<kind>?clip=N and /report/holder.<kind>?of=NAME&by=GROUPING; kind: html, csv or parquet."""
     one_at_a_time = Lock()  # a report may take a second or more of a core, and some MB
 
@@ -34,7 +34,7 @@ def add_reports(app: FastAPI, callbacks: Callbacks) -> None:
             return JSONResponse({"detail": "there is no such report"}, status_code=404)
         try:
             with one_at_a_time:
-                evidence = _gather_evidence(callbacks, match[1], request.query_params)
+                evidence = _gather_evidence(views, match[1], request.query_params)
                 data = encode_file(evidence, match[2])
         except (EvidenceError, BadEventError) as error:
             return JSONResponse({"detail": str(error)}, status_code=404)
@@ -45,13 +45,13 @@ def add_reports(app: FastAPI, callbacks: Callbacks) -> None:
         return Response(data, media_type=TYPES[match[2]], headers=headers)
 
 
-def _gather_evidence(callbacks: Callbacks, subject: str, query: Mapping[str, str]) -> Evidence:
+def _gather_evidence(views: StoreViews, subject: str, query: Mapping[str, str]) -> Evidence:
     if subject == "clip":
-        return gather_clip_evidence(callbacks, parse_id(query.get("clip")), query.get("method"))
+        return gather_clip_evidence(views, parse_id(query.get("clip")), query.get("method"))
     count = query.get("up", COUNTS[0])
     if count not in COUNTS:
         raise EvidenceError("tracks come up by first places, or above noise")
-    return gather_holder_evidence(callbacks, query.get("of", ""), query.get("by"), query.get("method"), count)
+    return gather_holder_evidence(views, query.get("of", ""), query.get("by"), query.get("method"), count)
 
 
 def encode_file(evidence: Evidence, kind: str) -> bytes:

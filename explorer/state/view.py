@@ -124,7 +124,7 @@ def parse_passage(text: str) -> tuple[int, int] | None:
     return None if match is None else (int(match[1]), int(match[2]))
 
 
-def span_of(from_s: float, to_s: float, windows: int, window_s: float, length_s: float = math.inf) -> Span | None:
+def cover_windows(from_s: float, to_s: float, windows: int, window_s: float, length_s: float = math.inf) -> Span | None:
     """The windows that a span of the clip touches by more than a tenth; None where that is none or all."""
     if not windows or to_s <= from_s or from_s >= windows * window_s:
         return None

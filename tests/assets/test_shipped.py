@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from explorer.listen.page import ListenPage
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from explorer.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,8 +40,8 @@ def scores(store):
 
 
 def test_a_page_of_the_table_is_small(store):
-    page = ListenPage(Callbacks(store))
-    view = page.callbacks.view_of({"clip": "1"})
+    page = ListenPage(StoreViews(store))
+    view = page.views.read_address({"clip": "1"})
     assert len(page.table(view)["rows"]) == 100
     assert len(json.dumps(page.table_sent(view))) < 0.5 * len(json.dumps(page.table(view)))
 

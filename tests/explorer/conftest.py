@@ -131,12 +131,12 @@ def held_path(made: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def held(held_path: Path) -> Iterator[Any]:
-    """Its callbacks."""
-    from explorer.state.callbacks import Callbacks
+    """Its views."""
+    from explorer.state.store_views import StoreViews
     from explorer.store import Store
 
     opened = Store(held_path)
-    yield Callbacks(opened)
+    yield StoreViews(opened)
     opened.close()
 
 

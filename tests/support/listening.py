@@ -38,10 +38,10 @@ def wanted(**changes: Any) -> dict[str, Any]:
 
 def plan_of(store: Any, seed: int = 1, **changes: Any) -> Any:
     from explorer.listening_sessions import plan
-    from explorer.state.callbacks import Callbacks
+    from explorer.state.store_views import StoreViews
 
-    callbacks = Callbacks(store)
-    return plan.plan_session(callbacks, plan.SessionRequest.parse(wanted(**changes), callbacks), seed)
+    views = StoreViews(store)
+    return plan.plan_session(views, plan.SessionRequest.parse(wanted(**changes), views), seed)
 
 
 def settings_of(store_path: Path, sessions: Path, **options: Any) -> Any:

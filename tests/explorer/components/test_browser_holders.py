@@ -8,7 +8,7 @@ import pytest
 
 from explorer.report.evidence import gather_clip_evidence, gather_holder_evidence
 from explorer.report.html import render_html
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from explorer.store import Store
 from support.browsing import OUTSIDE, expect, expect_lanes, expect_query, findings, until
 from support.held import HOSTILE_LABEL, LABEL
@@ -154,7 +154,7 @@ def test_it_fits_and_can_be_used_by_all(visit, scheme):
 
 def test_a_report_opens_offline_without_script(browser, held_path: Path, tmp_path: Path):
     store = Store(held_path)
-    callbacks = Callbacks(store)
+    views = StoreViews(store)
     context = browser.new_context(offline=True)
     page = context.new_page()
     said: list[str] = []
@@ -164,9 +164,9 @@ def test_a_report_opens_offline_without_script(browser, held_path: Path, tmp_pat
     page.on("dialog", lambda box: (said.append(box.message), box.dismiss()))
     page.on("request", lambda sent: asked.append(sent.url))
     for evidence in (
-        gather_holder_evidence(callbacks, LABEL, "label"),
-        gather_holder_evidence(callbacks, HOSTILE_LABEL, "label"),
-        gather_clip_evidence(callbacks, 2),
+        gather_holder_evidence(views, LABEL, "label"),
+        gather_holder_evidence(views, HOSTILE_LABEL, "label"),
+        gather_clip_evidence(views, 2),
     ):
         file = tmp_path / f"{len(asked)}.html"
         file.write_text(render_html(evidence), encoding="utf-8")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from explorer.holders.page import HoldersPage, default_grouping
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from explorer.store import Store
 from explorer.store.records import AuditionCounts, Copying, Summary
 from explorer.text import holders
@@ -19,7 +19,7 @@ from support.held import HOSTILE_LABEL, LABEL
 @pytest.fixture(scope="module")
 def show(held):
     page = HoldersPage(held)
-    return lambda **asked: page.value(held.view_of({"view": "holders", **asked}))
+    return lambda **asked: page.value(held.read_address({"view": "holders", **asked}))
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_it_stays_small_whatever_names_hold(made, tmp_path):
         )
         con.execute("INSERT INTO holders SELECT track_id, track_id || repeat('\U0001f3b5', 400), 'label' FROM tracks")
     store = Store(path)
-    callbacks = Callbacks(store)
-    page = HoldersPage(callbacks)
-    first = page.value(callbacks.view_of({"view": "holders", "by": "role 1", "up": "100"}))
+    views = StoreViews(store)
+    page = HoldersPage(views)
+    first = page.value(views.read_address({"view": "holders", "by": "role 1", "up": "100"}))
     name = first["groups"]["rows"][0]["name"]
     assert len(name) == 200
     for asked in ({"by": "label"}, {"by": "role 1", "of": name, "up": "100"}):
-        shown = page.value(callbacks.view_of({"view": "holders", **asked}))
+        shown = page.value(views.read_address({"view": "holders", **asked}))
         assert len(json.dumps(shown, ensure_ascii=False).encode()) < 50_000
     store.close()
 

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from explorer.listen.page import ListenPage
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from explorer.store import Store
 from explorer.text.clips import label_clip
 from explorer.text.tracks import note_track
@@ -18,45 +18,45 @@ PARTS = ("verdict", "player", "summary", "curve", "table", "overview", "about")
 
 
 @pytest.fixture
-def callbacks(store) -> Callbacks:
-    return Callbacks(store)
+def views(store) -> StoreViews:
+    return StoreViews(store)
 
 
 @pytest.fixture
-def page(callbacks) -> ListenPage:
-    return ListenPage(callbacks)
+def page(views) -> ListenPage:
+    return ListenPage(views)
 
 
 @pytest.mark.parametrize(
     "query", ["", "clip=2&scores=raw&decoys=1", "clip=3", "clip=101", "clip=1&span=1.0-1.5", "lanes=none"]
 )
-def test_every_part_is_plain_and_small(page, callbacks, query):
-    view = callbacks.view_at(query)
+def test_every_part_is_plain_and_small(page, views, query):
+    view = views.read_query(query)
     for part in PARTS:
         # allow_nan: a browser's JSON has no NaN
         assert len(json.dumps(getattr(page, part)(view), allow_nan=False)) < 50_000, part
 
 
-def test_no_path_leaves_the_server(page, callbacks, store_path):
+def test_no_path_leaves_the_server(page, views, store_path):
     for query in ("lanes=4,5,6,7,8,9,10&decoys=1", "clip=101"):
-        text = json.dumps([getattr(page, part)(callbacks.view_at(query)) for part in PARTS])
+        text = json.dumps([getattr(page, part)(views.read_query(query)) for part in PARTS])
         assert str(store_path.parent) not in text and "secret" not in text and ".wav" not in text
 
 
-def test_noise_is_said_first(page, callbacks):
-    view = callbacks.view_at("clip=3")
+def test_noise_is_said_first(page, views):
+    view = views.read_query("clip=3")
     assert page.verdict(view)[0].startswith("Nothing is above noise")
     assert {lane["chip"] for lane in page.player(view)["tracks"]} == {"noise"}
 
 
-def test_control_clip_is_explained(page, callbacks):
-    view = callbacks.view_at("clip=101")
+def test_control_clip_is_explained(page, views):
+    view = views.read_query("clip=101")
     assert "unlearned itself" in page.verdict(view)[0] and "number 1 of 40" in page.verdict(view)[0]
     assert page.player(view)["clip"]["note"].startswith("control: a training track unlearned itself")
 
 
-def test_a_span_is_named_and_ranks(page, callbacks, made):
-    view = callbacks.view_at("clip=1&span=1.0-1.5")
+def test_a_span_is_named_and_ranks(page, views, made):
+    view = views.read_query("clip=1&span=1.0-1.5")
     said = page.verdict(view)
     assert said[0].startswith("In 1.0–1.5 s: ") and said[1].startswith("Of the whole clip: 4 of 40 training tracks")
     player = page.player(view)
@@ -66,17 +66,17 @@ def test_a_span_is_named_and_ranks(page, callbacks, made):
     assert page.table(view)["rows"][0]["track_id"] == made.SPAN_TRACK
 
 
-def test_lanes_say_who_stands_where(page, callbacks):
-    tracks = page.player(callbacks.view_at("lanes=1,60,30"))["tracks"]
+def test_lanes_say_who_stands_where(page, views):
+    tracks = page.player(views.read_query("lanes=1,60,30"))["tracks"]
     assert [lane["chip"] for lane in tracks] == ["above", "decoy", "noise"]
     assert tracks[0]["place"] == "place 1 of 40" and tracks[1]["place"].startswith("would be place ")
-    raw = page.player(callbacks.view_at("lanes=1&scores=raw"))["tracks"]
+    raw = page.player(views.read_query("lanes=1&scores=raw"))["tracks"]
     assert raw[0]["place"].endswith("of 40 by raw score")
 
 
-def test_lanes_that_cannot_be_played_say_why(page, callbacks, made):
+def test_lanes_that_cannot_be_played_say_why(page, views, made):
     ids = (made.FORBIDDEN, made.MISSING, made.PATHLESS, made.ESCAPING, made.EXCERPT)
-    view = callbacks.view_at("lanes=" + ",".join(map(str, ids)))
+    view = views.read_query("lanes=" + ",".join(map(str, ids)))
     lanes = {int(lane["key"]): lane for lane in page.player(view)["tracks"]}
     assert lanes[made.FORBIDDEN]["refused"] == "the rights holder does not allow listening"
     assert lanes[made.MISSING]["refused"] == "the audio file is missing"
@@ -85,23 +85,23 @@ def test_lanes_that_cannot_be_played_say_why(page, callbacks, made):
     assert lanes[made.EXCERPT]["refused"] is None and lanes[made.EXCERPT]["duration_s"] == 15.0
 
 
-def test_loop_and_start_reach_the_player(page, callbacks):
-    player = page.player(callbacks.view_at("track=2&loop=2:0.5-1.5&start=moment"))
+def test_loop_and_start_reach_the_player(page, views):
+    player = page.player(views.read_query("track=2&loop=2:0.5-1.5&start=moment"))
     assert player["loop"] == {"track_id": 2, "from_s": 0.5, "to_s": 1.5}
     assert (player["focus"], player["start"]) == (2, "moment")
 
 
-def test_the_table_answers_what_was_asked(page, callbacks):
-    shown = page.table(callbacks.view_at("find=etude&decoys=1&sort=title"))
+def test_the_table_answers_what_was_asked(page, views):
+    shown = page.table(views.read_query("find=etude&decoys=1&sort=title"))
     assert shown["total"] == len(shown["rows"]) == 9
     assert all("tude" in row["title"] or "alert" in row["title"] for row in shown["rows"])
-    assert page.table(callbacks.view_at("find=zzz"))["rows"] == []
-    above = page.table(callbacks.view_at("clip=1&above=1"))
+    assert page.table(views.read_query("find=zzz"))["rows"] == []
+    above = page.table(views.read_query("clip=1&above=1"))
     assert {row["kind"] for row in above["rows"]} == {"above"} and above["total"] == 4
 
 
-def test_findings_are_listed_along_training(page, callbacks):
-    lines = page.about(callbacks.view_of({}))
+def test_findings_are_listed_along_training(page, views):
+    lines = page.about(views.read_address({}))
     (line,) = [text for text in lines if text.startswith("share of decoys among the best 10 by raw")]
     assert line.endswith(": 0.3 (step 100) → 0.92 (step 2,000)")
 
@@ -111,8 +111,8 @@ def test_a_clip_that_a_method_did_not_score_says_so(made, tmp_path):
     with duckdb.connect(str(path)) as con:
         con.execute("DELETE FROM scores WHERE method_id = 2 AND clip_id = 1")
         con.execute("DELETE FROM summaries WHERE method_id = 2 AND clip_id = 1")
-    callbacks = Callbacks(Store(path))
-    page, view = ListenPage(callbacks), callbacks.view_at("method=cosine&clip=1")
+    views = StoreViews(Store(path))
+    page, view = ListenPage(views), views.read_query("method=cosine&clip=1")
     assert page.verdict(view) == ["This method did not score this clip."]
     player = page.player(view)
     assert player["tracks"] == [] and player["focus"] is None and player["clip"]["url"] == "/audio/clip/1"
@@ -120,21 +120,21 @@ def test_a_clip_that_a_method_did_not_score_says_so(made, tmp_path):
     json.dumps([page.curve(view), page.overview(view)], allow_nan=False)
 
 
-def test_clip_labels_are_short(callbacks):
-    labels = [label_clip(clip) for clip in callbacks.clips]
+def test_clip_labels_are_short(views):
+    labels = [label_clip(clip) for clip in views.clips]
     assert labels[0].startswith("Generated clip 1 · slow piano waltz") and labels[3].startswith("Control 101 · ")
     assert max(map(len, labels)) < 120
 
 
-def test_the_table_by_number_and_both_places(page, callbacks, store):
+def test_the_table_by_number_and_both_places(page, views, store):
     scores = store.scores.read_frame(1, 1)
     training = scores[~scores["is_decoy"]]
     for sort, column, up in (("raw", "score", False), ("error", "std_error_norm", True), ("q", "q_value", True)):
-        rows = page.table(callbacks.view_at(f"clip=1&sort={sort}"))["rows"]
+        rows = page.table(views.read_query(f"clip=1&sort={sort}"))["rows"]
         values = training.set_index("track_id")[column][[row["track_id"] for row in rows]].tolist()
         assert values == sorted(values, reverse=not up), sort
     by_raw = training.sort_values("score", ascending=False)["track_id"].tolist()
-    for row in page.table(callbacks.view_at("clip=1&decoys=1&scores=raw"))["rows"]:
+    for row in page.table(views.read_query("clip=1&decoys=1&scores=raw"))["rows"]:
         if row["kind"] != "decoy":
             assert row["raw_place"] == str(by_raw.index(row["track_id"]) + 1) == row["place"]
             assert row["norm_place"] == str(training["track_id"].tolist().index(row["track_id"]) + 1)
@@ -146,10 +146,10 @@ def test_renderings_of_a_work_are_told_of_and_can_be_one_row(store_path, tmp_pat
     with duckdb.connect(str(path)) as con:
         con.execute("UPDATE tracks SET work_id = 'w1' WHERE track_id IN (1, 17, 60)")
     store = Store(path)
-    page = ListenPage(Callbacks(store))
-    rows = {row["track_id"]: row for row in page.table(page.callbacks.view_at("clip=1"))["rows"]}
+    page = ListenPage(StoreViews(store))
+    rows = {row["track_id"]: row for row in page.table(page.views.read_query("clip=1"))["rows"]}
     assert rows[1]["work"] == rows[17]["work"] == "2 renderings of this work: places 1, 4" and "work" not in rows[2]
-    lanes = {lane["key"]: lane for lane in page.player(page.callbacks.view_at("clip=1&lanes=1,2,60"))["tracks"]}
+    lanes = {lane["key"]: lane for lane in page.player(page.views.read_query("clip=1&lanes=1,2,60"))["tracks"]}
     assert lanes["1"]["work"] == "one of 2 renderings of its work"
     weighted = replace(store.tracks.read_many([1])[1], planted="weighted")
     assert note_track(weighted, 2) == "one of 2 renderings of its work · planted case: weighted"
@@ -158,5 +158,5 @@ def test_renderings_of_a_work_are_told_of_and_can_be_one_row(store_path, tmp_pat
     )
     assert lanes["2"]["work"] is None and lanes["60"]["work"] is None  # a decoy is none of them
     assert all(lane["q"].startswith("q ") for lane in lanes.values())
-    assert 17 not in {row["track_id"] for row in page.table(page.callbacks.view_at("clip=1&works=1"))["rows"]}
+    assert 17 not in {row["track_id"] for row in page.table(page.views.read_query("clip=1&works=1"))["rows"]}
     store.close()

@@ -9,7 +9,7 @@ from explorer.listening_sessions import plan
 from explorer.listening_sessions.excerpt_starts import ExcerptStart, StartChooser, describe_starts, find_best_start
 from explorer.listening_sessions.records import SessionRefusedError
 from explorer.sound.audio import heard_s
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from explorer.store.records import SoundRecord, TrackMoments
 from support.listening import plan_of, wanted
 
@@ -138,4 +138,4 @@ def test_a_session_begins_where_the_store_says(store):
 def test_a_way_that_is_none_is_refused(store):
     for way in ("middle", None, ["strongest"], 3):
         with pytest.raises(SessionRefusedError):
-            plan.SessionRequest.parse(wanted(starts=way), Callbacks(store))
+            plan.SessionRequest.parse(wanted(starts=way), StoreViews(store))

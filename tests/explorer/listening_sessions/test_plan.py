@@ -13,7 +13,7 @@ from explorer.listening_sessions.file import SessionFile
 from explorer.listening_sessions.plan import SessionRequest, list_offered_clips, suggest_seconds
 from explorer.listening_sessions.records import SessionRefusedError
 from explorer.sound.audio import SoundRefusedError
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from support.listening import plan_of, wanted
 
 pyloudnorm = pytest.importorskip("pyloudnorm")
@@ -174,7 +174,7 @@ def test_gains_bring_all_to_one_loudness_below_full_scale():
 )
 def test_a_form_that_makes_no_sense_is_refused(store, changes, message):
     with pytest.raises(SessionRefusedError, match=message):
-        SessionRequest.parse(wanted(**changes), Callbacks(store))
+        SessionRequest.parse(wanted(**changes), StoreViews(store))
 
 
 def test_tracks_shorter_than_an_excerpt_are_no_candidates(store):
@@ -186,6 +186,6 @@ def test_tracks_shorter_than_an_excerpt_are_no_candidates(store):
 
 
 def test_the_form_begins_with_a_length_that_most_have(store):
-    callbacks = Callbacks(store)
-    assert suggest_seconds(callbacks) == 2.0
-    assert [clip.clip_id for clip in list_offered_clips(callbacks)] == [1, 2, 3]
+    views = StoreViews(store)
+    assert suggest_seconds(views) == 2.0
+    assert [clip.clip_id for clip in list_offered_clips(views)] == [1, 2, 3]

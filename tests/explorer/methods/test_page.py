@@ -13,7 +13,8 @@ from explorer.examples import error_analysis
 from explorer.listen import resemblance
 from explorer.methods import hard_cases
 from explorer.methods.page import MethodsPage
-from explorer.state.callbacks import Callbacks
+from explorer.state.events import EventHandler
+from explorer.state.store_views import StoreViews
 from explorer.state.view import BadEventError
 from explorer.store import Store
 from explorer.store.records import Diagnostic, PassageRecord, ScorePart, SoundRecord
@@ -22,13 +23,13 @@ PARTS = ("why", "compare", "heat_text", "heat", "methods", "cases", "behind", "n
 
 
 @pytest.fixture
-def callbacks(store) -> Callbacks:
-    return Callbacks(store)
+def views(store) -> StoreViews:
+    return StoreViews(store)
 
 
 @pytest.fixture
-def study(callbacks) -> MethodsPage:
-    return MethodsPage(callbacks)
+def study(views) -> MethodsPage:
+    return MethodsPage(views)
 
 
 @pytest.fixture
@@ -36,13 +37,13 @@ def changed(store_path, tmp_path):
     """changed(sql) -> the parts of a copy of the store in which `sql` was run."""
     opened = []
 
-    def make(*statements: str) -> tuple[MethodsPage, Callbacks]:
+    def make(*statements: str) -> tuple[MethodsPage, StoreViews]:
         path = shutil.copy(store_path, tmp_path / f"{len(opened)}.duckdb")
         with duckdb.connect(str(path)) as con:
             for sql in statements:
                 con.execute(sql)
         opened.append(Store(path))
-        return MethodsPage(Callbacks(opened[-1])), Callbacks(opened[-1])
+        return MethodsPage(StoreViews(opened[-1])), StoreViews(opened[-1])
 
     yield make
     for store in opened:
@@ -51,19 +52,19 @@ def changed(store_path, tmp_path):
 
 @pytest.mark.parametrize("tab", ["listen", "compare", "wrong"])
 @pytest.mark.parametrize("query", ["clip=1", "clip=2&scores=raw&method=cosine", "clip=101", "clip=3&lanes=none"])
-def test_every_part_is_plain_and_small(study, callbacks, query, tab):
-    view = callbacks.view_at(f"{query}&view={tab}")
+def test_every_part_is_plain_and_small(study, views, query, tab):
+    view = views.read_query(f"{query}&view={tab}")
     for part in PARTS:
         assert len(json.dumps(getattr(study, part)(view), allow_nan=False)) < 50_000, part
 
 
-def test_a_closed_tab_costs_nothing(study, callbacks):
-    view = callbacks.view_at("clip=1")
+def test_a_closed_tab_costs_nothing(study, views):
+    view = views.read_query("clip=1")
     assert [getattr(study, part)(view) for part in PARTS[1:]] == [None, [], None, None, None, None, None]
 
 
-def test_aspects_and_passages_of_the_tracks_in_the_player(study, callbacks):
-    shown = study.why(callbacks.view_at("clip=1"))
+def test_aspects_and_passages_of_the_tracks_in_the_player(study, views):
+    shown = study.why(views.read_query("clip=1"))
     one = shown["tracks"]["1"]
     assert one["aspects"] == [["melody", 97.0], ["harmony", 88.5], ["rhythm", 41.0], ["timbre", 12.0]]
     assert [item["close"] for item in one["passages"]] == [True, False]
@@ -75,38 +76,38 @@ def test_aspects_and_passages_of_the_tracks_in_the_player(study, callbacks):
     assert one["facts"]["place"] == "1"
 
 
-def test_two_methods_side_by_side(study, callbacks):
-    shown = study.compare(callbacks.view_at("clip=1&view=compare"))
+def test_two_methods_side_by_side(study, views):
+    shown = study.compare(views.read_query("clip=1&view=compare"))
     assert shown["versus"] == "cosine" and [len(column["rows"]) for column in shown["columns"]] == [20, 20]
     places = {row["track_id"]: row["place"] for row in shown["columns"][1]["rows"]}
     for row in shown["columns"][0]["rows"]:
         if row["track_id"] in places:
             assert row["other"] == places[row["track_id"]]
-    again = study.compare(callbacks.view_at("clip=1&view=compare&method=cosine&with=unlearning"))
+    again = study.compare(views.read_query("clip=1&view=compare&method=cosine&with=unlearning"))
     assert again["columns"][0]["label"] == "Gradient cosine"
 
 
 def test_with_one_method_the_tab_says_so(changed):
-    study, callbacks = changed(
+    study, views = changed(
         "DELETE FROM agreement", "DELETE FROM methods WHERE method_id = 2", "DELETE FROM scores WHERE method_id = 2"
     )
-    view = callbacks.view_at("clip=1&view=compare&with=cosine")
+    view = views.read_query("clip=1&view=compare&with=cosine")
     assert view.versus is None and study.heat(view) is None
     assert study.compare(view)["lines"] == [
         "This store holds one method, Unlearning: there is no second one to compare it with."
     ]
     assert study.heat_text(view) == ["Agreement needs two methods: this store holds one."]
-    wrong_view = callbacks.view_at("clip=1&view=wrong&cases=disagree")
+    wrong_view = views.read_query("clip=1&view=wrong&cases=disagree")
     assert study.cases(wrong_view)["empty"].endswith("here 1 did.")
 
 
 def test_without_stored_agreement_it_is_worked_out(changed):
-    study, callbacks = changed("DELETE FROM agreement")
-    view = callbacks.view_at("clip=1&view=compare&measure=top10")
+    study, views = changed("DELETE FROM agreement")
+    view = views.read_query("clip=1&view=compare&measure=top10")
     assert "worked out from the scores" in study.heat_text(view)[0]
     plot = json.loads(study.heat(view)["plot"])
     first = [
-        {int(i) for i in callbacks.ranking(callbacks.view_at(f"clip={c}&method={m}")).first(10)}
+        {int(i) for i in views.rank(views.read_query(f"clip={c}&method={m}")).first(10)}
         for c in (1, 2, 3)
         for m in ("unlearning", "cosine")
     ]
@@ -115,15 +116,13 @@ def test_without_stored_agreement_it_is_worked_out(changed):
 
 
 def test_what_a_run_did_not_keep_is_said(changed):
-    study, callbacks = changed(
-        *(f"DELETE FROM {name}" for name in ("aspects", "passages", "score_parts", "diagnostics"))
-    )
-    shown = study.why(callbacks.view_at("clip=1"))["tracks"]["1"]
+    study, views = changed(*(f"DELETE FROM {name}" for name in ("aspects", "passages", "score_parts", "diagnostics")))
+    shown = study.why(views.read_query("clip=1"))["tracks"]["1"]
     assert (shown["missing"], shown["copied"]) == (
         resemblance.NOT_MEASURED,
         "This run did not look for copied passages.",
     )
-    behind = study.behind(callbacks.view_at("clip=1&view=wrong"))
+    behind = study.behind(views.read_query("clip=1&view=wrong"))
     assert behind["parts"]["said"] == "This run kept no parts of scores." and behind["findings"] == {
         "steps": [],
         "rows": [],
@@ -131,8 +130,8 @@ def test_what_a_run_did_not_keep_is_said(changed):
 
 
 @pytest.mark.parametrize("kind", ["disagree", "hubs", "decoys", "quiet", "short"])
-def test_the_page_lists_what_python_lists(study, callbacks, store, kind):
-    shown = study.cases(callbacks.view_at(f"clip=1&view=wrong&cases={kind}&first=40"))
+def test_the_page_lists_what_python_lists(study, views, store, kind):
+    shown = study.cases(views.read_query(f"clip=1&view=wrong&cases={kind}&first=40"))
     frame = error_analysis.hard_cases(store, "unlearning", 40)[kind]
     assert shown["total"] == len(frame)
     key = "clip_id" if kind == "disagree" else "track_id"
@@ -140,29 +139,29 @@ def test_the_page_lists_what_python_lists(study, callbacks, store, kind):
     assert all(len(row["cells"]) == len(shown["columns"]) for row in shown["rows"])
 
 
-def test_pages_and_filters_of_the_list(study, callbacks):
-    everything = study.cases(callbacks.view_at("view=wrong&cases=decoys&first=100"))
-    second = study.cases(callbacks.view_at("view=wrong&cases=decoys&first=100&case=50"))
+def test_pages_and_filters_of_the_list(study, views):
+    everything = study.cases(views.read_query("view=wrong&cases=decoys&first=100"))
+    second = study.cases(views.read_query("view=wrong&cases=decoys&first=100&case=50"))
     assert everything["total"] > 50 and second["offset"] == 50 and second["rows"][0] != everything["rows"][0]
     assert (
-        study.cases(callbacks.view_at("view=wrong&cases=decoys&first=100&case=9950"))["offset"]
+        study.cases(views.read_query("view=wrong&cases=decoys&first=100&case=9950"))["offset"]
         == (everything["total"] - 1) // 50 * 50
     )
-    few = study.cases(callbacks.view_at("view=wrong&cases=decoys&first=100&holds=fugue%20machine"))
+    few = study.cases(views.read_query("view=wrong&cases=decoys&first=100&holds=fugue%20machine"))
     assert 0 < few["total"] < everything["total"]
     assert all("Fugue" in row["title"] and "machine" in row["clip"] for row in few["rows"])
-    assert study.cases(callbacks.view_at("view=wrong&holds=nosuch"))["empty"] == "No row holds “nosuch”."
+    assert study.cases(views.read_query("view=wrong&holds=nosuch"))["empty"] == "No row holds “nosuch”."
 
 
-def test_score_against_length_and_parts(study, callbacks, store):
-    shown = study.behind(callbacks.view_at("clip=1&view=wrong&track=2"))
+def test_score_against_length_and_parts(study, views, store):
+    shown = study.behind(views.read_query("clip=1&view=wrong&track=2"))
     assert shown["track_id"] == 2 and len(shown["parts"]["bars"]) == 4
     seconds = dict(zip(*(values.tolist() for values in store.tracks.read_durations()), strict=True))
     drawn = shown["duration"]["track"]
     assert len(drawn["id"]) == 40 and all(seconds[i] == x for i, x in zip(drawn["id"], drawn["x"], strict=True))
     assert shown["findings"]["steps"] == [100, 2000] and shown["findings"]["rows"][0]["values"] == [0.3, 0.14]
     assert shown["settings"][0][0] == "Run and cost"
-    other = study.behind(callbacks.view_at("clip=1&view=wrong&lanes=40&track=40"))
+    other = study.behind(views.read_query("clip=1&view=wrong&lanes=40&track=40"))
     assert "not among them" in other["parts"]["said"]
 
 
@@ -183,44 +182,46 @@ def test_a_passage_beyond_an_excerpt_cannot_be_heard():
     assert shown["passages"][0]["text"].startswith("track moved 1 semitone down; a decoy comes as close in less than")
 
 
-def test_events_are_checked(callbacks):
-    view = callbacks.view_at("clip=1&view=compare")
-    assert callbacks.choose_pair(view, {"clip_id": 2}).tab == "compare"
-    swapped = callbacks.choose_pair(view, {"method": "cosine"})
-    assert (swapped.method.name, callbacks.versus(swapped).name) == ("cosine", "unlearning")
+def test_events_are_checked(views):
+    view = views.read_query("clip=1&view=compare")
+    assert EventHandler(views).choose_pair(view, {"clip_id": 2}).tab == "compare"
+    swapped = EventHandler(views).choose_pair(view, {"method": "cosine"})
+    assert (swapped.method.name, views.find_versus(swapped).name) == ("cosine", "unlearning")
     assert (
-        callbacks.view_at(callbacks.choose_pair(view, {"versus": "cosine", "measure": "top10"}).query()).measure
+        views.read_query(
+            EventHandler(views).choose_pair(view, {"versus": "cosine", "measure": "top10"}).query()
+        ).measure
         == "top10"
     )
     for data in ({"versus": "unlearning"}, {"versus": 3}, {"measure": "x"}, {"clip_id": 99}, {"method": "x"}):
         with pytest.raises(BadEventError):
-            callbacks.choose_pair(view, data)
-    asked = callbacks.ask_cases(
+            EventHandler(views).choose_pair(view, data)
+    asked = EventHandler(views).ask_cases(
         view, {"kind": "decoys", "first": 40, "text": "a & b", "offset": 50, "method": "cosine"}
     )
-    assert callbacks.view_at(asked.query()).cases == asked.cases and asked.method.name == "cosine"
+    assert views.read_query(asked.query()).cases == asked.cases and asked.method.name == "cosine"
     for data in ({"kind": "x"}, {"path": "/etc"}, {"method": ["cosine"]}, {"method": "x"}):
         with pytest.raises(BadEventError):
-            callbacks.ask_cases(view, data)
-    opened = callbacks.open_case(
-        callbacks.view_at("clip=1&view=wrong"), {"clip_id": 2, "track_id": 33, "method": "cosine"}
+            EventHandler(views).ask_cases(view, data)
+    opened = EventHandler(views).open_case(
+        views.read_query("clip=1&view=wrong"), {"clip_id": 2, "track_id": 33, "method": "cosine"}
     )
     assert (opened.tab, opened.clip_id, opened.track_id, opened.method.name) == ("listen", 2, 33, "cosine")
-    assert 33 in callbacks.lanes(opened)
-    assert callbacks.open_case(view, {"clip_id": 3, "tab": "compare"}).tab == "compare"
+    assert 33 in views.list_lanes(opened)
+    assert EventHandler(views).open_case(view, {"clip_id": 3, "tab": "compare"}).tab == "compare"
     with pytest.raises(BadEventError):
-        callbacks.open_case(view, {"clip_id": 2, "track_id": 999})
+        EventHandler(views).open_case(view, {"clip_id": 2, "track_id": 999})
 
 
-def test_a_passage_in_the_address_reaches_the_player(callbacks):
+def test_a_passage_in_the_address_reaches_the_player(views):
     from explorer.listen.page import ListenPage
 
-    view = callbacks.view_at("clip=1&track=1&start=moment&passage=1:2")
-    assert callbacks.view_at(view.query()) == view
-    player = ListenPage(callbacks).player(view)
+    view = views.read_query("clip=1&track=1&start=moment&passage=1:2")
+    assert views.read_query(view.query()) == view
+    player = ListenPage(views).player(view)
     assert player["passage"] == {"track_id": 1, "number": 2, "clip": [1.0, 1.8], "track": [0.2, 1.0]}
     for bad in ("1:9", "33:1", "x", "1:1:1"):
-        assert ListenPage(callbacks).player(callbacks.view_at(f"clip=1&passage={bad}"))["passage"] is None
+        assert ListenPage(views).player(views.read_query(f"clip=1&passage={bad}"))["passage"] is None
 
 
 def test_the_example_prints_every_list_and_writes_safe_files(store_path, tmp_path, capsys):

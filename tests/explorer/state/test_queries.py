@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from explorer.state.events import EventHandler
 from explorer.state.queries import HOLDER_GROUPS, HOLDER_PAIRS, HolderQuery
 from explorer.state.view import BadEventError
 
@@ -13,9 +14,9 @@ ASKED = HolderQuery("label", "A & B=<i>", "above", "clara s", 2 * HOLDER_GROUPS,
 
 
 def test_the_address_holds_it(held):
-    view = held.view_of({"view": "holders", **{k: str(v) for k, v in ASKED.to_address().items()}})
+    view = held.read_address({"view": "holders", **{k: str(v) for k, v in ASKED.to_address().items()}})
     assert view.holders == ASKED
-    assert held.view_at(view.query()) == view
+    assert held.read_query(view.query()) == view
     assert HolderQuery().to_address() == {}
 
 
@@ -45,7 +46,7 @@ def test_what_makes_no_sense_is_refused(held, asked):
         HolderQuery.of_event(asked)
     if isinstance(asked, dict):
         with pytest.raises(BadEventError):
-            held.ask_holders(held.view_of({}), asked)
+            EventHandler(held).ask_holders(held.read_address({}), asked)
 
 
 @pytest.mark.parametrize("parts", [{"page": "x"}, {"page": "7"}, {"rows": "9" * 30}, {"up": "z"}, {"of": "n" * 300}])
@@ -54,21 +55,21 @@ def test_an_address_that_makes_no_sense_is_the_default(parts):
 
 
 def test_a_clip_that_is_opened_keeps_it(held):
-    view = held.view_of({"view": "holders", "by": "label"})
-    assert held.choose_clip(view, 2).holders.grouping == "label"
+    view = held.read_address({"view": "holders", "by": "label"})
+    assert EventHandler(held).choose_clip(view, 2).holders.grouping == "label"
 
 
 def test_a_pair_is_opened_at_its_place(held):
-    view = held.view_of({"view": "holders"})
+    view = held.read_address({"view": "holders"})
     where = {"from_s": 0.5, "to_s": 2.0, "clip_from_s": 1.0, "clip_to_s": 1.4}
-    opened = held.hear_pair(view, {"clip_id": 1, "track_id": 20, **where})
+    opened = EventHandler(held).hear_pair(view, {"clip_id": 1, "track_id": 20, **where})
     asked = dict(parse_qsl(opened.query()))
     assert asked["clip"] == "1" and asked["track"] == "20" and asked["loop"] == "20:0.50-2.00"
     assert asked["start"] == "moment" and "view" not in asked and asked["span"] == "1.00-1.50"
     for track_id in (1, 20, 33):  # in the player, though the span has other strongest tracks
-        opened = held.hear_pair(view, {"clip_id": 1, "track_id": track_id, **where})
-        assert opened.track_id == track_id and track_id in held.lanes(opened)
-    assert held.hear_pair(view, {"clip_id": 2, "track_id": 3}).loop is None
+        opened = EventHandler(held).hear_pair(view, {"clip_id": 1, "track_id": track_id, **where})
+        assert opened.track_id == track_id and track_id in held.list_lanes(opened)
+    assert EventHandler(held).hear_pair(view, {"clip_id": 2, "track_id": 3}).loop is None
     for bad in (
         {},
         {"clip_id": 9, "track_id": 1},
@@ -76,4 +77,4 @@ def test_a_pair_is_opened_at_its_place(held):
         {"clip_id": 1, "track_id": 1, "from_s": "x"},
     ):
         with pytest.raises(BadEventError):
-            held.hear_pair(view, bad)
+            EventHandler(held).hear_pair(view, bad)

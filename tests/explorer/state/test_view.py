@@ -12,10 +12,10 @@ from explorer.state.view import (
     BadEventError,
     Loop,
     View,
+    cover_windows,
     parse_id,
     parse_loop,
     parse_seconds,
-    span_of,
 )
 from explorer.store.ranking import RAW, Span
 from explorer.store.records import MethodRecord
@@ -80,12 +80,12 @@ def test_parse_loop(text, expected):
     ],
 )
 def test_span_of_takes_the_windows_it_touches(from_s, to_s, expected):
-    span = span_of(from_s, to_s, 7, 1.0)
+    span = cover_windows(from_s, to_s, 7, 1.0)
     assert (None if span is None else (span.first, span.last)) == expected
 
 
 def test_without_windows_there_is_no_span():
-    assert span_of(0.0, 1.0, 0, 0.0) is None
+    assert cover_windows(0.0, 1.0, 0, 0.0) is None
 
 
 def test_a_query_keeps_every_part():

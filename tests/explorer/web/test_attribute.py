@@ -250,13 +250,13 @@ def test_the_option_is_refused_in_one_line(tmp_path: Path, monkeypatch) -> None:
 
 def test_a_store_is_opened_again_in_place(shop: Path) -> None:
     from explorer.listen.page import ListenPage
-    from explorer.state.callbacks import Callbacks
+    from explorer.state.store_views import StoreViews
     from explorer.store import Store, StoreError
 
     store = Store(shop)
-    callbacks = Callbacks(store)
-    page = ListenPage(callbacks)
-    view = callbacks.view_of({})
+    views = StoreViews(store)
+    page = ListenPage(views)
+    view = views.read_address({})
     before, seen = page.table(view), page.overview(view)
     version = shop.with_name("next.duckdb")
     shutil.copyfile(shop, version)
@@ -267,18 +267,18 @@ def test_a_store_is_opened_again_in_place(shop: Path) -> None:
         for table in ("scores", "summaries"):
             con.execute(f"INSERT INTO {table} SELECT * REPLACE (900 AS clip_id) FROM {table} WHERE clip_id = 1")
     version.replace(shop)
-    assert len(Store(shop).clips.list_scored()) == len(callbacks.clips), (
+    assert len(Store(shop).clips.list_scored()) == len(views.clips), (
         "DuckDB no longer keeps to the old file: simplify reopen()"
     )
-    callbacks.reopen()
-    assert 900 in callbacks.clip_by_id
+    views.reopen()
+    assert 900 in views.clip_by_id
     assert page.table(view) == before and page.overview(view) != seen
-    assert callbacks.view_of({"clip": "900"}).clip_id == 900
+    assert views.read_address({"clip": "900"}).clip_id == 900
     assert ("Your clip 900" in page.choices()[3][0]) or any("Your clip 900" in label for label, _ in page.choices())
     shop.write_bytes(b"no store")
     with pytest.raises(StoreError):
-        callbacks.reopen()
-    assert 900 in callbacks.clip_by_id and page.table(view) == before
+        views.reopen()
+    assert 900 in views.clip_by_id and page.table(view) == before
     assert not list(shop.parent.glob(".*"))
 
 

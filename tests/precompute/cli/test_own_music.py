@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from explorer.sound.audio import locate
-from explorer.state.callbacks import Callbacks
+from explorer.state.store_views import StoreViews
 from explorer.store import Store
 from precompute.cli.main import main
 from precompute.config.run import RunConfig
@@ -156,7 +156,7 @@ def test_the_page_opens_it(ran) -> None:
     store = Store(ran[0] / "data" / "whence.duckdb")
     assert [clip.kind for clip in store.clips.list_scored()][:3] == ["generated", "user", "user"]
     assert [clip.prompt for clip in store.clips.list_scored()][1] == "long.wav (0:00–0:02)"
-    assert Callbacks(store).clip_by_id[6].seed is None
+    assert StoreViews(store).clip_by_id[6].seed is None
     store.close()
 
 
