@@ -18,10 +18,9 @@ from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.audio import Analysis, analyse
 from precompute.corpus.intake import Corpus, load_corpus
 from precompute.corpus.latents import load_latents
+from precompute.gradients.context import Context, Queries, make_noise_bank
 from precompute.gradients.finite_difference import audit_clip
-from precompute.gradients.track_pass import Queries, noise_bank
-from precompute.methods.base import Context
-from precompute.methods.run import Done, moments_of, run_methods
+from precompute.methods.run import MethodRun, compute_moments, run_methods
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model, load_model
 from precompute.resemblance.tables import ComparedClips, choose_pairs, tabulate_resemblance
@@ -53,19 +52,20 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     generated = len(prompts)
     clip_ids = [p.clip_id for p in prompts] + [TARGET_CLIP_ID + i for i in range(len(context.target_rows))]
     masks = mask_tracks(corpus.tracks)
-    normalisations = [fit_normalisation(done.result.cohort, masks) for done in outcome.done]
+    normalisations = [fit_normalisation(done.result.cohort, masks) for done in outcome.completed]
     verdicts = [
         calibrate_scores(done.result.cells, normalisation, masks)
-        for done, normalisation in zip(outcome.done, normalisations, strict=True)
+        for done, normalisation in zip(outcome.completed, normalisations, strict=True)
     ]
     tables = [
-        _tables_of(done, one, context, clip_ids, generated) for done, one in zip(outcome.done, verdicts, strict=True)
+        _tables_of(done, one, context, clip_ids, generated)
+        for done, one in zip(outcome.completed, verdicts, strict=True)
     ]
     if audit:
-        _audit(context, outcome.done, prompts)
-    diagnostics = [*(t["diagnostics"] for t in tables), *_earlier(outcome.done, corpus, generated, config, cache)]
+        _audit(context, outcome.completed, prompts)
+    diagnostics = [*(t["diagnostics"] for t in tables), *_earlier(outcome.completed, corpus, generated, config, cache)]
     diagnostics.sort(key=lambda table: (table["checkpoint_step"][0], table["method_id"][0]))
-    _tell(diagnostics, outcome.done)
+    _tell(diagnostics, outcome.completed)
 
     store = Path(config.output.store)
     clip_folder = Path(config.output.clips)
@@ -97,7 +97,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
             analyses,
             clip_folder,
         ),
-        methods=merged([record.method_columns(done, config) for done in outcome.done]),
+        methods=merged([record.method_columns(done, config) for done in outcome.completed]),
         skipped_methods={
             name: [row[place] for row in outcome.skipped] for place, name in enumerate(("name", "label", "reason"))
         },
@@ -107,11 +107,11 @@ def run(config: RunConfig, audit: bool = False) -> Path:
         clip_moments=merged([t["clip_moments"] for t in tables]),
         diagnostics=merged(diagnostics),
         agreement=rows.agreement_columns(
-            [done.method_id for done in outcome.done],
+            [done.method_id for done in outcome.completed],
             # of generated clips alone: in a slice of all verdicts the last bits of a product may differ
             [
                 normalisation.apply(done.result.score[:generated])[:, masks.trained]
-                for done, normalisation in zip(outcome.done, normalisations, strict=True)
+                for done, normalisation in zip(outcome.completed, normalisations, strict=True)
             ],
         ),
         aspects=aspects,
@@ -140,7 +140,7 @@ def make_context(
         items=items,
         queries=Queries(shown=clips, targets=items[target_rows.tolist()], cohort=cohort),
         target_rows=target_rows,
-        bank=noise_bank(config.bank),
+        bank=make_noise_bank(config.bank),
         config=config,
         cache=cache,
         key=fingerprint(key, [p.key for p in prompts], config.clips),
@@ -150,14 +150,14 @@ def make_context(
 
 
 def _tables_of(
-    done: Done, verdicts: Verdicts, context: Context, clip_ids: list[int], generated: int
+    done: MethodRun, verdicts: Verdicts, context: Context, clip_ids: list[int], generated: int
 ) -> dict[str, Columns]:
     """All tables that hold one method's results."""
     result, tracks, config, frame_rate = done.result, context.tracks, context.config, context.model.frame_rate
     rises = {}
     if done.method.has_moments:
         pairs = _moment_pairs(verdicts, generated, config.moments.tracks)
-        rises = moments_of(context, done.method, pairs)
+        rises = compute_moments(context, done.method, pairs)
     valid, least = context.items.valid_frames.numpy(), config.moments.rate_hz
     window_s = max(1, round(config.unlearning.window_s * frame_rate)) / frame_rate
     windows: Columns = {}
@@ -179,12 +179,12 @@ def _moment_pairs(verdicts: Verdicts, generated: int, tracks: int) -> list[tuple
     return [(int(q), int(i)) for q, i in zip(*np.nonzero((chosen > 0) & (chosen <= tracks)), strict=True)]
 
 
-def _audit(context: Context, done: list[Done], prompts: list[Prompt]) -> None:
-    """Way (a) for the first clip and every track; prints rho. Of unlearning by one step, the only one that it fits."""
+def _audit(context: Context, done: list[MethodRun], prompts: list[Prompt]) -> None:
+    """Compare the first clip's scores by unlearning with finite differences over every track; print rho."""
     for one in done:
         if not isinstance(one.method, Unlearning):
             continue
-        direction, scores = one.method.tap(context).directions.whole(0), one.result.score[0]
+        direction, scores = one.method.step.share_directions(context).average_halves(0), one.result.score[0]
         rhos = audit_clip(context.model, context.items, direction, scores, context.config.unlearning, context.bank)
         print(
             f"audit, clip {prompts[0].clip_id}, {len(context.items)} tracks: "
@@ -192,7 +192,7 @@ def _audit(context: Context, done: list[Done], prompts: list[Prompt]) -> None:
         )
 
 
-def _earlier(done: list[Done], corpus: Corpus, generated: int, config: RunConfig, cache: Cache) -> list[Columns]:
+def _earlier(done: list[MethodRun], corpus: Corpus, generated: int, config: RunConfig, cache: Cache) -> list[Columns]:
     """Diagnostics of unlearning at the checkpoints kept along the training."""
     folder = Path(config.diagnostics.checkpoints)
     paths = sorted(folder.glob("step-*/model.safetensors")) if config.diagnostics.checkpoints else []
@@ -207,7 +207,7 @@ def _earlier(done: list[Done], corpus: Corpus, generated: int, config: RunConfig
                 continue
             print(f"diagnostics at training step {step}", flush=True)
             context, _ = make_context(load_model(config, path), corpus, reduced, cache)
-            result = run_methods(context, [one.method.name]).done[0].result
+            result = run_methods(context, [one.method.name]).completed[0].result
             masks = mask_tracks(corpus.tracks)
             early = calibrate_scores(result.cells, fit_normalisation(result.cohort, masks), masks)
             report = diagnose(early, context.target_rows, corpus.tracks, generated)
@@ -215,7 +215,7 @@ def _earlier(done: list[Done], corpus: Corpus, generated: int, config: RunConfig
     return found
 
 
-def _tell(diagnostics: list[Columns], done: list[Done]) -> None:
+def _tell(diagnostics: list[Columns], done: list[MethodRun]) -> None:
     """Print them, a line for each method and training step."""
     names = {one.method_id: one.method.name for one in done}
     for table in diagnostics:

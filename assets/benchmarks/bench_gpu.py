@@ -24,8 +24,9 @@ from torch import nn  # noqa: E402
 from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result  # noqa: E402
 from precompute.cost.measurement import matmul_tflops, timed  # noqa: E402
 from precompute.cost.plan import CARDS, MEMORY_SHARE, PAPER  # noqa: E402
-from precompute.cost.sizes import REAL, Size, operations, pieces, rows_of  # noqa: E402
-from precompute.gradients.cell_products import product  # noqa: E402
+from precompute.cost.sizes import REAL, Size, operations, rows_of  # noqa: E402
+from precompute.gradients.cell_products import multiply_block  # noqa: E402
+from precompute.gradients.memory import divide_memory  # noqa: E402
 
 WHAT = "The pass at 1.06 billion parameters, random weights, bf16: seconds a gradient and a product, share of matmul"
 TRACKS, CLIPS, COHORT, CELLS = 115_000, 64, 48, 16
@@ -60,7 +61,7 @@ class Case:
         self.t = torch.full((1,), 0.5, device=device)
 
     def gradient(self) -> torch.Tensor:
-        """[P] bfloat16, as `products.by_cell` keeps it."""
+        """[P] bfloat16, as `cell_products` holds it."""
         options = {"cross_attn_cond": self.prompt, "global_embed": self.timing, "use_checkpointing": False}
         with torch.autocast(self.device.type, torch.bfloat16):
             predicted = self.run(self.noised, self.t, **options)
@@ -75,14 +76,14 @@ def measure(case: Case, size: Size, frames: int, card: str, memory: float, repea
     count = sum(p.numel() for p in case.parameters)
     size = Size(count, size.width, size.depth, size.channels)
     gradient_s = timed(case.gradient, repeats, case.device)
-    held, at_once = pieces(memory, count, CELLS, True)
+    held, at_once = divide_memory(memory, count, CELLS, True)
     rows = rows_of(CLIPS, COHORT)
     at_once = min(at_once, rows)
     gradients = torch.zeros(held, count, dtype=torch.bfloat16, device=case.device)
     block = torch.zeros(at_once, count, dtype=torch.bfloat16, device=case.device)
     for part in (*gradients, *block):
         part.normal_()
-    product_s = timed(partial(product, gradients, block), repeats, case.device) / held / at_once
+    product_s = timed(partial(multiply_block, gradients, block), repeats, case.device) / held / at_once
     del gradients, block
     rounds = -(-rows // at_once)
     track_s = CELLS * (rounds * gradient_s + rows * product_s)

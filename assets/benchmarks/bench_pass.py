@@ -38,13 +38,15 @@ from precompute.common.torch_setup import setup_torch  # noqa: E402
 from precompute.config.run import FisherSection, IndexSection, PassSection, RunConfig, UnlearningSection  # noqa: E402
 from precompute.corpus.tracks import read_manifest  # noqa: E402
 from precompute.cost.measurement import DEMO, embedded, matmul_tflops, peak_mb  # noqa: E402
-from precompute.gradients.directions import dots  # noqa: E402
-from precompute.gradients.finite_difference import bank_loss, spearman  # noqa: E402
-from precompute.gradients.fisher import count, diagonal_fisher, inverse, unflatten  # noqa: E402
-from precompute.gradients.per_item import Kind, of_track  # noqa: E402
+from precompute.gradients.directions import multiply_each  # noqa: E402
+from precompute.gradients.finite_difference import compute_bank_loss, correlate_ranks  # noqa: E402
+from precompute.gradients.fisher import compute_fisher, invert_fisher  # noqa: E402
+from precompute.gradients.flat_vectors import count_parameters  # noqa: E402
+from precompute.gradients.item_gradients import GradientKind, compute_track_gradients  # noqa: E402
+from precompute.gradients.steps import UnlearningStep  # noqa: E402
+from precompute.gradients.weights import add_to_weights, measure_length, restored_weights  # noqa: E402
 from precompute.index.layout import folder_of  # noqa: E402
 from precompute.index.search import products  # noqa: E402
-from precompute.methods.unlearning import Unlearning, track_rises  # noqa: E402
 from precompute.model.diffusion import Items, Model, NoiseBank  # noqa: E402
 
 WHAT = "The pass on the embedded model: ms a track for Q clips by ways (a) and (c), rank correlation to fp64, memory"
@@ -78,42 +80,38 @@ def make(tracks: int, clips: int, cells: int, bare: bool = False) -> Case:
     items = model.items([t.caption for t in chosen], [t.duration_s for t in chosen], stacked)
     bank = NoiseBank(2, cells // 2, 1, 303)
     if bare:
-        steps = torch.randn(clips, count(model.parameters("all")))
+        steps = torch.randn(clips, count_parameters(model.parameters("all")))
         return Case(model, items[:tracks], items[tracks:], bank, steps, 0.0, 0.0)
     section = FisherSection(draws=2, tracks=min(16, tracks))
-    inverse_fisher = inverse(diagonal_fisher(model, items[:tracks], "all", section), section.damping)
-    method = Unlearning(SECTION, tracks=len(by_id))
+    inverse_fisher = invert_fisher(compute_fisher(model, items[:tracks], "all", section), section.damping)
+    step = UnlearningStep(SECTION, tracks=len(by_id))
     rows = [items[[tracks + number % (len(items) - tracks)]] for number in range(clips)]
-    steps = torch.stack([method.directions(model, row, inverse_fisher, False).sum(1).mean(0) for row in rows])
-    as_shipped, seconds = Unlearning(replace(SECTION, ascent_draws=32), len(by_id)), []
+    steps = torch.stack([step.compute_directions(model, row, inverse_fisher, False).sum(1).mean(0) for row in rows])
+    as_shipped, seconds = UnlearningStep(replace(SECTION, ascent_draws=32), len(by_id)), []
     for windows in (False, True):
         began = time.perf_counter()
-        as_shipped.directions(model, rows[0], inverse_fisher, windows)
+        as_shipped.compute_directions(model, rows[0], inverse_fisher, windows)
         seconds.append(time.perf_counter() - began)
     return Case(model, items[:tracks], items[tracks:], bank, steps, *seconds)
 
 
 def by_products(case: Case, row: int, clips: int) -> np.ndarray:
-    """Way (c): [Q] scores of a track."""
-    seen = of_track(case.model, case.tracks[[row]], [Kind()], case.bank)
-    return dots([seen.rows[Kind()]], case.directions[:clips])[0].mean(0).numpy()
+    """Gradient products: [Q] scores of a track."""
+    seen = compute_track_gradients(case.model, case.tracks[[row]], [GradientKind()], case.bank)
+    return multiply_each([seen.rows[GradientKind()]], case.directions[:clips])[0].mean(0).numpy()
 
 
 def by_differences(case: Case, row: int, clips: int) -> np.ndarray:
-    """Way (a), relative step 1e-5: the loss as trained once, then one for every clip."""
+    """Finite differences, relative step 1e-5: the loss as trained once, then one for every clip."""
     model, track = case.model, case.tracks[[row]]
     parameters = model.parameters("all")
-    norm = torch.sqrt(sum(p.detach().double().square().sum() for p in parameters.values()))
-    kept = {name: p.detach().clone() for name, p in parameters.items()}
-    before, scores = bank_loss(model, track, SECTION, case.bank), []
+    norm = measure_length(parameters)
+    before, scores = compute_bank_loss(model, track, SECTION, case.bank), []
     for direction in case.directions[:clips]:
         factor = float(1e-5 * norm / direction.double().norm())
-        with torch.no_grad():
-            for name, change in unflatten(direction, parameters).items():
-                parameters[name].add_(change, alpha=factor)
-            scores.append((bank_loss(model, track, SECTION, case.bank) - before) / factor)
-            for name, value in kept.items():
-                parameters[name].copy_(value)
+        with restored_weights(parameters):
+            add_to_weights(parameters, direction, factor)
+            scores.append((compute_bank_loss(model, track, SECTION, case.bank) - before) / factor)
     return np.array(scores)
 
 
@@ -162,7 +160,7 @@ def precision(case: Case, clips: int) -> list[dict]:
     for name, run, kind in ways:
         altered = replace(case, model=case.model.with_arithmetic(PassSection(precision=kind)))
         scores = np.stack([run(altered, row, clips) for row in range(len(case.tracks))])
-        rho = min(spearman(scores[:, q], wanted[:, q]) for q in range(clips))
+        rho = min(correlate_ranks(scores[:, q], wanted[:, q]) for q in range(clips))
         found.append({"case": f"rank correlation, {name}", "rho_fp64": round(rho, 5), "tracks": len(case.tracks)})
     return found
 
@@ -189,7 +187,7 @@ def latency(rows: list[dict], case: Case, rounds: int) -> list[dict]:
     clip = np.random.default_rng(1).standard_normal((10, index.widest), dtype=np.float32)
     for _ in range(rounds):
         began = time.perf_counter()
-        track_rises(case.model, case.tracks[[0]], case.directions[0], SECTION, case.bank)
+        UnlearningStep(SECTION, tracks).compute_rises(case.model, case.tracks[[0]], case.directions[0], case.bank)
         rise_s.append(time.perf_counter() - began)
         began = time.perf_counter()
         products(sketches, np.ones(tracks, np.float32), clip)
@@ -235,9 +233,9 @@ def profile(case: Case) -> dict:
     """What the time of one track's gradients goes to on one thread, by share of the processor's time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    of_track(case.model, case.tracks[[0]], [Kind()], case.bank)
+    compute_track_gradients(case.model, case.tracks[[0]], [GradientKind()], case.bank)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
-        of_track(case.model, case.tracks[[0]], [Kind()], case.bank)
+        compute_track_gradients(case.model, case.tracks[[0]], [GradientKind()], case.bank)
     torch.set_num_threads(threads)
     spent = {event.key.split("::")[-1]: event.self_cpu_time_total for event in found.key_averages()}
     whole, parts = sum(spent.values()) or 1.0, defaultdict(float)
@@ -278,7 +276,7 @@ def main() -> None:
     rows += precision(case, min(4, options.clips))
     rows.append(attributed(options.config, options.rounds))
     rows += memory(options.clips, options.cells)
-    parameters = count(case.model.parameters("all"))
+    parameters = count_parameters(case.model.parameters("all"))
     tflops = matmul_tflops(case.model.device, torch.float32, 2048)
     rate = 6.0 * parameters * case.model.frames * options.cells / (rows[0]["way_c_ms"] / 1e3) / 1e12
     rows.append({"case": "share of the matmul rate, way (c)", "share": round(rate / tflops, 3)})

@@ -30,7 +30,7 @@ import torch  # noqa: E402
 from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result  # noqa: E402
 from precompute.common.torch_setup import setup_torch  # noqa: E402
 from precompute.cost.measurement import DEMO, embedded  # noqa: E402
-from precompute.gradients.finite_difference import spearman  # noqa: E402
+from precompute.gradients.finite_difference import correlate_ranks  # noqa: E402
 from precompute.model.diffusion import Model, NoiseBank, v_objective  # noqa: E402
 
 WHAT = "Raw products of per-row gradients by other libraries: ms a row, rank correlation to fp64, peak memory"
@@ -136,7 +136,7 @@ def main() -> None:
                 found.append({"case": name, "packages": PEERS[name], "result": reason})
                 continue
             scores = np.load(Path(folder) / f"{name}.npz")["scores"]
-            rho = min(spearman(scores[:, q], wanted[:, q]) for q in range(options.queries))
+            rho = min(correlate_ranks(scores[:, q], wanted[:, q]) for q in range(options.queries))
             seconds = statistics.median(round_["seconds"] for round_ in told[name])
             row = {"case": name, "packages": PEERS[name], "rho_fp64": round(rho, 6), "proved": bool(rho >= LEAST)}
             row |= {"rows": options.train, "queries": options.queries}

@@ -74,7 +74,7 @@ def load_rows(arrays: Any, dtype: torch.dtype = torch.float32) -> tuple[list[Row
 
 def whence(network: Network, train: list[Row], queries: list[Row]) -> torch.Tensor:
     """A row's gradient at a time, and a product with those of all queries."""
-    from precompute.gradients.directions import dots
+    from precompute.gradients.directions import multiply_each
 
     parameters = list(network.linear_parameters().values())
 
@@ -82,7 +82,7 @@ def whence(network: Network, train: list[Row], queries: list[Row]) -> torch.Tens
         return torch.cat([part.flatten() for part in torch.autograd.grad(network.loss(row), parameters)])
 
     wanted = torch.stack([gradient(row) for row in queries])
-    return torch.cat([dots([gradient(row)[None]], wanted)[0] for row in train])
+    return torch.cat([multiply_each([gradient(row)[None]], wanted)[0] for row in train])
 
 
 def dattri(network: Network, train: list[Row], queries: list[Row]) -> torch.Tensor:

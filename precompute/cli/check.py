@@ -156,11 +156,11 @@ def _count_prompts(path: Path) -> int:
 
 
 def _report_methods(config: RunConfig) -> None:
-    from precompute.methods.catalogue import method_class
+    from precompute.methods.catalogue import find_class
 
     print("methods:")
     for name in config.methods.run:
-        print(f"  {name}: needs {method_class(name).needs}")
+        print(f"  {name}: needs {find_class(name).needs}")
 
 
 def _report_output(config: RunConfig, missing: list[str]) -> None:

@@ -274,6 +274,6 @@ def _do_remove(options: argparse.Namespace) -> None:
 
 
 def _do_methods(options: argparse.Namespace) -> None:
-    from precompute.methods.listing import listing
+    from precompute.methods.listing import describe_methods
 
-    print(listing())
+    print(describe_methods())

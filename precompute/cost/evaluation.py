@@ -16,9 +16,9 @@ from precompute.common.progress import format_duration
 from precompute.config.run import RunConfig
 from precompute.cost.measurement import timed
 from precompute.evaluate.scoring import looks_at_gradients
-from precompute.gradients.fisher import count
-from precompute.gradients.per_item import Kind, of_cell
-from precompute.gradients.track_pass import noise_bank
+from precompute.gradients.context import make_noise_bank
+from precompute.gradients.flat_vectors import count_parameters
+from precompute.gradients.item_gradients import GradientKind, compute_cell_gradient
 from precompute.model.diffusion import Items, Model
 
 FORWARD = 1 / 3  # of a gradient's time
@@ -36,13 +36,17 @@ class Pace:
     def measure(cls, model: Model, items: Items, config: RunConfig) -> Pace:
         """On this device, of the first item, by the methods of `config`; takes a second or so."""
         layers = config.unlearning.layers
-        workers = count_workers(model.device, count(model.parameters(layers)))
-        threads, item, bank = torch.get_num_threads(), items[[0]], noise_bank(config.bank)
+        workers = count_workers(model.device, count_parameters(model.parameters(layers)))
+        threads, item, bank = torch.get_num_threads(), items[[0]], make_noise_bank(config.bank)
         with torch.no_grad():
             condition = model.condition(item)
         torch.set_num_threads(1 if workers > 1 else threads)
         try:
-            one = timed(lambda: of_cell(model, item, condition, Kind("loss", layers), bank, (0, 0)), 3, model.device)
+            one = timed(
+                lambda: compute_cell_gradient(model, item, condition, GradientKind("loss", layers), bank, (0, 0)),
+                3,
+                model.device,
+            )
         finally:
             torch.set_num_threads(threads)
         return cls(one / bank.draws_per_cell, workers, looks_at_gradients(config))

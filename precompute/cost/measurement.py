@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result
-from precompute.gradients.directions import dots
-from precompute.gradients.fisher import count
-from precompute.gradients.per_item import Kind, of_cell
+from precompute.gradients.directions import multiply_each
+from precompute.gradients.flat_vectors import count_parameters
+from precompute.gradients.item_gradients import GradientKind, compute_cell_gradient
 from precompute.model.diffusion import Model, NoiseBank
 
 DEMO = RESULTS_FOLDER.parents[1] / "assets/demo"
@@ -61,15 +61,15 @@ def embedded(device: str = "cpu") -> Model:
 def measure(out: Path = RESULTS_FOLDER / "rates.json", repeats: int = REPEATS) -> None:
     """Measure and keep; takes about half a minute on two cores."""
     model = embedded()
-    parameters = count(model.parameters("all"))
+    parameters = count_parameters(model.parameters("all"))
     bank = NoiseBank(2, 2, 1, 7)
     latents = torch.randn(1, model.latent_channels, model.frames, generator=torch.Generator().manual_seed(0))
     item = model.items(["a piece"], [model.sample_size / model.sample_rate], latents)
     with torch.no_grad():
         condition = model.condition(item)
-    gradient_s = timed(lambda: of_cell(model, item, condition, Kind(), bank, (0, 0)), repeats)
+    gradient_s = timed(lambda: compute_cell_gradient(model, item, condition, GradientKind(), bank, (0, 0)), repeats)
     rows, cells = torch.randn(16, parameters), torch.randn(ROWS, parameters)
-    product_s = timed(lambda: dots([rows], cells), repeats) / (len(rows) * len(cells))
+    product_s = timed(lambda: multiply_each([rows], cells), repeats) / (len(rows) * len(cells))
     row = {
         "device": "cpu",
         "model": "embedded",

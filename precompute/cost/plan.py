@@ -12,8 +12,9 @@ from precompute.common.progress import format_duration
 from precompute.common.results import RESULTS_FOLDER
 from precompute.config.run import PassSection
 from precompute.cost.rates import Rate, find, kept
-from precompute.cost.sizes import EMBEDDED, HALVES, REAL, Size, operations, pieces, rows_of
+from precompute.cost.sizes import EMBEDDED, HALVES, REAL, Size, operations, rows_of
 from precompute.errors import need
+from precompute.gradients.memory import divide_memory
 
 PAPER = 40.0  # GPU-hours a clip over 115,000 tracks: arXiv 2506.18312
 SHARE = 0.4  # of a card's peak that is assumed where nothing was measured
@@ -66,7 +67,7 @@ def plan(question: Question, folder: Path = RESULTS_FOLDER) -> str:
     memory = (q.memory_gb or (CARDS[q.gpu].memory_gb * MEMORY_SHARE if low else PassSection.memory_gb)) * 1e9
     rows = rows_of(q.clips, q.cohort)
     by_cell = low or 4 * q.cells * size.parameters > memory
-    held, at_once = pieces(memory, size.parameters, q.cells, low)
+    held, at_once = divide_memory(memory, size.parameters, q.cells, low)
     need(at_once >= 1, f"--memory-gb {memory / 1e9:g}: too small for one gradient and one direction of this model")
     rounds = -(-rows // at_once) if by_cell else 1
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-HELD = 0.25  # of the memory: gradients that share one reading of the directions
 HALVES = 2  # rows a stored clip has among the directions
 
 
@@ -20,13 +19,6 @@ class Size:
 
 EMBEDDED = Size(4_700_000, 256, 4, 48)  # assets/demo, near enough; what is measured replaces it
 REAL = Size(1_060_000_000, 1536, 24, 64)  # stable-audio-open-1.0, as in arXiv 2506.18312
-
-
-def pieces(memory: float, parameters: int, cells: int, low: bool) -> tuple[int, int]:
-    """(gradients held at once, directions held at once) within `memory` bytes; `low`: in bf16. None fits: 0."""
-    size = (2 if low else 4) * parameters
-    held = min(cells, max(1, int(HELD * memory / size)))
-    return held, max(0, int((memory - held * size - 4 * parameters) // size))
 
 
 def rows_of(clips: int, cohort: int) -> int:

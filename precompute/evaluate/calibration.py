@@ -41,7 +41,7 @@ def evaluate_calibration(config: RunConfig, out: Path) -> dict[str, Any]:
     if not is_decoy.any():
         raise UserError("evaluate calibration: the corpus has no decoys, and without them no test can be checked")
     context, _ = make_context(model, corpus, config, Cache(Path(config.output.work) / "cache"))
-    result = run_methods(context, [Unlearning.name]).done[0].result
+    result = run_methods(context, [Unlearning.name]).completed[0].result
     shown = result.score[: len(context.queries.shown)]
     found = tabulate_calibration(shown, result.cohort, is_train, is_decoy)
     print(format_table(found, COLUMNS), flush=True)

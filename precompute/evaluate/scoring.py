@@ -18,10 +18,10 @@ from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import NO_WINDOWS_S, RunConfig, fingerprint
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
-from precompute.gradients.track_pass import noise_bank
-from precompute.methods.base import Context, GradientMethod, MethodResult, Queries
-from precompute.methods.catalogue import CATALOGUE, build, method_class
-from precompute.methods.run import Done, run_methods
+from precompute.gradients.context import Context, Queries, make_noise_bank
+from precompute.methods.base import GradientMethod, MethodResult
+from precompute.methods.catalogue import CATALOGUE, build_method, find_class
+from precompute.methods.run import MethodRun, run_methods
 from precompute.model.diffusion import Items, Model
 from precompute.significance.normalisation import Normalisation
 from precompute.significance.verdicts import mask_tracks
@@ -45,7 +45,7 @@ class ScoringInputs:
 class JudgedMethods:
     """The methods that ran, and those that could not."""
 
-    done: dict[str, Done]  # by name, in the order asked for
+    done: dict[str, MethodRun]  # by name, in the order asked for
     skipped: dict[str, str]  # name -> reason
 
 
@@ -66,7 +66,7 @@ def follows_training(name: str) -> bool:
 
 def looks_at_gradients(config: RunConfig) -> bool:
     """True where any method that is to run looks at gradients."""
-    return any(issubclass(method_class(name), GradientMethod) for name in config.methods.run)
+    return any(issubclass(find_class(name), GradientMethod) for name in config.methods.run)
 
 
 def restrict_config(config: RunConfig, names: Sequence[str], tracks: int, other_weights: bool = False) -> RunConfig:
@@ -76,7 +76,7 @@ def restrict_config(config: RunConfig, names: Sequence[str], tracks: int, other_
     `other_weights`, not those that look at checkpoints of the training.
     """
     config = replace(config, unlearning=replace(config.unlearning, window_s=NO_WINDOWS_S))
-    methods = [build(name, config, tracks) for name in names]
+    methods = [build_method(name, config, tracks) for name in names]
     able = [name for name in config.methods.run if not (other_weights and follows_training(name))]
     helpers = [name for name in able if any(method.builds_on(name) for method in methods)]
     return replace(config, methods=replace(config.methods, run=tuple(dict.fromkeys([*names, *helpers]))))
@@ -105,7 +105,7 @@ def make_scoring_context(
         items=inputs.items,
         queries=Queries(shown=inputs.clips, targets=inputs.items[[]], cohort=inputs.cohort),
         target_rows=np.zeros(0, dtype=int),
-        bank=noise_bank(config.bank),
+        bank=make_noise_bank(config.bank),
         config=config,
         cache=cache,
         key=fingerprint(track_key, fingerprint_items(inputs.clips), fingerprint_items(inputs.cohort)),
@@ -120,7 +120,7 @@ def run_named_methods(context: Context, names: Sequence[str]) -> JudgedMethods:
     Methods that cannot run are skipped; the result holds why.
     """
     outcome = run_methods(context, context.config.methods.run)
-    by_name = {one.method.name: one for one in outcome.done}
+    by_name = {one.method.name: one for one in outcome.completed}
     done = {name: by_name[name] for name in names if name in by_name}
     skipped = {name: reason for name, _, reason in outcome.skipped if name in names}
     if not done:

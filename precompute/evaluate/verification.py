@@ -14,8 +14,10 @@ from precompute.config.run import RunConfig
 from precompute.corpus.intake import load_corpus
 from precompute.corpus.latents import load_latents
 from precompute.errors import UserError
+from precompute.gradients.context import make_noise_bank
 from precompute.gradients.finite_difference import audit_clip
-from precompute.gradients.track_pass import noise_bank, preconditioner
+from precompute.gradients.fisher import invert_fisher, load_fisher
+from precompute.gradients.steps import UnlearningStep
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import load_model
 
@@ -47,16 +49,16 @@ def verify(config: RunConfig, store_path: Path, clips: int, tracks: int) -> None
     corpus = load_corpus(config)
     items, key = load_latents(model, corpus, config, cache)
     trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
-    inverse_fisher = preconditioner(model, items[trained], config, cache, key)
+    inverse_fisher = invert_fisher(load_fisher(model, items[trained], config, cache, key), config.fisher.damping)
     prompts, clip_items = load_clips(model, config, cache)
-    method = Unlearning(config.unlearning, len(trained))
+    step = UnlearningStep(config.unlearning, len(trained))
     rows = spread_evenly(len(corpus.tracks), tracks)
     worst = 1.0
     for q in spread_evenly(len(prompts), clips):
-        direction = method.directions(model, clip_items[[q]], inverse_fisher, False).sum(1).mean(0)
+        direction = step.compute_directions(model, clip_items[[q]], inverse_fisher, False).sum(1).mean(0)
         by_track = stored[prompts[q].clip_id]
         fast = np.array([by_track[corpus.tracks[row].track_id] for row in rows])
-        rhos = audit_clip(model, items[rows], direction, fast, config.unlearning, noise_bank(config.bank))
+        rhos = audit_clip(model, items[rows], direction, fast, config.unlearning, make_noise_bank(config.bank))
         print(
             f"clip {prompts[q].clip_id}: rho {rhos[0]:.4f} (relative step 1e-5), {rhos[1]:.4f} (1e-4), {tracks} tracks"
         )

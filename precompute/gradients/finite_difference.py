@@ -1,27 +1,31 @@
-"""The naive twin beside the fast way: rank correlation of scores with plain loss differences (way (a))."""
+"""The naive twin beside the fast way: weights stepped, losses subtracted, and the rank correlation of both."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from precompute.config.run import UnlearningSection
-from precompute.gradients.fisher import unflatten
-from precompute.methods.unlearning import scored_frames
+from precompute.gradients.steps import count_scored_frames
+from precompute.gradients.weights import add_to_weights, measure_length, restored_weights
 from precompute.model.diffusion import Items, Model, NoiseBank
 from precompute.significance.ranks import correlate_with_property
 
+RELATIVE_STEPS = (1e-5, 1e-4)  # one that is too small drowns in rounding, one that is too large in curvature
 
-def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Rank correlation of two vectors."""
+
+def correlate_ranks(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's rank correlation of two vectors."""
     return correlate_with_property(one[None], other)
 
 
 @torch.no_grad()
-def bank_loss(model: Model, track: Items, section: UnlearningSection, bank: NoiseBank) -> float:
-    """Loss of one track over the whole bank; fp32 network, fp64 mean."""
+def compute_bank_loss(model: Model, track: Items, section: UnlearningSection, bank: NoiseBank) -> float:
+    """Loss of one track over the whole bank; float32 network, float64 mean."""
     condition = model.condition(track)
-    frames = scored_frames(section, int(track.valid_frames[0]))
+    frames = count_scored_frames(section, int(track.valid_frames[0]))
     total = 0.0
     for cell in bank.cells():
         t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
@@ -29,40 +33,32 @@ def bank_loss(model: Model, track: Items, section: UnlearningSection, bank: Nois
     return total / len(bank.cells())
 
 
-def losses_of(model: Model, tracks: Items, section: UnlearningSection, bank: NoiseBank) -> list[float]:
-    """`bank_loss` of each."""
-    return [bank_loss(model, tracks[[i]], section, bank) for i in range(len(tracks))]
+def compute_bank_losses(model: Model, tracks: Items, section: UnlearningSection, bank: NoiseBank) -> list[float]:
+    """`compute_bank_loss` of each track."""
+    return [compute_bank_loss(model, tracks[[i]], section, bank) for i in range(len(tracks))]
 
 
-def finite_difference(
+def subtract_losses(
     model: Model,
     tracks: Items,
     direction: torch.Tensor,
     section: UnlearningSection,
     bank: NoiseBank,
-    relative_step: float = 1e-5,
-    before: list[float] | None = None,
+    relative_step: float = RELATIVE_STEPS[0],
+    before: Sequence[float] = (),
 ) -> torch.Tensor:
-    """Way (a), the paper's own: step the weights, subtract the losses -> [N] float64, per unit of `direction` [P].
+    """Finite difference, the paper's own way: step the weights, subtract the losses -> [N] float64.
 
-    The step is rescaled to ||change|| / ||weights|| = `relative_step` and the difference divided by the same factor:
-    below 1e-6 rounding drowns it, above 1e-3 curvature bends it. `before`: the tracks' losses at the weights as they
-    are, where known. The weights are put back exactly.
+    Per unit of `direction` [P]: the step is rescaled to ||change|| / ||weights|| = `relative_step` and the difference
+    divided by the same factor: below 1e-6 rounding drowns it, above 1e-3 curvature bends it. `before`: the tracks'
+    losses at the weights as they are, where known. The weights are put back exactly.
     """
     parameters = model.parameters(section.layers)
-    norm = torch.sqrt(sum(p.detach().double().square().sum() for p in parameters.values()))
-    factor = float(relative_step * norm / direction.double().norm())
-    before = before or losses_of(model, tracks, section, bank)
-    kept = {name: p.detach().clone() for name, p in parameters.items()}
-    try:
-        with torch.no_grad():
-            for name, change in unflatten(direction, parameters).items():
-                parameters[name].add_(change.to(model.device), alpha=factor)
-        after = losses_of(model, tracks, section, bank)
-    finally:
-        with torch.no_grad():
-            for name, value in kept.items():
-                parameters[name].copy_(value)
+    factor = float(relative_step * measure_length(parameters) / direction.double().norm())
+    before = before or compute_bank_losses(model, tracks, section, bank)
+    with restored_weights(parameters):
+        add_to_weights(parameters, direction, factor)
+        after = compute_bank_losses(model, tracks, section, bank)
     return (torch.tensor(after, dtype=torch.float64) - torch.tensor(before, dtype=torch.float64)) / factor
 
 
@@ -70,15 +66,14 @@ def audit_clip(
     model: Model,
     tracks: Items,
     direction: torch.Tensor,
-    fast: np.ndarray,
+    scores: np.ndarray,
     section: UnlearningSection,
     bank: NoiseBank,
-    relative_steps: tuple[float, ...] = (1e-5, 1e-4),
+    relative_steps: Sequence[float] = RELATIVE_STEPS,
 ) -> list[float]:
-    """Spearman correlation of fast scores [N] with differences at each relative step, for one clip's direction [P].
-
-    Two steps, because a step that is too small drowns in rounding and one that is too large in curvature.
-    """
-    before = losses_of(model, tracks, section, bank)
-    found = [finite_difference(model, tracks, direction, section, bank, s, before).numpy() for s in relative_steps]
-    return [spearman(fast, twin) for twin in found]
+    """Rank correlation of scores [N] with finite differences at each relative step, for one clip's direction [P]."""
+    before = compute_bank_losses(model, tracks, section, bank)
+    return [
+        correlate_ranks(scores, subtract_losses(model, tracks, direction, section, bank, step, before).numpy())
+        for step in relative_steps
+    ]

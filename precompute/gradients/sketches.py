@@ -34,9 +34,9 @@ class Sketch:
             part = part * self.signs[first : first + size]
             if weight is not None:
                 part = part * weight[first : first + size]
-            kept = min(size, self.width - shift)
-            total[:, shift : shift + kept] += part[:, :kept]
-            total[:, : size - kept] += part[:, kept:]
+            unturned = min(size, self.width - shift)
+            total[:, shift : shift + unturned] += part[:, :unturned]
+            total[:, : size - unturned] += part[:, unturned:]
         return total
 
 
@@ -50,29 +50,29 @@ class Ridge:
     def __init__(self, rows: np.ndarray, damping: float, form: str = "auto") -> None:
         """`form`: "auto", "tracks" (n x n) or "sketch" (k x k)."""
         self.rows = np.asarray(rows, np.float64)
-        self.by_track = len(self.rows) <= self.rows.shape[1] if form == "auto" else form == "tracks"
+        self.is_by_track = len(self.rows) <= self.rows.shape[1] if form == "auto" else form == "tracks"
         self.damping = damping * max(float(np.square(self.rows).sum(1).mean()), 1e-300)
-        gram = self.rows @ self.rows.T if self.by_track else self.rows.T @ self.rows
+        gram = self.rows @ self.rows.T if self.is_by_track else self.rows.T @ self.rows
         gram[np.diag_indices_from(gram)] += self.damping
         self.gram = gram
 
     def solve(self, vectors: np.ndarray) -> np.ndarray:
         """[m, k] -> [m, k]: vectors (A'A + lambda I)^-1."""
         vectors = np.asarray(vectors, np.float64)
-        if not self.by_track:
+        if not self.is_by_track:
             return np.linalg.solve(self.gram, vectors.T).T
-        return (vectors - self.weights(vectors @ self.rows.T) @ self.rows) / self.damping
+        return (vectors - self.compute_weights(vectors @ self.rows.T) @ self.rows) / self.damping
 
-    def weights(self, products: np.ndarray) -> np.ndarray:
-        """[m, n] -> [m, n]: products (AA' + lambda I)^-1; for `by_track` alone."""
+    def compute_weights(self, products: np.ndarray) -> np.ndarray:
+        """[m, n] -> [m, n]: products (AA' + lambda I)^-1; for `is_by_track` alone."""
         return np.linalg.solve(self.gram, np.asarray(products, np.float64).T).T
 
-    def leverage(self) -> np.ndarray:
+    def compute_leverage(self) -> np.ndarray:
         """[n] in [0, 1): a_i (A'A + lambda I)^-1 a_i of the training tracks themselves."""
         return (self.solve(self.rows) * self.rows).sum(1)
 
 
-def ridge_scores(
+def score_by_ridge(
     ridge: Ridge, stored: np.ndarray, cohort: np.ndarray, tracks: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Clips [Q, H, k] and [K, k] with tracks [N, R, k] -> [Q, N, R, 1, H] and [K, N], the ridge's rows held fixed."""
@@ -80,5 +80,5 @@ def ridge_scores(
     solved = ridge.solve(stored.reshape(q * halves, width))
     flat = tracks.reshape(-1, width).astype(np.float64)
     cells = (solved @ flat.T).reshape(q, halves, *tracks.shape[:2]).transpose(0, 2, 3, 1)
-    usual = ridge.solve(cohort) @ tracks.mean(1).astype(np.float64).T
-    return np.ascontiguousarray(cells[:, :, :, None, :]), usual
+    of_cohort = ridge.solve(cohort) @ tracks.mean(1).astype(np.float64).T
+    return np.ascontiguousarray(cells[:, :, :, None, :]), of_cohort

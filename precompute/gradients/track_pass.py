@@ -19,20 +19,11 @@ import numpy as np
 
 from precompute.common.cache import Arrays, Cache, Entry
 from precompute.common.parallel import count_workers, run_jobs
-from precompute.config.run import BankSection, fingerprint
+from precompute.config.run import fingerprint
 from precompute.gradients import cell_products
-from precompute.gradients.curvature import preconditioner
-from precompute.gradients.directions import Tap
-from precompute.gradients.per_item import Kind, of_track
-from precompute.methods.base import Queries
+from precompute.gradients.item_gradients import GradientKind, compute_track_gradients
+from precompute.gradients.taps import StepTap, Tap
 from precompute.model.diffusion import Items, Model, NoiseBank
-
-__all__ = ["Queries", "TrackPass", "gather", "noise_bank", "preconditioner"]
-
-
-def noise_bank(section: BankSection) -> NoiseBank:
-    """The draws that all tracks share."""
-    return NoiseBank(section.replicates, section.strata, section.draws_per_cell, section.seed, section.t_low)
 
 
 def gather(
@@ -134,18 +125,21 @@ def compute_shard(
     memory = model.arithmetic.memory_gb * 1e9
     taken: dict[Tap, list[Arrays]] = {tap: [] for tap in taps}
     own, gradient = dict.fromkeys(taps, 0.0), dict.fromkeys(taps, 0.0)
-    by_track = [tap for tap in taps if not cell_products.needed(model, tap, bank, memory)]
+    by_track = []
     for tap in taps:
-        if tap not in by_track:
-            taken[tap], own[tap], gradient[tap] = cell_products.by_cell(model, tracks[list(rows)], tap, bank, memory)
+        if isinstance(tap, StepTap) and cell_products.is_needed(model, tap, bank, memory):
+            products = cell_products.multiply_by_cell(model, tracks[list(rows)], tap, bank, memory)
+            taken[tap], own[tap], gradient[tap] = products
+        else:
+            by_track.append(tap)
     kinds = list(dict.fromkeys(tap.kind for tap in by_track))
     size = max((4 * len(bank.cells()) * tap.parameters * len(kinds) for tap in by_track), default=1)
-    group = min(len(rows), max(1, int(memory / 2 / size))) if any(tap.shares_reading for tap in by_track) else 1
+    group = min(len(rows), max(1, int(memory / 2 / size))) if any(tap.reads_from_disk for tap in by_track) else 1
     for start in range(0, len(rows) if by_track else 0, group):
-        seen = [of_track(model, tracks[[row]], kinds, bank) for row in rows[start : start + group]]
+        seen = [compute_track_gradients(model, tracks[[row]], kinds, bank) for row in rows[start : start + group]]
         for tap in by_track:
             began = time.monotonic()
-            taken[tap] += tap.take_all([(track.rows[tap.kind], track.losses) for track in seen])
+            taken[tap] += tap.take([track.select(tap.kind) for track in seen])
             own[tap] += time.monotonic() - began
             gradient[tap] += sum(track.seconds[tap.kind] for track in seen)
     reading.join()
@@ -171,8 +165,8 @@ def sum_seconds(taps: Sequence[Tap], model: Model, tracks: int, cache: Cache) ->
     """What the taps of one method took, as if it had the pass to itself: gradients, products, and the clips' side."""
     shards = range(len(cut_shards(tracks, model.arithmetic.shard_tracks)))
     own = sum(cache.read_seconds(name_entry(tap, model, number)) for tap in taps for number in shards)
-    gradients: dict[Kind, float] = {}
+    gradients: dict[GradientKind, float] = {}
     for tap in taps:
         spent = sum(cache.read_seconds(name_entry(tap, model, number, "gradients")) for number in shards)
         gradients[tap.kind] = max(spent, gradients.get(tap.kind, 0.0))
-    return own + sum(gradients.values()) + max((tap.seconds(cache) for tap in taps), default=0.0)
+    return own + sum(gradients.values()) + max((tap.read_seconds(cache) for tap in taps), default=0.0)

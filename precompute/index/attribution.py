@@ -25,10 +25,11 @@ from precompute.corpus.audio import read_audio
 from precompute.corpus.latents import read_shipped_latents
 from precompute.corpus.tracks import Track, read_folder, read_manifest
 from precompute.errors import UserError
-from precompute.gradients.directions import Directions
-from precompute.gradients.fisher import inverse
+from precompute.gradients.context import Queries, make_noise_bank
+from precompute.gradients.directions import HALVES, Directions
+from precompute.gradients.fisher import invert_fisher
 from precompute.gradients.sketches import Sketch
-from precompute.gradients.track_pass import noise_bank
+from precompute.gradients.steps import UnlearningStep
 from precompute.index import addition, layout
 from precompute.index import clips as made
 from precompute.index.addition import Results
@@ -37,8 +38,6 @@ from precompute.index.clips import Wanted
 from precompute.index.exact import Shortlist
 from precompute.index.layout import Index
 from precompute.index.search import Judge, fold, products
-from precompute.methods.base import Queries
-from precompute.methods.unlearning import HALVES, Unlearning
 from precompute.model.diffusion import Items, Model, load_model
 
 
@@ -83,15 +82,15 @@ def attribute(config: RunConfig, wanted: Sequence[Wanted], store: Path | None = 
     layout.check_model(index.manifest, model.inputs_sha256, folder)
     standing.check_model(model.sha256)
     watch.lap("model")
-    method = Unlearning(config.unlearning, index.manifest["trained"])
+    step = UnlearningStep(config.unlearning, index.manifest["trained"])
     clips = [made.make(model, one, config) for one in wanted]
     watch.lap("clip")
     items = _joined([clip.items for clip in clips])
     queries = Queries(shown=items, targets=items[[]], cohort=items[[]])
-    damped = inverse(torch.from_numpy(index.fisher), config.fisher.damping)
+    damped = invert_fisher(torch.from_numpy(index.fisher), config.fisher.damping)
     with _scratch(Path(config.output.work)) as cache:
         key = fingerprint("attribute", hashlib.sha256(items.latents.numpy()).hexdigest())
-        directions = method.clip_directions(model, queries, lambda: damped, config, cache, key)
+        directions = step.make_directions(model, queries, lambda: damped, config, cache, key)
         directions.ensure()
         watch.lap("direction")
         print("search", flush=True)
@@ -105,8 +104,8 @@ def attribute(config: RunConfig, wanted: Sequence[Wanted], store: Path | None = 
         near_items = _items(model, near, index.rows.digest[places], config)
         halves = judge.estimator.slope * found.halves
         apart = (halves - halves.mean(1, keepdims=True))[:, :, places].transpose(0, 2, 1)
-        bank = noise_bank(config.bank)
-        shortlist = Shortlist(model, method, directions, queries, near_items, apart, bank, cache)
+        bank = make_noise_bank(config.bank)
+        shortlist = Shortlist(model, step, directions, queries, near_items, apart, bank, cache)
         cells, windows = shortlist.scores()
         result = judge.judged(found.halves, found.lengths, places, cells)
         by_window = _windows(judge, found, places, cells, windows)
@@ -159,8 +158,8 @@ def _search(directions: Directions, index: Index, judge: Judge, damped: torch.Te
     width = index.rows.sketches.shape[1]
     sketch = Sketch(len(index.fisher), config.index.widest, config.index.seed)
     weight, vectors, lengths, counts = 1.0 / damped.sqrt(), [], [], []
-    for number in range(len(directions.jobs)):
-        kept = directions.kept(number)
+    for number in range(len(directions.clips)):
+        kept = directions.load_clip(number)
         steps = torch.cat([torch.from_numpy(kept["halves"]), torch.from_numpy(kept["windows"])])
         vectors.append(fold(sketch(steps, weight).numpy(), width))
         lengths.append(float((steps[:HALVES].mean(0) * weight).double().norm()))

@@ -24,17 +24,18 @@ from precompute.corpus.intake import Corpus, load_corpus
 from precompute.corpus.latents import load_latents, read_shipped_latents
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
-from precompute.gradients.curvature import kept_fisher
-from precompute.gradients.directions import Directions, Tap, dot
-from precompute.gradients.fisher import inverse
+from precompute.gradients.context import Queries, make_noise_bank
+from precompute.gradients.directions import Directions, multiply
+from precompute.gradients.fisher import invert_fisher, load_fisher
+from precompute.gradients.flat_vectors import average_strata
+from precompute.gradients.item_gradients import CellGradients
 from precompute.gradients.sketches import Sketch
-from precompute.gradients.track_pass import gather, noise_bank
+from precompute.gradients.steps import UnlearningStep
+from precompute.gradients.taps import Tap
+from precompute.gradients.track_pass import gather
 from precompute.index import layout, recall
 from precompute.index.layout import Cohort, Rows
 from precompute.index.search import fold, quantised
-from precompute.methods.base import Queries
-from precompute.methods.taps import by_replicate
-from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model, NoiseBank, load_model
 
 GROUP = 4096  # tracks whose latents are in memory at once
@@ -45,7 +46,7 @@ class Frame:
     """What all rows of an index share, ready to compute with."""
 
     model: Model
-    method: Unlearning
+    step: UnlearningStep
     bank: NoiseBank
     inverse_fisher: torch.Tensor  # [P]
     sketch: Sketch  # P -> the widest
@@ -63,7 +64,7 @@ class RowTap(Tap):
 
     def __init__(self, frame: Frame, whole: bool, key: str) -> None:
         """`whole`: keep the widest sketch as it is; else fold it to the frame's width and turn it to int8."""
-        super().__init__("index-wide" if whole else "index", key, frame.method.kind, frame.directions.parameters)
+        super().__init__("index-wide" if whole else "index", key, frame.step.kind, frame.directions.parameters)
         self.frame, self.whole = frame, whole
         self.weight: torch.Tensor | None = None
         self.lengths: np.ndarray | None = None
@@ -72,11 +73,12 @@ class RowTap(Tap):
         self.weight = self.frame.weight()
         self.lengths = lengths_of(self.frame)
 
-    def take(self, rows: torch.Tensor, losses: torch.Tensor) -> Arrays:
-        mean, steps = rows.mean(0, keepdim=True), self.frame.directions.load()[1]
-        parts = dot(by_replicate(rows, self.frame.bank.replicates), steps).numpy() / self.lengths  # [R, K]
+    def record(self, track: CellGradients) -> Arrays:
+        """One track's row."""
+        mean, steps = track.rows.mean(0, keepdim=True), self.frame.directions.load().sums
+        parts = multiply(average_strata(track.rows, self.frame.bank.replicates), steps).numpy() / self.lengths  # [R, K]
         variance = parts.var(0, ddof=1).mean() / len(parts)
-        found = {"cohort": dot(mean, steps)[0].numpy(), "noise": np.sqrt(variance)}
+        found = {"cohort": multiply(mean, steps)[0].numpy(), "noise": np.sqrt(variance)}
         wide = self.frame.sketch(mean, self.weight).numpy()
         return found | ({"wide": wide[0]} if self.whole else small(wide, self.frame.width))
 
@@ -93,7 +95,7 @@ def small(wide: np.ndarray, width: int) -> Arrays:
 
 def lengths_of(frame: Frame) -> np.ndarray:
     """|b| of the cohort's clips, [K] float64."""
-    return np.array([float((step / frame.weight()).double().norm()) for step in frame.directions.load()[1]])
+    return np.array([float((step / frame.weight()).double().norm()) for step in frame.directions.load().sums])
 
 
 def build(config: RunConfig, curve: Path | None = None) -> Path:
@@ -161,7 +163,7 @@ def _begun(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) -> tup
     """What a new index fixes: settings, cohort, Fisher. The width may still be open (0)."""
     items, key = load_latents(model, corpus, config, cache)
     trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
-    fisher = kept_fisher(model, items[trained], config, cache, key).numpy()
+    fisher = load_fisher(model, items[trained], config, cache, key).numpy()
     clips = load_cohort(model, corpus, config, cache)
     nothing = np.zeros((len(clips), 0), np.float32)
     seconds = [float(s) for s in clips.seconds]
@@ -177,21 +179,21 @@ def _begun(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) -> tup
 
 
 def _frame(model: Model, config: RunConfig, cache: Cache, manifest: dict, cohort: Cohort, fisher: np.ndarray) -> Frame:
-    method = Unlearning(config.unlearning, manifest["trained"])
-    damped = inverse(torch.from_numpy(fisher), config.fisher.damping)
+    step = UnlearningStep(config.unlearning, manifest["trained"])
+    damped = invert_fisher(torch.from_numpy(fisher), config.fisher.damping)
     latents = torch.from_numpy(cohort.latents)
     clips = model.items(cohort.prompts, cohort.seconds, latents)
     hashes = [hashlib.sha256(array.tobytes()).hexdigest() for array in (cohort.latents, fisher)]
     key = fingerprint("index", model.inputs_sha256, cohort.prompts, cohort.seconds, hashes)
     queries = Queries(shown=clips[[]], targets=clips[[]], cohort=clips)
-    directions = method.clip_directions(model, queries, lambda: damped, config, cache, key)
+    directions = step.make_directions(model, queries, lambda: damped, config, cache, key)
     sketch = Sketch(len(fisher), config.index.widest, config.index.seed)
-    return Frame(model, method, noise_bank(config.bank), damped, sketch, config.index.widest, cache, directions)
+    return Frame(model, step, make_noise_bank(config.bank), damped, sketch, config.index.widest, cache, directions)
 
 
 def _clip_sketches(frame: Frame) -> Arrays:
     """Of the cohort's clips: sketches of b [K, k] at the frame's width, and |b|."""
-    steps, weight = frame.directions.load()[1], 1.0 / frame.weight()
+    steps, weight = frame.directions.load().sums, 1.0 / frame.weight()
     rows = [fold(frame.sketch(step[None], weight).numpy(), frame.width)[0] for step in steps]
     return {"sketches": np.stack(rows), "lengths": lengths_of(frame)}
 
@@ -253,7 +255,7 @@ def _rows(
     scratch: Path,
 ) -> Rows:
     """All rows in the order of the corpus: those that are kept, those of the sample, and those computed now."""
-    count, clips = len(digests), len(frame.directions.jobs)
+    count, clips = len(digests), len(frame.directions.clips)
     sketches = np.lib.format.open_memmap(scratch, "w+", np.int8, (count, frame.width))
     scale, noise, cohort = np.empty(count, np.float32), np.empty(count), np.empty((count, clips))
     into = {"sketches": sketches, "scale": scale, "noise": noise, "cohort": cohort}

@@ -1,9 +1,9 @@
 """Exact scores of a shortlist, in whichever of two ways is less work; both are exact to first order.
 
-By derivative (way b of `methods/unlearning.py`): one forward-mode derivative for each clip and track, cheaper than a
+Forward mode (`gradients/steps.py`): one derivative for each clip and track, cheaper than a
 gradient for one clip or two, with moments at no further cost. It has neither halves of the clip's draws nor windows of
 the clip: how far the halves lie apart is taken from the sketches, and so is how a score is spread over the windows.
-By gradient (way c): one gradient a track for all clips, as a run does it.
+Gradient product: one gradient a track for all clips, as a run does it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import torch
 from precompute.common.cache import Arrays, Cache, Entry
 from precompute.common.parallel import count_workers, run_jobs
 from precompute.common.progress import progress
-from precompute.gradients.directions import Directions, StepTap
+from precompute.gradients.context import Queries
+from precompute.gradients.directions import Directions
+from precompute.gradients.steps import UnlearningStep
+from precompute.gradients.taps import StepTap
 from precompute.gradients.track_pass import gather
-from precompute.methods.base import Queries
-from precompute.methods.unlearning import Unlearning, track_rises
 from precompute.model.diffusion import Items, Model, NoiseBank
 
 FEW = 2  # clips, up to which the derivative is less work
@@ -30,7 +31,7 @@ class Shortlist:
     """Tracks that are scored exactly for Q clips."""
 
     model: Model
-    method: Unlearning
+    step: UnlearningStep
     directions: Directions  # of the clips
     queries: Queries  # the clips
     tracks: Items  # n
@@ -40,19 +41,19 @@ class Shortlist:
 
     def by_derivative(self) -> bool:
         """Which way. A sum over frames cannot be scaled draw by draw, so normalised timesteps need gradients."""
-        return self.method.has_moments and len(self.queries.shown) <= FEW
+        return self.step.has_moments and len(self.queries.shown) <= FEW
 
     def scores(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Partial scores [Q, n, R, S, H]; and by window of the clip [Q, n, W], None where these are not computed."""
         if not self.by_derivative():
-            tap = StepTap(self.directions, self.method.kind, self.directions.key)
+            tap = StepTap(self.directions, self.step.kind, self.directions.key)
             kept = gather(self.model, self.tracks, self.bank, [tap], self.cache)[tap.stage, tap.key]
-            found = self.method.assembled(kept, self.model, self.queries, self.bank)
+            found = self.step.arrange_scores(kept, self.model, self.queries, self.bank)
             return found.cells, found.windows
         clips, count = len(self.queries.shown), len(self.tracks)
         workers = count_workers(self.model.device, self.directions.parameters)
         for clip in range(clips):
-            self.directions.whole(clip)  # read once, before workers are forked
+            self.directions.average_halves(clip)  # read once, before workers are forked
             run_jobs("exact scores", range(clip * count, (clip + 1) * count), self._rises, workers, self.cache)
         cells = np.stack([self._rises(job)["rises"].mean(1) for job in range(clips * count)])  # [Q x n, D]
         parts = cells.reshape(clips, count, self.bank.replicates, self.bank.strata, self.bank.draws_per_cell).mean(4)
@@ -60,7 +61,7 @@ class Shortlist:
 
     def moments(self, pairs: list[tuple[int, int]]) -> dict[tuple[int, int], np.ndarray]:
         """Influence over time in the track, [F] by (clip row, row of the shortlist)."""
-        if not self.method.has_moments:
+        if not self.step.has_moments:
             return {}
         listed = pairs if self.by_derivative() else list(progress("moments", pairs))
         return {(q, n): self._rises(q * len(self.tracks) + n)["rises"].mean(0) for q, n in listed}
@@ -70,8 +71,8 @@ class Shortlist:
         q, n = divmod(job, len(self.tracks))
 
         def compute() -> Arrays:
-            direction: torch.Tensor = self.directions.whole(q)
-            track, section = self.tracks[[n]], self.method.section
-            return {"rises": track_rises(self.model, track, direction, section, self.bank).numpy()}
+            direction: torch.Tensor = self.directions.average_halves(q)
+            rises = self.step.compute_rises(self.model, self.tracks[[n]], direction, self.bank)
+            return {"rises": rises.numpy()}
 
         return self.cache.get(Entry("rises", self.directions.key, job), compute)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 from precompute.config.methods import METHOD_SETTINGS
+
+if TYPE_CHECKING:  # they bring torch
+    from precompute.config.run import RunConfig
+    from precompute.methods.base import Method
 
 CATALOGUE: dict[str, tuple[str, str]] = {  # name -> module below precompute.methods, class in it
     "unlearning": ("unlearning", "Unlearning"),  # section [unlearning]
@@ -28,13 +32,13 @@ CATALOGUE: dict[str, tuple[str, str]] = {  # name -> module below precompute.met
 }
 
 
-def method_class(name: str) -> Any:
-    """Its class, a subclass of `base.Method`; imported now."""
-    module, kind = CATALOGUE[name]
-    return getattr(import_module(f"precompute.methods.{module}"), kind)
+def find_class(name: str) -> type[Method]:
+    """A method's class; its module is imported now."""
+    module, class_name = CATALOGUE[name]
+    return getattr(import_module(f"precompute.methods.{module}"), class_name)
 
 
-def build(name: str, config: Any, tracks: int) -> Any:
-    """A `base.Method` with the settings of a `RunConfig`; `tracks` is the number of training tracks."""
+def build_method(name: str, config: RunConfig, tracks: int) -> Method:
+    """A method with the settings of a `RunConfig`; `tracks` is the number of training tracks."""
     settings = config.methods.settings.get(name, METHOD_SETTINGS[name])
-    return method_class(name).create(settings, config, tracks)
+    return find_class(name).create(settings, config, tracks)

@@ -15,8 +15,9 @@ import torch
 
 from precompute.common.cache import Arrays
 from precompute.errors import UserError
-from precompute.methods import embeddings
-from precompute.methods.base import Context, Method, MethodResult
+from precompute.gradients.context import Context
+from precompute.methods.base import Method, MethodResult
+from precompute.methods.embeddings import collect_embeddings, hash_source, select_windows
 from precompute.model import hub
 from precompute.model.clap import Clap
 from precompute.model.laion import LaionClap
@@ -55,25 +56,27 @@ class ClapSimilarity(Method):
     cost = "one embedding a recording"
     needs = "a CLAP ([methods.clap] model, else [model] clap)"
 
-    def requirements(self, context: Context) -> str | None:
-        name = self._source(context)
+    def find_obstacle(self, context: Context) -> str | None:
+        """No CLAP is named, or its file is not there."""
+        name = self._choose_source(context)
         if not name:
             return "no CLAP is named: set [methods.clap] model to a ClapModel folder, a hub id or a laion_clap .pt file"
         if Path(name).suffix and not Path(name).exists() and not HUB_ID.fullmatch(name):
             return f"[methods.clap] model: {name} is not there"
         return None
 
-    def _source(self, context: Context) -> str:
+    def _choose_source(self, context: Context) -> str:
         return self.settings.model or context.config.model.clap
 
-    def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        source = self._source(context)
-        found = context.kept(f"embeddings-{embeddings.digest(source)}", lambda: self._embeddings(context, source))
-        tracks = found["tracks"].astype(np.float64)
-        rows = np.stack([embeddings.of(found, context, kind, row)[0] for kind, row in context.clips])
-        cosines = rows @ tracks.T
-        return MethodResult.deterministic(cosines[: len(context.stored)], cosines[len(context.stored) :])
+    def compute_scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
+        """Cosines of all clips and tracks."""
+        source = self._choose_source(context)
+        piece = f"embeddings-{hash_source(source)}"
+        embeddings = context.cache_piece(piece, lambda: self._embed_all(context, source))
+        tracks = embeddings["tracks"].astype(np.float64)
+        rows = np.stack([select_windows(embeddings, context, kind, row)[0] for kind, row in context.clips])
+        return MethodResult.without_noise(rows @ tracks.T, len(context.stored))
 
-    def _embeddings(self, context: Context, source: str) -> Arrays:
+    def _embed_all(self, context: Context, source: str) -> Arrays:
         clap = open_clap(source, str(context.model.device))
-        return embeddings.embeddings(context, lambda wave: clap.audio([wave]).numpy(), clap.sample_rate, "CLAP")
+        return collect_embeddings(context, lambda wave: clap.audio([wave]).numpy(), clap.sample_rate, "CLAP")

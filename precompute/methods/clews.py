@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from precompute.common.cache import Arrays
-from precompute.methods import embeddings
-from precompute.methods.base import Context, Method, MethodResult
+from precompute.gradients.context import Context
+from precompute.methods.base import Method, MethodResult
+from precompute.methods.embeddings import collect_embeddings, hash_source, select_windows
 from precompute.model.clews import average_best_pairs, compute_distances, load_clews
 
 
@@ -27,32 +28,35 @@ class ClewsSimilarity(Method):
     cost = "one embedding a window of sound"
     needs = "a CLEWS checkpoint ([methods.clews] checkpoint)"
 
-    def requirements(self, context: Context) -> str | None:
+    def find_obstacle(self, context: Context) -> str | None:
+        """The checkpoint is not there."""
         path = Path(self.settings.checkpoint)
         if not path.is_file():
             return f"its checkpoint is not there: {path} ([methods.clews] checkpoint; `train-clews` makes a small one)"
         return None
 
-    def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        digest = embeddings.digest(self.settings.checkpoint)
-        found = context.kept(f"embeddings-{digest}", lambda: self._embeddings(context))
-        near = -np.stack([self._distances(embeddings.of(found, context, *clip), found) for clip in context.clips])
-        return MethodResult.deterministic(near[: len(context.stored)], near[len(context.stored) :])
+    def compute_scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
+        """Minus the distances of all clips and tracks."""
+        digest = hash_source(self.settings.checkpoint)
+        embeddings = context.cache_piece(f"embeddings-{digest}", lambda: self._embed_all(context))
+        clips = [select_windows(embeddings, context, *clip) for clip in context.clips]
+        near = -np.stack([self._measure_distances(clip, embeddings) for clip in clips])
+        return MethodResult.without_noise(near, len(context.stored))
 
-    def _embeddings(self, context: Context) -> Arrays:
+    def _embed_all(self, context: Context) -> Arrays:
         network = load_clews(Path(self.settings.checkpoint), str(context.model.device))
         rate, hop_s = network.shape.sample_rate, self.settings.hop_s
-        return embeddings.embeddings(context, lambda wave: network.embed_recording(wave, hop_s), rate, "CLEWS")
+        return collect_embeddings(context, lambda wave: network.embed_recording(wave, hop_s), rate, "CLEWS")
 
-    def _distances(self, clip: np.ndarray, found: Arrays) -> np.ndarray:
+    def _measure_distances(self, clip: np.ndarray, embeddings: Arrays) -> np.ndarray:
         """Windows [W, E] of a clip -> its distance to each track, [N]; tracks with as many windows at once."""
-        counts = found["tracks_windows"]
+        counts = embeddings["tracks_windows"]
         starts = np.cumsum(counts) - counts
         out = np.empty(len(counts))
         one = torch.from_numpy(clip).double()
         for windows in np.unique(counts):
             rows = np.flatnonzero(counts == windows)
             index = starts[rows][:, None] + np.arange(windows)
-            between = compute_distances(one, torch.from_numpy(found["tracks"][index]).double())
+            between = compute_distances(one, torch.from_numpy(embeddings["tracks"][index]).double())
             out[rows] = average_best_pairs(between, self.settings.pairs).numpy()
         return out

@@ -6,13 +6,17 @@ this is the influence function of Koh & Liang (2017) with a diagonal curvature. 
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 
 from precompute.common.cache import Arrays
-from precompute.gradients.directions import Tap
-from precompute.methods.base import Context, GradientMethod, MethodResult
-from precompute.methods.taps import ProductTap, clip_directions, diagonal_inverse, linear_result, one_step, products
+from precompute.config.methods import InfluenceSettings
+from precompute.gradients.context import Context
+from precompute.gradients.steps import make_one_step
+from precompute.gradients.taps import Tap, WeightedTap, arrange_products, load_inverse_diagonal
+from precompute.methods.base import GradientMethod, MethodResult
 
 
 class Influence(GradientMethod):
@@ -24,28 +28,31 @@ class Influence(GradientMethod):
     cost = "one gradient a track and draw, shared; one product a track"
     has_moments = True
 
-    def __init__(self, settings) -> None:
+    def __init__(self, settings: InfluenceSettings) -> None:
         super().__init__(settings)
         self.has_moments = not settings.normalise_timesteps
 
-    def taps(self, context: Context) -> dict[str, Tap]:
+    def make_taps(self, context: Context) -> dict[str, Tap]:
+        """Products with every clip's gradient."""
         damping = self.settings.damping
         name = ("damped", damping, context.config.fisher) if damping else "plain"
-        diagonal = lambda: diagonal_inverse(context, damping)  # noqa: E731
-        return {"products": ProductTap(context, diagonal, name, self.settings.normalise_timesteps)}
+        load_diagonal = partial(load_inverse_diagonal, context, damping)
+        return {"products": WeightedTap(context, load_diagonal, name, self.settings.normalise_timesteps)}
 
-    def combine(self, context: Context, kept: dict[str, Arrays]) -> MethodResult:
-        return linear_result(*products(context, kept["products"]))
+    def combine(self, context: Context, recorded: dict[str, Arrays]) -> MethodResult:
+        """The products are the scores."""
+        return MethodResult.without_strata(*arrange_products(recorded["products"]))
 
-    def moments(self, context: Context, clip: int, track: int) -> np.ndarray:
-        method = one_step(context, False)
-        step = clip_directions(context, False).whole(clip) / (method.scale * context.inverse_fisher())
-        direction = step * torch.as_tensor(diagonal_inverse(context, self.settings.damping))
-        return method.rise(context.model, context.items[[track]], direction, context.bank).numpy()
+    def compute_moments(self, context: Context, clip: int, track: int) -> np.ndarray:
+        """By forward mode along the clip's gradient, preconditioned."""
+        step = make_one_step(context)
+        gradient = step.share_directions(context).average_halves(clip) / (step.scale * context.load_inverse_fisher())
+        direction = gradient * torch.as_tensor(load_inverse_diagonal(context, self.settings.damping))
+        return step.compute_moments(context.model, context.items[[track]], direction, context.bank).numpy()
 
 
 class DampedInfluence(Influence):
-    """The same with a damped diagonal curvature."""
+    """A track's gradient times the clip's, with a damped diagonal curvature between them."""
 
     name = "influence-damped"
     label = "Damped influence"

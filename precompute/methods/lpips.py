@@ -14,19 +14,20 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from precompute.methods import passes
-from precompute.methods.base import Context, Method, MethodResult
+from precompute.gradients.context import Context
+from precompute.methods.base import Method, MethodResult
+from precompute.methods.passes import score_by_cell
 from precompute.model.activations import collect_layer_outputs, count_layers, count_valid_positions
 from precompute.model.diffusion import Items, NoiseBank
 
 
-def spread(layers: int, wanted: int) -> list[int]:
+def choose_layers(layers: int, wanted: int) -> list[int]:
     """`wanted` of the layers 0 .. layers - 1, evenly, the last one among them; all where there are no more."""
     wanted = min(wanted, layers)
     return [(k + 1) * layers // wanted - 1 for k in range(wanted)]
 
 
-def features(outputs: list[torch.Tensor], valid: int, pooled: bool) -> torch.Tensor:
+def scale_features(outputs: list[torch.Tensor], valid: int, pooled: bool) -> torch.Tensor:
     """Outputs [D, P, W] of K layers -> [K x D, P or 1, W], of length 1 over W."""
     stacked = torch.cat(outputs)
     if pooled:
@@ -34,7 +35,7 @@ def features(outputs: list[torch.Tensor], valid: int, pooled: bool) -> torch.Ten
     return F.normalize(stacked, dim=-1)
 
 
-def distances(clips: torch.Tensor, track: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+def measure_distances(clips: torch.Tensor, track: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Features [K, P, Q, W] of Q clips and [K, P, W] of a track -> [Q]: mean squared difference, K and positions alike.
 
     `valid` [Q]: how many positions count, from the first. Of vectors of length 1: |a - b|^2 = 2 - 2 <a, b>.
@@ -52,29 +53,30 @@ class Lpips(Method):
     description = "How alike the generating model's inner activations are for clip and track under the same noise."
     cost = "one forward pass a draw and recording"
 
-    def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        found = passes.by_cell(context, self._bank(context), "LPIPS", self._cell)
-        return replace(found, cells=found.cells.mean(3, keepdims=True))  # its strata are not the run's: kept as one
+    def compute_scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
+        """Cell by cell of a bank of its own."""
+        result = score_by_cell(context, self._make_bank(context), "LPIPS", self._score_cell)
+        return replace(result, cells=result.cells.mean(3, keepdims=True))  # its strata are not the run's: stored as one
 
-    def _bank(self, context: Context) -> NoiseBank:
+    def _make_bank(self, context: Context) -> NoiseBank:
         return NoiseBank(context.bank.replicates, self.settings.strata, context.bank.draws_per_cell, context.bank.seed)
 
-    def _cell(self, context: Context, t: torch.Tensor, eps: torch.Tensor) -> np.ndarray:
+    def _score_cell(self, context: Context, t: torch.Tensor, eps: torch.Tensor) -> np.ndarray:
         """Scores of all clips [Q + K, N] under the draws of one cell, moved to the cleaner part."""
         model, pooled = context.model, self.settings.pooled
-        layers = spread(count_layers(model), self.settings.layers)
+        layers = choose_layers(count_layers(model), self.settings.layers)
 
-        def of(item: Items) -> tuple[torch.Tensor, int]:
+        def extract(item: Items) -> tuple[torch.Tensor, int]:
             valid = count_valid_positions(model, int(item.valid_frames[0]))
             outputs = collect_layer_outputs(model, item, t * self.settings.cleaner, eps, layers)
-            return features(outputs, valid, pooled), 1 if pooled else valid
+            return scale_features(outputs, valid, pooled), 1 if pooled else valid
 
-        one_by_one = [of(context.clip(*clip)) for clip in context.clips]
-        clips = torch.stack([found for found, _ in one_by_one], dim=2)
+        one_by_one = [extract(context.select_clip(*clip)) for clip in context.clips]
+        clips = torch.stack([features for features, _ in one_by_one], dim=2)
         lengths = torch.tensor([valid for _, valid in one_by_one])
         del one_by_one
         out = np.empty((len(lengths), len(context.items)))
         for row in range(len(context.items)):
-            track, valid = of(context.items[[row]])
-            out[:, row] = -distances(clips, track, lengths.clamp(max=valid)).cpu().numpy()
+            track, valid = extract(context.items[[row]])
+            out[:, row] = -measure_distances(clips, track, lengths.clamp(max=valid)).cpu().numpy()
         return out

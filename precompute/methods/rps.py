@@ -19,21 +19,22 @@ import torch
 
 from precompute.common.cache import Arrays
 from precompute.common.parallel import run_jobs
-from precompute.methods import passes
-from precompute.methods.base import Context, Method, MethodResult
+from precompute.gradients.context import Context
+from precompute.methods.base import Method, MethodResult
+from precompute.methods.passes import count_model_workers, score_by_cell
 from precompute.model.activations import collect_output_layer, collect_output_targets, count_valid_positions
 from precompute.model.diffusion import Items
 
 SHARD = 16  # tracks
 
 
-def products(clips: torch.Tensor, track: torch.Tensor) -> np.ndarray:
+def multiply_gradients(clips: torch.Tensor, track: torch.Tensor) -> np.ndarray:
     """Gradients [Q, D, C, W] and [D, C, W] -> mean over draws of their inner products, [Q] float64."""
     return (clips.flatten(2) * track.flatten(1)).sum(-1).double().mean(1).cpu().numpy()
 
 
 @dataclass(frozen=True)
-class Moments:
+class RidgeSums:
     """Sums that a ridge regression needs, over any number of items; float64."""
 
     features: torch.Tensor  # [W, W]: mean over an item's valid positions of h h^T / C, summed over items and draws
@@ -41,15 +42,15 @@ class Moments:
     count: int  # n: items x draws
 
     @classmethod
-    def of(cls, h: torch.Tensor, y: torch.Tensor) -> Moments:
+    def collect(cls, h: torch.Tensor, y: torch.Tensor) -> RidgeSums:
         """From the valid positions h [D, P, W], y [D, P, C] of one item."""
         h, y = h.double().cpu(), y.double().cpu()
         share = h.shape[1] * y.shape[2]  # positions x channels: a loss is their mean
         flat = h.flatten(0, 1)
         return cls(flat.T @ flat / share, y.flatten(0, 1).T @ flat / share, len(h))
 
-    def __add__(self, other: Moments) -> Moments:
-        return Moments(self.features + other.features, self.answers + other.answers, self.count + other.count)
+    def __add__(self, other: RidgeSums) -> RidgeSums:
+        return RidgeSums(self.features + other.features, self.answers + other.answers, self.count + other.count)
 
     def solve(self, ridge: float) -> tuple[torch.Tensor, float]:
         """W* [C, W] and lambda = `ridge` x mean diagonal of the mean features."""
@@ -59,7 +60,7 @@ class Moments:
         return torch.linalg.solve(system, self.answers.T / self.count).T, penalty
 
 
-def ridge_gradient(h: torch.Tensor, y: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def differentiate_ridge(h: torch.Tensor, y: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """dL/dW at the refitted map, [D, C, W], from the valid positions h [D, P, W], y [D, P, C] of one item."""
     g = 2 * (h @ weights.T - y) / (h.shape[1] * y.shape[2])
     return g.transpose(1, 2) @ h
@@ -73,44 +74,49 @@ class Rps(Method):
     description = "How far clip and track pull the network's last layer the same way under the same noise."
     cost = "one forward pass a draw and recording"
 
-    def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        return passes.by_cell(context, context.bank, self.name, self._cell)
+    def compute_scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
+        """Cell by cell of the run's bank."""
+        return score_by_cell(context, context.bank, self.name, self._score_cell)
 
-    def _cell(self, context: Context, t: torch.Tensor, eps: torch.Tensor) -> np.ndarray:
+    def _score_cell(self, context: Context, t: torch.Tensor, eps: torch.Tensor) -> np.ndarray:
         """[Q + K, N]"""
 
-        def of(item: Items) -> torch.Tensor:
+        def differentiate(item: Items) -> torch.Tensor:
             return collect_output_layer(context.model, item, t, eps, int(item.valid_frames[0])).gradient()
 
-        clips = torch.stack([of(context.clip(*clip)) for clip in context.clips])
-        return np.stack([products(clips, of(context.items[[row]])) for row in range(len(context.items))], axis=1)
+        clips = torch.stack([differentiate(context.select_clip(*clip)) for clip in context.clips])
+        return np.stack(
+            [multiply_gradients(clips, differentiate(context.items[[row]])) for row in range(len(context.items))],
+            axis=1,
+        )
 
 
 class RpsRidge(Method):
-    """The same at an output layer that is refitted so that the representer theorem holds."""
+    """Product of gradients at an output layer that is refitted so that the representer theorem holds."""
 
     name = "rps-ridge"
     label = "Representer points, refitted (our reading)"
     description = "How far a track's part of the refitted last layer lowers the clip's loss."
     cost = "two forward passes a draw and recording"
 
-    def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        total = self._moments(context)
+    def compute_scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
+        """Refit, then cell by cell of the run's bank."""
+        total = self._sum_tracks(context)
         weights, penalty = total.solve(self.settings.ridge)
         scale = 1 / (2 * penalty * total.count)
         weights = weights.float().to(context.model.device)
 
-        def cell(context: Context, t: torch.Tensor, eps: torch.Tensor) -> np.ndarray:
-            def of(item: Items) -> torch.Tensor:
-                return ridge_gradient(*_valid(context, item, t, eps), weights)
+        def score_cell(context: Context, t: torch.Tensor, eps: torch.Tensor) -> np.ndarray:
+            def differentiate(item: Items) -> torch.Tensor:
+                return differentiate_ridge(*_select_valid(context, item, t, eps), weights)
 
-            clips = torch.stack([of(context.clip(*clip)) for clip in context.clips])
-            found = [products(clips, of(context.items[[row]])) for row in range(len(context.items))]
-            return scale * np.stack(found, axis=1)
+            clips = torch.stack([differentiate(context.select_clip(*clip)) for clip in context.clips])
+            rows = [multiply_gradients(clips, differentiate(context.items[[row]])) for row in range(len(context.items))]
+            return scale * np.stack(rows, axis=1)
 
-        return passes.by_cell(context, context.bank, self.name, cell)
+        return score_by_cell(context, context.bank, self.name, score_cell)
 
-    def _moments(self, context: Context) -> Moments:
+    def _sum_tracks(self, context: Context) -> RidgeSums:
         """Of all training tracks under the whole bank."""
         model, bank = context.model, context.bank
         draws = [bank.cell(*cell, (model.latent_channels, model.frames)) for cell in bank.cells()]
@@ -118,23 +124,31 @@ class RpsRidge(Method):
         trained = context.trained
         shards = [trained[start : start + SHARD] for start in range(0, len(trained), SHARD)]
 
-        def kept(number: int) -> Moments:
+        def load(number: int) -> RidgeSums:
             def compute() -> Arrays:
-                parts = [Moments.of(*_valid(context, context.items[[row]], t, eps)) for row in shards[number]]
+                parts = [
+                    RidgeSums.collect(*_select_valid(context, context.items[[row]], t, eps)) for row in shards[number]
+                ]
                 total = sum(parts[1:], parts[0])
-                return {"features": total.features.numpy(), "answers": total.answers.numpy(), "count": total.count}
+                return {
+                    "features": total.features.numpy(),
+                    "answers": total.answers.numpy(),
+                    "count": np.array(total.count),
+                }
 
-            found = context.kept(f"moments-{number:05d}", compute)
-            sums = (torch.from_numpy(found[name]) for name in ("features", "answers"))
-            return Moments(*sums, int(found["count"]))
+            arrays = context.cache_piece(f"moments-{number:05d}", compute)
+            sums = (torch.from_numpy(arrays[name]) for name in ("features", "answers"))
+            return RidgeSums(*sums, int(arrays["count"]))
 
         jobs = range(len(shards))
-        run_jobs(f"{self.name}, refit", jobs, kept, passes.workers(context), context.cache)
-        found = [kept(number) for number in jobs]
-        return sum(found[1:], found[0])
+        run_jobs(f"{self.name}, refit", jobs, load, count_model_workers(context), context.cache)
+        parts = [load(number) for number in jobs]
+        return sum(parts[1:], parts[0])
 
 
-def _valid(context: Context, item: Items, t: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _select_valid(
+    context: Context, item: Items, t: torch.Tensor, eps: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs [D, P, W] and wanted answers [D, P, C] of the output layer, at the item's valid positions."""
     h, y = collect_output_targets(context.model, item, t, eps)
     valid = count_valid_positions(context.model, int(item.valid_frames[0]))

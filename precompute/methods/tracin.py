@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from precompute.common.cache import Arrays
 from precompute.common.sequences import spread_evenly
 from precompute.config.run import fingerprint
-from precompute.gradients.directions import Tap, dot
-from precompute.gradients.per_item import of_clip
-from precompute.methods.base import Context, GradientMethod, MethodResult
-from precompute.methods.taps import by_replicate, clip_kind, linear_result, parameters, track_kind
-from precompute.methods.unlearning import HALVES, ascent_bank
+from precompute.gradients.context import Context
+from precompute.gradients.directions import LoadedDirections
+from precompute.gradients.item_gradients import compute_clip_gradients
+from precompute.gradients.steps import make_ascent_bank
+from precompute.gradients.taps import ProductTap, Tap, arrange_products
+from precompute.gradients.track_pass import gather, sum_seconds
+from precompute.methods.base import GradientMethod, MethodResult
+from precompute.model.diffusion import load_model
 
 
 class Tracin(GradientMethod):
@@ -31,67 +33,69 @@ class Tracin(GradientMethod):
     cost = "a full pass over tracks and clips for each checkpoint"
     needs = "checkpoints of the training: step-NNNNNN/model.safetensors"
 
-    def requirements(self, context: Context) -> str | None:
-        folder = self._folder(context)
-        if not str(folder):
+    def find_obstacle(self, context: Context) -> str | None:
+        """The folder of checkpoints is not named, or empty."""
+        folder = self._choose_folder(context)
+        if not folder:
             return "no checkpoints of the training are named; set [methods.tracin] checkpoints"
-        return None if self._paths(context) else f"{folder}: no checkpoints of the training here"
+        return None if self._list_checkpoints(context) else f"{folder}: no checkpoints of the training here"
 
-    def _folder(self, context: Context) -> str:
+    def _choose_folder(self, context: Context) -> str:
         return self.settings.checkpoints or context.config.diagnostics.checkpoints
 
-    def _paths(self, context: Context) -> list[Path]:
-        folder = self._folder(context)
+    def _list_checkpoints(self, context: Context) -> list[Path]:
+        folder = self._choose_folder(context)
         paths = sorted(Path(folder).glob("step-*/model.safetensors")) if folder else []
         return [paths[row] for row in spread_evenly(len(paths), self.settings.most)]
 
-    def taps(self, context: Context) -> dict[str, Tap]:
-        return {}  # its passes are over other weights
+    def make_taps(self, context: Context) -> dict[str, Tap]:
+        """None in the common pass: its own passes are over other weights."""
+        return {}
 
-    def scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        from precompute.gradients.track_pass import gather, sum_seconds
-        from precompute.model.diffusion import load_model
-
+    def compute_scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
+        """By a pass of its own for each checkpoint."""
         cells, cohort, seconds = [], [], 0.0
-        for path in self._paths(context):
+        for path in self._list_checkpoints(context):
             print(f"  TracIn: {path.parent.name}", flush=True)
             there = replace(context, model=load_model(context.config, path), memo={})
             tap = CheckpointTap(there, self.settings.normalise_timesteps)
-            kept = gather(there.model, there.items, there.bank, [tap], there.cache)[tap.stage, tap.key]
-            shape = (*kept["cells"].shape[:2], -1, HALVES)
-            cells.append(kept["cells"].reshape(shape).transpose(2, 0, 1, 3))
-            cohort.append(kept["cohort"].T)
+            products = gather(there.model, there.items, there.bank, [tap], there.cache)[tap.stage, tap.key]
+            own, usual = arrange_products(products)
+            cells.append(own)
+            cohort.append(usual)
             seconds += sum_seconds([tap], there.model, len(there.items), there.cache)
-        return replace(linear_result(np.mean(cells, 0), np.mean(cohort, 0)), seconds=seconds)
+        return replace(MethodResult.without_strata(np.mean(cells, 0), np.mean(cohort, 0)), seconds=seconds)
 
 
-class CheckpointTap(Tap):
+class CheckpointTap(ProductTap):
     """Plain gradient products at other weights; the clips' gradients are held in memory alone."""
 
     def __init__(self, context: Context, normalised: bool) -> None:
-        self.context, self.clip_kind = context, clip_kind(context, normalised)
-        self.own = ascent_bank(context.config.unlearning)
-        key = fingerprint(context.key, context.model.sha256, context.config.bank, self.clip_kind, vars(self.own))
-        super().__init__("products-tracin", key, track_kind(context, normalised), parameters(context))
-        self.clips: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.context, self.replicates = context, context.bank.replicates
+        self.clip_kind = context.choose_clip_kind(normalised)
+        self.clip_bank = make_ascent_bank(context.config.unlearning)
+        key = fingerprint(context.key, context.model.sha256, context.config.bank, self.clip_kind, vars(self.clip_bank))
+        kind = context.choose_track_kind(normalised)
+        super().__init__("checkpoint-products", key, kind, context.parameter_count)
+        self.gradients: LoadedDirections | None = None
 
     def prepare(self) -> None:
-        rows = [
-            of_clip(self.context.model, self.context.clip(*c), self.clip_kind, self.own) for c in self.context.stored
-        ]
-        usual = [self._mean(row) for row in range(len(self.context.queries.cohort))]
-        self.clips = torch.cat(rows), torch.stack(usual)
+        """Compute the clips' gradients."""
+        stored = [self._differentiate(kind, row) for kind, row in self.context.stored]
+        cohort = [self._differentiate("cohort", row).mean(0) for row in range(len(self.context.queries.cohort))]
+        self.gradients = LoadedDirections(torch.cat(stored), torch.stack(cohort))
 
-    def _mean(self, row: int) -> torch.Tensor:
-        return of_clip(self.context.model, self.context.clip("cohort", row), self.clip_kind, self.own).mean(0)
+    def _differentiate(self, kind: str, row: int) -> torch.Tensor:
+        """[HALVES, P]"""
+        clip = self.context.select_clip(kind, row)
+        return compute_clip_gradients(self.context.model, clip, self.clip_kind, self.clip_bank)
 
-    def take(self, rows: torch.Tensor, losses: torch.Tensor) -> Arrays:
-        assert self.clips is not None
-        means = by_replicate(rows, self.context.bank.replicates)
-        return {
-            "cells": dot(means, self.clips[0]).numpy(),
-            "cohort": dot(means.mean(0, keepdim=True), self.clips[1])[0].numpy(),
-        }
+    def load_directions(self) -> LoadedDirections:
+        """The gradients, made by `prepare`."""
+        if self.gradients is None:
+            raise RuntimeError("prepare the tap first")
+        return self.gradients
 
     def release(self) -> None:
-        self.clips = None
+        """Give the gradients' memory back."""
+        self.gradients = None

@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from precompute.common.cache import Arrays
-from precompute.gradients.directions import Tap
-from precompute.gradients.sketches import Ridge, ridge_scores
-from precompute.methods.base import Context, GradientMethod, MethodResult
-from precompute.methods.taps import SketchTap, clip_kind, clip_sketches, track_kind
+from precompute.gradients.context import Context
+from precompute.gradients.sketches import Ridge, score_by_ridge
+from precompute.gradients.taps import SketchTap, Tap, load_clip_sketches
+from precompute.methods.base import GradientMethod, MethodResult
 
 
 class Trak(GradientMethod):
-    """Gradients of the loss."""
+    """Projected gradients of the loss, compared by ridge regression."""
 
     name = "trak"
     label = "TRAK"
@@ -26,29 +26,29 @@ class Trak(GradientMethod):
     cost = "one gradient a track and draw, shared; a projection and one solve"
     objective = "loss"
 
-    def taps(self, context: Context) -> dict[str, Tap]:
+    def make_taps(self, context: Context) -> dict[str, Tap]:
+        """Sketches of the tracks' gradients."""
         settings = self.settings
-        kind = track_kind(context, settings.normalise_timesteps, self.differentiated())
+        kind = context.choose_track_kind(settings.normalise_timesteps, self.choose_objective())
         return {"sketches": SketchTap(context, kind, settings.width, settings.seed, whitened=False)}
 
-    def combine(self, context: Context, kept: dict[str, Arrays]) -> MethodResult:
+    def combine(self, context: Context, recorded: dict[str, Arrays]) -> MethodResult:
+        """By a ridge regression on the training tracks."""
         settings = self.settings
-        kind = clip_kind(context, settings.normalise_timesteps, self.differentiated())
-        stored, cohort = clip_sketches(context, kind, settings.width, settings.seed, whitened=False)
-        tracks = kept["sketches"]["sketches"]  # [N, R, k]
+        kind = context.choose_clip_kind(settings.normalise_timesteps, self.choose_objective())
+        stored, cohort = load_clip_sketches(context, kind, settings.width, settings.seed, whitened=False)
+        tracks = recorded["sketches"]["sketches"]  # [N, R, k]
         ridge = Ridge(tracks[context.trained].mean(1), settings.damping)
-        cells, usual = ridge_scores(ridge, stored, cohort, tracks)
-        return self.finished(context, ridge, cells, usual, kept["sketches"]["losses"])
+        result = MethodResult(*score_by_ridge(ridge, stored, cohort, tracks))
+        return self.adjust(context, ridge, result, recorded["sketches"]["losses"])
 
-    def differentiated(self) -> str:
-        """What the gradient is of, as `gradients.OBJECTIVES` has it."""
+    def choose_objective(self) -> str:
+        """The scalar whose gradient is taken, one of `item_gradients.OBJECTIVES`."""
         return self.objective
 
-    def finished(
-        self, context: Context, ridge: Ridge, cells: np.ndarray, cohort: np.ndarray, losses: np.ndarray
-    ) -> MethodResult:
-        """From ridge scores [Q, N, R, 1, H] and [K, N] and losses [N, R x S]."""
-        return MethodResult(cells, cohort)
+    def adjust(self, context: Context, ridge: Ridge, result: MethodResult, losses: np.ndarray) -> MethodResult:
+        """Scores from those of the ridge regression and the tracks' losses [N, R x S]; here as they are."""
+        return result
 
 
 class DTrak(Trak):
@@ -77,21 +77,21 @@ class Das(Trak):
     )
     cost = "one further gradient a track and draw; a projection and one solve"
 
-    def differentiated(self) -> str:
+    def choose_objective(self) -> str:
+        """By the setting `output`."""
         return self.settings.output
 
-    def finished(
-        self, context: Context, ridge: Ridge, cells: np.ndarray, cohort: np.ndarray, losses: np.ndarray
-    ) -> MethodResult:
-        factor = residuals(losses, self.settings.residual)
-        factor[context.trained] /= (1 - ridge.leverage()) ** self.settings.leverage
-        cells, cohort = cells * factor[:, None, None, None], cohort * factor
+    def adjust(self, context: Context, ridge: Ridge, result: MethodResult, losses: np.ndarray) -> MethodResult:
+        """Times the tracks' residuals, over their leverage; squared where set so."""
+        factor = compute_residuals(losses, self.settings.residual)
+        factor[context.trained] /= (1 - ridge.compute_leverage()) ** self.settings.leverage
+        cells, cohort = result.cells * factor[:, None, None, None], result.cohort * factor
         return (
             MethodResult(np.square(cells), np.square(cohort)) if self.settings.squared else MethodResult(cells, cohort)
         )
 
 
-def residuals(losses: np.ndarray, form: str) -> np.ndarray:
+def compute_residuals(losses: np.ndarray, form: str) -> np.ndarray:
     """How wrong the model is on each track, [N], from losses [N, draws].
 
     "error": root of the mean; "flat": mean over draws of the roots, scaled to length 1 over the draws (the published

@@ -12,12 +12,12 @@ import torch
 
 from precompute.common.cache import Arrays, Cache, Entry
 from precompute.config.run import fingerprint
-from precompute.gradients.curvature import Reporter
-from precompute.gradients.directions import Tap, dot
-from precompute.gradients.ekfac import Ekfac, fit, linear_layers
-from precompute.methods.base import Context, GradientMethod, MethodResult
-from precompute.methods.taps import by_replicate, clip_directions, linear_result, one_step, parameters, track_kind
-from precompute.methods.unlearning import HALVES
+from precompute.gradients.context import Context
+from precompute.gradients.directions import LoadedDirections
+from precompute.gradients.ekfac import Ekfac, find_linear_layers, fit_ekfac
+from precompute.gradients.steps import make_one_step
+from precompute.gradients.taps import ProductTap, Tap, arrange_products
+from precompute.methods.base import GradientMethod, MethodResult
 
 
 class UnlearningEkfac(GradientMethod):
@@ -29,73 +29,77 @@ class UnlearningEkfac(GradientMethod):
     cost = "two passes over the training tracks for the curvature, then as unlearning"
     has_moments = True
 
-    def taps(self, context: Context) -> dict[str, Tap]:
-        return {"products": context.once(f"ekfac-{fingerprint(self.record())}", lambda: _EkfacTap(self, context))}
+    def make_taps(self, context: Context) -> dict[str, Tap]:
+        """Products with every clip's step."""
+        name = f"ekfac-{fingerprint(self.describe_settings())}"
+        return {"products": context.make_once(name, lambda: EkfacTap(self, context))}
 
-    def combine(self, context: Context, kept: dict[str, Arrays]) -> MethodResult:
-        cells = kept["products"]["cells"]  # [N, R, Q x HALVES]
-        cells = cells.reshape(*cells.shape[:2], -1, HALVES).transpose(2, 0, 1, 3)
-        return linear_result(cells, kept["products"]["cohort"].T)
+    def combine(self, context: Context, recorded: dict[str, Arrays]) -> MethodResult:
+        """The products are the scores."""
+        return MethodResult.without_strata(*arrange_products(recorded["products"]))
 
-    def curvature(self, context: Context) -> Ekfac:
-        """Kept by what it depends on."""
-        entry = self._entry(context)
-        settings, rows = self.settings, context.trained
+    def load_curvature(self, context: Context) -> Ekfac:
+        """Fitted once; cached by what it depends on."""
+        entry, settings, rows = self.name_entry(context), self.settings, context.trained
         sizes = (settings.draws, settings.tracks, settings.seed)
 
         def compute() -> Arrays:
-            return fit(context.model, context.items[rows], context.layers, *sizes, Reporter("EK-FAC"))
+            return fit_ekfac(context.model, context.items[rows], context.layers, *sizes, label="EK-FAC")
 
-        layers = linear_layers(context.model, context.layers)
-        return context.once(
+        layers = find_linear_layers(context.model, context.layers)
+        return context.make_once(
             f"{entry}-{settings.damping}",
             lambda: Ekfac(layers, context.cache.get(entry, compute), settings.damping),
         )
 
-    def _entry(self, context: Context) -> Entry:
+    def name_entry(self, context: Context) -> Entry:
+        """The curvature's name in the cache."""
         settings = self.settings
         sizes = (settings.draws, settings.tracks, settings.seed)
         return Entry("ekfac", fingerprint(context.track_key, context.layers, *sizes))
 
-    def step(self, context: Context, halves: torch.Tensor) -> torch.Tensor:
+    def precondition(self, context: Context, directions: torch.Tensor) -> torch.Tensor:
         """Unlearning's directions [n, P] with this curvature in place of the diagonal one."""
-        return self.curvature(context).solve(halves / context.inverse_fisher())
+        return self.load_curvature(context).solve(directions / context.load_inverse_fisher())
 
-    def moments(self, context: Context, clip: int, track: int) -> np.ndarray:
-        direction = self.step(context, clip_directions(context, False).whole(clip)[None])[0]
-        method = one_step(context, False)
-        return method.rise(context.model, context.items[[track]], direction, context.bank).numpy()
+    def compute_moments(self, context: Context, clip: int, track: int) -> np.ndarray:
+        """By forward mode along the clip's step."""
+        step = make_one_step(context)
+        direction = self.precondition(context, step.share_directions(context).average_halves(clip)[None])[0]
+        return step.compute_moments(context.model, context.items[[track]], direction, context.bank).numpy()
 
 
-class _EkfacTap(Tap):
+class EkfacTap(ProductTap):
     """Products with all clips' EK-FAC steps, by replicate and half."""
 
     def __init__(self, method: UnlearningEkfac, context: Context) -> None:
-        self.method, self.context, self.source = method, context, clip_directions(context, False)
-        key = fingerprint(self.source.key, context.config.bank, method.record())
-        super().__init__("products-ekfac", key, track_kind(context), parameters(context))
-        self.steps: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.method, self.context, self.replicates = method, context, context.bank.replicates
+        self.source = make_one_step(context).share_directions(context)
+        key = fingerprint(self.source.key, context.config.bank, method.describe_settings())
+        super().__init__("ekfac-products", key, context.choose_track_kind(), context.parameter_count)
+        self.steps: LoadedDirections | None = None
 
     def prepare(self) -> None:
+        """Precondition the clips' gradients, which unlearning's directions hold."""
         self.source.ensure()
         stored = len(self.context.stored)
-        halves = [self._step(number, "halves") for number in range(stored)]
-        cohort = [self._step(stored + number, "windows") for number in range(self.source.cohort)]
-        self.steps = torch.cat(halves), torch.cat(cohort)
+        halves = [self._precondition(number, "halves") for number in range(stored)]
+        cohort = [self._precondition(stored + number, "windows") for number in range(self.source.cohort)]
+        self.steps = LoadedDirections(torch.cat(halves), torch.cat(cohort))
 
-    def _step(self, number: int, what: str) -> torch.Tensor:
-        return self.method.step(self.context, torch.from_numpy(self.source.kept(number)[what]))
+    def _precondition(self, number: int, part: str) -> torch.Tensor:
+        return self.method.precondition(self.context, torch.from_numpy(self.source.load_clip(number)[part]))
 
-    def take(self, rows: torch.Tensor, losses: torch.Tensor) -> Arrays:
-        assert self.steps is not None
-        means = by_replicate(rows, self.context.bank.replicates)
-        return {
-            "cells": dot(means, self.steps[0]).numpy(),
-            "cohort": dot(means.mean(0, keepdim=True), self.steps[1])[0].numpy(),
-        }
+    def load_directions(self) -> LoadedDirections:
+        """The steps, made by `prepare`."""
+        if self.steps is None:
+            raise RuntimeError("prepare the tap first")
+        return self.steps
 
     def release(self) -> None:
+        """Give the steps' memory back."""
         self.steps = None
 
-    def seconds(self, cache: Cache) -> float:
-        return self.source.seconds() + cache.read_seconds(self.method._entry(self.context))
+    def read_seconds(self, cache: Cache) -> float:
+        """How long directions and curvature took."""
+        return self.source.read_seconds() + cache.read_seconds(self.method.name_entry(self.context))

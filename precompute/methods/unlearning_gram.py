@@ -15,12 +15,13 @@ from __future__ import annotations
 import numpy as np
 
 from precompute.common.cache import Arrays
-from precompute.gradients.directions import Tap
-from precompute.gradients.sketches import Ridge, ridge_scores
-from precompute.methods.base import Context, GradientMethod, MethodResult
-from precompute.methods.taps import SketchTap, clip_kind, clip_sketches, one_step, track_kind
+from precompute.gradients.context import Context
+from precompute.gradients.sketches import Ridge, score_by_ridge
+from precompute.gradients.steps import make_one_step
+from precompute.gradients.taps import SketchTap, Tap, load_clip_sketches, make_step_tap
+from precompute.methods.base import GradientMethod, MethodResult
 
-MOST = 4096  # training tracks up to which "auto" solves by track
+MOST_TRACKS = 4096  # training tracks up to which "auto" solves by track
 
 
 class UnlearningGram(GradientMethod):
@@ -31,43 +32,44 @@ class UnlearningGram(GradientMethod):
     description = "Unlearning that first takes out what the clip shares with many training tracks at once."
     cost = "one gradient a track and draw, shared; a sketch and one solve"
 
-    def taps(self, context: Context) -> dict[str, Tap]:
+    def make_taps(self, context: Context) -> dict[str, Tap]:
+        """Sketches; for the N x N form also unlearning's own products."""
         settings = self.settings
-        kind = track_kind(context, settings.normalise_timesteps)
-        found: dict[str, Tap] = {"sketches": SketchTap(context, kind, settings.width, settings.seed, whitened=True)}
-        if self.by_track(context):
-            found["steps"] = one_step(context, settings.normalise_timesteps).tap(context)
-        return found
+        kind = context.choose_track_kind(settings.normalise_timesteps)
+        taps: dict[str, Tap] = {"sketches": SketchTap(context, kind, settings.width, settings.seed, whitened=True)}
+        if self.is_by_track(context):
+            taps["steps"] = make_step_tap(context, make_one_step(context, settings.normalise_timesteps))
+        return taps
 
-    def by_track(self, context: Context) -> bool:
-        """Whether the N x N form is used."""
+    def is_by_track(self, context: Context) -> bool:
+        """True where the N x N form is used."""
         form = self.settings.form
-        return len(context.trained) <= MOST if form == "auto" else form == "tracks"
+        return len(context.trained) <= MOST_TRACKS if form == "auto" else form == "tracks"
 
-    def combine(self, context: Context, kept: dict[str, Arrays]) -> MethodResult:
+    def combine(self, context: Context, recorded: dict[str, Arrays]) -> MethodResult:
+        """By a ridge regression on the training tracks."""
         settings, trained = self.settings, context.trained
-        tracks = kept["sketches"]["sketches"].astype(np.float64)  # [N, R, k]
-        if self.by_track(context):
+        tracks = recorded["sketches"]["sketches"].astype(np.float64)  # [N, R, k]
+        if self.is_by_track(context):
             ridge = Ridge(tracks[trained].mean(1), settings.damping, "tracks")
-            method = one_step(context, settings.normalise_timesteps)
-            steps = method.assembled(kept["steps"], context.model, context.queries, context.bank)
-            exact = steps.cells.mean(3) / method.scale  # [Q, N, R, H]: u.a
-            usual = steps.cohort / method.scale
-            cells, cohort = corrected(ridge, exact, usual, tracks, trained)
+            step = make_one_step(context, settings.normalise_timesteps)
+            scores = step.arrange_scores(recorded["steps"], context.model, context.queries, context.bank)
+            exact = scores.cells.mean(3) / step.scale  # [Q, N, R, H]: u.a
+            cells, cohort = remove_common_part(ridge, exact, scores.cohort / step.scale, tracks, trained)
         else:
             ridge = Ridge(tracks[trained].mean(1), settings.damping, "sketch")
-            kind = clip_kind(context, settings.normalise_timesteps)
-            clips = clip_sketches(context, kind, settings.width, settings.seed, whitened=True)
-            cells, cohort = ridge_scores(ridge, *clips, tracks)
+            kind = context.choose_clip_kind(settings.normalise_timesteps)
+            clips = load_clip_sketches(context, kind, settings.width, settings.seed, whitened=True)
+            cells, cohort = score_by_ridge(ridge, *clips, tracks)
         if settings.leverage:
             factor = np.ones(len(tracks))
-            factor[trained] /= 1 - ridge.leverage()
+            factor[trained] /= 1 - ridge.compute_leverage()
             cells, cohort = cells * factor[:, None, None, None], cohort * factor
         return MethodResult(cells, cohort)
 
 
-def corrected(
-    ridge: Ridge, exact: np.ndarray, usual: np.ndarray, tracks: np.ndarray, trained: list[int]
+def remove_common_part(
+    ridge: Ridge, exact: np.ndarray, cohort: np.ndarray, tracks: np.ndarray, trained: list[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Exact products [Q, N, R, H] and [K, N] of clips and tracks, less what goes through the training tracks.
 
@@ -75,7 +77,7 @@ def corrected(
     """
     between = np.einsum("nk,irk->nir", ridge.rows, tracks, optimize=True)  # [n, N, R]
     through = exact[:, trained].mean(2).transpose(0, 2, 1)  # [Q, H, n]: u A'
-    weights = ridge.weights(through.reshape(-1, len(trained))).reshape(through.shape)
+    weights = ridge.compute_weights(through.reshape(-1, len(trained))).reshape(through.shape)
     shared = np.einsum("qhn,nir->qirh", weights, between, optimize=True)
-    usual_shared = ridge.weights(usual[:, trained]) @ between.mean(2)
-    return ((exact - shared) / ridge.damping)[:, :, :, None, :], (usual - usual_shared) / ridge.damping
+    cohort_shared = ridge.compute_weights(cohort[:, trained]) @ between.mean(2)
+    return ((exact - shared) / ridge.damping)[:, :, :, None, :], (cohort - cohort_shared) / ridge.damping

@@ -15,10 +15,11 @@ from precompute.corpus.intake import Corpus, load_corpus
 from precompute.corpus.latents import load_latents, make_items
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
-from precompute.gradients.directions import StepTap, Tap
+from precompute.gradients.context import Context
+from precompute.gradients.taps import StepTap, Tap
 from precompute.gradients.track_pass import TrackPass, name_entry
-from precompute.methods.base import Context, GradientMethod
-from precompute.methods.catalogue import build
+from precompute.methods.base import GradientMethod
+from precompute.methods.catalogue import build_method
 from precompute.model.diffusion import Items, load_model
 from precompute.pipeline import make_context
 
@@ -79,10 +80,10 @@ def make_pass(context: Context) -> TrackPass:
     """The pass for all gradient methods of the run that can run here."""
     taps: list[Tap] = []
     for name in context.config.methods.run:
-        method = build(name, context.config, len(context.trained))
-        own = context.of(method)
-        if isinstance(method, GradientMethod) and method.requirements(own) is None:
-            taps += method.taps(own).values()
+        method = build_method(name, context.config, len(context.trained))
+        own = method.focus(context)
+        if isinstance(method, GradientMethod) and method.find_obstacle(own) is None:
+            taps += method.make_taps(own).values()
     if not taps:
         raise UserError("[methods] run: none of these methods looks at gradients of tracks; `precompute run` does them")
     return TrackPass(context.model, context.items, context.bank, taps, context.cache)

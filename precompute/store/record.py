@@ -17,7 +17,7 @@ from precompute.common.results import read_commit
 from precompute.config.run import RunConfig
 from precompute.corpus.audio import Analysis, analyse
 from precompute.corpus.intake import Corpus
-from precompute.methods.run import Done
+from precompute.methods.run import MethodRun
 from precompute.model.diffusion import Items, Model
 from precompute.store import tables
 from precompute.store.publication import Columns, relative_path
@@ -53,10 +53,10 @@ def kept_evaluations(folder: Path, model_sha256: str) -> Columns:
     return {"name": list(found), "result_json": list(found.values())}
 
 
-def method_columns(done: Done, config: RunConfig) -> Columns:
+def method_columns(done: MethodRun, config: RunConfig) -> Columns:
     method = done.method
     settings = {
-        **method.record(),
+        **method.describe_settings(),
         "bank": vars(config.bank),
         "fisher": vars(config.fisher),
         "clips": vars(config.clips),

@@ -17,6 +17,7 @@ import torch
 from precompute.common import seeds
 from precompute.config.run import fingerprint
 from precompute.errors import UserError
+from precompute.gradients.weights import restored_weights
 from precompute.model.diffusion import Items, Model, NoiseBank
 
 
@@ -97,20 +98,17 @@ def apply_update(model: Model, pairs: LowRankUpdate) -> Iterator[None]:
     Inside, the model's hashes name the tuned weights, so that no cache takes their results for theta_0's.
     """
     weights = {name: p for name, p in model.network.model.named_parameters() if name in pairs.a}
-    kept = {name: p.detach().clone() for name, p in weights.items()}
     hashes = model.sha256, model.inputs_sha256
     content = fingerprint(pairs.scale, hash_tensors({**{f"{n}.a": v for n, v in pairs.a.items()}, **pairs.b}))
-    try:
-        with torch.no_grad():
-            for name, parameter in weights.items():
-                parameter.add_(pairs.update(name).to(model.device))
-        model.sha256, model.inputs_sha256 = (fingerprint(value, content) for value in hashes)
-        yield
-    finally:
-        model.sha256, model.inputs_sha256 = hashes
-        with torch.no_grad():
-            for name, value in kept.items():
-                weights[name].copy_(value)
+    with restored_weights(weights):
+        try:
+            with torch.no_grad():
+                for name, parameter in weights.items():
+                    parameter.add_(pairs.update(name).to(model.device))
+            model.sha256, model.inputs_sha256 = (fingerprint(value, content) for value in hashes)
+            yield
+        finally:
+            model.sha256, model.inputs_sha256 = hashes
 
 
 def hash_tensors(tensors: dict[str, torch.Tensor]) -> str:

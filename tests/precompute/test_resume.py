@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from precompute.cli.main import main
 from precompute.common.cache import Cache
 from precompute.config.run import BankSection, RunConfig
-from precompute.methods.base import MethodResult, Queries
+from precompute.gradients.context import Queries
+from precompute.methods.base import MethodResult
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model
 from support import tiny
@@ -112,7 +113,7 @@ def test_neither_order_nor_shards_matter(
     def scores(order: list[int], shard: int) -> MethodResult:
         monkeypatch.setattr(model, "arithmetic", replace(model.arithmetic, shard_tracks=shard))
         cache = Cache(tmp_path / f"{shard}-{order[0]}")
-        return method.scores(make_plain_context(model, items[order], queries, small, cache), {})
+        return method.compute_scores(make_plain_context(model, items[order], queries, small, cache), {})
 
     order = list(range(20))
     plain, sharded, turned = scores(order, 16), scores(order, 7), scores(order[::-1], 16)

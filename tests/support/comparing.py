@@ -12,9 +12,10 @@ from precompute.common.cache import Cache
 from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import RunConfig
 from precompute.corpus.tracks import Track
+from precompute.gradients.context import Context, Queries
 from precompute.methods import mucs
-from precompute.methods.base import Context, MethodResult, Queries
-from precompute.methods.catalogue import build
+from precompute.methods.base import MethodResult
+from precompute.methods.catalogue import build_method
 from precompute.model.clews import Clews, ClewsShape, save_clews
 from precompute.model.diffusion import Items, Model, NoiseBank, load_model
 
@@ -48,7 +49,7 @@ def fit_model(config: RunConfig, items: Items) -> Model:
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
     for _ in range(150):
         rows = [ROWS[i] for i in torch.randint(len(ROWS), (8,), generator=generator)]
-        loss = mucs.item_losses(model, items[rows], *mucs.random_draws(model, 8, generator)).mean()
+        loss = mucs.compute_item_losses(model, items[rows], *mucs.draw_noise(model, 8, generator)).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -78,9 +79,9 @@ def make_context(
 
 def run(context: Context, name: str) -> MethodResult:
     """Scores of a method, checked as a run checks them."""
-    method = build(name, context.config, len(context.trained))
-    assert method.requirements(context) is None
-    own = context.of(method)
-    result = method.scores(own, {})
+    method = build_method(name, context.config, len(context.trained))
+    assert method.find_obstacle(context) is None
+    own = method.focus(context)
+    result = method.compute_scores(own, {})
     result.check(own)
     return result

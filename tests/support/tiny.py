@@ -226,9 +226,25 @@ def tables(store: Path) -> dict[str, list[tuple]]:
         return {n: connection.execute(f"SELECT {columns[n]} FROM {n}").fetchall() for n in names if n != "runs"}
 
 
-def scores_of_track(model, track, directions, section, bank):
-    """Way (c) for one track: cells of the bank x directions [Q, P], as the engine does it."""
-    from precompute.gradients.directions import dot
-    from precompute.methods.unlearning import track_gradients
+def differentiate_track(model, track, section, bank):
+    """Gradients of one track's loss, one row a cell of the bank: [R x S, P] float32; a plain loop."""
+    import torch
 
-    return dot(track_gradients(model, track, section, bank), directions)
+    from precompute.gradients.flat_vectors import differentiate, scale_to_length_one
+    from precompute.gradients.steps import count_scored_frames
+
+    parameters = model.parameters(section.layers)
+    frames, rows = count_scored_frames(section, int(track.valid_frames[0])), []
+    for cell in bank.cells():
+        t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
+        with torch.no_grad():
+            condition = model.condition(track)
+        rows.append(differentiate(model.loss(track.latents[0], condition, t, eps, frames), parameters).cpu())
+    return scale_to_length_one(torch.stack(rows)) if section.normalise_timesteps else torch.stack(rows)
+
+
+def scores_of_track(model, track, directions, section, bank):
+    """Gradient products for one track: cells of the bank x directions [Q, P]."""
+    from precompute.gradients.directions import multiply
+
+    return multiply(differentiate_track(model, track, section, bank), directions)

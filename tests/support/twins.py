@@ -13,12 +13,13 @@ import torch
 from precompute.common.cache import Cache
 from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import BankSection, RunConfig, UnlearningSection
-from precompute.gradients.fisher import diagonal_fisher, flat_gradient
-from precompute.gradients.per_item import value
-from precompute.gradients.track_pass import noise_bank
-from precompute.methods import unlearning
-from precompute.methods.base import Context, MethodResult, Queries
-from precompute.methods.catalogue import method_class
+from precompute.gradients.context import Context, Queries, make_noise_bank
+from precompute.gradients.fisher import compute_fisher
+from precompute.gradients.flat_vectors import differentiate
+from precompute.gradients.item_gradients import compute_objective
+from precompute.gradients.steps import make_ascent_bank
+from precompute.methods.base import MethodResult
+from precompute.methods.catalogue import find_class
 from precompute.model.diffusion import Items, Model
 
 LAYERS, WIDE = "to_kv", 1 << 15  # a sketch wider than the gradient changes nothing
@@ -46,7 +47,7 @@ def make_context(config: RunConfig, model: Model, items: Items, tracks, folder: 
         items=items[order],
         queries=Queries(shown=items[[20, 21]], targets=items[TARGETS], cohort=items[[22, 23, 24]]),
         target_rows=np.array([order.index(row) for row in TARGETS]),
-        bank=noise_bank(config.bank),
+        bank=make_noise_bank(config.bank),
         config=config,
         cache=Cache(folder),
         key="key",
@@ -58,12 +59,12 @@ def make(name: str, context: Context, **changes):
     """A method with its defaults, changed."""
     defaults = METHOD_SETTINGS[name]
     settings = replace(defaults, **changes) if defaults is not None else None
-    return method_class(name).create(settings, context.config, len(context.trained))
+    return find_class(name).create(settings, context.config, len(context.trained))
 
 
 def scores(context: Context, name: str, **changes) -> MethodResult:
     method = make(name, context, **changes)
-    result = method.scores(context.of(method), {})
+    result = method.compute_scores(method.focus(context), {})
     result.check(context)
     return result
 
@@ -77,7 +78,7 @@ def make_plain_context(model: Model, tracks: Items, queries: Queries, config: Ru
         items=tracks,
         queries=queries,
         target_rows=np.zeros(0, dtype=int),
-        bank=noise_bank(config.bank),
+        bank=make_noise_bank(config.bank),
         config=config,
         cache=cache,
         key="key",
@@ -104,17 +105,17 @@ def naive(context: Context):
                 for stratum in range(bank.strata):
                     t, eps = bank.cell(replicate, stratum, (model.latent_channels, model.frames))
                     predicted, target = model.predict(item.latents[0], model.condition(item), t, eps)
-                    scalar = value(objective, predicted, target, frames)
-                    cells.append(flat_gradient(scalar, model.parameters(LAYERS)).double().numpy())
+                    scalar = compute_objective(objective, predicted, target, frames)
+                    cells.append(differentiate(scalar, model.parameters(LAYERS)).double().numpy())
                 if normalised:
                     cells = [cell / np.linalg.norm(cell) for cell in cells]
                 found.append(np.mean(cells, 0))
             return np.array(found)
 
         model = context.model
-        own = unlearning.ascent_bank(context.config.unlearning)
+        own = make_ascent_bank(context.config.unlearning)
         of_tracks = [row(context.items[[i]], context.bank, None) for i in range(20)]
-        clips = [context.clip(*clip) for clip in context.clips]
+        clips = [context.select_clip(*clip) for clip in context.clips]
         return np.array(of_tracks), np.array([row(clip, own, int(clip.valid_frames[0])) for clip in clips])
 
     return gradients
@@ -127,7 +128,7 @@ def of_loss(naive):
 
 @pytest.fixture(scope="module")
 def fisher(context: Context) -> np.ndarray:
-    found = diagonal_fisher(context.model, context.items[range(16)], LAYERS, context.config.fisher)
+    found = compute_fisher(context.model, context.items[range(16)], LAYERS, context.config.fisher)
     return found.double().numpy()
 
 

@@ -51,8 +51,8 @@ from precompute.evaluate.scoring import (
     restrict_config,
     run_named_methods,
 )
-from precompute.gradients.curvature import kept_fisher
-from precompute.gradients.finite_difference import spearman
+from precompute.gradients.finite_difference import correlate_ranks
+from precompute.gradients.fisher import load_fisher
 from precompute.model.diffusion import Items, Model, load_model
 from precompute.significance.diagnostics import compute_auc, measure_decoy_share
 from precompute.significance.verdicts import calibrate_scores, fit_normalisation, mask_tracks
@@ -175,7 +175,7 @@ def evaluate_null(
     if settings.captions:
         fisher = None
         if looks_at_gradients(inputs.config):
-            fisher = kept_fisher(model, items[trained], config, cache, key)
+            fisher = load_fisher(model, items[trained], config, cache, key)
         rows += judge_captions(inputs, clips, cohort, settings.captions, fisher)
     print(format_table(rows, COLUMNS), flush=True)
     return write_result(
@@ -298,7 +298,7 @@ def judge_captions(
     for (name, kind), by_clip in changed.items():
         own, other = normalise_scores(ordinary[name].result, inputs.tracks)[kind], np.stack(by_clip)
         table = ControlRows(name, "caption", inputs.tracks)
-        correlations = [spearman(*pair) for pair in zip(own[:, is_train], other[:, is_train], strict=True)]
+        correlations = [correlate_ranks(*pair) for pair in zip(own[:, is_train], other[:, is_train], strict=True)]
         mean = float(np.mean(correlations))
         rows.append(table.make_row("the clip's", kind, "correlation_with_ordinary", mean, "", meaning))
         for case, values in (("own", own), ("the clip's", other)):

@@ -25,7 +25,7 @@ from precompute.corpus.tracks import Track
 from precompute.errors import UserError
 from precompute.evaluate.planted.truths import TwinPair, find_pairs
 from precompute.methods.catalogue import CATALOGUE
-from precompute.methods.run import Done, run_methods
+from precompute.methods.run import MethodRun, run_methods
 from precompute.model.diffusion import load_model
 from precompute.pipeline import make_context
 from precompute.significance.agreement import measure_agreement
@@ -87,14 +87,17 @@ def evaluate_agreement(
     context = replace(context, queries=replace(context.queries, shown=shown), key=key, memo={})
     outcome = run_methods(context, config.methods.run)
     texts = [prompt.text for prompt in prompts]
-    pairs, single = tabulate_agreement(outcome.done, corpus.tracks, texts)
+    pairs, single = tabulate_agreement(outcome.completed, corpus.tracks, texts)
     print(f"agreement with {BASE}, spread, decoys and planted truths of every method", flush=True)
     print(format_table(summarise(single, pairs), METHOD_COLUMNS), flush=True)
     print("agreement of all pairs", flush=True)
     print(format_table(merge_kinds(pairs), PAIR_COLUMNS), flush=True)
     if picture is not None:
         draw_heat_map(
-            pairs, [done.method.label for done in outcome.done], [done.method.name for done in outcome.done], picture
+            pairs,
+            [done.method.label for done in outcome.completed],
+            [done.method.name for done in outcome.completed],
+            picture,
         )
     return write_result(
         out,
@@ -119,7 +122,7 @@ def make_long_prompts(prompts: Sequence[Prompt], count: int, seconds: float) -> 
 
 
 def tabulate_agreement(
-    done: Sequence[Done], tracks: Sequence[Track], texts: Sequence[str]
+    done: Sequence[MethodRun], tracks: Sequence[Track], texts: Sequence[str]
 ) -> tuple[list[Row], list[Row]]:
     """Rows of pairs and of single methods; scores over training tracks alone where no decoy is named.
 

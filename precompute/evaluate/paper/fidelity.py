@@ -22,9 +22,10 @@ from precompute.common.results import Row
 from precompute.common.sequences import spread_evenly
 from precompute.errors import UserError
 from precompute.evaluate.quality.distances import compute_frechet_distance, fit_principal_basis
-from precompute.gradients.fisher import unflatten
-from precompute.methods.base import Context
-from precompute.methods.unlearning import MASKED, Unlearning
+from precompute.gradients.context import Context
+from precompute.gradients.item_gradients import is_clip_masked
+from precompute.gradients.steps import UnlearningStep
+from precompute.gradients.weights import add_to_weights, measure_length, restored_weights
 from precompute.model.diffusion import Items
 
 LEAST = 8
@@ -60,14 +61,14 @@ def add_distances(
 
     before, after = distance("clips before unlearning"), {}
     for layers, mask in ways:
-        way = layers, MASKED[mask][0]
+        way = layers, is_clip_masked(mask)
         if way not in after:
             section = replace(context.config.unlearning, layers=layers, mask=mask, steps=1, relative_step=0.0)
             what = f"clips after unlearning {layers}, {'masked' if way[1] else 'unmasked'}"
             measure = lambda what=what: distance(what)  # noqa: E731
             after[way] = _after(context, section, targets[[0]], inverse_fisher(layers), options.relative_step, measure)
     return [
-        row | {"frechet_before": before, "frechet": after[row["layers"], MASKED[row["mask"]][0]]}
+        row | {"frechet_before": before, "frechet": after[row["layers"], is_clip_masked(row["mask"])]}
         if row["steps"] == 1
         else row
         for row in rows
@@ -90,18 +91,9 @@ def _after(
 ) -> float:
     """What `measure` returns at the changed weights, which are put back exactly."""
     model = context.model
-    method = Unlearning(section, len(context.trained))
-    parameters = model.parameters(section.layers)
-    direction = method.directions(model, target, inverse_fisher, False).sum(1).mean(0)
-    kept = {name: p.detach().clone() for name, p in parameters.items()}
-    length = torch.sqrt(sum(p.double().square().sum() for p in kept.values()))
-    factor = float(relative * length / direction.double().norm().clamp(min=1e-300))
-    try:
-        with torch.no_grad():
-            for name, change in unflatten(direction, parameters).items():
-                parameters[name].add_(change.to(model.device), alpha=factor)
+    step, parameters = UnlearningStep(section, len(context.trained)), model.parameters(section.layers)
+    direction = step.compute_directions(model, target, inverse_fisher, False).sum(1).mean(0)
+    factor = float(relative * measure_length(parameters) / direction.double().norm().clamp(min=1e-300))
+    with restored_weights(parameters):
+        add_to_weights(parameters, direction, factor)
         return float(measure())
-    finally:
-        with torch.no_grad():
-            for name, value in kept.items():
-                parameters[name].copy_(value)

@@ -27,10 +27,9 @@ from precompute.corpus.intake import load_corpus
 from precompute.errors import UserError
 from precompute.evaluate.paper.fidelity import add_distances
 from precompute.evaluate.paper.self_scores import SelfScores, UnlearningVariant
+from precompute.gradients.context import Context, make_noise_bank
 from precompute.gradients.finite_difference import audit_clip
-from precompute.gradients.track_pass import noise_bank
-from precompute.methods.base import Context
-from precompute.methods.passes import workers
+from precompute.methods.passes import count_model_workers
 from precompute.model.diffusion import load_model
 from precompute.pipeline import make_context
 from precompute.significance.ranks import correlate_with_property, rank_scores
@@ -80,7 +79,7 @@ def evaluate_self_influence(config: RunConfig, out: Path, options: SelfInfluence
     if model.clap is None:
         raise UserError("[model] clap: self-influence chooses its targets by CLAP embeddings; name the CLAP's folder")
     context, _ = make_context(model, corpus, config, Cache(Path(config.output.work) / "cache"))
-    context = replace(context, bank=noise_bank(config.bank))
+    context = replace(context, bank=make_noise_bank(config.bank))
     embeddings = load_clap_embeddings(context)
     chosen = choose_targets(embeddings, options.targets)
     run = SelfInfluence(context, embeddings, chosen, options)
@@ -114,13 +113,13 @@ def load_clap_embeddings(context: Context) -> np.ndarray:
 
     def kept(number: int) -> np.ndarray:
         def compute() -> Arrays:
-            waves = [context.audio("tracks", row, clap.sample_rate)[0].mean(0) for row in shards[number]]
+            waves = [context.load_audio("tracks", row, clap.sample_rate)[0].mean(0) for row in shards[number]]
             return {"embeddings": np.stack([clap.audio([wave])[0].numpy() for wave in waves])}
 
         return context.cache.get(Entry("self-clap", key, number), compute)["embeddings"]
 
     what = f"CLAP embeddings, {SHARD} tracks each"
-    run_jobs(what, range(len(shards)), kept, workers(context), context.cache)
+    run_jobs(what, range(len(shards)), kept, count_model_workers(context), context.cache)
     return np.concatenate([kept(number) for number in range(len(shards))])
 
 

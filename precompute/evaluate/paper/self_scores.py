@@ -19,12 +19,12 @@ import torch
 from precompute.common.cache import Entry
 from precompute.common.parallel import count_workers, run_jobs
 from precompute.config.run import RunConfig, UnlearningSection, fingerprint
-from precompute.gradients.curvature import kept_fisher
-from precompute.gradients.directions import Mapped, dot
-from precompute.gradients.fisher import count, inverse
-from precompute.gradients.per_item import TINY, value
-from precompute.methods.base import Context
-from precompute.methods.unlearning import MASKED, Unlearning, walk
+from precompute.gradients.context import Context
+from precompute.gradients.directions import DiskRows, multiply
+from precompute.gradients.fisher import invert_fisher, load_fisher
+from precompute.gradients.flat_vectors import TINY, count_parameters
+from precompute.gradients.item_gradients import compute_objective, is_clip_masked, is_track_masked
+from precompute.gradients.steps import UnlearningStep
 from precompute.model.diffusion import Items, Model
 from precompute.model.precision import predict
 
@@ -47,7 +47,7 @@ class UnlearningVariant:
     @property
     def direction(self) -> str:
         """Masks that unlearn alike share their directions."""
-        return f"{self.layers}-{MASKED[self.mask][0]}-{self.steps}"
+        return f"{self.layers}-{is_clip_masked(self.mask)}-{self.steps}"
 
 
 class SelfScores:
@@ -62,7 +62,7 @@ class SelfScores:
         groups = list(dict.fromkeys(way.layers for way in ways))
         self.widest = groups[0] if len(groups) == 1 else "all"
         self.columns = {layers: find_spans(context.model, self.widest, layers) for layers in groups}
-        self.workers = count_workers(context.model.device, count(context.model.parameters(self.widest)))
+        self.workers = count_workers(context.model.device, count_parameters(context.model.parameters(self.widest)))
         config, names = context.config, [way.name for way in ways]
         self.key = fingerprint(
             context.track_key, self.chosen, names, step, config.unlearning, config.fisher, config.bank, config.pass_
@@ -79,11 +79,11 @@ class SelfScores:
         context = self.context
         section = replace(context.config.unlearning, layers=self.widest)
         config: RunConfig = replace(context.config, unlearning=section)
-        kept = context.once(
+        kept = context.make_once(
             f"self-fisher-{self.widest}",
-            lambda: kept_fisher(context.model, self.items, config, context.cache, context.track_key),
+            lambda: load_fisher(context.model, self.items, config, context.cache, context.track_key),
         )
-        return inverse(cut_columns(kept[None], self.columns[layers])[0], config.fisher.damping)
+        return invert_fisher(cut_columns(kept[None], self.columns[layers])[0], config.fisher.damping)
 
     # -- directions --------------------------------------------------------------------------------------------------
 
@@ -98,13 +98,13 @@ class SelfScores:
     def _unlearn(self, number: int) -> None:
         walks: dict[tuple[str, bool], list[UnlearningVariant]] = {}
         for way in self.ways:
-            walks.setdefault((way.layers, MASKED[way.mask][0]), []).append(way)
+            walks.setdefault((way.layers, is_clip_masked(way.mask)), []).append(way)
         target, found = self.items[[self.chosen[number]]], {}
         for ways in walks.values():
             began, at = time.monotonic(), sorted({way.steps for way in ways})
-            method = Unlearning(self.section(replace(ways[0], steps=at[-1])), len(self.items))
+            step = UnlearningStep(self.section(replace(ways[0], steps=at[-1])), len(self.items))
             curvature = self.inverse_fisher(ways[0].layers)
-            walked = walk(self.context.model, target, method.section, curvature, method.scale, False, at)
+            walked = step.walk(self.context.model, target, curvature, False, at)
             spent = time.monotonic() - began
             for way in ways:
                 found[way.direction] = walked[way.steps].mean((0, 1))[None].numpy()
@@ -138,21 +138,21 @@ class SelfScores:
 
     def _score(self, number: int) -> None:
         context, rows = self.context, self.shards[number]
-        masks = sorted({MASKED[way.mask][1] for way in self.ways})
+        masks = sorted({is_track_masked(way.mask) for way in self.ways})
         by_track = [self.gradients(self.items[[row]], masks) for row in rows]
         spent = {masked: sum(seconds[masked] for _, seconds in by_track) for masked in masks}
         names = list(dict.fromkeys(way.direction for way in self.ways))
         kept = [context.cache.map(Entry("self-direction", self.key, q)) for q in range(len(self.chosen))]
-        stacked = {name: Mapped([part[name] for part in kept]) for name in names}
+        stacked = {name: DiskRows([part[name] for part in kept]) for name in names}
         found = {}
         for layers, masked in itertools.product(self.columns, masks):
-            own = [way for way in self.ways if (way.layers, MASKED[way.mask][1]) == (layers, masked)]
+            own = [way for way in self.ways if (way.layers, is_track_masked(way.mask)) == (layers, masked)]
             if not own:
                 continue
             gradients = torch.cat([self.of_group(taken[masked], layers) for taken, _ in by_track])
             for way in own:
                 began = time.monotonic()
-                found[way.name] = dot(gradients, stacked[way.direction]).numpy()
+                found[way.name] = multiply(gradients, stacked[way.direction]).numpy()
                 context.cache.note_seconds(
                     Entry("self-pass", self.key, number, way.name), spent[masked] + time.monotonic() - began
                 )
@@ -186,7 +186,7 @@ class SelfScores:
             share = min(size, len(draws) - start) / len(draws)
             for masked in masks:
                 began = time.monotonic()
-                scalar = value("loss", predicted, target, int(track.valid_frames[0]) if masked else None)
+                scalar = compute_objective("loss", predicted, target, int(track.valid_frames[0]) if masked else None)
                 parts = torch.autograd.grad(scalar, parameters, retain_graph=masked is not masks[-1])
                 row = torch.cat([part.flatten() for part in parts]).cpu()[None]
                 for layers in self.columns if normalised else (self.widest,):

@@ -29,9 +29,9 @@ from precompute.errors import UserError
 from precompute.evaluate.planted import truths
 from precompute.evaluate.planted.scorer import RIVALS, PlantedScorer, reduce_config
 from precompute.evaluate.scoring import check_method_names, looks_at_gradients, restrict_config
-from precompute.gradients.curvature import kept_fisher
-from precompute.gradients.track_pass import noise_bank
-from precompute.methods.catalogue import build
+from precompute.gradients.context import make_noise_bank
+from precompute.gradients.fisher import load_fisher
+from precompute.methods.catalogue import build_method
 from precompute.model.diffusion import Items, Model, load_model
 from precompute.train.diffusion import measure_mean_loss
 from precompute.train.exemplars import Exemplar, load_exemplar
@@ -123,7 +123,7 @@ def evaluate_planted(
     _print_cost(model, inputs, config, len(prompts), settings)
     fisher = None
     if looks_at_gradients(config):
-        fisher = kept_fisher(model, inputs.items[trained], config, cache, inputs.key)
+        fisher = load_fisher(model, inputs.items[trained], config, cache, inputs.key)
     cohort = load_cohort(model, inputs.corpus, config, cache)
     scorer = PlantedScorer(config, cache, model, names, fisher, cohort, settings.exemplar_methods)
     rows: list[Row] = []
@@ -143,7 +143,7 @@ def evaluate_planted(
         describe_hardware(str(model.device)),
         rows,
         settings={
-            "methods": {name: build(name, config, len(trained)).record() for name in names},
+            "methods": {name: build_method(name, config, len(trained)).describe_settings() for name in names},
             "bank": vars(config.bank),
             "bank_of_exemplars": vars(reduce_config(config).bank),
             **vars(settings),
@@ -193,7 +193,7 @@ def _judge_corpus(
     of_rare = truths.select_clips(scores, slice(len(pairs) * seeds, None))
     rows: list[Row] = []
     if pairs:
-        bank = noise_bank(scorer.config.bank)
+        bank = make_noise_bank(scorer.config.bank)
         losses = np.array(
             [[measure_mean_loss(scorer.model, items[[row]], bank) for row in (p.weighted, p.twin)] for p in pairs]
         )
@@ -219,7 +219,7 @@ def _judge_unheard(scorer: PlantedScorer, inputs: PlantedInputs, prompts: list[P
     items = inputs.items[trained].joined(unheard)
     is_unheard = np.arange(len(tracks)) >= len(trained)
     is_heard = truths.find_rare(tracks) & ~is_unheard
-    bank, rare = noise_bank(scorer.config.bank), np.flatnonzero(is_heard | is_unheard)
+    bank, rare = make_noise_bank(scorer.config.bank), np.flatnonzero(is_heard | is_unheard)
     losses = np.array([measure_mean_loss(scorer.model, items[[row]], bank) for row in rare])
     print("rare tracks among pieces of their style that were never heard", flush=True)
     return truths.judge_unheard(scorer.score_prompts(prompts, items, tracks), is_heard, is_unheard, losses)

@@ -16,8 +16,9 @@ from precompute.common.results import RESULTS_FOLDER
 from precompute.cost.measurement import peak_mb
 from precompute.cost.plan import Question, plan
 from precompute.cost.rates import kept
-from precompute.cost.sizes import REAL, operations, pieces, rows_of
+from precompute.cost.sizes import REAL, operations, rows_of
 from precompute.errors import UserError
+from precompute.gradients.memory import divide_memory
 
 
 @pytest.fixture
@@ -54,10 +55,10 @@ def test_what_is_not_measured_is_projected_and_says_so(folder: Path, gpu: str) -
 
 def test_pieces_stay_within_the_memory() -> None:
     for memory in (9e9, 60e9, 120e9):
-        held, at_once = pieces(memory, REAL.parameters, 16, True)
+        held, at_once = divide_memory(memory, REAL.parameters, 16, True)
         assert held >= 1 and at_once >= 1
         assert 2 * REAL.parameters * (held + at_once) + 4 * REAL.parameters <= memory
-    assert pieces(4e9, REAL.parameters, 16, True)[1] == 0
+    assert divide_memory(4e9, REAL.parameters, 16, True)[1] == 0
     assert rows_of(64, 48) == 176 and operations(REAL, 2048) > 2 * operations(REAL, 1024)
 
 

@@ -14,11 +14,12 @@ from precompute.common.cache import Cache
 from precompute.config.run import BankSection, PassSection, RunConfig
 from precompute.errors import UserError
 from precompute.gradients import cell_products as products
-from precompute.gradients import directions
+from precompute.gradients import directions, steps
 from precompute.gradients import track_pass as engine
-from precompute.gradients.finite_difference import spearman
-from precompute.methods import unlearning
-from precompute.methods.base import Context, MethodResult, Queries
+from precompute.gradients.context import Context, Queries, make_noise_bank
+from precompute.gradients.finite_difference import correlate_ranks
+from precompute.gradients.taps import make_step_tap
+from precompute.methods.base import MethodResult
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model, load_model
 from support.twins import make_plain_context
@@ -51,7 +52,7 @@ class Setting:
         setting = replace(self, model=self.model.with_arithmetic(PassSection(**arithmetic)))
         for path in self.folder.glob("scores-*"):
             path.unlink()
-        return setting.method.scores(setting.context(), {})
+        return setting.method.compute_scores(setting.context(), {})
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +83,9 @@ def reference(setting: Setting, plain: MethodResult) -> np.ndarray:
     """[Q, N] float64: the fp64 network's gradients of the tracks, times the same directions."""
     twin = load_model(setting.config)
     twin.network.double()
-    parameters, bank = twin.parameters("all"), engine.noise_bank(BANK)
-    made = setting.method.tap(setting.context()).directions
-    steps, rows = torch.stack([made.whole(clip) for clip in range(2)]).double(), []
+    parameters, bank = twin.parameters("all"), make_noise_bank(BANK)
+    made = setting.method.step.share_directions(setting.context())
+    steps, rows = torch.stack([made.average_halves(clip) for clip in range(2)]).double(), []
     for row in range(TRACKS):
         item = setting.items[[row]]
         condition = {
@@ -104,7 +105,7 @@ def reference(setting: Setting, plain: MethodResult) -> np.ndarray:
 @pytest.mark.parametrize(("precision", "least"), [("fp32", 0.999), ("bf16", 0.995)])
 def test_rank_correlation_to_fp64(setting: Setting, reference: np.ndarray, precision: str, least: float) -> None:
     scores = setting.scores(precision=precision).score[: len(reference)]
-    assert min(spearman(one, other) for one, other in zip(scores, reference, strict=True)) >= least
+    assert min(correlate_ranks(one, other) for one, other in zip(scores, reference, strict=True)) >= least
     error = np.abs(scores - reference).max() / np.abs(reference).max()
     assert error < (1e-4 if precision == "fp32" else 0.05)
     assert precision == "fp32" or error > 1e-5  # it is another arithmetic
@@ -121,13 +122,13 @@ def test_directions_on_disk_change_no_bit(setting: Setting, plain: MethodResult,
     """Read by runs of parameters, for one track at a time or several: `memory_gb` is below all directions together."""
     monkeypatch.setattr(directions, "CHUNK", 1000)
     whole = setting.scores(memory_gb=100.0)
-    reads, read = [], directions.Mapped.__getitem__
+    reads, read = [], directions.DiskRows.read_columns
 
-    def counted(self, index):
-        reads.append(index)
-        return read(self, index)
+    def counted(self, start, end):
+        reads.append(start)
+        return read(self, start, end)
 
-    monkeypatch.setattr(directions.Mapped, "__getitem__", counted)
+    monkeypatch.setattr(directions.DiskRows, "read_columns", counted)
     counts = []
     for rows in (5, 20):
         reads.clear()
@@ -141,28 +142,26 @@ def test_directions_on_disk_change_no_bit(setting: Setting, plain: MethodResult,
 
 def test_rows_on_disk_are_cut_and_looped_over_like_a_tensor() -> None:
     parts = [np.random.default_rng(n).random((n, 7), dtype=np.float32) for n in (2, 0, 3)]
-    mapped, wanted = directions.Mapped(parts), torch.from_numpy(np.concatenate(parts))
+    mapped, wanted = directions.DiskRows(parts), torch.from_numpy(np.concatenate(parts))
     assert len(mapped) == 5 and torch.equal(torch.stack(list(mapped)), wanted)
-    assert torch.equal(mapped[1:4][:, 2:6], wanted[1:4, 2:6]) and torch.equal(mapped[:, 5:], wanted[:, 5:])
-    assert directions.Mapped([parts[1]])[:, 2:6].shape == (0, 4)
+    assert torch.equal(mapped.select_rows(1, 4).read_columns(2, 6), wanted[1:4, 2:6])
+    assert torch.equal(mapped.read_columns(5, None), wanted[:, 5:])
+    assert directions.DiskRows([parts[1]]).read_columns(2, 6).shape == (0, 4)
 
 
 def test_cell_by_cell_with_few_directions_at_a_time(setting: Setting, plain: MethodResult, monkeypatch) -> None:
     """Where one track's gradients do not fit: the clips' directions in pieces, gradients computed anew for each."""
-    blocks, product = set(), products.product
+    blocks, product = set(), products.multiply_block
 
     def counted(gradients, block):
         blocks.add((len(gradients), len(block)))
         return product(gradients, block)
 
-    monkeypatch.setattr(products, "product", counted)
-    assert [
-        products.needed(
-            setting.model, setting.method.tap(setting.context()), engine.noise_bank(BANK), rows * size_of_a_row(setting)
-        )
-        for rows in (3, 4)
-    ] == [True, False]
-    monkeypatch.setattr(products, "needed", lambda *_: True)  # as on a GPU
+    monkeypatch.setattr(products, "multiply_block", counted)
+    tap, bank = make_step_tap(setting.context(), setting.method.step), make_noise_bank(BANK)
+    needed = [products.is_needed(setting.model, tap, bank, rows * size_of_a_row(setting)) for rows in (3, 4)]
+    assert needed == [True, False]
+    monkeypatch.setattr(products, "is_needed", lambda *_: True)  # as on a GPU
     size = size_of_a_row(setting)
     for rows, at_once in ((3, 1), (4.5, 2)):
         blocks.clear()
@@ -178,14 +177,14 @@ def test_neither_batch_of_a_clip_s_draws_nor_attention_s_kernel_matters(
     setting: Setting, plain: MethodResult, monkeypatch, tmp_path: Path
 ) -> None:
     assert_close(setting.scores(attention="plain"), plain)
-    monkeypatch.setattr(unlearning, "ASCENT_BATCH", 1)
+    monkeypatch.setattr(steps, "ASCENT_BATCH", 1)
     assert_close(replace(setting, folder=tmp_path).scores(), plain)
 
 
 def test_padding_is_part_of_the_score(setting: Setting) -> None:
     """Tracks are padded as in training, and the network hears the padding: none may be cut off to save time."""
     model, row = setting.model, int(setting.items.valid_frames.argmin())
-    item, bank = setting.items[[row]], engine.noise_bank(BANK)
+    item, bank = setting.items[[row]], make_noise_bank(BANK)
     valid = int(item.valid_frames[0])
     assert valid < model.frames
     t, eps = bank.cell(0, 0, (model.latent_channels, model.frames))

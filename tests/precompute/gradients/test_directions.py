@@ -12,19 +12,19 @@ import torch
 from precompute.common.cache import Cache
 from precompute.config.run import RunConfig
 from precompute.gradients import directions
+from precompute.gradients.context import Queries
 from precompute.gradients.directions import Directions
-from precompute.gradients.fisher import count
-from precompute.methods.base import Queries
-from precompute.methods.unlearning import Unlearning
+from precompute.gradients.flat_vectors import count_parameters
+from precompute.gradients.steps import UnlearningStep
 from precompute.model.diffusion import Items, Model
 
 
 def made(model: Model, items: Items, config: RunConfig, folder: Path, shown: int = 1, steps: int = 1) -> Directions:
     section = replace(config.unlearning, steps=steps)
-    curvature = torch.ones(count(model.parameters(section.layers)))
+    curvature = torch.ones(count_parameters(model.parameters(section.layers)))
     queries = Queries(shown=items[list(range(shown))], targets=items[:0], cohort=items[:0])
-    method = Unlearning(section, tracks=16)
-    return method.clip_directions(model, queries, lambda: curvature, config, Cache(folder), "key")
+    step = UnlearningStep(section, tracks=16)
+    return step.make_directions(model, queries, lambda: curvature, config, Cache(folder), "key")
 
 
 @pytest.fixture
@@ -43,30 +43,30 @@ def two_workers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_halves_make_the_whole(model: Model, items: Items, config: RunConfig, tmp_path: Path, two_workers) -> None:
     whole = made(model, items, config, tmp_path / "whole")
-    whole.by_half = None
+    whole.rule.compute_half = None
     whole.ensure()
     halves = made(model, items, config, tmp_path / "halves")
     halves.ensure()
     assert two_workers == ["directions", "directions, halves"]
-    for name, array in whole.kept(0).items():
-        assert np.array_equal(halves.kept(0)[name], array), name
+    for name, array in whole.load_clip(0).items():
+        assert np.array_equal(halves.load_clip(0)[name], array), name
     assert [path.name.split("-")[1] for path in (tmp_path / "halves").glob("*.npz")] == ["00000"]
-    assert halves.seconds() > 0 and len(list((tmp_path / "halves" / ".seconds").iterdir())) == 1
+    assert halves.read_seconds() > 0 and len(list((tmp_path / "halves" / ".seconds").iterdir())) == 1
 
 
 def test_a_half_that_is_kept_is_not_computed_again(
     model: Model, items: Items, config: RunConfig, tmp_path: Path, two_workers
 ) -> None:
     halves = made(model, items, config, tmp_path)
-    by_half, log = halves.by_half, tmp_path / "log"
+    compute_half, log = halves.rule.compute_half, tmp_path / "log"
 
     def logged(clip: Items, windows: bool, half: int) -> torch.Tensor:
         with log.open("a") as handle:
             handle.write(f"{half}\n")
-        return by_half(clip, windows, half)
+        return compute_half(clip, windows, half)
 
-    halves.by_half = logged
-    halves._half(0, 1)  # as a worker that was killed thereafter has left it
+    halves.rule.compute_half = logged
+    halves._cache_half(0, 1)  # as a worker that was killed thereafter has left it
     halves.ensure()
     assert log.read_text().splitlines() == ["1", "0"]
 

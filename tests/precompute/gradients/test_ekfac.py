@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from precompute.gradients.ekfac import Ekfac, fit, linear_layers
-from precompute.gradients.fisher import count, flat_gradient
+from precompute.gradients.ekfac import Ekfac, find_linear_layers, fit_ekfac
+from precompute.gradients.flat_vectors import count_parameters, differentiate
 from precompute.model.diffusion import Items, Model, NoiseBank
 
 GROUP, DRAWS, SEED = "self_attn", 2, 5
@@ -16,7 +16,7 @@ NAME = "to_out"  # 64 x 64: small enough for its exact curvature
 
 @pytest.fixture(scope="module")
 def factors(model: Model, items: Items) -> dict[str, np.ndarray]:
-    return fit(model, items[:8], GROUP, DRAWS, 0, SEED)
+    return fit_ekfac(model, items[:8], GROUP, DRAWS, 0, SEED)
 
 
 @pytest.fixture(scope="module")
@@ -28,31 +28,31 @@ def gradients(model: Model, items: Items) -> torch.Tensor:
         for cell in bank.cells():
             t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
             loss = model.loss(items.latents[row], model.condition(items[[row]]), t, eps)
-            found.append(flat_gradient(loss, parameters).double())
+            found.append(differentiate(loss, parameters).double())
     return torch.stack(found)
 
 
 def layer_of(model: Model) -> int:
-    return next(i for i, layer in enumerate(linear_layers(model, GROUP)) if NAME in layer.name)
+    return next(i for i, layer in enumerate(find_linear_layers(model, GROUP)) if NAME in layer.name)
 
 
 def test_layers_are_cut_out_and_put_back(model: Model, gradients: torch.Tensor) -> None:
-    layers = linear_layers(model, GROUP)
-    assert layers and sum(layer.module.weight.numel() for layer in layers) <= count(model.parameters(GROUP))
+    layers = find_linear_layers(model, GROUP)
+    assert layers and sum(layer.module.weight.numel() for layer in layers) <= count_parameters(model.parameters(GROUP))
     for layer in layers:
         found = torch.zeros_like(gradients[:2])
-        layer.place(layer.matrix(gradients[:2]), found)
+        layer.insert_matrix(layer.extract_matrix(gradients[:2]), found)
         parts = [layer.weight] + ([layer.bias] if layer.bias else [])
         assert all(torch.equal(found[:, part], gradients[:2, part]) for part in parts)
-        assert int((found != 0).sum()) <= 2 * layer.matrix(gradients[0]).numel()
+        assert int((found != 0).sum()) <= 2 * layer.extract_matrix(gradients[0]).numel()
 
 
 def test_its_eigenvalues_are_the_exact_curvature_in_its_basis(
     model: Model, factors: dict[str, np.ndarray], gradients: torch.Tensor
 ) -> None:
-    for number, layer in enumerate(linear_layers(model, GROUP)):
+    for number, layer in enumerate(find_linear_layers(model, GROUP)):
         outputs, inputs = (torch.from_numpy(factors[f"{n}-{number}"]).double() for n in ("outputs", "inputs"))
-        wanted = (outputs.T @ layer.matrix(gradients) @ inputs).square().mean(0)
+        wanted = (outputs.T @ layer.extract_matrix(gradients) @ inputs).square().mean(0)
         found = torch.from_numpy(factors[f"values-{number}"]).double()
         assert float((found - wanted).norm() / wanted.norm()) <= 1e-3
 
@@ -62,8 +62,8 @@ def test_it_is_nearer_to_the_exact_curvature_than_plain_kfac_and_the_diagonal(
 ) -> None:
     """In Frobenius norm; the first is a theorem (George et al. 2018), the second what it is for."""
     number = layer_of(model)
-    layer = linear_layers(model, GROUP)[number]
-    samples = layer.matrix(gradients).flatten(1)  # [n, out x in]
+    layer = find_linear_layers(model, GROUP)[number]
+    samples = layer.extract_matrix(gradients).flatten(1)  # [n, out x in]
     outputs, inputs = (torch.from_numpy(factors[f"{n}-{number}"]).double() for n in ("outputs", "inputs"))
     basis = torch.kron(outputs, inputs)  # columns: eigenvectors of the factors' product
     turned = samples @ basis
@@ -80,7 +80,7 @@ def test_it_is_nearer_to_the_exact_curvature_than_plain_kfac_and_the_diagonal(
 
 def _kfac_values(model, layer, gradients, outputs, inputs):
     """Eigenvalues of two factors scaled to the exact trace: of B from G G', of A from G' G of the samples."""
-    matrices = layer.matrix(gradients)
+    matrices = layer.extract_matrix(gradients)
     b = (matrices @ matrices.transpose(1, 2)).mean(0)
     a = (matrices.transpose(1, 2) @ matrices).mean(0)
     values_b, values_a = torch.diag(outputs.T @ b @ outputs), torch.diag(inputs.T @ a @ inputs)
@@ -89,14 +89,14 @@ def _kfac_values(model, layer, gradients, outputs, inputs):
 
 def test_it_solves_its_own_curvature(model: Model, factors: dict[str, np.ndarray], gradients: torch.Tensor) -> None:
     """(K + damping) solve(x) = x on the layers, and nothing elsewhere."""
-    ekfac = Ekfac(linear_layers(model, GROUP), factors, damping=0.1)
+    ekfac = Ekfac(find_linear_layers(model, GROUP), factors, damping=0.1)
     rows = gradients[:3].float()
     solved = ekfac.solve(rows)
     back = torch.zeros_like(rows)
     for number, layer in enumerate(ekfac.layers):
         outputs, inputs, values = (torch.from_numpy(factors[f"{n}-{number}"]) for n in ("outputs", "inputs", "values"))
-        turned = outputs.T @ layer.matrix(solved) @ inputs
-        layer.place(outputs @ (turned * (values + ekfac.damping)) @ inputs.T, back)
+        turned = outputs.T @ layer.extract_matrix(solved) @ inputs
+        layer.insert_matrix(outputs @ (turned * (values + ekfac.damping)) @ inputs.T, back)
     covered = torch.zeros(rows.shape[1], dtype=torch.bool)
     for layer in ekfac.layers:
         covered[layer.weight] = True
@@ -122,11 +122,11 @@ def test_it_is_exact_where_inputs_and_output_gradients_are_independent() -> None
         """Stands for a layer whose matrix is the whole vector."""
 
         @staticmethod
-        def matrix(flat: torch.Tensor) -> torch.Tensor:
+        def extract_matrix(flat: torch.Tensor) -> torch.Tensor:
             return flat.unflatten(-1, (4, 3))
 
         @staticmethod
-        def place(matrix: torch.Tensor, flat: torch.Tensor) -> None:
+        def insert_matrix(matrix: torch.Tensor, flat: torch.Tensor) -> None:
             flat[:] = matrix.flatten(-2)
 
     arrays = {"outputs-0": outputs, "inputs-0": inputs, "values-0": values}

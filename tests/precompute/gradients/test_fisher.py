@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from precompute.config.run import FisherSection
-from precompute.gradients.fisher import count, diagonal_fisher, flat_gradient, inverse, unflatten
+from precompute.gradients.fisher import compute_fisher, invert_fisher
+from precompute.gradients.flat_vectors import count_parameters, differentiate, unflatten
 from precompute.model.diffusion import Items, Model, NoiseBank
 
 
@@ -32,29 +33,30 @@ def naive_fisher(model: Model, items: Items, settings: FisherSection, layers: st
 @pytest.mark.parametrize("layers", ["all", "to_kv"])
 def test_fisher_against_a_naive_double_loop(model: Model, items: Items, layers: str) -> None:
     settings = FisherSection(draws=2, seed=5)
-    found = diagonal_fisher(model, items[:4], layers, settings)
+    found = compute_fisher(model, items[:4], layers, settings)
     wanted = naive_fisher(model, items[:4], settings, layers)
-    assert found.shape == (count(model.parameters(layers)),) and found.dtype == torch.float32
+    assert found.shape == (count_parameters(model.parameters(layers)),) and found.dtype == torch.float32
     assert float((found.double() - wanted).norm() / wanted.norm()) <= 1e-5
     assert bool((found >= 0).all())
 
 
-def test_fisher_of_a_subset_takes_tracks_spread_evenly(model: Model, items: Items) -> None:
-    seen: list[tuple[int, int]] = []
+def test_fisher_of_a_subset_takes_tracks_spread_evenly(
+    model: Model, items: Items, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = FisherSection(draws=1, tracks=3)
-    found = diagonal_fisher(model, items[:8], "to_kv", settings, lambda done, of: seen.append((done, of)))
+    found = compute_fisher(model, items[:8], "to_kv", settings, "Fisher")
     wanted = naive_fisher(model, items[[0, 2, 5]], settings, "to_kv")
     assert float((found.double() - wanted).norm() / wanted.norm()) <= 1e-5
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert "Fisher: 3 of 3" in capsys.readouterr().out
 
 
 def test_damping_is_a_part_of_the_mean_fisher() -> None:
     fisher = torch.tensor([0.0, 1.0, 2.0, 5.0])  # mean 2
-    assert torch.allclose(1 / inverse(fisher, 0.1), torch.tensor([0.2, 1.2, 2.2, 5.2]))
+    assert torch.allclose(1 / invert_fisher(fisher, 0.1), torch.tensor([0.2, 1.2, 2.2, 5.2]))
 
 
 def test_a_fisher_of_zeros_becomes_the_identity() -> None:
-    assert torch.equal(inverse(torch.zeros(3), 0.1), torch.ones(3))
+    assert torch.equal(invert_fisher(torch.zeros(3), 0.1), torch.ones(3))
 
 
 def test_flat_vectors_come_back_in_their_shapes(model: Model) -> None:
@@ -64,4 +66,4 @@ def test_flat_vectors_come_back_in_their_shapes(model: Model) -> None:
     assert all(torch.equal(back[name], p) for name, p in parameters.items())
     loss = sum((p * i).sum() for i, p in enumerate(parameters.values()))
     wanted = torch.cat([torch.full((p.numel(),), float(i)) for i, p in enumerate(parameters.values())])
-    assert torch.equal(flat_gradient(loss, parameters), wanted)
+    assert torch.equal(differentiate(loss, parameters), wanted)

@@ -11,11 +11,10 @@ import torch
 
 from precompute.config.run import RunConfig, UnlearningSection
 from precompute.gradients import track_pass as engine
-from precompute.gradients.fisher import diagonal_fisher, inverse
-from precompute.gradients.per_item import of_track
-from precompute.gradients.track_pass import noise_bank
-from precompute.methods import unlearning
-from precompute.methods.base import Context
+from precompute.gradients.context import Context, make_noise_bank
+from precompute.gradients.fisher import compute_fisher, invert_fisher
+from precompute.gradients.item_gradients import compute_track_gradients
+from precompute.gradients.steps import UnlearningStep
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model, load_model
 from support.twins import GRADIENT, LAYERS, TARGETS, agrees, make, make_context, scores
@@ -36,15 +35,15 @@ def test_tracin_is_the_mean_over_checkpoints(
     )  # from what is kept: its cost is still that of the passes
     assert found.seconds is not None and found.seconds > 0 and again.seconds == found.seconds
     method = make("tracin", context, checkpoints=str(tmp_path / "none"))
-    assert method.requirements(context) == f"{tmp_path}/none: no checkpoints of the training here"
+    assert method.find_obstacle(context) == f"{tmp_path}/none: no checkpoints of the training here"
 
 
 @pytest.mark.parametrize("name", ["unlearning", "unlearning-ekfac", "influence", "influence-damped"])
 def test_moments_have_the_score_as_their_mean(context: Context, name: str) -> None:
     method = make(name, context)
-    result = method.scores(context.of(method), {})
+    result = method.compute_scores(method.focus(context), {})
     for clip, track in ((0, 3), (1, 17)):
-        rise = method.moments(context.of(method), clip, track)
+        rise = method.compute_moments(method.focus(context), clip, track)
         assert rise.shape == (context.model.frames,)
         assert rise.mean() == pytest.approx(result.score[clip, track], rel=2e-3)
 
@@ -58,17 +57,16 @@ def test_more_steps_against_a_plain_loop(context: Context, config: RunConfig, pu
         layers=LAYERS, ascent_draws=4, window_s=0.5, steps=3, pull_back=pull_back, relative_step=0.02
     )
     walker, own = load_model(config), load_model(config)
-    curvature = inverse(diagonal_fisher(own, context.items[range(16)], LAYERS, config.fisher), 0.1)
-    method, clip = Unlearning(section, tracks=16), context.items[[2]]
-    found = method.directions(own, clip, curvature, True)
+    curvature = invert_fisher(compute_fisher(own, context.items[range(16)], LAYERS, config.fisher), 0.1)
+    step, clip = UnlearningStep(section, tracks=16), context.items[[2]]
+    found = step.compute_directions(own, clip, curvature, True)
     assert found.shape[1] > 1
     kept = {n: p.detach().clone() for n, p in walker.parameters(LAYERS).items()}
     start = torch.cat([p.flatten() for p in kept.values()]).double()
     for half in range(2):
         theta, rate = start.clone(), None
         for _ in range(3):
-            plain = replace(section, steps=1)
-            ascent = unlearning.clip_gradients(walker, clip, plain, False)[half, 0].double() * curvature / 16
+            ascent = step.compute_clip_gradients(walker, clip, False)[half, 0].double() * curvature / 16
             rate = 0.02 * start.norm() / ascent.norm() if rate is None else rate
             pull = min(1.0, float(rate)) * (theta - start) if pull_back else 0.0
             theta = theta + rate * ascent - pull
@@ -90,14 +88,16 @@ def put(model: Model, theta: torch.Tensor) -> None:
 def test_one_step_of_many_is_the_one_step(context: Context, config: RunConfig) -> None:
     model, curvature = load_model(config), torch.ones(sum(p.numel() for p in context.model.parameters(LAYERS).values()))
     section = replace(context.config.unlearning, relative_step=0.01)
-    one = Unlearning(section, 16).directions(model, context.items[[2]], curvature, True)
-    walked = unlearning.many_steps(model, context.items[[2]], section, curvature, section.learning_rate / 16, True)
+    step = UnlearningStep(section, 16)
+    one = step.compute_directions(model, context.items[[2]], curvature, True)
+    walked = step.walk(model, context.items[[2]], curvature, True, (1,))[1]
     assert float((walked - one).norm() / one.norm()) <= 1e-5
 
 
 def test_normalised_unlearning_weighs_all_timesteps_alike(context: Context, naive) -> None:
     section = replace(context.config.unlearning, normalise_timesteps=True)
-    found = unlearning.clip_gradients(context.model, context.clip("targets", 1), section, True).sum(1)
+    step = UnlearningStep(section, 16)
+    found = step.compute_clip_gradients(context.model, context.select_clip("targets", 1), True).sum(1)
     wanted = naive("loss", True)[1][3]
     assert np.allclose(found.numpy(), wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
     assert not Unlearning(section, 16).has_moments
@@ -115,7 +115,8 @@ def test_an_exact_duplicate_is_found(
     context = make_context(config, fitted, items, tracks, folder)
     section = replace(context.config.unlearning, layers="all", ascent_draws=16)
     bank = replace(context.config.bank, strata=4)
-    context = replace(context, config=replace(context.config, unlearning=section, bank=bank), bank=noise_bank(bank))
+    config = replace(context.config, unlearning=section, bank=bank)
+    context = replace(context, config=config, bank=make_noise_bank(bank))
     found = scores(context, name).score[2:, :16]
     places = (found > found[range(len(TARGETS)), TARGETS][:, None]).sum(1) + 1
     assert places.max() <= 3 and places.mean() <= 2, places
@@ -142,17 +143,17 @@ def test_methods_share_the_gradients_of_a_track(
 
     def counted(model, track, kinds, bank):
         visits.append(kinds)
-        return of_track(model, track, kinds, bank)
+        return compute_track_gradients(model, track, kinds, bank)
 
-    monkeypatch.setattr(engine, "of_track", counted)
+    monkeypatch.setattr(engine, "compute_track_gradients", counted)
     methods = [make(name, context) for name in ("unlearning", "unlearning-gram", "influence", "trak")]
-    taps = [tap for method in methods for tap in method.taps(context.of(method)).values()]
+    taps = [tap for method in methods for tap in method.make_taps(method.focus(context)).values()]
     engine.gather(model, context.items, context.bank, taps, context.cache)
     assert len(visits) == 20 and {len(kinds) for kinds in visits} == {1}
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
     scores(context, "dtrak")
     assert len(visits) == 40 and all(kinds[0].objective == "square" for kinds in visits[20:])
     for method in methods:
-        method.scores(context.of(method), {})
+        method.compute_scores(method.focus(context), {})
     assert len(visits) == 40
     assert all(path.stat().st_mtime_ns == before[path.name] for path in tmp_path.glob("*.npz") if path.name in before)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from precompute.gradients.sketches import Ridge, Sketch, ridge_scores
+from precompute.gradients.sketches import Ridge, Sketch, score_by_ridge
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,10 @@ def test_ridge_against_the_dense_formula(form: str) -> None:
     ridge = Ridge(a, 0.2, form)
     damping = 0.2 * np.square(a).sum(1).mean()
     inverse = np.linalg.inv(a.T @ a + damping * np.eye(12))
-    assert np.allclose(ridge.solve(x), x @ inverse) and np.allclose(ridge.leverage(), np.diag(a @ inverse @ a.T))
+    assert np.allclose(ridge.solve(x), x @ inverse)
+    assert np.allclose(ridge.compute_leverage(), np.diag(a @ inverse @ a.T))
     clips, tracks = rng.standard_normal((2, 2, 12)), rng.standard_normal((9, 3, 12))
-    cells, cohort = ridge_scores(ridge, clips, x, tracks)
+    cells, cohort = score_by_ridge(ridge, clips, x, tracks)
     assert cells.shape == (2, 9, 3, 1, 2)
     assert np.allclose(cells[1, 4, 2, 0, 1], clips[1, 1] @ inverse @ tracks[4, 2])
     assert np.allclose(cohort, x @ inverse @ tracks.mean(1).T)

@@ -18,6 +18,9 @@ from safetensors.torch import save_file
 from explorer.store import Store
 from precompute.cli.main import main
 from precompute.config.run import RunConfig
+from precompute.gradients.context import make_noise_bank
+from precompute.gradients.fisher import invert_fisher, load_fisher
+from precompute.gradients.steps import UnlearningStep
 from precompute.index import attribution as verb
 from precompute.index.addition import _noted
 from precompute.index.clips import Wanted, told_apart
@@ -87,7 +90,7 @@ def test_a_duplicate_of_a_track_is_found_first_and_exactly(added: Path, shop: Pa
 
 
 def test_exact_scores_are_those_of_the_method(added: Path, shop: Path) -> None:
-    """The shortlist's scores of the prompt's clip, by way (c) in one go."""
+    """The shortlist's scores of the prompt's clip, by gradient products in one go."""
     import torch
 
     from precompute.clips.generation import generate_latents
@@ -95,22 +98,19 @@ def test_exact_scores_are_those_of_the_method(added: Path, shop: Path) -> None:
     from precompute.common.cache import Cache
     from precompute.corpus.intake import load_corpus
     from precompute.corpus.latents import load_latents
-    from precompute.gradients.curvature import preconditioner
-    from precompute.gradients.track_pass import noise_bank
-    from precompute.methods.unlearning import Unlearning
     from precompute.model.diffusion import load_model
 
     config = RunConfig.load(shop)
     model, corpus, cache = load_model(config), load_corpus(config), Cache(Path(config.output.work) / "cache")
     items, key = load_latents(model, corpus, config, cache)
-    inverse = preconditioner(model, items[:16], config, cache, key)
+    inverse = invert_fisher(load_fisher(model, items[:16], config, cache, key), config.fisher.damping)
     prompt = Prompt(5, "a high plucked chord, fast", 1.2, 0)
     clip = model.items([prompt.text], [prompt.seconds], generate_latents(model, [prompt], config.clips, "clip"))
-    direction = Unlearning(config.unlearning, 16).directions(model, clip, inverse, False)[:, 0].mean(0)
+    direction = UnlearningStep(config.unlearning, 16).compute_directions(model, clip, inverse, False)[:, 0].mean(0)
     near = rows(added, "SELECT DISTINCT track_id FROM score_parts WHERE clip_id = 5 ORDER BY track_id")[:3]
     scores = dict(rows(added, "SELECT track_id, score FROM scores WHERE clip_id = 5"))
     for (track_id,) in near:
-        bank = noise_bank(config.bank)
+        bank = make_noise_bank(config.bank)
         cells = tiny.scores_of_track(model, items[[track_id - 1]], direction[None], config.unlearning, bank)
         assert float(cells.mean()) == pytest.approx(scores[track_id], rel=1e-3)
     assert torch.get_num_threads() == 1

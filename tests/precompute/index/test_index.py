@@ -98,7 +98,7 @@ def test_rows_hold_exact_cohort_scores_and_sketches_near_them(finished, made) ->
     torch.set_num_threads(1)
     cache = Cache(Path(config.output.work) / "cache")
     context, _ = make_context(load_model(config), corpus, config, cache)
-    cohort = run_methods(context, ["unlearning"]).done[0].result.cohort
+    cohort = run_methods(context, ["unlearning"]).completed[0].result.cohort
     assert np.allclose(index.rows.cohort.T, cohort, rtol=1e-4, atol=1e-6 * np.abs(cohort).max())
     sketched = products(index.rows.sketches, index.rows.scale, index.cohort.sketches)
     assert np.corrcoef(sketched.ravel(), cohort.ravel())[0, 1] > 0.9

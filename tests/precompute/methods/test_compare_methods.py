@@ -16,9 +16,9 @@ from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import RunConfig
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
+from precompute.gradients.context import Context
 from precompute.methods import clap, lpips, rps
-from precompute.methods.base import Context
-from precompute.methods.catalogue import build
+from precompute.methods.catalogue import build_method, find_class
 from precompute.model.activations import (
     collect_layer_outputs,
     collect_output_layer,
@@ -76,13 +76,12 @@ def test_order_and_resuming_change_nothing(context: Context, name: str, tmp_path
 
 
 def test_methods_say_what_they_are() -> None:
-    from precompute.methods.catalogue import method_class
 
     for name in NAMES:
-        kind = method_class(name)
+        kind = find_class(name)
         assert kind.name == name and kind.label and kind.description.endswith(".") and kind.cost and kind.needs
     for name in ("lpips", "rps", "rps-ridge"):
-        assert "our reading" in method_class(name).label
+        assert "our reading" in find_class(name).label
 
 
 # -- CLAP ------------------------------------------------------------------------------------------------------------
@@ -93,8 +92,8 @@ def test_clap_is_the_cosine_of_embeddings(context: Context) -> None:
     own = Clap.load(folder)
     found = run(context, "clap").score
     waves = [
-        context.audio("shown", 1, own.sample_rate)[0].mean(0),
-        context.audio("tracks", 4, own.sample_rate)[0].mean(0),
+        context.load_audio("shown", 1, own.sample_rate)[0].mean(0),
+        context.load_audio("tracks", 4, own.sample_rate)[0].mean(0),
     ]
     one, other = own.audio(waves).double()
     assert found[1, 4] == pytest.approx(float(one @ other), abs=1e-6)
@@ -103,8 +102,8 @@ def test_clap_is_the_cosine_of_embeddings(context: Context) -> None:
 
 def test_clap_that_is_not_there_is_told_in_a_line(context: Context) -> None:
     bare = replace(context.config, model=replace(context.config.model, clap=""))
-    method = build("clap", bare, 4)
-    assert "[methods.clap] model" in (method.requirements(replace(context, config=bare)) or "")
+    method = build_method("clap", bare, 4)
+    assert "[methods.clap] model" in (method.find_obstacle(replace(context, config=bare)) or "")
     for name in ("nowhere.pt", "no/such/folder", "/nowhere"):
         with pytest.raises(UserError) as caught:
             clap.open_clap(name)
@@ -128,9 +127,9 @@ def test_clews_is_minus_the_distance_of_window_pairs(context: Context, clews_fil
     from precompute.model.clews import load_clews
 
     network, found = load_clews(clews_file), run(context, "clews").score
-    one = network.embed_recording(context.audio("shown", 0, 16_000)[0].mean(0)).astype(np.float64)
+    one = network.embed_recording(context.load_audio("shown", 0, 16_000)[0].mean(0)).astype(np.float64)
     for row in range(len(ROWS)):
-        other = network.embed_recording(context.audio("tracks", row, 16_000)[0].mean(0)).astype(np.float64)
+        other = network.embed_recording(context.load_audio("tracks", row, 16_000)[0].mean(0)).astype(np.float64)
         between = ((one[:, None] - other[None]) ** 2).mean(-1)
         pairs = min(5, *between.shape)
         used: list[tuple[int, int]] = []
@@ -143,8 +142,10 @@ def test_clews_is_minus_the_distance_of_window_pairs(context: Context, clews_fil
 
 def test_clews_without_its_checkpoint(context: Context) -> None:
     settings = {"clews": replace(METHOD_SETTINGS["clews"], checkpoint="nowhere.ckpt")}
-    method = build("clews", replace(context.config, methods=replace(context.config.methods, settings=settings)), 4)
-    assert "nowhere.ckpt" in (method.requirements(context) or "")
+    method = build_method(
+        "clews", replace(context.config, methods=replace(context.config.methods, settings=settings)), 4
+    )
+    assert "nowhere.ckpt" in (method.find_obstacle(context) or "")
 
 
 # -- activations -----------------------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ def test_lpips_against_a_plain_loop(context: Context, model: Model, pooled: bool
         context, config=replace(context.config, methods=replace(context.config.methods, settings=settings))
     )
     found = run(changed, "lpips")
-    clip, track = context.clip("shown", 1), context.items[[4]]
+    clip, track = context.select_clip("shown", 1), context.items[[4]]
     valid = int(min(clip.valid_frames[0], track.valid_frames[0]))
     wanted = []
     for replicate in range(2):
@@ -179,12 +180,12 @@ def test_lpips_against_a_plain_loop(context: Context, model: Model, pooled: bool
     ("layers", "wanted", "chosen"), [(4, 4, [0, 1, 2, 3]), (24, 4, [5, 11, 17, 23]), (2, 9, [0, 1])]
 )
 def test_layers_are_spread_evenly(layers: int, wanted: int, chosen: list[int]) -> None:
-    assert lpips.spread(layers, wanted) == chosen
+    assert lpips.choose_layers(layers, wanted) == chosen
 
 
 def test_rps_is_the_double_sum_over_frames(context: Context, model: Model) -> None:
     found = run(context, "rps").cells
-    clip, track = context.clip("shown", 1), context.items[[4]]
+    clip, track = context.select_clip("shown", 1), context.items[[4]]
     t, eps = BANK.cell(1, 0, (model.latent_channels, model.frames))
     one, other = (collect_output_layer(model, item, t, eps, int(item.valid_frames[0])) for item in (clip, track))
     wanted = float(((one.h[0] @ other.h[0].T) * (one.g[0] @ other.g[0].T)).sum())
@@ -201,9 +202,9 @@ def test_refitted_output_layer_is_a_sum_over_tracks(context: Context, model: Mod
         parts.append(
             tuple(part[:, :valid].double() for part in collect_output_targets(model, context.items[[row]], t, eps))
         )
-    total = sum((rps.Moments.of(*p) for p in parts[1:]), rps.Moments.of(*parts[0]))
+    total = sum((rps.RidgeSums.collect(*p) for p in parts[1:]), rps.RidgeSums.collect(*parts[0]))
     weights, penalty = total.solve(0.05)
-    alpha_h = [rps.ridge_gradient(h, y, weights).sum(0) / (-2 * penalty * total.count) for h, y in parts]
+    alpha_h = [rps.differentiate_ridge(h, y, weights).sum(0) / (-2 * penalty * total.count) for h, y in parts]
     torch.testing.assert_close(sum(alpha_h[1:], alpha_h[0]), weights, atol=1e-9, rtol=1e-6)
     assert get_transformer(model).project_out.weight.shape == weights.shape
 
@@ -212,8 +213,8 @@ def test_rps_ridge_is_the_fall_of_the_clips_loss(context: Context, model: Model)
     """Score = <a track's part of W*, -dL/dW> under the draws of a cell, by autograd."""
     ridge = METHOD_SETTINGS["rps-ridge"].ridge
     found = run(context, "rps-ridge").cells
-    method = build("rps-ridge", context.config, 4)
-    total = method._moments(context.of(method))
+    method = build_method("rps-ridge", context.config, 4)
+    total = method._sum_tracks(method.focus(context))
     weights, penalty = total.solve(ridge)
     t, eps = BANK.cell(0, 1, (model.latent_channels, model.frames))
 
@@ -223,5 +224,5 @@ def test_rps_ridge_is_the_fall_of_the_clips_loss(context: Context, model: Model)
         return torch.autograd.grad((h @ w.T - y).square().mean(), w)[0]
 
     part = -gradient(context.items[[4]]) / (2 * penalty * total.count)
-    wanted = float((part * -gradient(context.clip("shown", 0))).sum())
+    wanted = float((part * -gradient(context.select_clip("shown", 0))).sum())
     assert found[0, 4, 0, 1, 0] == pytest.approx(wanted, rel=1e-3)

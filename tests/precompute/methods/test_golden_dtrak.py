@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from precompute.gradients.per_item import value
-from precompute.gradients.sketches import Ridge, ridge_scores
+from precompute.gradients.item_gradients import compute_objective
+from precompute.gradients.sketches import Ridge, score_by_ridge
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "dtrak.json").read_text())
 
@@ -31,7 +31,7 @@ def features() -> np.ndarray:
         total = torch.zeros(sum(p.numel() for p in network.parameters()))
         for k, t in enumerate(GOLDEN["times"]):
             seen = torch.cat([z[item] + t * noise[k, item], torch.full((2,), t)])[None]
-            scalar = value("square", network(seen)[:, :, None], noise[k, item][None, :, None], None)
+            scalar = compute_objective("square", network(seen)[:, :, None], noise[k, item][None, :, None], None)
             parts = torch.autograd.grad(scalar, list(network.parameters()))
             total += torch.cat([part.flatten() for part in parts]) / len(GOLDEN["times"])
         rows.append(total.double().numpy())
@@ -47,6 +47,6 @@ def test_the_features_are_the_published_ones(features: np.ndarray) -> None:
 def test_the_scores_are_the_published_ones(features: np.ndarray, form: str) -> None:
     tracks, clips = features[:5], features[5:]
     ridge = Ridge(tracks, GOLDEN["lambda"] / np.square(tracks).sum(1).mean(), form)  # theirs is absolute
-    cells, cohort = ridge_scores(ridge, clips[:, None], clips, tracks[:, None])
+    cells, cohort = score_by_ridge(ridge, clips[:, None], clips, tracks[:, None])
     wanted = np.array(GOLDEN["scores"])
     assert np.allclose(cells[:, :, 0, 0, 0], wanted, atol=2e-4) and np.allclose(cohort, wanted, atol=2e-4)

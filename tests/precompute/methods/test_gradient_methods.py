@@ -7,20 +7,21 @@ import pytest
 import torch
 
 from precompute.gradients import finite_difference
-from precompute.gradients.per_item import Kind, of_clip, of_track
+from precompute.gradients.context import Context
+from precompute.gradients.item_gradients import GradientKind, compute_clip_gradients, compute_track_gradients
 from precompute.gradients.sketches import Sketch
-from precompute.methods import unlearning
-from precompute.methods.base import Context
-from precompute.methods.trak import residuals
+from precompute.gradients.steps import make_ascent_bank
+from precompute.methods.trak import compute_residuals
+from support import tiny
 from support.twins import LAYERS, WIDE, agrees, linear, make, scores
 
 # -- gradients -----------------------------------------------------------------------------------------------------
 
 
 def test_one_pass_gives_every_kind_of_gradient(context: Context, naive) -> None:
-    kinds = [Kind(o, LAYERS, n) for o in ("loss", "square", "mean") for n in (False, True)]
-    seen = of_track(context.model, context.items[[3]], kinds, context.bank)
-    alone = unlearning.track_gradients(context.model, context.items[[3]], context.config.unlearning, context.bank)
+    kinds = [GradientKind(o, LAYERS, n) for o in ("loss", "square", "mean") for n in (False, True)]
+    seen = compute_track_gradients(context.model, context.items[[3]], kinds, context.bank)
+    alone = tiny.differentiate_track(context.model, context.items[[3]], context.config.unlearning, context.bank)
     assert torch.equal(seen.rows[kinds[0]], alone)
     for kind in kinds:
         wanted = naive(kind.objective, kind.normalised)[0][3]
@@ -33,18 +34,18 @@ def test_one_pass_gives_every_kind_of_gradient(context: Context, naive) -> None:
 
 def test_the_pass_knows_the_losses(context: Context) -> None:
     item, model = context.items[[4]], context.model
-    found = of_track(model, item, [Kind(layers=LAYERS)], context.bank).losses
-    wanted = finite_difference.bank_loss(model, item, context.config.unlearning, context.bank)
+    found = compute_track_gradients(model, item, [GradientKind(layers=LAYERS)], context.bank).losses
+    wanted = finite_difference.compute_bank_loss(model, item, context.config.unlearning, context.bank)
     assert float(found.mean()) == pytest.approx(wanted, rel=1e-6) and found.shape == (4,)
 
 
 @pytest.mark.parametrize("objective", ["loss", "square", "mean"])
 def test_a_clips_gradient_is_the_mean_over_its_draws(context: Context, naive, objective: str) -> None:
-    bank = unlearning.ascent_bank(context.config.unlearning)
+    bank = make_ascent_bank(context.config.unlearning)
     for normalised in (False, True):
         wanted = naive(objective, normalised)[1][2]
-        kind = Kind(objective, LAYERS, normalised, masked=True)
-        found = of_clip(context.model, context.clip("targets", 0), kind, bank).double().numpy()
+        kind = GradientKind(objective, LAYERS, normalised, masked=True)
+        found = compute_clip_gradients(context.model, context.select_clip("targets", 0), kind, bank).double().numpy()
         assert np.allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
 
 
@@ -129,7 +130,7 @@ def test_das_is_that_times_residual_and_leverage(context: Context, naive) -> Non
     cells, cohort = linear(tracks, dense(a, damping, clips))
     bank = context.bank
     losses = [
-        finite_difference.bank_loss(context.model, context.items[[i]], context.config.unlearning, bank)
+        finite_difference.compute_bank_loss(context.model, context.items[[i]], context.config.unlearning, bank)
         for i in range(20)
     ]
     factor = np.sqrt(losses)
@@ -144,13 +145,14 @@ def test_das_is_that_times_residual_and_leverage(context: Context, naive) -> Non
 
 def test_flat_residuals_have_unit_length_over_the_draws() -> None:
     losses = np.array([[4.0, 9.0], [1.0, 1.0]])
-    assert np.allclose(residuals(losses, "flat"), [np.mean([2, 3]) / np.sqrt(13), 1 / np.sqrt(2)])
-    assert np.allclose(residuals(losses, "error"), np.sqrt([6.5, 1.0])) and residuals(losses, "none").tolist() == [1, 1]
+    assert np.allclose(compute_residuals(losses, "flat"), [np.mean([2, 3]) / np.sqrt(13), 1 / np.sqrt(2)])
+    assert np.allclose(compute_residuals(losses, "error"), np.sqrt([6.5, 1.0]))
+    assert compute_residuals(losses, "none").tolist() == [1, 1]
 
 
 def test_ekfac_unlearning_is_the_preconditioned_product(context: Context, of_loss) -> None:
     method = make("unlearning-ekfac", context, damping=0.2)
-    ekfac, (tracks, clips) = method.curvature(context), of_loss
+    ekfac, (tracks, clips) = method.load_curvature(context), of_loss
     solved = np.stack([ekfac.solve(torch.from_numpy(clip).float()).double().numpy() for clip in clips])
     scale = context.config.unlearning.learning_rate / 16
-    agrees(method.scores(context.of(method), {}), *linear(tracks, scale * solved), rel=1e-3)
+    agrees(method.compute_scores(method.focus(context), {}), *linear(tracks, scale * solved), rel=1e-3)

@@ -14,11 +14,12 @@ from precompute.cli.main import main
 from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import RunConfig
 from precompute.errors import UserError
+from precompute.gradients.context import CLIP_KINDS, Context
 from precompute.methods import ensemble, random
 from precompute.methods import run as runner
-from precompute.methods.base import KINDS, Context, MethodResult
-from precompute.methods.catalogue import CATALOGUE, method_class
-from precompute.methods.ensemble import averaged
+from precompute.methods.base import MethodResult
+from precompute.methods.catalogue import CATALOGUE, find_class
+from precompute.methods.ensemble import average_ranks
 from precompute.methods.run import run_methods
 from precompute.store.record import kept_evaluations
 from support import tiny
@@ -39,7 +40,7 @@ def with_run(context: Context, *names: str) -> Context:
 
 def test_a_method_that_cannot_run_is_told_and_the_others_go_on(context: Context, capsys) -> None:
     outcome = run_methods(with_run(context, *RUN), RUN)
-    assert [(done.method_id, done.method.name) for done in outcome.done] == [
+    assert [(done.method_id, done.method.name) for done in outcome.completed] == [
         (1, "random"),
         (2, "influence"),
         (3, "trak"),
@@ -48,7 +49,7 @@ def test_a_method_that_cannot_run_is_told_and_the_others_go_on(context: Context,
     [(name, label, reason)] = outcome.skipped
     assert (name, label) == ("tracin", "TracIn") and "set [methods.tracin] checkpoints" in reason
     assert f"left out: tracin: {reason}" in capsys.readouterr().out
-    costs = {done.method.name: done.cost_s for done in outcome.done}
+    costs = {done.method.name: done.cost_s for done in outcome.completed}
     assert costs["influence"] > costs["random"] >= 0
 
 
@@ -56,15 +57,15 @@ def test_whatever_a_method_raises_the_others_go_on(context: Context, monkeypatch
     def broken(*_: object) -> np.ndarray:
         raise ZeroDivisionError("no way\nsecond line")
 
-    monkeypatch.setattr(random.Random, "_row", broken)
+    monkeypatch.setattr(random.Random, "_draw_row", broken)
     names = ("influence", "random")
     outcome = run_methods(with_run(context, *names), names)
-    assert [done.method.name for done in outcome.done] == ["influence"]
+    assert [done.method.name for done in outcome.completed] == ["influence"]
     assert outcome.skipped == [("random", "Random", "it failed: ZeroDivisionError: no way")]
 
 
 def test_scores_that_are_not_finite_are_not_taken(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(random.Random, "_row", lambda self, kind, row, ids: np.full(len(ids), np.nan))
+    monkeypatch.setattr(random.Random, "_draw_row", lambda self, kind, row, ids: np.full(len(ids), np.nan))
     names = ("influence", "random")
     outcome = run_methods(with_run(context, *names), names)
     assert outcome.skipped == [("random", "Random", "it failed: ValueError: it gave scores that are not finite")]
@@ -78,71 +79,74 @@ def test_where_none_can_run_the_reason_is_raised(context: Context) -> None:
 def test_a_second_run_computes_nothing(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("random", "influence")
     first = run_methods(with_run(context, *names), names)
-    monkeypatch.setattr(random.Random, "scores", None)
-    monkeypatch.setattr("precompute.gradients.track_pass.of_track", None)
+    monkeypatch.setattr(random.Random, "compute_scores", None)
+    monkeypatch.setattr("precompute.gradients.track_pass.compute_track_gradients", None)
     again = run_methods(with_run(context, *names), names)
-    for one, other in zip(first.done, again.done, strict=True):
+    for one, other in zip(first.completed, again.completed, strict=True):
         assert np.array_equal(one.result.cells, other.result.cells) and one.method_id == other.method_id
         assert np.array_equal(one.result.cohort, other.result.cohort)
-    assert again.done[0].cost_s == first.done[0].cost_s
+    assert again.completed[0].cost_s == first.completed[0].cost_s
 
 
 def test_other_settings_never_meet_old_results(context: Context) -> None:
-    one = run_methods(with_run(context, "random"), ("random",)).done[0].result
+    one = run_methods(with_run(context, "random"), ("random",)).completed[0].result
     methods = replace(
         context.config.methods, run=("random",), settings={"random": replace(METHOD_SETTINGS["random"], seed=5)}
     )
-    other = run_methods(replace(context, config=replace(context.config, methods=methods)), ("random",)).done[0].result
+    context = replace(context, config=replace(context.config, methods=methods))
+    other = run_methods(context, ("random",)).completed[0].result
     assert not np.array_equal(one.cells, other.cells)
 
 
 def test_remarks_and_windows_survive_the_cache() -> None:
     remarks = (("clips_on_the_limit", 2.0, "clips that stopped on the limit"),)
     result = MethodResult(np.ones((1, 2, 1, 1, 1)), np.ones((3, 2)), np.ones((1, 2, 4)), remarks)
-    back = runner._result(runner._arrays(result))
+    back = runner._unpack_result(runner._pack_result(result))
     assert back.remarks == remarks and np.array_equal(back.windows, result.windows)
-    assert runner._result(runner._arrays(MethodResult.deterministic(np.ones((1, 2)), np.ones((3, 2))))).windows is None
+    assert runner._unpack_result(runner._pack_result(MethodResult.without_noise(np.ones((4, 2)), 1))).windows is None
 
 
 # -- the small methods ---------------------------------------------------------------------------------------------
 
 
 def test_random_scores_are_normal_and_depend_on_clip_and_track_alone(context: Context) -> None:
-    result = method_class("random")(METHOD_SETTINGS["random"]).scores(context, {})
+    result = find_class("random")(METHOD_SETTINGS["random"]).compute_scores(context, {})
     order = [*range(19, -1, -1)]
     turned = replace(context, tracks=[context.tracks[i] for i in order])
-    again = method_class("random")(METHOD_SETTINGS["random"]).scores(turned, {})
+    again = find_class("random")(METHOD_SETTINGS["random"]).compute_scores(turned, {})
     assert np.array_equal(again.cells, result.cells[:, order])
     method = random.Random(METHOD_SETTINGS["random"])
     many = np.concatenate(
-        [method._row(kind, row, np.arange(2000, dtype=np.uint64)) for kind in KINDS for row in (0, 1)]
+        [method._draw_row(kind, row, np.arange(2000, dtype=np.uint64)) for kind in CLIP_KINDS for row in (0, 1)]
     )
     assert abs(many.mean()) < 0.04 and abs(many.std() - 1) < 0.03 and len(np.unique(many)) == len(many)
 
 
 def test_the_ensemble_is_the_mean_of_ranks() -> None:
     cohort = np.array([[0.0, 0.0, 0.0], [2.0, 20.0, 200.0]])  # a track's mean and spread: 1, 10, 100
-    result = MethodResult.deterministic(np.array([[3.0, 12.0, 150.0]]), cohort)  # z in proportion 2, 0.2, 0.5
-    cells, usual = averaged(result)
+    result = MethodResult.without_noise(
+        np.concatenate([[[3.0, 12.0, 150.0]], cohort]), 1
+    )  # z in proportion 2, 0.2, 0.5
+    cells, usual = average_ranks(result)
     assert cells[0, :, 0, 0, 0].tolist() == [1.0, -1.0, 0.0] and usual.shape == (2, 3)
-    other = MethodResult.deterministic(np.array([[3.0, 15.0, 150.0]]) * [1, 3, 0.9], cohort)
+    other = MethodResult.without_noise(np.concatenate([[[3.0, 45.0, 135.0]], cohort]), 1)
     method = ensemble.Ensemble(METHOD_SETTINGS["ensemble"])
-    both = method.scores(None, {"a": result, "b": other})
+    both = method.compute_scores(None, {"a": result, "b": other})
     assert both.score.tolist() == [[0.5, 0.0, -0.5]]  # the other: z in proportion 2, 3.5, 0.35
 
 
 def test_the_ensemble_keeps_replicates_of_methods_that_have_them() -> None:
     rng = np.random.default_rng(0)
     drawn = MethodResult(rng.standard_normal((2, 9, 4, 3, 2)), rng.standard_normal((5, 9)))
-    exact = MethodResult.deterministic(rng.standard_normal((2, 9)), rng.standard_normal((5, 9)))
-    found = ensemble.Ensemble(METHOD_SETTINGS["ensemble"]).scores(None, {"drawn": drawn, "exact": exact})
+    exact = MethodResult.without_noise(rng.standard_normal((7, 9)), 2)
+    found = ensemble.Ensemble(METHOD_SETTINGS["ensemble"]).compute_scores(None, {"drawn": drawn, "exact": exact})
     assert found.cells.shape == (2, 9, 4, 1, 2) and found.cohort.shape == (5, 9)
     assert np.abs(found.score).max() <= 1
 
 
 def test_an_ensemble_of_what_does_not_run_is_refused(context: Context) -> None:
     method = ensemble.Ensemble(replace(METHOD_SETTINGS["ensemble"], of=("trak", "das")))
-    assert method.requirements(with_run(context, "trak", "ensemble")) == (
+    assert method.find_obstacle(with_run(context, "trak", "ensemble")) == (
         "[methods.ensemble] of names 'das', which [methods] run does not"
     )
 

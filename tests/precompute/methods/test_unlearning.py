@@ -11,39 +11,36 @@ import torch
 from precompute.config.run import BankSection, RunConfig, UnlearningSection
 from precompute.errors import UserError
 from precompute.gradients import finite_difference as audit
-from precompute.gradients.directions import CHUNK, dot
-from precompute.gradients.finite_difference import spearman
-from precompute.gradients.fisher import count, diagonal_fisher, flat_gradient, inverse
-from precompute.gradients.track_pass import noise_bank
-from precompute.methods import unlearning
-from precompute.methods.catalogue import method_class
+from precompute.gradients.context import make_noise_bank
+from precompute.gradients.directions import CHUNK, HALVES, multiply
+from precompute.gradients.finite_difference import correlate_ranks
+from precompute.gradients.fisher import compute_fisher, invert_fisher
+from precompute.gradients.flat_vectors import count_parameters, differentiate
+from precompute.gradients.steps import UnlearningStep, cut_windows, make_ascent_bank
+from precompute.methods.catalogue import find_class
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import LAYER_GROUPS, Items, Model, NoiseBank
 from support import tiny
 
 BANK = NoiseBank(replicates=2, strata=2, draws_per_cell=1, seed=7)
 SECTION = UnlearningSection(ascent_draws=4, window_s=0.5)
+STEP = UnlearningStep(SECTION, tracks=16)
 
 
 @pytest.fixture(scope="module")
 def inverse_fisher(model: Model, items: Items, config: RunConfig) -> torch.Tensor:
-    return inverse(diagonal_fisher(model, items[:16], "all", config.fisher), config.fisher.damping)
+    return invert_fisher(compute_fisher(model, items[:16], "all", config.fisher), config.fisher.damping)
 
 
 @pytest.fixture(scope="module")
-def method() -> Unlearning:
-    return Unlearning(SECTION, tracks=16)
-
-
-@pytest.fixture(scope="module")
-def direction(model: Model, items: Items, method: Unlearning, inverse_fisher: torch.Tensor) -> torch.Tensor:
+def direction(model: Model, items: Items, inverse_fisher: torch.Tensor) -> torch.Tensor:
     """Of the first track, [P]."""
-    return method.directions(model, items[[0]], inverse_fisher, False).sum(1).mean(0)
+    return STEP.compute_directions(model, items[[0]], inverse_fisher, False).sum(1).mean(0)
 
 
 @pytest.fixture(scope="module")
 def fast(model: Model, items: Items, direction: torch.Tensor) -> torch.Tensor:
-    """Way (c) for every track, [N] float64."""
+    """Gradient products for every track, [N] float64."""
     rows = [tiny.scores_of_track(model, items[[i]], direction[None], SECTION, BANK) for i in range(len(items))]
     return torch.stack(rows).mean(1)[:, 0]
 
@@ -61,7 +58,7 @@ def test_gradient_products_equal_the_forward_derivative(
     model: Model, items: Items, direction: torch.Tensor, fast: torch.Tensor
 ) -> None:
     for row in (0, 3, 9, 20):
-        rise = unlearning.track_moments(model, items[[row]], direction, SECTION, BANK)
+        rise = STEP.compute_moments(model, items[[row]], direction, BANK)
         assert rise.shape == (model.frames,)
         assert float(rise.mean()) == pytest.approx(float(fast[row]), rel=1e-4)
 
@@ -71,7 +68,7 @@ def test_both_ways_agree_under_every_mask(model: Model, items: Items, direction:
     section = replace(SECTION, mask=mask)
     row = int(items.valid_frames.argmin())
     score = tiny.scores_of_track(model, items[[row]], direction[None], section, BANK).mean()
-    rise = unlearning.track_moments(model, items[[row]], direction, section, BANK)
+    rise = UnlearningStep(section, 16).compute_moments(model, items[[row]], direction, BANK)
     assert float(rise.mean()) == pytest.approx(float(score), rel=1e-4)
     padded = rise[int(items.valid_frames[row]) :]
     assert len(padded) and bool((padded == 0).all()) == (mask == "dual")
@@ -80,14 +77,14 @@ def test_both_ways_agree_under_every_mask(model: Model, items: Items, direction:
 def test_gradient_products_rank_as_plain_loss_differences_do(
     model: Model, items: Items, direction: torch.Tensor, fast: torch.Tensor
 ) -> None:
-    twin = audit.finite_difference(model, items, direction, SECTION, BANK, relative_step=1e-4)
-    assert spearman(fast.numpy(), twin.numpy()) >= 0.99
+    twin = audit.subtract_losses(model, items, direction, SECTION, BANK, relative_step=1e-4)
+    assert correlate_ranks(fast.numpy(), twin.numpy()) >= 0.99
     assert float((twin - fast).abs().max()) <= 0.05 * float(fast.abs().max())
 
 
 def test_finite_difference_puts_the_weights_back_exactly(model: Model, items: Items, direction: torch.Tensor) -> None:
     before = {name: p.detach().clone() for name, p in model.network.named_parameters()}
-    audit.finite_difference(model, items[[0]], direction, SECTION, BANK, relative_step=1e-2)
+    audit.subtract_losses(model, items[[0]], direction, SECTION, BANK, relative_step=1e-2)
     assert all(torch.equal(p, before[name]) for name, p in model.network.named_parameters())
 
 
@@ -96,22 +93,22 @@ def test_finite_difference_puts_the_weights_back_after_a_failure(
 ) -> None:
     before = {name: p.detach().clone() for name, p in model.network.named_parameters()}
     losses = iter([1.0])  # the second loss, at the changed weights, fails
-    monkeypatch.setattr(audit, "bank_loss", lambda *_: next(losses))
+    monkeypatch.setattr(audit, "compute_bank_loss", lambda *_: next(losses))
     with pytest.raises(StopIteration):
-        audit.finite_difference(model, items[[0]], direction, SECTION, BANK, relative_step=1e-2)
+        audit.subtract_losses(model, items[[0]], direction, SECTION, BANK, relative_step=1e-2)
     assert all(torch.equal(p, before[name]) for name, p in model.network.named_parameters())
 
 
 def test_windows_of_a_clip_add_up_to_the_whole(model: Model, items: Items) -> None:
-    whole = unlearning.clip_gradients(model, items[[4]], SECTION, with_windows=False)
-    parts = unlearning.clip_gradients(model, items[[4]], SECTION, with_windows=True)
+    whole = STEP.compute_clip_gradients(model, items[[4]], with_windows=False)
+    parts = STEP.compute_clip_gradients(model, items[[4]], with_windows=True)
     assert whole.shape[1] == 1 and parts.shape[1] >= 3
     assert float((parts.sum(1) - whole[:, 0]).norm() / whole.norm()) <= 1e-5
 
 
-def test_windows_tile_the_valid_frames(model: Model) -> None:
-    windows = unlearning.windows_of(model, SECTION, valid_frames=31)  # 25 Hz: 12 frames each
-    assert windows == [(0, 12), (12, 24), (24, 31)]
+def test_windows_tile_the_valid_frames(model: Model, items: Items) -> None:
+    clip = replace(items[[0]], valid_frames=torch.tensor([31]))
+    assert cut_windows(model, clip, SECTION) == [(0, 12), (12, 24), (24, 31)]  # 25 Hz: 12 frames each
 
 
 @pytest.mark.parametrize(("mask", "unlearned_valid", "scored_valid"), [("none", 0, 0), ("mixed", 1, 0), ("dual", 1, 1)])
@@ -127,22 +124,23 @@ def test_masks_against_losses_written_by_hand(
     kept = valid if scored_valid else model.frames
     cells = [BANK.cell(*cell, shape) for cell in BANK.cells()]
     losses = [by_hand(model, item, t[0], eps[0])[:kept].sum() / kept for t, eps in cells]
-    assert audit.bank_loss(model, item, section, BANK) == pytest.approx(float(sum(losses)) / len(losses), rel=1e-5)
+    wanted = float(sum(losses)) / len(losses)
+    assert audit.compute_bank_loss(model, item, section, BANK) == pytest.approx(wanted, rel=1e-5)
 
     kept = valid if unlearned_valid else model.frames
     parameters = model.parameters("to_kv")
-    draws = unlearning.ascent_bank(section)
-    wanted = torch.zeros(unlearning.HALVES, count(parameters))
+    draws = make_ascent_bank(section)
+    wanted = torch.zeros(HALVES, count_parameters(parameters))
     for half, stratum in draws.cells():
         t, eps = draws.cell(half, stratum, shape)
         loss = by_hand(model, item, t[0], eps[0])[:kept].sum() / kept
-        wanted[half] += flat_gradient(loss, parameters) / draws.strata
-    found = unlearning.clip_gradients(model, item, section, with_windows=False)[:, 0]
+        wanted[half] += differentiate(loss, parameters) / draws.strata
+    found = UnlearningStep(section, 16).compute_clip_gradients(model, item, with_windows=False)[:, 0]
     assert float((found - wanted).norm() / wanted.norm()) <= 1e-5
 
 
 def test_ascent_draws_are_independent_of_the_scoring_bank(config: RunConfig) -> None:
-    scoring, ascent = noise_bank(BankSection()), unlearning.ascent_bank(UnlearningSection())
+    scoring, ascent = make_noise_bank(BankSection()), make_ascent_bank(UnlearningSection())
     shape = (8, 50)
     scored = [scoring.cell(*cell, shape) for cell in scoring.cells()]
     ascended = [ascent.cell(*cell, shape) for cell in ascent.cells()]
@@ -150,16 +148,16 @@ def test_ascent_draws_are_independent_of_the_scoring_bank(config: RunConfig) -> 
     assert len(times) == len(scored) and not times & {float(t) for t, _ in ascended}
     for _, eps in scored:
         assert all(abs(float((eps * other).mean())) < 0.25 for _, other in ascended)  # 400 values: 5 standard errors
-    halves = [ascent.cell(half, 0, shape)[1] for half in range(unlearning.HALVES)]
+    halves = [ascent.cell(half, 0, shape)[1] for half in range(HALVES)]
     assert abs(float((halves[0] * halves[1]).mean())) < 0.25
 
 
 def test_the_cleaner_part_of_the_schedule_can_be_left_out() -> None:
-    whole, noisier = noise_bank(BankSection(strata=4)), noise_bank(BankSection(strata=4, t_low=0.5))
+    whole, noisier = make_noise_bank(BankSection(strata=4)), make_noise_bank(BankSection(strata=4, t_low=0.5))
     for cell in whole.cells():
         (t, eps), (later, same) = whole.cell(*cell, (8, 50)), noisier.cell(*cell, (8, 50))
         assert torch.allclose(later, 0.5 + t / 2) and torch.equal(eps, same)
-    ascent = unlearning.ascent_bank(UnlearningSection(t_low=0.3))
+    ascent = make_ascent_bank(UnlearningSection(t_low=0.3))
     assert min(float(ascent.cell(*cell, (8, 50))[0]) for cell in ascent.cells()) >= 0.3
     for section in (BankSection, UnlearningSection):
         with pytest.raises(UserError, match="t_low"):
@@ -191,18 +189,16 @@ def test_one_backward_a_cell_equals_one_big_batch(
     parameters = model.parameters("all")
     for row in (1, 17):
         loss = model.loss(items.latents[row], model.condition(items[[row]]), t, eps)
-        big = flat_gradient(loss, parameters)
-        mean = unlearning.track_gradients(model, items[[row]], SECTION, BANK).mean(0)
+        big = differentiate(loss, parameters)
+        mean = tiny.differentiate_track(model, items[[row]], SECTION, BANK).mean(0)
         assert float((mean - big).norm() / big.norm()) <= 1e-5
         assert float(big.double() @ direction.double()) == pytest.approx(float(fast[row]), rel=1e-4)
 
 
-def test_a_step_is_the_scaled_preconditioned_gradient(
-    model: Model, items: Items, method: Unlearning, inverse_fisher: torch.Tensor
-) -> None:
-    gradients = unlearning.clip_gradients(model, items[[2]], SECTION, with_windows=False)
+def test_a_step_is_the_scaled_preconditioned_gradient(model: Model, items: Items, inverse_fisher: torch.Tensor) -> None:
+    gradients = STEP.compute_clip_gradients(model, items[[2]], with_windows=False)
     wanted = SECTION.learning_rate / 16 * gradients / (1 / inverse_fisher)
-    found = method.directions(model, items[[2]], inverse_fisher, False)
+    found = STEP.compute_directions(model, items[[2]], inverse_fisher, False)
     assert float((found - wanted).norm() / wanted.norm()) <= 1e-6
 
 
@@ -210,7 +206,7 @@ def test_dot_against_double_precision() -> None:
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(3, 2 * CHUNK + 17, generator=generator)
     directions = torch.randn(2, rows.shape[1], generator=generator)
-    found = dot(rows, directions)
+    found = multiply(rows, directions)
     exact = rows.double() @ directions.double().T
     assert found.dtype == torch.float64
     scale = rows.double().norm(dim=1)[:, None] * directions.double().norm(dim=1)
@@ -218,4 +214,4 @@ def test_dot_against_double_precision() -> None:
 
 
 def test_the_catalogue_holds_unlearning() -> None:
-    assert method_class("unlearning") is Unlearning and Unlearning(SECTION, 4).record()["scale"] == 1e-6 / 4
+    assert find_class("unlearning") is Unlearning and Unlearning(SECTION, 4).describe_settings()["scale"] == 1e-6 / 4

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from precompute.config.run import RunConfig, UnlearningSection
-from precompute.gradients.finite_difference import spearman
-from precompute.gradients.fisher import diagonal_fisher, inverse
-from precompute.methods.unlearning import Unlearning
+from precompute.gradients.finite_difference import correlate_ranks
+from precompute.gradients.fisher import compute_fisher, invert_fisher
+from precompute.gradients.steps import UnlearningStep
 from precompute.model.diffusion import Items, Model, NoiseBank, load_model
 from support import tiny
 
@@ -20,9 +20,9 @@ SECTION = UnlearningSection(ascent_draws=4)
 
 def scores(model: Model, items: Items, config: RunConfig) -> np.ndarray:
     """Of every track along the directions of the first four, [4, N]."""
-    inverse_fisher = inverse(diagonal_fisher(model, items[:16], "all", config.fisher), config.fisher.damping)
-    method = Unlearning(SECTION, tracks=16)
-    directions = [method.directions(model, items[[i]], inverse_fisher, False).sum(1).mean(0) for i in range(4)]
+    inverse_fisher = invert_fisher(compute_fisher(model, items[:16], "all", config.fisher), config.fisher.damping)
+    step = UnlearningStep(SECTION, tracks=16)
+    directions = [step.compute_directions(model, items[[i]], inverse_fisher, False).sum(1).mean(0) for i in range(4)]
     rows = [tiny.scores_of_track(model, items[[i]], torch.stack(directions), SECTION, BANK) for i in range(len(items))]
     return torch.stack(rows).mean(1).numpy().T
 
@@ -36,5 +36,5 @@ def test_shipped_weights_score_like_the_trained_ones(
     differing = [n for n, p in model.network.named_parameters() if n in average and not torch.equal(p, average[n])]
     assert differing, "the shipped weights are rounded to fp16"
     shipped, full = scores(model, items, config), scores(trained, items, config)
-    assert min(spearman(one, other) for one, other in zip(shipped, full, strict=True)) >= 0.999
+    assert min(correlate_ranks(one, other) for one, other in zip(shipped, full, strict=True)) >= 0.999
     assert np.abs(shipped - full).max() <= 0.01 * np.abs(full).max()

@@ -10,9 +10,8 @@ import torch
 
 from precompute.config.run import BankSection, UnlearningSection
 from precompute.gradients import finite_difference
-from precompute.gradients.directions import dot
-from precompute.gradients.track_pass import noise_bank
-from precompute.methods import unlearning
+from precompute.gradients.context import make_noise_bank
+from precompute.gradients.steps import UnlearningStep
 from precompute.model.diffusion import Items, Model, rectified_flow, schedule, third_party
 from support import tiny
 
@@ -75,14 +74,12 @@ def test_euler_takes_the_steps_of_the_velocity(flow: Model, items: Items) -> Non
 def test_scores_are_the_rise_of_the_flow_loss(flow: Model, items: Items) -> None:
     """Gradients, finite difference and forward derivative agree, as for the v-objective."""
     section = UnlearningSection(ascent_draws=2)
-    bank = noise_bank(BankSection(replicates=2, strata=2))
-    direction = unlearning.clip_gradients(flow, items[[0]], section, with_windows=False).mean(0)[0]
+    bank = make_noise_bank(BankSection(replicates=2, strata=2))
+    step = UnlearningStep(section, tracks=1)
+    direction = step.compute_clip_gradients(flow, items[[0]], with_windows=False).mean(0)[0]
     tracks = items[[0, 5, 20]]
-    dots = [
-        float(dot(unlearning.track_gradients(flow, tracks[[i]], section, bank), direction[None]).mean())
-        for i in range(3)
-    ]
-    naive = finite_difference.finite_difference(flow, tracks, direction, section, bank, relative_step=1e-4)
+    dots = [float(tiny.scores_of_track(flow, tracks[[i]], direction[None], section, bank).mean()) for i in range(3)]
+    naive = finite_difference.subtract_losses(flow, tracks, direction, section, bank, relative_step=1e-4)
     assert np.allclose(dots, naive.numpy(), rtol=0.05, atol=0.02 * max(map(abs, dots)))
-    moments = unlearning.track_moments(flow, tracks[[1]], direction, section, bank)
+    moments = step.compute_moments(flow, tracks[[1]], direction, bank)
     assert float(moments.mean()) == pytest.approx(dots[1], rel=1e-3)

@@ -152,7 +152,7 @@ def test_the_two_trainings_differ_and_are_kept(told: dict, small: RunConfig) -> 
 def test_a_second_run_reads_what_is_kept(
     told: dict, small: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("precompute.methods.unlearning.flat_gradient", None)  # nothing may be computed anew
+    monkeypatch.setattr("precompute.gradients.steps.differentiate", None)  # nothing may be computed anew
     again = evaluate_null(small, tmp_path / "again.json", METHODS, LEAST)
     assert again["rows"] == told["rows"]
 

@@ -23,10 +23,10 @@ from precompute.evaluate.paper.self_influence import (
     load_clap_embeddings,
 )
 from precompute.evaluate.paper.self_scores import UnlearningVariant
-from precompute.gradients.fisher import diagonal_fisher, inverse
-from precompute.gradients.track_pass import noise_bank
+from precompute.gradients.context import make_noise_bank
+from precompute.gradients.fisher import compute_fisher, invert_fisher
+from precompute.gradients.steps import UnlearningStep
 from precompute.methods.catalogue import CATALOGUE
-from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import load_model
 from precompute.pipeline import make_context
 from support import tiny
@@ -89,7 +89,7 @@ def test_its_scores_are_those_of_unlearning(small: Path, tmp_path: Path, normali
     config = replace(config, clips=replace(config.clips, targets=0), unlearning=section)
     corpus, model = load_corpus(config), load_model(config)
     context, _ = make_context(model, corpus, config, Cache(tmp_path))
-    context = replace(context, bank=noise_bank(config.bank))
+    context = replace(context, bank=make_noise_bank(config.bank))
     run = SelfInfluence(
         context, load_clap_embeddings(context), [3, 8], SelfInfluenceSettings(targets=2, draws=4, top=3, steps=(1, 2))
     )
@@ -101,12 +101,16 @@ def test_its_scores_are_those_of_unlearning(small: Path, tmp_path: Path, normali
         UnlearningVariant("all", "mixed", 2),
         UnlearningVariant("cross_attn", "dual", 2),
     ):
-        method = Unlearning(run.found.section(way), len(run.items))
+        step = UnlearningStep(run.found.section(way), len(run.items))
         settings = config.fisher
-        curvature = inverse(diagonal_fisher(model, run.items, way.layers, settings), settings.damping)
-        rows = method.gradients(model, run.items[[5]], context.bank).mean(0).double()
-        steps = [method.directions(model, run.targets[[q]], curvature, False).sum(1).mean(0) for q in range(2)]
-        assert np.allclose(found[way][:, 5], [float(rows @ step.double()) for step in steps], rtol=1e-3), way
+        curvature = invert_fisher(compute_fisher(model, run.items, way.layers, settings), settings.damping)
+        rows = tiny.differentiate_track(model, run.items[[5]], step.section, context.bank).mean(0).double()
+        directions = [
+            step.compute_directions(model, run.targets[[q]], curvature, False).sum(1).mean(0) for q in range(2)
+        ]
+        assert np.allclose(
+            found[way][:, 5], [float(rows @ direction.double()) for direction in directions], rtol=1e-3
+        ), way
 
 
 def test_a_resumed_pass_computes_what_is_missing(small: Path, tmp_path: Path) -> None:

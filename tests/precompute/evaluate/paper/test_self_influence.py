@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from precompute.config.run import FisherSection, UnlearningSection
-from precompute.gradients.fisher import diagonal_fisher, inverse
-from precompute.methods.unlearning import Unlearning
+from precompute.gradients.fisher import compute_fisher, invert_fisher
+from precompute.gradients.steps import UnlearningStep
 from precompute.model.diffusion import Items, Model, NoiseBank
 from precompute.train.diffusion import measure_mean_loss
 from support.tiny import scores_of_track
@@ -17,9 +17,9 @@ TARGETS = [0, 2, 4, 6, 8, 10, 12, 14]
 
 def test_an_unlearned_track_finds_itself(fitted: Model, items: Items) -> None:
     section, bank = UnlearningSection(ascent_draws=32), NoiseBank(4, 4, 1, seed=303)
-    curvature = inverse(diagonal_fisher(fitted, items[:16], "all", FisherSection(draws=4)), 0.1)
-    method = Unlearning(section, tracks=16)
-    steps = torch.stack([method.directions(fitted, items[[i]], curvature, False).sum(1).mean(0) for i in TARGETS])
+    curvature = invert_fisher(compute_fisher(fitted, items[:16], "all", FisherSection(draws=4)), 0.1)
+    step = UnlearningStep(section, tracks=16)
+    steps = torch.stack([step.compute_directions(fitted, items[[i]], curvature, False).sum(1).mean(0) for i in TARGETS])
     trained = range(16)
     scores = torch.stack([scores_of_track(fitted, items[[i]], steps, section, bank).mean(0) for i in trained], dim=1)
     own = scores[range(len(TARGETS)), TARGETS]

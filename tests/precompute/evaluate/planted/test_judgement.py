@@ -25,7 +25,7 @@ from precompute.evaluate.ranking import (
     count_hits_in_top,
     count_wins,
 )
-from precompute.gradients import per_item, track_pass
+from precompute.gradients import track_pass
 from precompute.train.exemplars import ExemplarSettings, make_exemplars
 from support import tiny
 
@@ -245,7 +245,7 @@ def test_a_second_judgement_reads_what_is_kept(
     small: RunConfig, judged: dict, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tiny_root / "planted" / "exemplars"
-    monkeypatch.setattr("precompute.methods.unlearning.flat_gradient", None)  # nothing may be computed anew
+    monkeypatch.setattr("precompute.gradients.steps.differentiate", None)  # nothing may be computed anew
     again = evaluate_planted(small, tmp_path / "again.json", METHODS, folder, FEW, unheard_manifest(tiny_root))
     assert again["rows"] == judged["rows"]
 
@@ -257,8 +257,9 @@ def test_methods_share_one_pass_and_agree_with_one_alone(
     passes = []
     gather = track_pass.gather
     monkeypatch.setattr("precompute.methods.run.gather", lambda *given: passes.append(len(given[3])) or gather(*given))
-    seen, of_track = [], per_item.of_track
-    monkeypatch.setattr("precompute.gradients.track_pass.of_track", lambda *given: seen.append(1) or of_track(*given))
+    seen, compute = [], track_pass.compute_track_gradients
+    watched = lambda *given: seen.append(1) or compute(*given)  # noqa: E731
+    monkeypatch.setattr("precompute.gradients.track_pass.compute_track_gradients", watched)
     told = evaluate_planted(fresh, tmp_path / "x.json", ["unlearning", "unlearning-gram", "trak"], None, FEW)
     assert passes == [4] and len(seen) == 32, "every track's gradients are taken once"
     mine = {(r["truth"], r["method"], r["score"], r["name"]): r["value"] for r in told["rows"]}
@@ -270,8 +271,8 @@ def test_methods_share_one_pass_and_agree_with_one_alone(
 def test_methods_that_listen_alone_take_no_gradient(
     small: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("precompute.gradients.fisher.flat_gradient", None)
-    monkeypatch.setattr("precompute.gradients.track_pass.of_track", None)
+    monkeypatch.setattr("precompute.gradients.fisher.differentiate", None)
+    monkeypatch.setattr("precompute.gradients.track_pass.compute_track_gradients", None)
     fresh = replace(small, output=replace(small.output, work=str(tmp_path / "work")))
     told = evaluate_planted(fresh, tmp_path / "x.json", ["random"], None, FEW)
     assert {row["method"] for row in told["rows"]} == {"random", "clap", "loss"}

@@ -1,4 +1,4 @@
-"""Gradients of tracks and clips, each taken once for all methods that ask for it.
+"""Gradients of single tracks and clips, each taken once for all methods that ask for it.
 
 Three scalars of a network's output may be differentiated, each a mean over frames and channels: "loss" (squared error,
 as trained), "square" (of the output itself; D-TRAK, arXiv 2311.00500) and "mean" (of the output; DAS, arXiv
@@ -11,30 +11,41 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from precompute.gradients.fisher import count
+from precompute.gradients.flat_vectors import count_parameters, differentiate, scale_to_length_one
 from precompute.model.diffusion import Items, Model, NoiseBank
 from precompute.model.precision import predict
 
 OBJECTIVES = ("loss", "square", "mean")
-BATCH = 16  # draws of a clip a forward pass
-TINY = 1e-20
+CLIP_BATCH = 16  # draws of a clip a forward pass
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Which gradient."""
+class GradientKind:
+    """Which gradient of a track or clip."""
 
-    objective: str = "loss"
-    layers: str = "all"
-    normalised: bool = False
+    objective: str = "loss"  # one of OBJECTIVES
+    layers: str = "all"  # layer group of the transformer
+    normalised: bool = False  # every draw's gradient is scaled to length 1
     masked: bool = False  # count valid frames only
 
 
-def value(objective: str, predicted: torch.Tensor, target: torch.Tensor, frames: int | None) -> torch.Tensor:
+def is_clip_masked(mask: str) -> bool:
+    """True where the loss of an unlearned clip counts its valid frames only (the paper's M_U)."""
+    return mask in ("mixed", "dual")
+
+
+def is_track_masked(mask: str) -> bool:
+    """True where the loss of a scored track counts its valid frames only (the paper's M_L)."""
+    return mask == "dual"
+
+
+def compute_objective(
+    objective: str, predicted: torch.Tensor, target: torch.Tensor, frames: int | None
+) -> torch.Tensor:
     """The scalar that is differentiated, from outputs [D, C, F]; over the first `frames` frames, None = all."""
     if objective == "loss":
         by_frame = (predicted - target).square().mean(1)
@@ -45,26 +56,41 @@ def value(objective: str, predicted: torch.Tensor, target: torch.Tensor, frames:
     return by_frame[:, :frames].mean()
 
 
+class CellGradients(NamedTuple):
+    """One track's gradients of one kind."""
+
+    rows: torch.Tensor  # [R x S, P] on the CPU, a row a cell of the noise bank
+    losses: torch.Tensor  # [R x S] float64
+
+
 @dataclass(frozen=True)
-class Seen:
-    """What a pass sees of one track."""
+class TrackGradients:
+    """One track's gradients of every kind that a pass needs."""
 
-    rows: dict[Kind, torch.Tensor]  # [R x S, P] on the CPU, a row a cell of the bank
+    rows: dict[GradientKind, torch.Tensor]  # [R x S, P] on the CPU, a row a cell of the noise bank
     losses: torch.Tensor  # [R x S] float64, with the mask of the first kind
-    seconds: dict[Kind, float]  # what each kind takes by itself
+    seconds: dict[GradientKind, float]  # what each kind takes by itself
+
+    def select(self, kind: GradientKind) -> CellGradients:
+        """The gradients of one kind."""
+        return CellGradients(self.rows[kind], self.losses)
 
 
-def of_track(model: Model, track: Items, kinds: Sequence[Kind], bank: NoiseBank) -> Seen:
+def compute_track_gradients(
+    model: Model, track: Items, kinds: Sequence[GradientKind], bank: NoiseBank
+) -> TrackGradients:
     """One track's gradients, by one forward pass a cell for all objectives of the same layers."""
     with torch.no_grad():
         condition = model.condition(track)
-    cells, found, seconds = bank.cells(), {}, {}
+    cells = bank.cells()
+    by_kind: dict[GradientKind, torch.Tensor] = {}
+    seconds: dict[GradientKind, float] = {}
     losses = torch.zeros(len(cells), dtype=torch.float64)
     for number, (layers, masked) in enumerate(dict.fromkeys((k.layers, k.masked) for k in kinds)):
         objectives = list(dict.fromkeys(k.objective for k in kinds if (k.layers, k.masked) == (layers, masked)))
         parameters = model.parameters(layers)
         frames = int(track.valid_frames[0]) if masked else None
-        rows = {o: torch.empty(len(cells), count(parameters)) for o in objectives}
+        rows = {o: torch.empty(len(cells), count_parameters(parameters)) for o in objectives}
         spent = dict.fromkeys(objectives, 0.0)
         for row, cell in enumerate(cells):
             began = time.monotonic()
@@ -73,65 +99,42 @@ def of_track(model: Model, track: Items, kinds: Sequence[Kind], bank: NoiseBank)
             forward = time.monotonic() - began
             for place, objective in enumerate(objectives):
                 began = time.monotonic()
-                scalar = value(objective, predicted, target, frames)
-                _flat(scalar, parameters, keep=place + 1 < len(objectives), into=rows[objective][row])
+                scalar = compute_objective(objective, predicted, target, frames)
+                differentiate(scalar, parameters, keep_graph=place + 1 < len(objectives), out=rows[objective][row])
                 spent[objective] += forward + time.monotonic() - began
             if number == 0:
-                losses[row] = value("loss", predicted.detach(), target, frames).double().cpu()
+                losses[row] = compute_objective("loss", predicted.detach(), target, frames).double().cpu()
         for kind in kinds:
             if (kind.layers, kind.masked) == (layers, masked):
-                found[kind] = unit_rows(rows[kind.objective]) if kind.normalised else rows[kind.objective]
+                own = rows[kind.objective]
+                by_kind[kind] = scale_to_length_one(own) if kind.normalised else own
                 seconds[kind] = spent[kind.objective]
-    return Seen(found, losses, seconds)
+    return TrackGradients(by_kind, losses, seconds)
 
 
-def of_cell(
-    model: Model, track: Items, condition: dict[str, Any], kind: Kind, bank: NoiseBank, cell: tuple[int, int]
+def compute_cell_gradient(
+    model: Model, track: Items, condition: dict[str, Any], kind: GradientKind, bank: NoiseBank, cell: tuple[int, int]
 ) -> torch.Tensor:
     """One track's gradient in one cell, [P] float32 on the model's device, before any normalisation."""
     frames = int(track.valid_frames[0]) if kind.masked else None
     t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
     predicted, target = predict(model, track.latents[0], condition, t, eps)
-    return _flat(value(kind.objective, predicted, target, frames), model.parameters(kind.layers))
+    return differentiate(compute_objective(kind.objective, predicted, target, frames), model.parameters(kind.layers))
 
 
-def of_clip(model: Model, clip: Items, kind: Kind, bank: NoiseBank) -> torch.Tensor:
+def compute_clip_gradients(model: Model, clip: Items, kind: GradientKind, bank: NoiseBank) -> torch.Tensor:
     """One clip's gradient for each replicate of its own draws, mean over the replicate's strata: [R, P]."""
     parameters = model.parameters(kind.layers)
     with torch.no_grad():
         condition = model.condition(clip)
     frames = int(clip.valid_frames[0]) if kind.masked else None
-    total = torch.zeros(bank.replicates, count(parameters))
-    batch = 1 if kind.normalised else BATCH
+    total = torch.zeros(bank.replicates, count_parameters(parameters))
+    batch = 1 if kind.normalised else CLIP_BATCH
     for half in range(bank.replicates):
         draws = [bank.cell(half, stratum, (model.latent_channels, model.frames)) for stratum in range(bank.strata)]
         for start in range(0, len(draws), batch):
             t, eps = (torch.cat(part) for part in zip(*draws[start : start + batch], strict=True))
             predicted, target = model.predict(clip.latents[0], condition, t, eps)
-            row = _flat(value(kind.objective, predicted, target, frames), parameters).cpu()
-            total[half] += unit_rows(row[None])[0] if kind.normalised else row * len(t)
+            row = differentiate(compute_objective(kind.objective, predicted, target, frames), parameters).cpu()
+            total[half] += scale_to_length_one(row[None])[0] if kind.normalised else row * len(t)
     return total / bank.strata
-
-
-def unit_rows(rows: torch.Tensor) -> torch.Tensor:
-    """Rows of length 1 (a row of zeros stays)."""
-    return rows / rows.norm(dim=1, keepdim=True).clamp(min=TINY)
-
-
-def _flat(
-    scalar: torch.Tensor,
-    parameters: dict[str, torch.nn.Parameter],
-    keep: bool = False,
-    into: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """As `fisher.flat_gradient`, with zeros for parameters that the scalar does not depend on.
-
-    `into`: a row [P] on the CPU, written in place: a copy less of the largest thing that a pass moves."""
-    found = torch.autograd.grad(scalar, list(parameters.values()), retain_graph=keep, allow_unused=True)
-    pairs = zip(found, parameters.values(), strict=True)
-    parts = [torch.zeros(p.numel(), device=p.device) if g is None else g.flatten() for g, p in pairs]
-    if into is None:
-        return torch.cat(parts)
-    if parts[0].device == into.device:
-        return torch.cat(parts, out=into)
-    return into.copy_(torch.cat(parts))
