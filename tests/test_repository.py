@@ -162,7 +162,7 @@ def test_documented_files_exist(document):
         assert path.exists(), target
         if anchor:
             assert anchor in list_anchors(path.read_text(encoding="utf-8")), f"{target}#{anchor}"
-    named = set(re.findall(r"`((?:explorer|precompute|data/demo|assets|tests)/[\w./-]+\.\w+)`", text))
+    named = set(re.findall(r"`((?:explorer|precompute|data/demo|assets|tests)/[\w./-]*(?:\.\w+|/))`", text))
     assert {name for name in named if not (ROOT / name).exists()} == set()
     rooms = {
         name for line in re.findall(r"^\| (`[^|]+) \|", text, re.M) for name in re.findall(r"`([\w./-]+[/.]\w*)`", line)
