@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import numpy as np
 
 from explorer.holders.pairs import PairDetails, audible, read_pairs
-from explorer.sound import audio
+from explorer.sound.permission import explain_refusal
 from explorer.state.queries import HOLDER_GROUPS, HOLDER_PAIRS, HolderQuery
 from explorer.state.store_views import StoreViews
 from explorer.state.view import View
@@ -134,7 +134,7 @@ class HoldersPage:
     def pair_row(self, view: View, pair: PairDetails) -> dict[str, Any]:
         """One clip and track, texts ready to read."""
         summary = self.views.summaries[view.method.method_id].get(pair.clip.clip_id)
-        why = audio.refusal(pair.track.audition, pair.track.has_audio)
+        why = explain_refusal(pair.track.audition, pair.track.has_audio)
         return {
             "clip_id": pair.clip.clip_id,
             "track_id": pair.track.track_id,

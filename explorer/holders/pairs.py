@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from explorer.sound.audio import heard_s
+from explorer.sound.permission import measure_heard
 from explorer.store import Store
 from explorer.store.records import ClipRecord, TrackRecord
 
@@ -93,4 +93,4 @@ def audible(track: TrackRecord, at: tuple[float, float] | None) -> bool:
     """Whether a listener may hear this span of the track: the rule of `audition`, and audio at hand."""
     if at is None or not track.has_audio or track.audition == "none":
         return False
-    return at[1] <= heard_s(track) + 1e-6
+    return at[1] <= measure_heard(track) + 1e-6

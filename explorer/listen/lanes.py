@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from explorer.sound.audio import EXCERPT_S, heard_s
+from explorer.sound.permission import EXCERPT_S, measure_heard
 from explorer.store.records import SoundRecord, TrackMoments
 
 PEAK_BINS = 800  # bars of a waveform; more cannot be seen before the sound itself is decoded
@@ -27,7 +27,7 @@ def binned(values: Sequence[float], bins: int) -> list[float]:
 
 def heard_part(values: Sequence[int], sound: SoundRecord) -> Sequence[int]:
     """The part of `values` (evenly spread over the whole sound) that a listener gets."""
-    return values[: max(1, round(len(values) * heard_s(sound) / sound.duration_s))]
+    return values[: max(1, round(len(values) * measure_heard(sound) / sound.duration_s))]
 
 
 def packed(values: Sequence[float]) -> str:
@@ -59,7 +59,7 @@ def lane(
         "work": None,  # other renderings of its work, a planted case: in words
         "chip": None,  # 'above', 'noise' or 'decoy'
         "refused": refused,
-        "duration_s": round(heard_s(sound), 3),
+        "duration_s": round(measure_heard(sound), 3),
         "gain_db": gain_db,
         "lufs": None if sound.loudness_lufs is None else round(sound.loudness_lufs, 1),
         "peaks": packed(binned(heard_part(sound.peaks, sound), PEAK_BINS)) if sound.peaks else "",
@@ -73,7 +73,7 @@ def strip(moments: TrackMoments, sound: SoundRecord) -> dict[str, Any] | None:
 
     None where nothing is positive: there is no most influential moment then.
     """
-    heard = list(moments.influence[: max(1, round(heard_s(sound) * moments.rate_hz))])
+    heard = list(moments.influence[: max(1, round(measure_heard(sound) * moments.rate_hz))])
     values = relative(heard, STRIP_BINS)
     if values is None:
         return None

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from explorer.listen import charts, lanes, overview, table
-from explorer.sound import audio
 from explorer.sound.loudness import limit_gain, match_gains
+from explorer.sound.permission import explain_refusal, explain_unplayable
 from explorer.state.store_views import StoreViews
 from explorer.state.view import View
 from explorer.store.ranking import NORMALISED, RAW, Ranking
@@ -85,7 +85,7 @@ class ListenPage:
         )
         tracks, parties = self.store.tracks.read_many(ids), self.store.holders.read_parties(ids)
         summary = self.views.find_summary(view)
-        silent = {i: audio.refusal(track.audition, track.has_audio) for i, track in tracks.items()}
+        silent = {i: explain_refusal(track.audition, track.has_audio) for i, track in tracks.items()}
         return table.table(
             scores,
             tracks,
@@ -134,7 +134,7 @@ class ListenPage:
         """By clip: how loud it is heard by itself, and why not at all."""
         sounds = {clip.clip_id: self.store.clips.read_sound(clip.clip_id) for clip in self.views.clips}
         return {
-            i: {"gain_db": limit_gain(sound.loudness_lufs), "why": audio.missing(self.store, sound)}
+            i: {"gain_db": limit_gain(sound.loudness_lufs), "why": explain_unplayable(self.store, sound)}
             for i, sound in sounds.items()
         }
 
@@ -145,14 +145,14 @@ class ListenPage:
         sounds = [self.store.tracks.read_sound(track_id) for track_id in track_ids]
         gains = match_gains([clip_sound, *sounds])
         title = clip.prompt or clip.target_title or "no prompt"
-        refused = audio.missing(self.store, clip_sound)
+        refused = explain_unplayable(self.store, clip_sound)
         windows = self.store.scores.read_clip_moments(view.method.method_id, view.clip_id, track_ids)
         tracks, works = self.store.tracks.read_many(track_ids), self.store.tracks.count_renderings(track_ids)
         shown = [lanes.lane("clip", view.clip_id, title, describe_clip(clip), clip_sound, gains[0], refused)]
         for track_id, sound, gain in zip(track_ids, sounds, gains[1:], strict=True):
             track = tracks[track_id]
             note = " · ".join(part for part in (track.composer, track.collection, track.instrument) if part)
-            item = lanes.lane("track", track_id, track.title, note, sound, gain, audio.missing(self.store, sound))
+            item = lanes.lane("track", track_id, track.title, note, sound, gain, explain_unplayable(self.store, sound))
             item |= self._standing(view, track) | {"work": note_track(track, works.get(track_id, 0))}
             moments = self.store.scores.read_moments(view.method.method_id, view.clip_id, track_id)
             if moments is not None and not item["refused"]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from explorer.sound.audio import heard_s
+from explorer.sound.permission import measure_heard
 from explorer.store.records import PassageRecord, SoundRecord
 from explorer.store.resemblance import ASPECTS
 
@@ -50,7 +50,7 @@ def track(
 
 def _passage(one: PassageRecord, sound: SoundRecord, refused: str | None) -> dict[str, Any]:
     """Where it lies in clip and track, in seconds; `why`: it cannot be heard."""
-    beyond = one.track_start_s >= heard_s(sound)
+    beyond = one.track_start_s >= measure_heard(sound)
     return {
         "number": one.number,
         "clip": [round(one.clip_start_s, 2), round(one.clip_end_s, 2)],

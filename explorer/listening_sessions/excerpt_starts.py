@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explorer.sound.audio import heard_s
+from explorer.sound.permission import measure_heard
 from explorer.store import Store
 from explorer.store.records import MethodRecord, SoundRecord
 
@@ -118,7 +118,7 @@ class StartChooser:
         return _round_start(best or 0.0, "loudest", room)
 
     def _latest_start(self, sound: SoundRecord) -> float:
-        return max(0.0, heard_s(sound) - self._seconds)
+        return max(0.0, measure_heard(sound) - self._seconds)
 
 
 def _round_start(start_s: float, rule: str, room_s: float) -> ExcerptStart:

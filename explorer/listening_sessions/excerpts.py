@@ -16,8 +16,7 @@ import numpy as np
 import soundfile
 
 from explorer.listening_sessions.records import LaneExcerpt
-from explorer.sound import audio
-from explorer.sound.audio import SoundRefusedError
+from explorer.sound.permission import SoundRefusedError, locate_audio, measure_heard
 from explorer.store import Store
 from explorer.store.records import SoundRecord
 
@@ -75,7 +74,7 @@ def render_excerpt(store: Store, excerpt: LaneExcerpt, token: str) -> bytes:
     if excerpt.store_key != identify_store(store):
         raise SoundRefusedError(409, "this session was made over another store: start the explorer with that one")
     sound = find_sound(store, excerpt.clip_id, excerpt.track_id)
-    file = audio.locate(store, sound)  # `audition` is asked again: what it allows may have changed
+    file = locate_audio(store, sound)  # `audition` is asked again: what it allows may have changed
     return _render(store, sound, excerpt, token, file.path.stat().st_mtime_ns)
 
 
@@ -101,8 +100,8 @@ def _render(store: Store, sound: SoundRecord, excerpt: LaneExcerpt, token: str, 
 
 def _read(store: Store, sound: SoundRecord, start_s: float, seconds: float) -> np.ndarray:
     """Samples at RATE, float32 [round(seconds * RATE), 1 or 2]. Raises SoundRefusedError."""
-    file = audio.locate(store, sound)
-    if start_s + seconds > audio.heard_s(sound) + 0.05:
+    file = locate_audio(store, sound)
+    if start_s + seconds > measure_heard(sound) + 0.05:
         raise SoundRefusedError(403, "the excerpt reaches beyond what may be heard")
     try:
         samples, rate = _decode(file.path, start_s, seconds)

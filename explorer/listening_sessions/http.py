@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from explorer.components import FOLDER as COMPONENTS
 from explorer.listening_sessions.records import SessionRefusedError
-from explorer.sound.audio import SoundRefusedError
+from explorer.sound.permission import SoundRefusedError
 from explorer.web.guard import read_body
 
 PAGES = Path(__file__).parent / "pages"

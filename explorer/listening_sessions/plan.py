@@ -26,7 +26,7 @@ from explorer.listening_sessions.records import (
     SessionRefusedError,
     Trial,
 )
-from explorer.sound.audio import EXCERPT_S, SoundRefusedError
+from explorer.sound.permission import EXCERPT_S, SoundRefusedError
 from explorer.state.store_views import StoreViews
 from explorer.store.ranking import NORMALISED, rank_clip
 from explorer.store.records import ClipRecord, MethodRecord

@@ -15,7 +15,7 @@ import pandas as pd
 
 from explorer.listen import resemblance
 from explorer.methods import cases, comparison, hard_cases
-from explorer.sound import audio
+from explorer.sound.permission import explain_refusal, explain_unplayable
 from explorer.state.store_views import StoreViews
 from explorer.state.view import View
 from explorer.store.ranking import NORMALISED, Ranking
@@ -59,7 +59,7 @@ class MethodsPage:
         shown = {}
         for track_id in ids:
             sound, track = self.store.tracks.read_sound(track_id), tracks[track_id]
-            refused = audio.missing(self.store, sound)
+            refused = explain_unplayable(self.store, sound)
             found = passages.get(track_id, [])
             row = ranking.index(track_id)
             item = resemblance.track(
@@ -126,7 +126,7 @@ class MethodsPage:
         views = [View(clip_id, method, order) for method in (first, second)]
         a, b = (self.views.rank(view) for view in views)
         tracks = self.store.tracks.read_many([*a.first(100), *b.first(comparison.ROWS)])
-        silent = {i: text for i, track in tracks.items() if (text := audio.refusal(track.audition, track.has_audio))}
+        silent = {i: text for i, track in tracks.items() if (text := explain_refusal(track.audition, track.has_audio))}
         loudness = self.store.tracks.read_loudness([*a.first(comparison.ROWS), *b.first(comparison.ROWS)])
         titles = {i: track.title for i, track in tracks.items()}
         by = "normalised" if order == NORMALISED else "raw"
@@ -216,7 +216,7 @@ class MethodsPage:
         )
         ids = [] if "track_id" not in rows else [int(i) for i in rows["track_id"]]
         tracks = self.store.tracks.read_many(ids)
-        silent = {i: text for i, one in tracks.items() if (text := audio.refusal(one.audition, one.has_audio))}
+        silent = {i: text for i, one in tracks.items() if (text := explain_refusal(one.audition, one.has_audio))}
         works, parties = self.store.tracks.count_renderings(ids), self.store.holders.read_parties(ids)
         told = {
             i: [text for text in (list_further_people(one, parties[i]), word_renderings(one, works.get(i, 0))) if text]

@@ -16,7 +16,8 @@ from explorer.holders.pairs import PairDetails, read_pairs
 from explorer.report.origin import list_hashes, list_settings
 from explorer.report.records import Chart, Evidence, EvidenceError, SoundExcerpt
 from explorer.report.svg import LiftBand, draw_intervals, draw_moments, draw_spread
-from explorer.sound import audio
+from explorer.sound.embedding import embed_sound
+from explorer.sound.permission import SoundRefusedError
 from explorer.state.store_views import StoreViews
 from explorer.state.view import View
 from explorer.store.lift import Groups
@@ -229,8 +230,8 @@ def _embed_sound(
     views: StoreViews, kind: str, item_id: int, at: tuple[float, float] | None, title: str
 ) -> SoundExcerpt:
     try:
-        media_type, data, from_s, to_s = audio.embedded(views.store, kind, item_id, at[0] if at else 0.0)
-    except audio.SoundRefusedError as error:
+        media_type, data, from_s, to_s = embed_sound(views.store, kind, item_id, at[0] if at else 0.0)
+    except SoundRefusedError as error:
         return SoundExcerpt(title, f"not embedded: {error}")
     where = f"{format_span((from_s, to_s))} of it"
     return SoundExcerpt(title, f"{where}, from its strongest moment on" if at and from_s else where, media_type, data)

@@ -21,7 +21,7 @@ RANGE_DB = 72.0
 _COLOURS = ((12, 10, 9), (17, 63, 71), (15, 118, 110), (94, 180, 120), (253, 224, 130), (255, 252, 240))
 
 
-def bands(spectra: np.ndarray, rate: int) -> np.ndarray:
+def sum_bands(spectra: np.ndarray, rate: int) -> np.ndarray:
     """Power spectra [T, rfft bins] of a sound of `rate` Hz -> mean power in HEIGHT log-spaced bands [T, HEIGHT]."""
     edges = np.geomspace(LOW_HZ, min(HIGH_HZ, rate / 2), HEIGHT + 1) / (rate / 2) * (spectra.shape[1] - 1)
     # Running sums, interpolated between bins: low bands are narrower than a bin. In fp64, as their differences count.
@@ -32,7 +32,7 @@ def bands(spectra: np.ndarray, rate: int) -> np.ndarray:
     return np.diff(running, axis=1) / np.diff(at)
 
 
-def levels(samples: np.ndarray, rate: int) -> np.ndarray:
+def measure_levels(samples: np.ndarray, rate: int) -> np.ndarray:
     """Samples [L] of one channel -> level of each pixel, [HEIGHT, T <= WIDTH], 0..1 over RANGE_DB; low tones last."""
     size = max(256, 1 << round(np.log2(WINDOW_S * rate)))
     padded = np.pad(samples.astype(np.float32), (size // 2, size))
@@ -42,7 +42,7 @@ def levels(samples: np.ndarray, rate: int) -> np.ndarray:
     power = np.empty((count, HEIGHT))
     for part in np.array_split(np.arange(count), max(1, count // 200)):  # a few MB at a time
         frames = padded[starts[part, None] + np.arange(size)] * window
-        power[part] = bands(np.abs(np.fft.rfft(frames, axis=1)) ** 2, rate)
+        power[part] = sum_bands(np.abs(np.fft.rfft(frames, axis=1)) ** 2, rate)
     decibels = 10 * np.log10(power + 1e-12)
     loudest = decibels.max()
     if loudest <= -110:  # digital silence has no loudest point
@@ -50,7 +50,7 @@ def levels(samples: np.ndarray, rate: int) -> np.ndarray:
     return np.clip((decibels - loudest) / RANGE_DB + 1, 0, 1).T[::-1]
 
 
-def palette() -> list[int]:
+def build_palette() -> list[int]:
     """256 colours as PIL takes them."""
     steps = np.linspace(0, len(_COLOURS) - 1, 256)
     table = np.array(_COLOURS, dtype=float)
@@ -59,7 +59,7 @@ def palette() -> list[int]:
 
 
 @lru_cache(maxsize=64)  # 50 to 150 kB each
-def picture(path: Path, seconds: float, mtime_ns: int) -> bytes:
+def draw_spectrogram(path: Path, seconds: float, mtime_ns: int) -> bytes:
     """PNG of the first `seconds` of a file. `mtime_ns` keeps a replaced file from being shown stale.
 
     Raises OSError or soundfile.LibsndfileError where the file cannot be read.
@@ -67,9 +67,9 @@ def picture(path: Path, seconds: float, mtime_ns: int) -> bytes:
     with soundfile.SoundFile(path) as source:
         rate = source.samplerate
         samples = source.read(int(seconds * rate), dtype="float32", always_2d=True).mean(1)
-    pixels = np.round(255 * levels(samples, rate)).astype(np.uint8)
+    pixels = np.round(255 * measure_levels(samples, rate)).astype(np.uint8)
     image = Image.fromarray(pixels, mode="P")
-    image.putpalette(palette())
+    image.putpalette(build_palette())
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

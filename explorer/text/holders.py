@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from explorer.sound.audio import EXCERPT_S
+from explorer.sound.permission import EXCERPT_S
 from explorer.store.lift import Groups, classify_lift
 from explorer.store.ranking import Q_LIMIT
 from explorer.store.records import AuditionCounts, Copying, Summary

@@ -10,7 +10,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from explorer.components import FOLDER
-from explorer.sound import audio
+from explorer.sound.permission import SoundRefusedError
+from explorer.sound.responses import respond_audio, respond_spectrogram
 from explorer.state.view import BadEventError, parse_id
 from explorer.store import Store
 
@@ -36,18 +37,18 @@ def add_sounds(app: FastAPI, store: Store) -> None:
             return respond(kind, parse_id(item_id))
         except BadEventError as error:
             return JSONResponse({"detail": str(error)}, status_code=404)
-        except audio.SoundRefusedError as error:
+        except SoundRefusedError as error:
             if "outside" in str(error):
                 log.warning("refused %s %s: %s", kind, item_id, error)
             return JSONResponse({"detail": str(error)}, status_code=error.status)
 
     @app.api_route("/audio/{rest:path}", methods=["GET", "HEAD"])
     def sound(rest: str, request: Request) -> Response:
-        return answer(rest, lambda kind, item: audio.respond(store, kind, item, request.headers.get("range")))
+        return answer(rest, lambda kind, item: respond_audio(store, kind, item, request.headers.get("range")))
 
     @app.get("/spectrogram/{rest:path}")
     def spectrogram(rest: str) -> Response:
-        return answer(rest, lambda kind, item: audio.respond_picture(store, kind, item))
+        return answer(rest, lambda kind, item: respond_spectrogram(store, kind, item))
 
 
 def add_static(app: FastAPI) -> None:

@@ -8,7 +8,7 @@ import pytest
 from explorer.listening_sessions import plan
 from explorer.listening_sessions.excerpt_starts import ExcerptStart, StartChooser, describe_starts, find_best_start
 from explorer.listening_sessions.records import SessionRefusedError
-from explorer.sound.audio import heard_s
+from explorer.sound.permission import measure_heard
 from explorer.state.store_views import StoreViews
 from explorer.store.records import SoundRecord, TrackMoments
 from support.listening import plan_of, wanted
@@ -109,7 +109,7 @@ def test_a_session_begins_where_the_store_says(store):
     trial = made.trials[0]
 
     def room_of(lane):
-        return heard_s(store.tracks.read_sound(lane.track_id)) - 1.0
+        return measure_heard(store.tracks.read_sound(lane.track_id)) - 1.0
 
     tops = [lane for lane in trial.pairs if lane.role == "top"]
     for lane in tops:

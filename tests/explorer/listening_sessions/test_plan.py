@@ -12,7 +12,7 @@ from explorer.listening_sessions import excerpts
 from explorer.listening_sessions.file import SessionFile
 from explorer.listening_sessions.plan import SessionRequest, list_offered_clips, suggest_seconds
 from explorer.listening_sessions.records import SessionRefusedError
-from explorer.sound.audio import SoundRefusedError
+from explorer.sound.permission import SoundRefusedError
 from explorer.state.store_views import StoreViews
 from support.listening import plan_of, wanted
 

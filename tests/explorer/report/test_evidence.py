@@ -24,7 +24,9 @@ from explorer.report.records import EvidenceError
 from explorer.report.routes import name_file
 from explorer.report.row_files import escape_formula, format_csv, write_parquet
 from explorer.settings import Password, Settings
-from explorer.sound import audio
+from explorer.sound import permission
+from explorer.sound.embedding import embed_sound
+from explorer.sound.permission import SoundRefusedError
 from explorer.text.evidence import LIMITS
 from support.held import HOSTILE_LABEL, LABEL, PUBLISHER
 
@@ -122,11 +124,9 @@ def test_sound_goes_in_as_the_rights_holder_allows(held, made):
         (made.ESCAPING, "lies outside its folder"),
         (made.BROKEN, "cannot be decoded"),
     ):
-        with pytest.raises(audio.SoundRefusedError, match=why):
-            audio.embedded(held.store, "track", track_id, 1.0)
-    media_type, data, from_s, to_s = audio.embedded(
-        held.store, "track", made.EXCERPT, 18.0
-    )  # a moment behind the excerpt
+        with pytest.raises(SoundRefusedError, match=why):
+            embed_sound(held.store, "track", track_id, 1.0)
+    media_type, data, from_s, to_s = embed_sound(held.store, "track", made.EXCERPT, 18.0)  # a moment behind the excerpt
     assert media_type == "audio/mpeg" and (from_s, to_s) == (0.0, pytest.approx(15.0))
     assert soundfile.info(io.BytesIO(data)).duration <= 15.2
     found = embedded(gather_clip_evidence(held, 1))
@@ -135,8 +135,8 @@ def test_sound_goes_in_as_the_rights_holder_allows(held, made):
 
 
 def test_a_long_track_that_may_be_heard_is_cut_around_its_moment(held, monkeypatch):
-    monkeypatch.setattr(audio, "EXCERPT_S", 1.0)
-    _, data, from_s, to_s = audio.embedded(held.store, "track", 12, 1.7)
+    monkeypatch.setattr(permission, "EXCERPT_S", 1.0)
+    _, data, from_s, to_s = embed_sound(held.store, "track", 12, 1.7)
     length = held.store.tracks.read(12).duration_s
     assert from_s == min(1.7, length - 1.0) and to_s - from_s == pytest.approx(1.0, abs=0.01)
     assert soundfile.info(io.BytesIO(data)).duration < 1.2

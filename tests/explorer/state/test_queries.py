@@ -1,21 +1,22 @@
-"""What the page of rights holders is asked for: kept in the address, checked where it comes in."""
+"""What the parts of the page are asked for: kept in the address, checked where it comes in."""
 
 from __future__ import annotations
 
+import math
 from urllib.parse import parse_qsl
 
 import pytest
 
 from explorer.state.events import EventHandler
-from explorer.state.queries import HOLDER_GROUPS, HOLDER_PAIRS, HolderQuery
+from explorer.state.queries import HOLDER_GROUPS, HOLDER_PAIRS, HolderQuery, TableQuery
 from explorer.state.view import BadEventError
 
-ASKED = HolderQuery("label", "A & B=<i>", "above", "clara s", 2 * HOLDER_GROUPS, HOLDER_PAIRS, "waltz é")
+HOLDER_ASKED = HolderQuery("label", "A & B=<i>", "above", "clara s", 2 * HOLDER_GROUPS, HOLDER_PAIRS, "waltz é")
 
 
 def test_the_address_holds_it(held):
-    view = held.read_address({"view": "holders", **{k: str(v) for k, v in ASKED.to_address().items()}})
-    assert view.holders == ASKED
+    view = held.read_address({"view": "holders", **{k: str(v) for k, v in HOLDER_ASKED.to_address().items()}})
+    assert view.holders == HOLDER_ASKED
     assert held.read_query(view.query()) == view
     assert HolderQuery().to_address() == {}
 
@@ -78,3 +79,46 @@ def test_a_pair_is_opened_at_its_place(held):
     ):
         with pytest.raises(BadEventError):
             EventHandler(held).hear_pair(view, bad)
+
+
+TABLE_ASKED = {
+    "text": "waltz",
+    "collection": "Mutopia",
+    "above": True,
+    "decoys": False,
+    "sort": "title",
+    "descending": True,
+    "offset": 200,
+}
+
+
+def test_a_whole_query_is_taken_as_it_is():
+    query = TableQuery.of_event(TABLE_ASKED)
+    assert query == TableQuery("waltz", "Mutopia", True, False, "title", True, 200)
+    assert query.by == "title" and query.finds
+    assert TableQuery.of_event({}) == TableQuery() and TableQuery().by is None and not TableQuery().finds
+    assert not TableQuery.of_event({"text": "  "}).finds and TableQuery.of_event({"sort": "source"}).finds
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *(None, [], "text", 7, {"drop": 1}, {1: 2}),
+        *({"text": 5}, {"text": None}, {"text": "x" * 201}, {"text": "\ud800"}, {"text": ["a"]}),
+        *({"collection": 3}, {"collection": True}, {"collection": "\udfff"}, {"collection": {}}),
+        *({"above": 1}, {"decoys": "true"}, {"descending": None}, {"above": 0}),
+        *({"sort": "rank"}, {"sort": None}, {"sort": ["place"]}, {"sort": "title; DROP TABLE tracks"}),
+        *({"offset": -100}, {"offset": 50}, {"offset": 100.0}, {"offset": True}, {"offset": "0"}, {"offset": math.nan}),
+        *({"offset": 10_000_100}, {"offset": 10**400}),
+    ],
+)
+def test_anything_odd_is_refused_in_a_plain_sentence(asked):
+    with pytest.raises(ValueError) as refused:
+        TableQuery.of_event({**TABLE_ASKED, **asked} if isinstance(asked, dict) else asked)
+    said = str(refused.value)
+    assert said and "\n" not in said and "Error" not in said and len(said) < 120
+
+
+def test_the_limits_themselves_are_allowed():
+    assert TableQuery.of_event({"text": "x" * 200, "offset": 10_000_000}).offset == 10_000_000
+    assert TableQuery.of_event({"collection": ""}).collection == ""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from explorer.sound.audio import locate
+from explorer.sound.permission import locate_audio
 from explorer.state.store_views import StoreViews
 from explorer.store import Store
 from precompute.cli.main import main
@@ -105,7 +105,7 @@ def test_windows_are_tracks_that_say_where_they_are(ran) -> None:
 def test_every_track_can_be_heard_in_a_browser(ran, music: Path) -> None:
     ids = [row[0] for row in rows(ran, "SELECT track_id FROM tracks")]
     store = Store(ran[0] / "data" / "whence.duckdb")
-    found = {track_id: locate(store, store.tracks.read_sound(track_id)).path for track_id in ids}
+    found = {track_id: locate_audio(store, store.tracks.read_sound(track_id)).path for track_id in ids}
     store.close()
     assert found[1] == (music / "01_plain.mp3").resolve() and found[2].suffix == ".flac"
     whole, rate = soundfile.read(music / "07_very_long.wav", dtype="float32")
