@@ -22,19 +22,27 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result  # noqa: E402
-from precompute.cost.measurement import matmul_tflops, timed  # noqa: E402
-from precompute.cost.plan import CARDS, MEMORY_SHARE, PAPER  # noqa: E402
-from precompute.cost.sizes import REAL, Size, operations, rows_of  # noqa: E402
+from precompute.cost.measurement import measure_matmul_tflops, time_call  # noqa: E402
+from precompute.cost.plan import PAPER_HOURS  # noqa: E402
+from precompute.cost.rates import CARDS, MEMORY_SHARE  # noqa: E402
+from precompute.cost.work import (  # noqa: E402
+    REAL,
+    Pace,
+    TransformerSize,
+    count_directions,
+    count_gradient_operations,
+    count_pass,
+)
 from precompute.gradients.cell_products import multiply_block  # noqa: E402
 from precompute.gradients.memory import divide_memory  # noqa: E402
 
 WHAT = "The pass at 1.06 billion parameters, random weights, bf16: seconds a gradient and a product, share of matmul"
 TRACKS, CLIPS, COHORT, CELLS = 115_000, 64, 48, 16
-SMALL = Size(0, 64, 2, 8)
+SMALL = TransformerSize(0, 64, 2, 8)
 TOKENS, CONDITION = 130, 768  # of the prompt and the two times
 
 
-def network(size: Size) -> nn.Module:
+def network(size: TransformerSize) -> nn.Module:
     """The transformer alone."""
     from stable_audio_tools.models.dit import DiffusionTransformer
 
@@ -49,7 +57,9 @@ def network(size: Size) -> nn.Module:
 class Case:
     """One length on one device."""
 
-    def __init__(self, net: nn.Module, size: Size, frames: int, device: torch.device, compiled: bool) -> None:
+    def __init__(
+        self, net: nn.Module, size: TransformerSize, frames: int, device: torch.device, compiled: bool
+    ) -> None:
         self.net, self.device = net, device
         self.run = torch.compile(net) if compiled else net
         self.parameters = [p for name, p in net.named_parameters() if "transformer.layers." in name]
@@ -71,24 +81,24 @@ class Case:
         return torch.cat([(torch.zeros_like(p) if g is None else g).flatten().bfloat16() for g, p in pairs])
 
 
-def measure(case: Case, size: Size, frames: int, card: str, memory: float, repeats: int) -> dict[str, Any]:
+def measure(case: Case, size: TransformerSize, frames: int, card: str, memory: float, repeats: int) -> dict[str, Any]:
     """One row."""
     count = sum(p.numel() for p in case.parameters)
-    size = Size(count, size.width, size.depth, size.channels)
-    gradient_s = timed(case.gradient, repeats, case.device)
+    size = TransformerSize(count, size.width, size.depth, size.channels)
+    gradient_s = time_call(case.gradient, repeats, case.device)
     held, at_once = divide_memory(memory, count, CELLS, True)
-    rows = rows_of(CLIPS, COHORT)
+    rows = count_directions(CLIPS, COHORT)
     at_once = min(at_once, rows)
     gradients = torch.zeros(held, count, dtype=torch.bfloat16, device=case.device)
     block = torch.zeros(at_once, count, dtype=torch.bfloat16, device=case.device)
     for part in (*gradients, *block):
         part.normal_()
-    product_s = timed(partial(multiply_block, gradients, block), repeats, case.device) / held / at_once
+    product_s = time_call(partial(multiply_block, gradients, block), repeats, case.device) / held / at_once
     del gradients, block
     rounds = -(-rows // at_once)
-    track_s = CELLS * (rounds * gradient_s + rows * product_s)
-    rate = operations(size, frames) / gradient_s / 1e12
-    tflops = matmul_tflops(case.device, torch.bfloat16, 8192 if case.device.type == "cuda" else 256)
+    track_s = count_pass(CELLS, rows, rounds).estimate_seconds(Pace(gradient_s, product_s))
+    rate = count_gradient_operations(size, frames) / gradient_s / 1e12
+    tflops = measure_matmul_tflops(case.device, torch.bfloat16, 8192 if case.device.type == "cuda" else 256)
     hours = track_s * TRACKS / 3600
     return {
         "device": card,
@@ -104,7 +114,7 @@ def measure(case: Case, size: Size, frames: int, card: str, memory: float, repea
         "directions_at_once": at_once,
         "track_s": float(f"{track_s:.4g}"),
         "projected_hours_115k": round(hours, 1),
-        "paper_hours_115k": PAPER * CLIPS,
+        "paper_hours_115k": PAPER_HOURS * CLIPS,
     }
 
 

@@ -37,7 +37,7 @@ from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_r
 from precompute.common.torch_setup import setup_torch  # noqa: E402
 from precompute.config.run import FisherSection, IndexSection, PassSection, RunConfig, UnlearningSection  # noqa: E402
 from precompute.corpus.tracks import read_manifest  # noqa: E402
-from precompute.cost.measurement import DEMO, embedded, matmul_tflops, peak_mb  # noqa: E402
+from precompute.cost.measurement import DEMO, load_embedded_model, measure_matmul_tflops, read_peak_mb  # noqa: E402
 from precompute.gradients.directions import multiply_each  # noqa: E402
 from precompute.gradients.finite_difference import compute_bank_loss, correlate_ranks  # noqa: E402
 from precompute.gradients.fisher import compute_fisher, invert_fisher  # noqa: E402
@@ -71,7 +71,7 @@ class Case:
 
 def make(tracks: int, clips: int, cells: int, bare: bool = False) -> Case:
     """`bare`: directions of random numbers, which take no memory to make."""
-    model = embedded()
+    model = load_embedded_model()
     with np.load(DEMO / "decoy-latents.npz") as archive:
         latents = {int(name): archive[name].astype(np.float32) for name in archive.files[: tracks + clips]}
     by_id = {t.track_id: t for t in read_manifest(MANIFEST)}
@@ -117,7 +117,7 @@ def by_differences(case: Case, row: int, clips: int) -> np.ndarray:
 
 def reference(case: Case, clips: int) -> np.ndarray:
     """[N, Q] in fp64 throughout: gradients of the network in double precision, times the same directions."""
-    twin = embedded()
+    twin = load_embedded_model()
     twin.network.double()
     parameters, steps, rows = twin.parameters("all"), case.directions[:clips].double(), []
     for row in range(len(case.tracks)):
@@ -267,7 +267,7 @@ def main() -> None:
     if options.peak:
         case = make(1, 1 if options.peak == "a" else options.clips, options.cells, bare=True)
         (by_differences if options.peak == "a" else by_products)(case, 0, len(case.directions))
-        print(peak_mb())
+        print(read_peak_mb())
         return
     began, case = time.monotonic(), make(options.tracks, options.clips, options.cells)
     numbers = sorted({n for n in (1, 16, 64) if n < options.clips} | {options.clips})
@@ -277,7 +277,7 @@ def main() -> None:
     rows.append(attributed(options.config, options.rounds))
     rows += memory(options.clips, options.cells)
     parameters = count_parameters(case.model.parameters("all"))
-    tflops = matmul_tflops(case.model.device, torch.float32, 2048)
+    tflops = measure_matmul_tflops(case.model.device, torch.float32, 2048)
     rate = 6.0 * parameters * case.model.frames * options.cells / (rows[0]["way_c_ms"] / 1e3) / 1e12
     rows.append({"case": "share of the matmul rate, way (c)", "share": round(rate / tflops, 3)})
     rows[-1] |= {"tflops": round(rate, 4), "matmul_tflops": round(tflops, 4)}

@@ -29,7 +29,7 @@ import torch  # noqa: E402
 
 from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result  # noqa: E402
 from precompute.common.torch_setup import setup_torch  # noqa: E402
-from precompute.cost.measurement import DEMO, embedded  # noqa: E402
+from precompute.cost.measurement import DEMO, load_embedded_model  # noqa: E402
 from precompute.gradients.finite_difference import correlate_ranks  # noqa: E402
 from precompute.model.diffusion import Model, NoiseBank, v_objective  # noqa: E402
 
@@ -87,7 +87,7 @@ def exact(rows: dict[str, np.ndarray]) -> np.ndarray:
     sys.path.insert(0, str(Path(__file__).parent))
     from peer import Network, load_rows
 
-    network = Network(embedded()).double()
+    network = Network(load_embedded_model()).double()
     train, queries = load_rows(rows, torch.float64)
     parameters = network.linear_parameters()
 
@@ -120,7 +120,7 @@ def main() -> None:
     setup_torch()
     began, found = time.monotonic(), []
     with tempfile.TemporaryDirectory() as folder:
-        path, rows = Path(folder) / "rows.npz", make_rows(embedded(), options.train, options.queries)
+        path, rows = Path(folder) / "rows.npz", make_rows(load_embedded_model(), options.train, options.queries)
         np.savez(path, **rows)
         wanted = exact(rows)
         ready = {name: environment(name, PEERS[name]) for name in options.only}

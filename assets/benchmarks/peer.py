@@ -152,21 +152,21 @@ def kronfluence(network: Network, train: list[Row], queries: list[Row]) -> torch
 
 def main() -> None:
     from precompute.common.torch_setup import setup_torch
-    from precompute.cost.measurement import embedded, peak_mb
+    from precompute.cost.measurement import load_embedded_model, read_peak_mb
 
     setup_torch()
     name, rows, out = sys.argv[1:]
     torch.manual_seed(0)
     with np.load(rows) as archive:
         train, queries = load_rows({key: archive[key] for key in archive.files})
-    network = Network(embedded()).eval()
+    network = Network(load_embedded_model()).eval()
     network.loss(train[0]).backward()  # a warm-up
     network.zero_grad()
     began = time.perf_counter()
     scores = globals()[name.replace("-", "_")](network, train, queries)
     seconds = time.perf_counter() - began
     np.savez(out, scores=scores.detach().double().numpy())
-    print(json.dumps({"seconds": seconds, "peak_mb": peak_mb()}))
+    print(json.dumps({"seconds": seconds, "peak_mb": read_peak_mb()}))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,14 @@ from precompute.config.run import ModelSection, RunConfig
 from precompute.corpus.intake import Intake, summarise, take_in
 from precompute.corpus.tracks import UNKNOWN
 from precompute.corpus.windows import SLACK
-from precompute.cost import estimate
+from precompute.cost.run import (
+    RunSize,
+    estimate_disk_bytes,
+    estimate_memory_bytes,
+    estimate_seconds,
+    read_parameter_counts,
+)
+from precompute.cost.work import TransformerSize
 from precompute.errors import UserError
 from precompute.model import hub
 from precompute.model.hub import compute_window_s, read_model_config
@@ -196,41 +203,47 @@ def _report_cost(
     ratio = int(model_config["model"]["pretransform"]["config"]["downsampling_ratio"])
     frames = int(model_config["sample_size"]) // ratio
     trained = sum(not t.is_decoy for t in taken.tracks)
-    sizes = estimate.Sizes(
-        parameters=parameters,
+    network = model_config["model"]["diffusion"]["config"]
+    size = RunSize(
+        transformer=TransformerSize(
+            parameters=parameters,
+            width=int(network.get("embed_dim", 0)),
+            depth=int(network.get("depth", 0)),
+            channels=int(model_config["model"]["io_channels"]),
+        ),
         stepped=stepped,
         frames=frames,
-        channels=int(model_config["model"]["io_channels"]),
         window_frames=max(1, round(config.unlearning.window_s * int(model_config["sample_rate"]) / ratio)),
         shown=clips[0] + len(clips[1]),
         targets=min(config.clips.targets, trained),
         tracks=len(taken.tracks),
         trained=trained,
     )
-    seconds = estimate.operations(config, sizes) / (estimate.EFFICIENCY * estimate.speed(config.model.device))
+    import torch
+
+    from precompute.cost.measurement import measure_matmul_tflops
+
+    matmul_tflops = measure_matmul_tflops(torch.device(config.model.device), torch.float32, 1024)
+    seconds = estimate_seconds(config, size, matmul_tflops)
     shapes = {t.path: taken.shapes[t.track_id] for t in taken.files if t.track_id in taken.shapes}
     to_write = [(t, shapes[t.original].sample_rate, shapes[t.original].channels) for t in taken.to_write]
     free = shutil.disk_usage(_find_existing_parent(Path(config.output.work))).free
     print(
-        f"time: about {_format_time(seconds)} on {config.model.device} as busy as it is now,"
+        f"time: about {format_duration(seconds)} on {config.model.device} as busy as it is now,"
         " the autoencoder not counted"
     )
     print(
-        f"disk: about {_format_bytes(estimate.disk_bytes(config, sizes, to_write))}, {_format_bytes(free)} free; "
-        f"memory: {_format_bytes(estimate.memory_bytes(config, sizes))} for directions beside the model"
+        f"disk: about {_format_bytes(estimate_disk_bytes(config, size, to_write))}, {_format_bytes(free)} free; "
+        f"memory: {_format_bytes(estimate_memory_bytes(config, size))} for directions beside the model"
     )
 
 
 def _count_parameters(config: RunConfig, checkpoint: Path | None) -> tuple[int, int] | None:
     """Parameters of the transformer, and of the chosen layers."""
-    counts = estimate.parameters_of(checkpoint) if checkpoint is not None else {}
+    counts = read_parameter_counts(checkpoint) if checkpoint is not None else {}
     layers = {name: count for name, count in counts.items() if ".transformer.layers." in name}
     chosen = sum(count for name, count in layers.items() if LAYERS[config.unlearning.layers] in name)
     return (sum(layers.values()), chosen) if layers else None
-
-
-def _format_time(seconds: float) -> str:
-    return format_duration(seconds) if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _format_bytes(count: float) -> str:

@@ -64,14 +64,14 @@ def _do_pass(options: argparse.Namespace) -> None:
 
 
 def _do_plan(options: argparse.Namespace) -> None:
-    from precompute.cost.plan import Question, plan
+    from precompute.cost.plan import PassPlan, format_plan
 
     if options.measure:
         from precompute.common.torch_setup import setup_torch
-        from precompute.cost.measurement import measure
+        from precompute.cost.measurement import measure_embedded_model
 
         setup_torch()
 
-        measure()
+        measure_embedded_model()
     names = ("tracks", "clips", "cohort", "gpu", "workers", "model", "frames", "cells", "memory_gb", "cost_per_hour")
-    print(plan(Question(**{name: getattr(options, name) for name in names})))
+    print(format_plan(PassPlan(**{name: getattr(options, name) for name in names})))

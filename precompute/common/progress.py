@@ -81,6 +81,10 @@ class _Lines:
 
 
 def format_duration(seconds: float) -> str:
-    """'40 s' or '3 min 20 s'."""
+    """'40 s', '3 min 20 s', '2.5 h' (from two hours on) or '3.1 days' (from two days on)."""
     whole = round(seconds)
-    return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 90:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{seconds / 3600:.1f} h" if whole < 172_800 else f"{seconds / 86_400:.1f} days"

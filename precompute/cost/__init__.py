@@ -1,1 +1,1 @@
-"""The one cost model: time, memory and disk, measured or projected."""
+"""The one cost model: work (gradients, forward passes, products) times a pace that is measured, kept or projected."""

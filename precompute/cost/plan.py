@@ -1,6 +1,6 @@
 """The verb `plan`: time, memory and disk of a pass. Measured rates where there are any; else projected, and said so.
 
-Every assumption is printed with the number that rests on it. Bytes in powers of ten.
+Every assumption is printed with the number that rests on it. Bytes in powers of ten; times in seconds.
 """
 
 from __future__ import annotations
@@ -11,31 +11,27 @@ from pathlib import Path
 from precompute.common.progress import format_duration
 from precompute.common.results import RESULTS_FOLDER
 from precompute.config.run import PassSection
-from precompute.cost.rates import Rate, find, kept
-from precompute.cost.sizes import EMBEDDED, HALVES, REAL, Size, operations, rows_of
+from precompute.cost.rates import CARDS, MEMORY_SHARE, PEAK_SHARE, MeasuredRate, find_rate, read_rates
+from precompute.cost.work import (
+    EMBEDDED,
+    HALVES,
+    REAL,
+    Pace,
+    TransformerSize,
+    count_directions,
+    count_gradient_operations,
+    count_pass,
+)
 from precompute.errors import need
 from precompute.gradients.memory import divide_memory
 
-PAPER = 40.0  # GPU-hours a clip over 115,000 tracks: arXiv 2506.18312
-SHARE = 0.4  # of a card's peak that is assumed where nothing was measured
-MEMORY_SHARE = 0.85  # of a card's memory, for gradients and directions
+PAPER_HOURS = 40.0  # GPU-hours a clip over 115,000 tracks: arXiv 2506.18312
+EMBEDDED_FRAMES = 375
 
 
 @dataclass(frozen=True)
-class Card:
-    """NVIDIA's data sheets, SXM, dense."""
-
-    peak_tflops: float  # bf16
-    memory_gb: float
-    bandwidth_tb: float  # a second
-
-
-CARDS = {"h100": Card(989.0, 80.0, 3.35), "h200": Card(989.0, 141.0, 4.8)}
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is to be planned."""
+class PassPlan:
+    """The pass that is to be planned."""
 
     tracks: int = 115_000
     clips: int = 64
@@ -56,99 +52,121 @@ class Question:
             option = name.replace("_", "-")
             need(getattr(self, name) >= 0, f"--{option} {getattr(self, name)}: must be 0 or more")
 
+    @property
+    def is_low(self) -> bool:
+        """True where gradients and directions are held in bf16: on a GPU."""
+        return self.gpu != "cpu"
 
-def plan(question: Question, folder: Path = RESULTS_FOLDER) -> str:
-    """The answer, as text. Raises UserError where the memory is too small, or nothing is known of the device."""
-    q, lines, rates = question, [], kept(folder)
-    name = q.model or ("embedded" if q.gpu == "cpu" else "real")
-    rate = find(rates, q.gpu, name, None if name == "embedded" else q.frames)
-    size, frames = _size(name, rates, q.frames)
-    low = q.gpu != "cpu"
-    memory = (q.memory_gb or (CARDS[q.gpu].memory_gb * MEMORY_SHARE if low else PassSection.memory_gb)) * 1e9
-    rows = rows_of(q.clips, q.cohort)
-    by_cell = low or 4 * q.cells * size.parameters > memory
-    held, at_once = divide_memory(memory, size.parameters, q.cells, low)
-    need(at_once >= 1, f"--memory-gb {memory / 1e9:g}: too small for one gradient and one direction of this model")
-    rounds = -(-rows // at_once) if by_cell else 1
+    @property
+    def directions(self) -> int:
+        """How many there are."""
+        return count_directions(self.clips, self.cohort)
 
-    gradient_s, product_s, grounds = _rates(q, rate, size, frames, held)
-    per_track = q.cells * (rounds * gradient_s + rows * product_s)
-    whole = per_track * q.tracks / q.workers
+    @property
+    def memory_bytes(self) -> float:
+        """For gradients and directions, of one worker."""
+        default_gb = CARDS[self.gpu].memory_gb * MEMORY_SHARE if self.is_low else PassSection.memory_gb
+        return (self.memory_gb or default_gb) * 1e9
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """How gradients and directions share the memory of a worker."""
+
+    by_cell: bool  # directions are held by parts; else read from disk by runs of parameters
+    held: int  # gradients at once
+    at_once: int  # directions at once
+    rounds: int  # how often a gradient is computed
+
+
+def format_plan(plan: PassPlan, folder: Path = RESULTS_FOLDER) -> str:
+    """The answer. Raises UserError where the memory is too small, or nothing is known of the device."""
+    rates = read_rates(folder)
+    name = plan.model or ("real" if plan.is_low else "embedded")
+    rate = find_rate(rates, plan.gpu, name, None if name == "embedded" else plan.frames)
+    size, frames = _choose_size(name, rates, plan.frames)
+    use = _divide_memory(plan, size)
+    pace, grounds = _choose_pace(plan, rate, size, frames, use.held)
+    per_track = count_pass(plan.cells, plan.directions, use.rounds).estimate_seconds(pace)
+    whole, hours = per_track * plan.tracks / plan.workers, per_track * plan.tracks / 3600
     word = "measured rates" if rate else "projected"
-    millions = f"{size.parameters / 1e6:,.1f} M"
-    lines.append(f"{q.tracks:,} tracks x {q.clips} clips, {name} model of {millions} parameters, {frames} frames")
-    lines.append(f"time: {long(whole)} on {q.workers} x {q.gpu} ({word}): {per_track:.3g} s a track")
-    hours = per_track * q.tracks / 3600
-    lines.append(
-        f"  {hours:,.1f} {q.gpu}-hours for all clips; the paper tells {PAPER:g} GPU-hours a clip over 115,000 tracks"
-    )
-    if q.cost_per_hour:
-        lines.append(f"cost: {hours * q.cost_per_hour:,.2f} ({q.cost_per_hour:g} an hour and worker)")
-    lines += _memory(size, memory, rows, at_once, rounds, by_cell, low)
-    lines += _disk(q, size, frames, rows)
-    lines.append("assumptions:")
+    lines = [
+        f"{plan.tracks:,} tracks x {plan.clips} clips, {name} model of {size.parameters / 1e6:,.1f} M parameters,"
+        f" {frames} frames",
+        f"time: {format_duration(whole)} on {plan.workers} x {plan.gpu} ({word}): {per_track:.3g} s a track",
+        f"  {hours:,.1f} {plan.gpu}-hours for all clips; the paper tells {PAPER_HOURS:g} GPU-hours a clip over 115,000"
+        " tracks",
+    ]
+    if plan.cost_per_hour:
+        cost = hours * plan.cost_per_hour
+        lines.append(f"cost: {cost:,.2f} ({plan.cost_per_hour:g} an hour and worker)")
+    lines += [*_describe_memory(plan, size, use), _describe_disk(plan, size, frames), "assumptions:"]
     lines += [f"  {line}" for line in grounds]
     lines.append(
-        f"  {q.cells} cells of the noise bank a track, one draw each; {HALVES} halves a clip, a cohort of {q.cohort}"
+        f"  {plan.cells} cells of the noise bank a track, one draw each; {HALVES} halves a clip, a cohort of"
+        f" {plan.cohort}"
     )
     lines.append("  work is spread evenly; preparing latents, clips and directions is not counted")
     if rate is None:
-        lines.append(f"  not measured on {q.gpu}: every time and cost above is projected")
+        lines.append(f"  not measured on {plan.gpu}: every time and cost above is projected")
     return "\n".join(lines)
 
 
-def _size(name: str, rates: list[Rate], frames: int) -> tuple[Size, int]:
+def _choose_size(name: str, rates: list[MeasuredRate], frames: int) -> tuple[TransformerSize, int]:
+    """The model's size and its frames."""
     if name == "real":
         return REAL, frames
-    rate = find(rates, "cpu", "embedded", None)
+    rate = find_rate(rates, "cpu", "embedded", None)
     if rate is None:
-        return EMBEDDED, 375
-    return Size(rate.parameters, EMBEDDED.width, EMBEDDED.depth, EMBEDDED.channels), rate.frames
+        return EMBEDDED, EMBEDDED_FRAMES
+    return TransformerSize(rate.parameters, EMBEDDED.width, EMBEDDED.depth, EMBEDDED.channels), rate.frames
 
 
-def _rates(q: Question, rate: Rate | None, size: Size, frames: int, held: int) -> tuple[float, float, list[str]]:
-    """Seconds of a gradient, seconds of a product with one direction, and where they come from."""
+def _divide_memory(plan: PassPlan, size: TransformerSize) -> MemoryUse:
+    held, at_once = divide_memory(plan.memory_bytes, size.parameters, plan.cells, plan.is_low)
+    least = f"--memory-gb {plan.memory_bytes / 1e9:g}"
+    need(at_once >= 1, f"{least}: too small for one gradient and one direction of this model")
+    by_cell = plan.is_low or 4 * plan.cells * size.parameters > plan.memory_bytes
+    return MemoryUse(by_cell, held, at_once, -(-plan.directions // at_once) if by_cell else 1)
+
+
+def _choose_pace(
+    plan: PassPlan, rate: MeasuredRate | None, size: TransformerSize, frames: int, held: int
+) -> tuple[Pace, list[str]]:
+    """The pace of a worker, and where it comes from."""
+    operations = count_gradient_operations(size, frames)
     if rate is not None:
-        achieved = operations(size, frames) / rate.gradient_s / 1e12
-        share = achieved / rate.matmul_tflops
+        share = operations / rate.gradient_s / 1e12 / rate.matmul_tflops
         source = f"{rate.gradient_s * 1e3:.3g} ms a gradient, {rate.product_s * 1e6:.3g} us a product ({rate.source})"
-        return rate.gradient_s, rate.product_s, [source, f"that is {share:.0%} of the measured matmul rate"]
-    need(q.gpu != "cpu", "nothing is measured for this model on a CPU: run `python -m precompute plan --measure` first")
-    card = CARDS[q.gpu]
-    gradient = operations(size, frames) / (card.peak_tflops * 1e12 * SHARE)
-    product = 2.0 * size.parameters / held / (card.bandwidth_tb * 1e12 * SHARE)
-    grounds = [
-        f"{SHARE:.0%} of the card's peak of {card.peak_tflops:g} TFLOP/s (bf16, dense, data sheet) for gradients",
-        f"{SHARE:.0%} of its {card.bandwidth_tb:g} TB/s for reading directions, {held} gradients sharing a reading",
+        return rate.pace, [source, f"that is {share:.0%} of the measured matmul rate"]
+    need(plan.is_low, "nothing is measured for this model on a CPU: run `python -m precompute plan --measure` first")
+    card = CARDS[plan.gpu]
+    product_s = 2.0 * size.parameters / held / (card.bandwidth_tb * 1e12 * PEAK_SHARE)
+    return Pace(operations / (card.peak_tflops * 1e12 * PEAK_SHARE), product_s), [
+        f"{PEAK_SHARE:.0%} of the card's peak of {card.peak_tflops:g} TFLOP/s (bf16, dense, data sheet) for gradients",
+        f"{PEAK_SHARE:.0%} of its {card.bandwidth_tb:g} TB/s for reading directions, {held} gradients a reading",
     ]
-    return gradient, product, grounds
 
 
-def _memory(size: Size, memory: float, rows: int, at_once: int, rounds: int, by_cell: bool, low: bool) -> list[str]:
-    found = [
-        f"memory: {4 * size.parameters / 1e9:.3g} GB of weights and {memory / 1e9:.3g} GB ([pass] memory_gb) a worker"
-    ]
-    if not by_cell:
-        found.append(f"  directions of {4e-9 * rows * size.parameters:.3g} GB are read from disk by runs of parameters")
-        return found
-    kind = "bf16" if low else "fp32"
-    found.append(f"  {min(at_once, rows)} of {rows} directions at once ({kind}): gradients are computed {rounds} times")
-    found.append("  activations come on top (not counted)")
-    return found
-
-
-def _disk(q: Question, size: Size, frames: int, rows: int) -> list[str]:
-    latents = 4.0 * q.tracks * size.channels * frames
-    steps = 4.0 * rows * size.parameters
-    results = 2 * 8.0 * q.tracks * (q.cells * HALVES * q.clips + q.cohort)
+def _describe_memory(plan: PassPlan, size: TransformerSize, use: MemoryUse) -> list[str]:
+    weights_gb, memory_gb = 4 * size.parameters / 1e9, plan.memory_bytes / 1e9
+    lines = [f"memory: {weights_gb:.3g} GB of weights and {memory_gb:.3g} GB ([pass] memory_gb) a worker"]
+    if not use.by_cell:
+        directions_gb = 4e-9 * plan.directions * size.parameters
+        return [*lines, f"  directions of {directions_gb:.3g} GB are read from disk by runs of parameters"]
+    kind, at_once = "bf16" if plan.is_low else "fp32", min(use.at_once, plan.directions)
     return [
-        f"disk: {(latents + steps + results) / 1e9:.3g} GB: latents {latents / 1e9:.3g}, directions {steps / 1e9:.3g},"
-        f" results {results / 1e9:.3g} (shards, and the run's cache)"
+        *lines,
+        f"  {at_once} of {plan.directions} directions at once ({kind}): gradients are computed {use.rounds} times",
+        "  activations come on top (not counted)",
     ]
 
 
-def long(seconds: float) -> str:
-    """Hours and days where `duration` would count minutes."""
-    if seconds < 7200:
-        return format_duration(seconds)
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
+def _describe_disk(plan: PassPlan, size: TransformerSize, frames: int) -> str:
+    latents = 4.0 * plan.tracks * size.channels * frames
+    directions = 4.0 * plan.directions * size.parameters
+    results = 8.0 * plan.tracks * (plan.cells * HALVES * plan.clips + plan.cohort)
+    return (
+        f"disk: {(latents + directions + results) / 1e9:.3g} GB: latents {latents / 1e9:.3g}, directions"
+        f" {directions / 1e9:.3g}, results {results / 1e9:.3g}"
+    )

@@ -28,7 +28,7 @@ from precompute.config.run import RunConfig
 from precompute.corpus.intake import load_corpus
 from precompute.corpus.latents import load_latents
 from precompute.corpus.tracks import Track
-from precompute.cost.evaluation import Pace, tell
+from precompute.cost.evaluation import EvaluationPace, print_estimate
 from precompute.errors import UserError
 from precompute.evaluate.null.alterations import (
     choose_matched_rows,
@@ -197,22 +197,24 @@ def evaluate_null(
 
 def _print_cost(inputs: ControlInputs, settings: NullSettings) -> None:
     """Print the seconds of each control before it begins, from one gradient and one step of training measured here."""
-    pace, config = Pace.measure(inputs.model, inputs.items, inputs.config), inputs.config
+    config = inputs.config
+    pace = EvaluationPace.measure(inputs.model, inputs.items, config, looks_at_gradients(config))
     clips, tracks, trained = len(inputs.prompts), len(inputs.tracks), len(inputs.trained)
-    parts = [("clips and cohort", pace.generating(config, clips + config.clips.cohort))]
-    parts.append(("random weights", pace.scoring(config, clips, tracks, trained)))
+    parts = [("clips and cohort", pace.estimate_generation(config, clips + config.clips.cohort))]
+    parts.append(("random weights", pace.estimate_scoring(config, clips, tracks, trained)))
     if settings.swap_steps:
         fresh = make_fresh_model(inputs.model, settings.seed)
         loss = DiffusionLoss(make_trainable(fresh), fresh, inputs.items[inputs.trained], BATCH)
         steps = 2 * settings.swap_steps * measure_step_s(fresh.network, loss, settings.training)
-        both = pace.generating(config, clips + config.clips.cohort) + pace.scoring(config, clips, tracks, trained)
+        both = pace.estimate_generation(config, clips + config.clips.cohort)
+        both += pace.estimate_scoring(config, clips, tracks, trained)
         parts.append((f"roles swapped: two trainings of {settings.swap_steps} steps", steps))
         parts.append(("roles swapped: clips and scores of both", 2 * both))
     if settings.captions:
-        passes = pace.scoring(config, settings.captions, tracks)
-        passes += settings.captions * pace.scoring(config, 1, tracks)
+        passes = pace.estimate_scoring(config, settings.captions, tracks)
+        passes += settings.captions * pace.estimate_scoring(config, 1, tracks)
         parts.append((f"caption: {settings.captions + 1} passes", passes))
-    tell(parts)
+    print_estimate(parts)
 
 
 # -- the controls ------------------------------------------------------------------------------------------------------

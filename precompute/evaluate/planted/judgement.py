@@ -24,7 +24,7 @@ from precompute.config.run import RunConfig
 from precompute.corpus.intake import Corpus, load_corpus
 from precompute.corpus.latents import load_latents
 from precompute.corpus.tracks import Track
-from precompute.cost.evaluation import Pace, tell
+from precompute.cost.evaluation import EvaluationPace, print_estimate
 from precompute.errors import UserError
 from precompute.evaluate.planted import truths
 from precompute.evaluate.planted.scorer import RIVALS, PlantedScorer, reduce_config
@@ -244,21 +244,23 @@ def _make_prompts(inputs: PlantedInputs, seeds: int, config: RunConfig, longest:
 
 def _print_cost(model: Model, inputs: PlantedInputs, config: RunConfig, clips: int, settings: PlantedSettings) -> None:
     """Print the seconds of each part before it begins."""
-    pace, small = Pace.measure(model, inputs.items, config), reduce_config(config)
+    pace = EvaluationPace.measure(model, inputs.items, config, looks_at_gradients(config))
+    small = reduce_config(config)
     tracks, trained = len(inputs.items), len(inputs.trained)
     exemplars, unheard = len(inputs.exemplars), len(inputs.unheard)
+    made = clips + config.clips.cohort
     parts = [
-        ("clips of the planted captions, and the cohort", pace.generating(config, clips + config.clips.cohort)),
-        (f"{clips} clips against {tracks} tracks and decoys", pace.scoring(config, clips, tracks, trained)),
+        ("clips of the planted captions, and the cohort", pace.estimate_generation(config, made)),
+        (f"{clips} clips against {tracks} tracks and decoys", pace.estimate_scoring(config, clips, tracks, trained)),
     ]
     if unheard:
-        again = pace.scoring(config, settings.seeds, trained + unheard, trained)
+        again = pace.estimate_scoring(config, settings.seeds, trained + unheard, trained)
         text = f"{settings.seeds} clips of the rare style against {unheard} tracks that were never heard"
         parts.append((text, again))
     if exemplars:
-        each = pace.scoring(small, settings.exemplar_clips, trained + 1 + RIVALS)
-        each += pace.generating(config, settings.exemplar_clips)
-        before = pace.scoring(small, exemplars * settings.exemplar_clips, trained + exemplars * (1 + RIVALS))
+        each = pace.estimate_scoring(small, settings.exemplar_clips, trained + 1 + RIVALS)
+        each += pace.estimate_generation(config, settings.exemplar_clips)
+        before = pace.estimate_scoring(small, exemplars * settings.exemplar_clips, trained + exemplars * (1 + RIVALS))
         parts.append((f"{exemplars} exemplars before tuning", before))
         parts.append((f"{exemplars} exemplars among {trained} training tracks each", exemplars * each))
-    tell(parts)
+    print_estimate(parts)

@@ -40,3 +40,4 @@ def test_a_terminal_gets_a_bar_that_vanishes(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_durations_are_written_in_words() -> None:
     assert [format_duration(s) for s in (0.4, 89, 90, 200)] == ["0 s", "89 s", "1 min 30 s", "3 min 20 s"]
+    assert [format_duration(s) for s in (7199, 9000, 270_000)] == ["119 min 59 s", "2.5 h", "3.1 days"]

@@ -13,10 +13,10 @@ import pytest
 
 from precompute.cli.main import main
 from precompute.common.results import RESULTS_FOLDER
-from precompute.cost.measurement import peak_mb
-from precompute.cost.plan import Question, plan
-from precompute.cost.rates import kept
-from precompute.cost.sizes import REAL, operations, rows_of
+from precompute.cost.measurement import read_peak_mb
+from precompute.cost.plan import PassPlan, format_plan
+from precompute.cost.rates import read_rates
+from precompute.cost.work import REAL, count_directions, count_gradient_operations
 from precompute.errors import UserError
 from precompute.gradients.memory import divide_memory
 
@@ -30,17 +30,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_time_follows_from_measured_rates(folder: Path) -> None:
-    text = plan(Question(tracks=3600, clips=10, cohort=5, cells=4, workers=2, cost_per_hour=3.0), folder)
+    text = format_plan(PassPlan(tracks=3600, clips=10, cohort=5, cells=4, workers=2, cost_per_hour=3.0), folder)
     seconds = 4 * (0.1 + (2 * 10 + 5) * 1e-4)  # a track
     assert f"{seconds:.3g} s a track" in text and "2 x cpu (measured rates)" in text and "projected" not in text
     assert f"cost: {seconds * 3.0:.2f}" in text and "two cores" in text
-    gigabytes = [4 * 25 * 4e6, 2 * 8 * 3600 * (4 * 2 * 10 + 5)]
+    gigabytes = [4 * 25 * 4e6, 8 * 3600 * (4 * 2 * 10 + 5)]
     assert f"directions {gigabytes[0] / 1e9:.3g}, results {gigabytes[1] / 1e9:.3g}" in text
 
 
 @pytest.mark.parametrize("gpu", ["h100", "h200"])
 def test_what_is_not_measured_is_projected_and_says_so(folder: Path, gpu: str) -> None:
-    text = plan(Question(gpu=gpu), folder)
+    text = format_plan(PassPlan(gpu=gpu), folder)
     assert f"on 1 x {gpu} (projected)" in text and f"not measured on {gpu}" in text
     assert "40% of the card's peak of 989 TFLOP/s" in text
     again = re.search(r"(\d+) of 176 directions at once \(bf16\): gradients are computed (\d) times", text)
@@ -48,9 +48,9 @@ def test_what_is_not_measured_is_projected_and_says_so(folder: Path, gpu: str) -
     rate = {"device": gpu, "model": "real", "parameters": REAL.parameters, "frames": 1024, "precision": "bf16"}
     rate |= {"gradient_s": 0.02, "product_s": 1e-3, "matmul_tflops": 700.0}
     (folder / "gpu.json").write_text(json.dumps({"hardware": gpu.upper(), "rows": [rate]}))
-    measured = plan(Question(gpu=gpu), folder)
+    measured = format_plan(PassPlan(gpu=gpu), folder)
     assert "projected" not in measured and f"{16 * (int(again[2]) * 0.02 + 176e-3):.3g} s a track" in measured
-    assert "projected" in plan(Question(gpu=gpu, frames=2584), folder)
+    assert "projected" in format_plan(PassPlan(gpu=gpu, frames=2584), folder)
 
 
 def test_pieces_stay_within_the_memory() -> None:
@@ -59,26 +59,28 @@ def test_pieces_stay_within_the_memory() -> None:
         assert held >= 1 and at_once >= 1
         assert 2 * REAL.parameters * (held + at_once) + 4 * REAL.parameters <= memory
     assert divide_memory(4e9, REAL.parameters, 16, True)[1] == 0
-    assert rows_of(64, 48) == 176 and operations(REAL, 2048) > 2 * operations(REAL, 1024)
+    assert count_directions(64, 48) == 176 and count_gradient_operations(REAL, 2048) > 2 * count_gradient_operations(
+        REAL, 1024
+    )
 
 
 def test_mistakes_are_told(folder: Path, capsys) -> None:
     assert main(["plan", "--gpu", "tpu"]) == 1 and "--gpu tpu: choose one of cpu, h100, h200" in capsys.readouterr().err
     assert main(["plan", "--tracks", "0"]) == 1 and "--tracks 0: must be" in capsys.readouterr().err
     with pytest.raises(UserError, match="--memory-gb 5: too small"):
-        plan(Question(gpu="h200", memory_gb=5.0), folder)
+        format_plan(PassPlan(gpu="h200", memory_gb=5.0), folder)
     with pytest.raises(UserError, match=r"nothing is measured for this model on a CPU: run .*plan --measure"):
-        plan(Question(), folder / "none")
+        format_plan(PassPlan(), folder / "none")
 
 
 def test_the_peak_is_the_process_s_own_not_its_parent_s() -> None:
     held = np.ones(400_000_000 // 8)  # this process's own peak is then 400 MB more than that of a new one
-    code = "from precompute.cost.measurement import peak_mb; print(peak_mb())"
+    code = "from precompute.cost.measurement import read_peak_mb; print(read_peak_mb())"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=RESULTS_FOLDER.parents[2], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=RESULTS_FOLDER.parents[1], capture_output=True, text=True, check=True
     )
-    assert 50 < int(done.stdout) < peak_mb() - 200 and held[0] == 1
+    assert 50 < int(done.stdout) < read_peak_mb() - 200 and held[0] == 1
 
 
 def test_the_kept_rates_can_be_read() -> None:
-    assert [r for r in kept(RESULTS_FOLDER) if (r.device, r.model) == ("cpu", "embedded")]
+    assert [r for r in read_rates(RESULTS_FOLDER) if (r.device, r.model) == ("cpu", "embedded")]
