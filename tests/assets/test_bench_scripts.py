@@ -1,4 +1,4 @@
-"""The benchmarks' scripts run, at sizes that say nothing about speed, and keep what they promise."""
+"""The scripts of the benchmarks run, at sizes that say nothing about speed, and write result files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parents[2] / "assets/benchmarks"
 
 
-def rows_of(script: str, out: Path, environment: dict[str, str], *options: str) -> list[dict]:
+def run_benchmark(script: str, out: Path, environment: dict[str, str], *options: str) -> list[dict]:
     command = [sys.executable, str(BENCHMARKS / script), "--out", str(out), *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -22,9 +22,9 @@ def rows_of(script: str, out: Path, environment: dict[str, str], *options: str) 
 
 
 @pytest.mark.slow
-def test_the_pass_s_benchmark(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_benchmark_of_the_pass(tmp_path: Path, environment: dict[str, str]) -> None:
     small = ["--clips", "2", "--tracks", "3", "--timed", "1", "--rounds", "1", "--cells", "2"]
-    rows = {row["case"]: row for row in rows_of("bench_pass.py", tmp_path / "pass.json", environment, *small)}
+    rows = {row["case"]: row for row in run_benchmark("bench_pass.py", tmp_path / "pass.json", environment, *small)}
     last = rows["Q = 2"]
     assert last["speedup_q2"] == pytest.approx(last["way_a_ms"] / last["way_c_ms"], abs=0.01)
     assert all(rows[f"rank correlation, {way}"]["rho_fp64"] >= 0.5 for way in ("(c) fp32", "(c) bf16", "(a) fp32"))
@@ -33,13 +33,15 @@ def test_the_pass_s_benchmark(tmp_path: Path, environment: dict[str, str]) -> No
 
 
 @pytest.mark.slow
-def test_the_gpu_s_benchmark(tmp_path: Path, environment: dict[str, str]) -> None:
-    rows = rows_of("bench_gpu.py", tmp_path / "gpu.json", environment, "--small", "--frames", "32", "--repeats", "1")
+def test_benchmark_of_the_gpu(tmp_path: Path, environment: dict[str, str]) -> None:
+    rows = run_benchmark(
+        "bench_gpu.py", tmp_path / "gpu.json", environment, "--small", "--frames", "32", "--repeats", "1"
+    )
     assert rows[0]["model"] == "small" and rows[0]["gradient_s"] > 0 and len(rows[0]["profile"]) == 10
 
 
 @pytest.mark.slow
-def test_the_peers_benchmark_proves_our_own_rows(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_benchmark_of_peers_proves_our_own_rows(tmp_path: Path, environment: dict[str, str]) -> None:
     small = ["--only", "whence", "--train", "4", "--queries", "2", "--rounds", "1"]
-    (row,) = rows_of("bench_peers.py", tmp_path / "peers.json", environment, *small)
+    (row,) = run_benchmark("bench_peers.py", tmp_path / "peers.json", environment, *small)
     assert row["proved"] and row["rho_fp64"] >= 0.999 and row["ms_a_row"] > 0

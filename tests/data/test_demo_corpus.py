@@ -166,7 +166,7 @@ def test_captions_are_plain_and_few_worded(rows: list[Row]) -> None:
     assert 100 <= len(words) <= 300
 
 
-def test_what_is_shipped(rows: list[Row]) -> None:
+def test_shipped_sound_is_listed(rows: list[Row]) -> None:
     shipped = [r for r in rows if r["path"]]
     assert {r["path"] for r in shipped} == {f"audio/{int(r['track_id']):04d}.mp3" for r in shipped}
     assert {p.name for p in (DEMO / "audio").iterdir()} == {Path(r["path"]).name for r in shipped}
