@@ -65,7 +65,7 @@ INSTRUMENTS = {
 
 
 @dataclass(frozen=True)
-class Setting:
+class TuneSetting:
     """Who plays, and how: `texture` is solo, drone, bass or chords."""
 
     lead: str
@@ -137,7 +137,7 @@ def place_pitch(pitch_class: int, low: int) -> int:
     return low + (pitch_class - low) % 12
 
 
-def write_support(setting: Setting, notes: list[CutNote], score: Score, bar_s: float, dur_s: float) -> list[Note]:
+def write_support(setting: TuneSetting, notes: list[CutNote], score: Score, bar_s: float, dur_s: float) -> list[Note]:
     """The second voice of a setting, from the start of a bar of `bar_s` seconds: one chord a bar."""
     beats = 3 if score.metre in ("3/4", "9/8", "3/8") else 2
     beat_s = bar_s / beats
@@ -164,7 +164,7 @@ def write_support(setting: Setting, notes: list[CutNote], score: Score, bar_s: f
 
 
 def arrange(
-    score: Score, notes: list[CutNote], setting: Setting, bar_s: float, dur_s: float, rng: random.Random
+    score: Score, notes: list[CutNote], setting: TuneSetting, bar_s: float, dur_s: float, rng: random.Random
 ) -> Piece:
     """A tune (part 0) in a setting; timing and touch vary a little, seeded by `rng`."""
     lead = INSTRUMENTS[setting.lead]

@@ -37,7 +37,7 @@ class Movement:
 
 
 @dataclass(frozen=True)
-class Stated:
+class EncodingStatement:
     """A file's own statement about its encoding."""
 
     holder: str
@@ -45,10 +45,12 @@ class Stated:
 
 
 STATED = {
-    "corelli/opus3no1/1grave.xml": Stated("Michael Scott Cuthbert (encoding)", "CC BY, 2014 (Michael Scott Cuthbert)"),
-    "weber/concertino_clarinet.mxl": Stated("public domain", "public domain, as the file states"),
-    "leadSheet/fosterBrownHair.mxl": Stated("public domain", "public domain, as the file states"),
-    "liliuokalani/aloha_oe.mxl": Stated("public domain", "CC0, as the file states"),
+    "corelli/opus3no1/1grave.xml": EncodingStatement(
+        "Michael Scott Cuthbert (encoding)", "CC BY, 2014 (Michael Scott Cuthbert)"
+    ),
+    "weber/concertino_clarinet.mxl": EncodingStatement("public domain", "public domain, as the file states"),
+    "leadSheet/fosterBrownHair.mxl": EncodingStatement("public domain", "public domain, as the file states"),
+    "liliuokalani/aloha_oe.mxl": EncodingStatement("public domain", "CC0, as the file states"),
 }
 
 STRING_QUARTET = Forces("string quartet", "for string quartet", (40, 40, 41, 42))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import movements as mov
 import repertoire as rep
-from arrange import DANCES, Dance, Setting, add_article, arrange, arrange_ensemble
+from arrange import DANCES, Dance, TuneSetting, add_article, arrange, arrange_ensemble
 from generator import STYLES, GeneratedPiece
 from render import Piece
 from scores import Score, cut, find_starts, read_abc, read_musicxml
@@ -77,7 +77,7 @@ def plan_tune(
     tune: Tune,
     score: Score,
     kind: str,
-    setting: Setting,
+    setting: TuneSetting,
     dur_s: float,
     rng: random.Random,
     faster: float = 1.0,

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import repertoire as rep
-from arrange import Setting
+from arrange import TuneSetting
 from generator import STYLES, write_kalimba_seven
 from pieces import RENDERED_SCORES
 from plan import (
@@ -124,7 +124,7 @@ def plan_renderings(
     return [replace(t, planted="rendering") for t in out]
 
 
-def _plan_rendering(tune: Tune, score: Score, kind: str, setting: Setting, k: int) -> PlannedTrack | None:
+def _plan_rendering(tune: Tune, score: Score, kind: str, setting: TuneSetting, k: int) -> PlannedTrack | None:
     rng = make_random("rendering", tune.collection, tune.number)  # the same chance each time: the same bars
     faster, semitones = (1.0, 1.25, 0.8)[k], (0, 5, -3)[k]
     first = replace(score, bars_q=score.bars_q[:1])

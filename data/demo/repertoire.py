@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from arrange import Setting
+from arrange import TuneSetting
 from sources import Tune
 
 
@@ -49,60 +49,60 @@ METRES = {
     "song": {"3/4", "4/4", "2/4", "6/8", "2/2"},
 }
 
-SETTINGS: dict[tuple[str, str], list[Setting]] = {
+SETTINGS: dict[tuple[str, str], list[TuneSetting]] = {
     ("ryansMammoth", ""): [
-        Setting("fiddle", "chords", "piano"),
-        Setting("banjo"),
-        Setting("accordion", "chords", "guitar"),
-        Setting("clarinet", "chords", "reed organ"),
-        Setting("piccolo", "chords", "piano"),
-        Setting("hammered dulcimer"),
-        Setting("harmonica", "chords", "steel guitar"),
-        Setting("violin", "bass", "cello"),
-        Setting("trumpet", "chords", "piano"),
-        Setting("xylophone", "chords", "piano"),
-        Setting("piano"),
-        Setting("saxophone", "chords", "banjo"),
+        TuneSetting("fiddle", "chords", "piano"),
+        TuneSetting("banjo"),
+        TuneSetting("accordion", "chords", "guitar"),
+        TuneSetting("clarinet", "chords", "reed organ"),
+        TuneSetting("piccolo", "chords", "piano"),
+        TuneSetting("hammered dulcimer"),
+        TuneSetting("harmonica", "chords", "steel guitar"),
+        TuneSetting("violin", "bass", "cello"),
+        TuneSetting("trumpet", "chords", "piano"),
+        TuneSetting("xylophone", "chords", "piano"),
+        TuneSetting("piano"),
+        TuneSetting("saxophone", "chords", "banjo"),
     ],
     ("oneills1850", ""): [
-        Setting("tin whistle", "chords", "guitar"),
-        Setting("fiddle"),
-        Setting("flute", "chords", "harp"),
-        Setting("accordion", "chords", "piano"),
-        Setting("tin whistle"),
-        Setting("concertina", "chords", "guitar"),
-        Setting("bagpipe", "drone", "bagpipe"),
+        TuneSetting("tin whistle", "chords", "guitar"),
+        TuneSetting("fiddle"),
+        TuneSetting("flute", "chords", "harp"),
+        TuneSetting("accordion", "chords", "piano"),
+        TuneSetting("tin whistle"),
+        TuneSetting("concertina", "chords", "guitar"),
+        TuneSetting("bagpipe", "drone", "bagpipe"),
     ],
     ("oneills1850", "air"): [
-        Setting("flute", "chords", "strings"),
-        Setting("tin whistle", "drone", "accordion"),
-        Setting("cello"),
-        Setting("horn", "chords", "strings"),
-        Setting("harp"),
-        Setting("oboe", "chords", "harp"),
-        Setting("violin", "chords", "reed organ"),
+        TuneSetting("flute", "chords", "strings"),
+        TuneSetting("tin whistle", "drone", "accordion"),
+        TuneSetting("cello"),
+        TuneSetting("horn", "chords", "strings"),
+        TuneSetting("harp"),
+        TuneSetting("oboe", "chords", "harp"),
+        TuneSetting("violin", "chords", "reed organ"),
     ],
-    ("oneills1850", "harp tune"): [Setting("harp"), Setting("harp", "chords", "strings")],
+    ("oneills1850", "harp tune"): [TuneSetting("harp"), TuneSetting("harp", "chords", "strings")],
     ("airdsAirs", ""): [
-        Setting("piccolo"),
-        Setting("violin", "bass", "cello"),
-        Setting("recorder", "chords", "harpsichord"),
-        Setting("oboe", "bass", "bassoon"),
-        Setting("harpsichord"),
-        Setting("flute", "chords", "harpsichord"),
-        Setting("glockenspiel", "bass", "bassoon"),
+        TuneSetting("piccolo"),
+        TuneSetting("violin", "bass", "cello"),
+        TuneSetting("recorder", "chords", "harpsichord"),
+        TuneSetting("oboe", "bass", "bassoon"),
+        TuneSetting("harpsichord"),
+        TuneSetting("flute", "chords", "harpsichord"),
+        TuneSetting("glockenspiel", "bass", "bassoon"),
     ],
     ("miscFolk", ""): [
-        Setting("bagpipe", "drone", "bagpipe"),
-        Setting("concertina"),
-        Setting("clarinet", "chords", "guitar"),
-        Setting("choir", "chords", "church organ"),
-        Setting("bassoon", "chords", "reed organ"),
+        TuneSetting("bagpipe", "drone", "bagpipe"),
+        TuneSetting("concertina"),
+        TuneSetting("clarinet", "chords", "guitar"),
+        TuneSetting("choir", "chords", "church organ"),
+        TuneSetting("bassoon", "chords", "reed organ"),
     ],
 }
 
 
-def find_settings(folder: str, kind: str) -> list[Setting]:
+def find_settings(folder: str, kind: str) -> list[TuneSetting]:
     """Settings of a kind of tune, else those of its book."""
     return SETTINGS.get((folder, kind)) or SETTINGS[folder, ""]
 
@@ -144,7 +144,7 @@ def classify_tune(tune: Tune) -> str:
 
 
 # Planted renderings: (book, kind, works, setting of each rendering)
-RENDERED_TUNES: list[tuple[str, str, int, tuple[Setting, ...]]] = [
-    ("ryansMammoth", "hornpipe", 3, (Setting("fiddle", "chords", "piano"), Setting("xylophone"))),
-    ("oneills1850", "jig", 3, (Setting("tin whistle", "chords", "guitar"), Setting("accordion"))),
+RENDERED_TUNES: list[tuple[str, str, int, tuple[TuneSetting, ...]]] = [
+    ("ryansMammoth", "hornpipe", 3, (TuneSetting("fiddle", "chords", "piano"), TuneSetting("xylophone"))),
+    ("oneills1850", "jig", 3, (TuneSetting("tin whistle", "chords", "guitar"), TuneSetting("accordion"))),
 ]

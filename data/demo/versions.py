@@ -77,11 +77,11 @@ def plan_renderings(tune: object, kind: str, score: object, count: int) -> list[
     """`count` tracks of one tune; none where one of them would have too few notes."""
     import plan
     import repertoire as rep
-    from arrange import Setting
+    from arrange import TuneSetting
 
     every = {setting.label: setting for settings in rep.SETTINGS.values() for setting in settings}
     rng = plan.make_random("version", tune.collection, tune.number)
-    settings: list[Setting] = rng.sample(sorted(every.values(), key=lambda s: s.label), count)
+    settings: list[TuneSetting] = rng.sample(sorted(every.values(), key=lambda s: s.label), count)
     opening = replace(score, bars_q=score.bars_q[:1])  # all of them begin alike
     tracks = []
     for setting in settings:
