@@ -76,7 +76,7 @@ def test_published_names_and_shapes_fit() -> None:
         weights["proj.1.weight"] = torch.empty(dimension, 2048, device="meta")
         assert infer_published_shape(weights) == ClewsShape(dimension=dimension)
     kernels = GOLDEN["dvi-clews"]["cqt.0.cqt_kernels_real"]
-    assert kernels == [84, 1, 2 * network.constant_q.half]
+    assert kernels == [84, 1, 2 * network.constant_q.margin]
 
 
 def test_constant_q_as_published(small: Clews) -> None:
