@@ -9,6 +9,7 @@ from precompute.cli.config import add_config, load_config
 
 
 def add_verbs(verbs: Any) -> None:
+    """Add `pass` and `plan` to the parsers of the verbs."""
     passing = verbs.add_parser(
         "pass", help="the pass over all tracks by many processes or machines; `run` then finds it done"
     )

@@ -52,7 +52,7 @@ class Cache:
 
     def read(self, entry: Entry) -> Arrays:
         """The arrays of an entry that is there. Raises OSError or zipfile.BadZipFile where it is not, or not whole."""
-        with np.load(self.path(entry), allow_pickle=False) as archive:
+        with np.load(self.locate(entry), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
     def ensure(self, entry: Entry, compute: Callable[[], Arrays]) -> None:
@@ -63,7 +63,7 @@ class Cache:
 
     def map(self, entry: Entry) -> Arrays:
         """The arrays of an entry as they lie on disk: read when looked at, and shared by all processes."""
-        path, arrays = self.path(entry), {}
+        path, arrays = self.locate(entry), {}
         with zipfile.ZipFile(path) as archive, path.open("rb") as handle:
             for member in archive.infolist():  # stored without compression, so an array is one run of the file
                 handle.seek(member.header_offset)
@@ -82,34 +82,34 @@ class Cache:
 
     def put(self, entry: Entry, arrays: Arrays, seconds: float) -> None:
         """Write an entry, and beside it how long it took. Raises OSError naming the file where the disk is full."""
-        path = self.path(entry)
-        with _naming(path):
+        path = self.locate(entry)
+        with _name_file_of_errors(path):
             write_atomically(path, lambda handle: _write_archive(handle, entry, arrays), sync=True)
         self.note_seconds(entry, seconds)
 
     def note_seconds(self, entry: Entry, seconds: float) -> None:
         """Note how long something took; divided among the processes that work side by side."""
-        note = self._note(entry)
-        with _naming(note):
+        note = self._locate_note(entry)
+        with _name_file_of_errors(note):
             note.parent.mkdir(exist_ok=True)
             note.write_text(f"{seconds / self.processes:.4f}")
 
     def read_seconds(self, entry: Entry) -> float:
-        """How long an entry took; 0 where that is not known."""
+        """The noted seconds of an entry; 0 where there are none."""
         try:
-            return float(self._note(entry).read_text())
+            return float(self._locate_note(entry).read_text())
         except (OSError, ValueError):
             return 0.0
 
     def sum_seconds(self, stage: str, key: str) -> float:
-        """How long all numbered entries and parts of a stage took together."""
-        notes = self._note(Entry(stage, key)).parent.glob(f"{stage}-*-{key}")
+        """The noted seconds of all numbered entries and parts of a stage, summed."""
+        notes = self._locate_note(Entry(stage, key)).parent.glob(f"{stage}-*-{key}")
         return sum(float(note.read_text() or 0) for note in notes)
 
     def is_whole(self, entry: Entry) -> bool:
         """True where the entry's file is there, holds this entry, and its checksums are right."""
         try:
-            with zipfile.ZipFile(self.path(entry)) as archive:
+            with zipfile.ZipFile(self.locate(entry)) as archive:
                 return archive.comment == str(entry).encode() and archive.testzip() is None
         except (OSError, EOFError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile):
             return False
@@ -117,28 +117,28 @@ class Cache:
     def drop_damaged(self, entry: Entry) -> None:
         """Remove an entry that is there but damaged, and print which."""
         if self.has(entry) and not self.is_whole(entry):
-            print(f"  {self.path(entry)}: damaged; it is computed again", flush=True)
+            print(f"  {self.locate(entry)}: damaged; it is computed again", flush=True)
             self.drop(entry)
 
     def drop(self, entry: Entry) -> None:
         """Remove an entry and its note."""
-        self.path(entry).unlink(missing_ok=True)
-        self._note(entry).unlink(missing_ok=True)
+        self.locate(entry).unlink(missing_ok=True)
+        self._locate_note(entry).unlink(missing_ok=True)
 
     def has(self, entry: Entry) -> bool:
         """True where the entry was written."""
-        return self.path(entry).exists()
+        return self.locate(entry).exists()
 
-    def path(self, entry: Entry) -> Path:
+    def locate(self, entry: Entry) -> Path:
         """The entry's file."""
         return self.folder / f"{entry}.npz"
 
-    def _note(self, entry: Entry) -> Path:
+    def _locate_note(self, entry: Entry) -> Path:
         return self.folder / ".seconds" / str(entry)
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _name_file_of_errors(path: Path) -> Iterator[None]:
     """An OSError of writing, such as a full disk, names the file."""
     try:
         yield

@@ -1,7 +1,7 @@
-"""Jobs shared by processes of one thread each: small matrices keep one thread busy, and several not.
+"""JobList shared by forked processes of one thread each: a small matrix keeps one thread busy, but not several.
 
-Workers are forked, so that they see the parent's tensors without a copy; torch's own data loaders do the same. Linux
-and CPU alone: a process that uses a GPU cannot be forked.
+Forked workers see the parent's tensors without a copy; torch's own data loaders do the same. For Linux and models on
+the CPU: a process that uses a GPU cannot be forked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 
 from precompute.common.cache import Cache
 from precompute.common.progress import Progress, progress
-from precompute.common.scheduler import DONE, LOST, READY, Event, Jobs, Limits, attempt, schedule
+from precompute.common.scheduler import DONE, LOST, READY, Event, JobList, Limits, attempt, schedule
 
 MAX_WORKERS = 8  # each holds the gradients of one track
 PARAMETERS = 1_000_000, 50_000_000  # below, a fork costs more than it saves; above, threads share a matrix well
@@ -31,7 +31,7 @@ def can_fork(device: torch.device) -> bool:
 
 
 def count_workers(device: torch.device, parameters: int) -> int:
-    """How many workers suit a model of so many parameters; 1 = none beside this process."""
+    """Return the number of workers that suits a model of so many parameters; 1 = none beside this process."""
     suits = can_fork(device) and PARAMETERS[0] <= parameters <= PARAMETERS[1]
     return min(torch.get_num_threads(), MAX_WORKERS) if suits else 1
 
@@ -53,7 +53,7 @@ def run_jobs(
     count = min(workers, len(jobs))
     pool = ForkedPool(job, workers // count, count, cache)
     with Progress(what, len(jobs)) as shown:
-        schedule(Jobs(what, jobs), pool, count, Limits(), lambda _: shown.advance())
+        schedule(JobList(what, jobs), pool, count, Limits(), lambda _: shown.advance())
 
 
 class ForkedPool:
@@ -85,7 +85,7 @@ class ForkedPool:
             self.pipes[worker].send(job)
 
     def wait(self, seconds: float) -> list[Event]:
-        """What happened, as soon as something did; empty after so many seconds."""
+        """Return events as soon as there are some; none after so many seconds."""
         ready, events = wait(list(self.pipes.values()), seconds), []
         for worker, pipe in [(w, p) for w, p in self.pipes.items() if p in ready]:
             try:
@@ -100,7 +100,7 @@ class ForkedPool:
         process = self.processes.pop(worker)
         process.join()
         code = process.exitcode or 0
-        how = f"was killed (signal {-code}), perhaps for want of memory," if code < 0 else f"ended (code {code})"
+        how = f"was killed (signal {-code}), perhaps for lack of memory," if code < 0 else f"ended (code {code})"
         return f"[process {process.pid}] {how}"
 
     def stop(self, worker: int) -> None:

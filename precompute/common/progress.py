@@ -25,7 +25,7 @@ def progress(what: str, items: Sequence[Item]) -> Iterator[Item]:
 
 
 class Progress:
-    """How much of a stage is done, shown while the `with` block runs; a closing line where it ends without an error."""
+    """Shows the state of a stage while the `with` block runs; prints a closing line where it ends without an error."""
 
     def __init__(self, what: str, total: int) -> None:
         self.what, self.total, self.done, self.note = what, total, 0, ""

@@ -44,7 +44,7 @@ class Pool(Protocol):
         """Hand a job to a worker that waits."""
 
     def wait(self, seconds: float) -> list[Event]:
-        """What happened, as soon as something did; empty after so many seconds."""
+        """Return events as soon as there are some; none after so many seconds."""
 
     def stop(self, worker: int) -> None:
         """End a worker at once, whatever it does."""
@@ -62,7 +62,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Jobs:
+class JobList:
     """Numbered jobs and what they are called in messages."""
 
     what: str  # all of them: "pass"
@@ -70,7 +70,7 @@ class Jobs:
     describe: Callable[[int], str] = "job {}".format
 
 
-def schedule(jobs: Jobs, pool: Pool, workers: int, limits: Limits, done: Callable[[int], None]) -> None:
+def schedule(jobs: JobList, pool: Pool, workers: int, limits: Limits, done: Callable[[int], None]) -> None:
     """Do all jobs and close the pool; `done` is called with the number of each job that is done.
 
     Raises what a job raised where that is a UserError, a full disk, or there are no retries; UserError where a job or
@@ -90,7 +90,7 @@ def schedule(jobs: Jobs, pool: Pool, workers: int, limits: Limits, done: Callabl
 
 
 class _Schedule:
-    def __init__(self, jobs: Jobs, pool: Pool, limits: Limits, done: Callable[[int], None]) -> None:
+    def __init__(self, jobs: JobList, pool: Pool, limits: Limits, done: Callable[[int], None]) -> None:
         self.jobs, self.pool, self.limits, self.done = jobs, pool, limits, done
         self.waiting = deque(jobs.numbers)
         self.left = len(jobs.numbers)

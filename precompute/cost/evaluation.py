@@ -1,4 +1,4 @@
-"""What a judgement takes, told before it begins: one gradient is measured, the rest is counted.
+"""Estimated time of a judgement, printed before it begins: one gradient is measured, the rest is counted.
 
 Of the gradient methods alone: a method that listens adds its own. What an earlier, interrupted judgement kept is not
 taken off. Times are in seconds.

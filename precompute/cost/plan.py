@@ -59,7 +59,7 @@ class PassPlan:
 
     @property
     def directions(self) -> int:
-        """How many there are."""
+        """Their number."""
         return count_directions(self.clips, self.cohort)
 
     @property
@@ -71,7 +71,7 @@ class PassPlan:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """How gradients and directions share the memory of a worker."""
+    """Division of a worker's memory between gradients and directions."""
 
     by_cell: bool  # directions are held by parts; else read from disk by runs of parameters
     held: int  # gradients at once

@@ -1,4 +1,4 @@
-"""What a whole run takes and needs, from its settings, before it begins (`check`). The autoencoder is not counted.
+"""Estimated time, memory and disk of a whole run, from its settings (`check`). The autoencoder is not counted.
 
 Bytes; see `work` for the other conventions.
 """
@@ -29,7 +29,7 @@ FLAC = 0.7  # of the bytes of the samples
 
 @dataclass(frozen=True)
 class RunSize:
-    """What the cost of a run depends on, beside its settings."""
+    """Sizes that the cost of a run depends on, beside its settings."""
 
     transformer: TransformerSize  # all its layers
     stepped: int  # P: parameters in the chosen layers

@@ -1,4 +1,4 @@
-"""What a computation repeats, counted from sizes alone, and the seconds that it takes at some pace. Needs no torch.
+"""Work of a computation, counted from sizes alone, and the seconds that it takes at a given pace. Needs no torch.
 
 Conventions: P parameters, F latent frames; floating-point operations; bytes; times in seconds. A forward pass takes a
 third of a gradient. Right to a factor of two or so.
@@ -30,7 +30,7 @@ REAL = TransformerSize(1_060_000_000, 1536, 24, 64)  # stable-audio-open-1.0, as
 
 
 def count_gradient_operations(size: TransformerSize, frames: int) -> float:
-    """Of one gradient by one draw: forward 2 P F, and 4 F^2 width a layer in attention; backward twice that."""
+    """Operations of a gradient by one draw: forward 2 P F and, a layer, 4 F^2 width in attention; backward twice."""
     return (2.0 * size.parameters * frames + 4.0 * frames**2 * size.width * size.depth) / FORWARD
 
 
@@ -49,7 +49,7 @@ def project_pace(size: TransformerSize, frames: int, operations_s: float, steppe
 
 @dataclass(frozen=True)
 class Work:
-    """How often what is repeated is done."""
+    """Counts of the operations that are repeated most."""
 
     gradients: float = 0.0  # by one draw, shared by all workers
     alone: float = 0.0  # gradients that are taken one after another, whatever workers there are
@@ -76,7 +76,7 @@ def count_directions(clips: int, cohort: int) -> int:
 
 
 def count_scoring(config: RunConfig, clips: int, tracks: int, fisher_tracks: int = 0) -> Work:
-    """To score so many clips and the cohort against tracks by gradients; `fisher_tracks`: of a curvature of its own."""
+    """Work to score clips and the cohort against tracks by gradients; `fisher_tracks`: of a curvature of its own."""
     bank, clips = config.bank, clips + config.clips.cohort
     return Work(
         gradients=clips * config.unlearning.ascent_draws + tracks * bank.replicates * bank.strata * bank.draws_per_cell,
@@ -85,10 +85,10 @@ def count_scoring(config: RunConfig, clips: int, tracks: int, fisher_tracks: int
 
 
 def count_generation(config: RunConfig, clips: int) -> Work:
-    """To make so many clips, guided: two forward passes a step."""
+    """Work to make so many clips, guided: two forward passes a step."""
     return Work(forwards=2.0 * clips * config.clips.steps)
 
 
 def count_pass(cells: int, directions: int, rounds: int) -> Work:
-    """For one track: a gradient a cell and round, a product a cell and direction."""
+    """Work for one track: a gradient a cell and round, a product a cell and direction."""
     return Work(gradients=cells * rounds, products=cells * directions)

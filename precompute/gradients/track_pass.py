@@ -29,10 +29,14 @@ from precompute.model.diffusion import Items, Model, NoiseBank
 def gather(
     model: Model, tracks: Items, bank: NoiseBank, taps: Sequence[Tap], cache: Cache
 ) -> dict[tuple[str, str], Arrays]:
-    """What the taps take of every track, by their (stage, key), arrays stacked over the N tracks."""
+    """Collect what the taps take of every track: by their (stage, key), arrays stacked over the N tracks.
+
+    Shards that are in the cache are read from it.
+    """
     track_pass = TrackPass(model, tracks, bank, taps, cache)
+    track_pass.drop_damaged()
     missing = track_pass.find_missing()
-    with track_pass.prepared(missing):
+    with track_pass.prepare_taps(missing):
         what = f"scores, shards of {model.arithmetic.shard_tracks} tracks"
         run_jobs(what, missing, track_pass.compute, track_pass.count_workers(), cache)
     return track_pass.read()
@@ -46,24 +50,27 @@ class TrackPass:
         self.taps = list({(tap.stage, tap.key): tap for tap in taps}.values())
         self.shards = cut_shards(len(tracks), model.arithmetic.shard_tracks)
 
-    def entry(self, tap: Tap, number: int) -> Entry:
+    def name_entry(self, tap: Tap, number: int) -> Entry:
         """The name in the cache of what a tap takes of a shard."""
         return name_entry(tap, self.model, number)
 
-    def find_missing(self) -> list[int]:
-        """Shards without a complete entry for every tap. Damaged entries are removed, with a printed line."""
+    def drop_damaged(self) -> None:
+        """Remove damaged entries, with a printed line for each."""
         for tap in self.taps:
             for number in range(len(self.shards)):
-                self.cache.drop_damaged(self.entry(tap, number))
+                self.cache.drop_damaged(self.name_entry(tap, number))
+
+    def find_missing(self) -> list[int]:
+        """Numbers of the shards without an entry for every tap."""
         return [number for number in range(len(self.shards)) if self._find_taps(number)]
 
     def _find_taps(self, number: int) -> list[Tap]:
         """Taps without an entry of a shard."""
-        return [tap for tap in self.taps if not self.cache.has(self.entry(tap, number))]
+        return [tap for tap in self.taps if not self.cache.has(self.name_entry(tap, number))]
 
     @contextmanager
-    def prepared(self, missing: Sequence[int]) -> Iterator[None]:
-        """With what `compute` of these shards needs in memory, such as the clips' directions."""
+    def prepare_taps(self, missing: Sequence[int]) -> Iterator[None]:
+        """Hold in memory what `compute` needs for these shards, such as the clips' directions."""
         needed = {tap for number in missing for tap in self._find_taps(number)}
         try:
             for tap in self.taps:
@@ -75,7 +82,7 @@ class TrackPass:
                 tap.release()
 
     def count_workers(self) -> int:
-        """How many processes suit the pass."""
+        """Return the number of processes that suits the pass."""
         return count_workers(self.model.device, max(tap.parameters for tap in self.taps))
 
     def compute(self, number: int) -> None:
@@ -83,13 +90,13 @@ class TrackPass:
         taps = self._find_taps(number)
         for tap, shard in compute_shard(self.model, self.tracks, self.shards[number], taps, self.bank).items():
             self.cache.note_seconds(name_entry(tap, self.model, number, "gradients"), shard.gradient_s)
-            self.cache.put(self.entry(tap, number), shard.arrays, shard.own_s)
+            self.cache.put(self.name_entry(tap, number), shard.arrays, shard.own_s)
 
     def read(self) -> dict[tuple[str, str], Arrays]:
-        """What every tap took of all tracks, by (stage, key), arrays stacked over the N tracks."""
+        """Read the results of all tracks: by a tap's (stage, key), arrays stacked over the N tracks."""
         arrays = {}
         for tap in self.taps:
-            parts = [self.cache.read(self.entry(tap, number)) for number in range(len(self.shards))]
+            parts = [self.cache.read(self.name_entry(tap, number)) for number in range(len(self.shards))]
             arrays[tap.stage, tap.key] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return arrays
 
@@ -110,7 +117,7 @@ def name_entry(tap: Tap, model: Model, number: int, part: str = "") -> Entry:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What a tap took of a shard."""
+    """Results of one tap for one shard."""
 
     arrays: Arrays  # stacked over its tracks
     own_s: float  # products
@@ -120,7 +127,10 @@ class ShardResult:
 def compute_shard(
     model: Model, tracks: Items, rows: Sequence[int], taps: Sequence[Tap], bank: NoiseBank
 ) -> dict[Tap, ShardResult]:
-    """What the taps, prepared, take of some tracks, within `[pass] memory_gb`. Pieces change nothing in the result."""
+    """Compute the results of prepared taps for the tracks `rows`, within `[pass] memory_gb`.
+
+    Into which pieces the memory cuts the work changes nothing in the result.
+    """
     reading = read_ahead(tracks, rows)
     memory = model.arithmetic.memory_gb * 1e9
     taken: dict[Tap, list[Arrays]] = {tap: [] for tap in taps}
@@ -162,7 +172,7 @@ def read_ahead(tracks: Items, rows: Sequence[int]) -> threading.Thread:
 
 
 def sum_seconds(taps: Sequence[Tap], model: Model, tracks: int, cache: Cache) -> float:
-    """What the taps of one method took, as if it had the pass to itself: gradients, products, and the clips' side."""
+    """Sum the seconds of one method's taps, as if it had the pass to itself: gradients, products, the clips' side."""
     shards = range(len(cut_shards(tracks, model.arithmetic.shard_tracks)))
     own = sum(cache.read_seconds(name_entry(tap, model, number)) for tap in taps for number in shards)
     gradients: dict[GradientKind, float] = {}

@@ -13,7 +13,7 @@ import torch
 
 from precompute.common.parallel import ForkedPool, can_fork
 from precompute.common.progress import Progress, format_duration
-from precompute.common.scheduler import Jobs, Limits, Pool, schedule
+from precompute.common.scheduler import JobList, Limits, Pool, schedule
 from precompute.config.run import RunConfig
 from precompute.errors import UserError
 from precompute.gradients.track_pass import TrackPass
@@ -22,7 +22,7 @@ from precompute.scale.preparation import Assignment, prepare_pass
 
 @dataclass(frozen=True)
 class PassOptions:
-    """How a pass is shared."""
+    """Options of a pass: its workers, limits and cost."""
 
     workers: int = 1
     use_ray: bool = False  # actors of Ray in place of processes of this machine
@@ -43,6 +43,7 @@ def run_pass(config: RunConfig, options: PassOptions) -> None:
     began = time.monotonic()
     with lock_folder(Path(config.output.work) / "pass"):
         track_pass, assignment = prepare_pass(config)
+        track_pass.drop_damaged()
         missing = track_pass.find_missing()
         tracks, shards = len(track_pass.tracks), len(track_pass.shards)
         if not missing:
@@ -69,8 +70,8 @@ def _compute(track_pass: TrackPass, missing: list[int], assignment: Assignment, 
         rows = track_pass.shards[number]
         return f"shard {number} (tracks {ids[rows.start]} to {ids[rows.stop - 1]})"
 
-    jobs = Jobs("pass", missing, describe)
-    with track_pass.prepared(missing):  # workers of this machine see what is in memory; those of Ray read the cache
+    jobs = JobList("pass", missing, describe)
+    with track_pass.prepare_taps(missing):  # workers of this machine see what is in memory; those of Ray read the cache
         if not options.use_ray:
             forked = ForkedPool(track_pass.compute, threads, workers, track_pass.cache) if can_fork(device) else None
             _share(jobs, track_pass, forked, workers, options)
@@ -86,7 +87,7 @@ def _compute(track_pass: TrackPass, missing: list[int], assignment: Assignment, 
     _share(jobs, track_pass, actors, workers, options)
 
 
-def _share(jobs: Jobs, track_pass: TrackPass, pool: Pool | None, workers: int, options: PassOptions) -> None:
+def _share(jobs: JobList, track_pass: TrackPass, pool: Pool | None, workers: int, options: PassOptions) -> None:
     """Do the jobs, by this process where there is no pool, and show the pace."""
     tracks = sum(len(track_pass.shards[number]) for number in jobs.numbers)
     with Progress("tracks", tracks) as shown:

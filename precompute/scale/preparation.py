@@ -1,4 +1,4 @@
-"""What a pass needs before it can be shared: made by the driver, read from the cache by workers of other machines."""
+"""Preparation of a shared pass: made by the driver, read from the cache by workers in other processes and machines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from precompute.pipeline import make_context
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a worker in another process or machine is told; it reads all else from the run's cache. Can be pickled."""
+    """All that is sent to a worker in another process or machine, by pickle; it reads the rest from the run's cache."""
 
     config: RunConfig
     tracks: list[Track]
@@ -51,7 +51,7 @@ class Assignment:
         corpus = Corpus(self.tracks, self.root)
         context = make_context(model, corpus, config, cache, (items, self.track_key))[0]
         track_pass = make_pass(context)
-        if key_of(track_pass, context) != self.pass_key:
+        if fingerprint_pass(track_pass, context) != self.pass_key:
             raise UserError(f"worker {worker}: its settings, model or code differ from the driver's")
         for tap in track_pass.taps:
             if isinstance(tap, StepTap):
@@ -72,7 +72,7 @@ def prepare_pass(config: RunConfig) -> tuple[TrackPass, Assignment]:
     _write_embeddings(items, track_key, cache)
     context = make_context(model, corpus, config, cache, (items, track_key))[0]
     track_pass = make_pass(context)
-    own, key = replace(config, text=""), key_of(track_pass, context)
+    own, key = replace(config, text=""), fingerprint_pass(track_pass, context)
     return track_pass, Assignment(own, corpus.tracks, corpus.root, track_key, key, threads=1)
 
 
@@ -89,7 +89,7 @@ def make_pass(context: Context) -> TrackPass:
     return TrackPass(context.model, context.items, context.bank, taps, context.cache)
 
 
-def key_of(track_pass: TrackPass, context: Context) -> str:
+def fingerprint_pass(track_pass: TrackPass, context: Context) -> str:
     """A fingerprint of all that the results depend on."""
     return fingerprint(context.key, [str(name_entry(tap, context.model, 0)) for tap in track_pass.taps])
 

@@ -89,7 +89,7 @@ class RayPool:
         self.pending[self.actors[worker].compute.remote(job)] = worker
 
     def wait(self, seconds: float) -> list[Event]:
-        """What happened, as soon as something did; empty after so many seconds."""
+        """Return events as soon as there are some; none after so many seconds."""
         ready, _ = self.ray.wait(list(self.pending), num_returns=1, timeout=seconds) if self.pending else ([], [])
         events = []
         for reference in ready:

@@ -1,4 +1,4 @@
-"""Jobs for tests of scheduler and pool: real processes, cheap results that follow from the job's number alone.
+"""JobList for tests of scheduler and pool: real processes, cheap results that follow from the job's number alone.
 
 As a script, `shard_jobs.py FOLDER WORKERS`: does all jobs, to be killed.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from precompute.common.cache import Arrays, Cache, Entry
 from precompute.common.parallel import ForkedPool
-from precompute.common.scheduler import Jobs, Limits, schedule
+from precompute.common.scheduler import JobList, Limits, schedule
 from precompute.gradients.track_pass import cut_shards
 
 TRACKS, SIZE = 30, 4
@@ -61,7 +61,7 @@ def drive(folder: Path, workers: int, timeout_s: float = 60.0, **options) -> Non
     cache = Cache(folder)
     for number in JOBS:
         cache.drop_damaged(entry(number))
-    jobs = Jobs("pass", [n for n in JOBS if not cache.has(entry(n))], "shard {}".format)
+    jobs = JobList("pass", [n for n in JOBS if not cache.has(entry(n))], "shard {}".format)
     pool = ForkedPool(ShardJobs(folder, **options).compute, 1, workers, cache)
     schedule(jobs, pool, workers, Limits(timeout_s, retries=2), lambda number: print(f"done {number}", flush=True))
 

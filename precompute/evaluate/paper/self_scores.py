@@ -121,7 +121,7 @@ class SelfScores:
     def delete_directions(self) -> None:
         """Remove them from disk: gigabytes that nothing else uses."""
         for number in range(len(self.chosen)):
-            self.context.cache.path(Entry("self-direction", self.key, number)).unlink(missing_ok=True)
+            self.context.cache.locate(Entry("self-direction", self.key, number)).unlink(missing_ok=True)
 
     # -- tracks ------------------------------------------------------------------------------------------------------
 

@@ -31,14 +31,14 @@ def test_what_is_written_is_read_and_mapped(cache: Cache) -> None:
         assert read.keys() == ARRAYS.keys()
         for name, array in ARRAYS.items():
             assert read[name].dtype == array.dtype and np.array_equal(read[name], array)
-    with np.load(cache.path(ENTRY), allow_pickle=False) as archive:  # numpy reads it, too
+    with np.load(cache.locate(ENTRY), allow_pickle=False) as archive:  # numpy reads it, too
         assert set(archive.files) == set(ARRAYS)
     assert cache.read_seconds(ENTRY) == 2.5 and cache.sum_seconds("scores", "key") == 3.0
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "a bit", "another entry"])
 def test_a_damaged_entry_is_found_and_removed(cache: Cache, capsys, damage: str) -> None:
-    path = cache.path(ENTRY)
+    path = cache.locate(ENTRY)
     whole = path.read_bytes()
     bit = bytearray(whole)
     bit[bit.index(ARRAYS["cells"].tobytes()) + 12] ^= 1
@@ -46,7 +46,7 @@ def test_a_damaged_entry_is_found_and_removed(cache: Cache, capsys, damage: str)
         "truncated": whole[:-40],
         "empty": b"",
         "a bit": bytes(bit),
-        "another entry": cache.path(OTHER).read_bytes(),
+        "another entry": cache.locate(OTHER).read_bytes(),
     }
     assert cache.is_whole(ENTRY) and cache.is_whole(OTHER)
     path.write_bytes(damaged[damage])
@@ -58,7 +58,7 @@ def test_a_damaged_entry_is_found_and_removed(cache: Cache, capsys, damage: str)
 
 
 def test_any_flipped_byte_of_the_data_is_found(cache: Cache) -> None:
-    path, data = cache.path(OTHER), bytearray(cache.path(OTHER).read_bytes())
+    path, data = cache.locate(OTHER), bytearray(cache.locate(OTHER).read_bytes())
     start = data.index(b"\x93NUMPY")
     for place in range(start, start + 128 + ARRAYS["cells"].nbytes, 7):
         flipped = bytearray(data)

@@ -1,4 +1,4 @@
-"""Jobs shared by forked workers: each once, failures told, no process left."""
+"""JobList shared by forked workers: each once, failures told, no process left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from precompute.common.cache import Cache, Entry
 from precompute.common.parallel import ForkedPool, count_workers, run_jobs
-from precompute.common.scheduler import Jobs, Limits, schedule
+from precompute.common.scheduler import JobList, Limits, schedule
 from precompute.errors import UserError
 
 
@@ -62,7 +62,7 @@ def test_several_threads_of_a_worker_compute_where_the_parent_s_did(tmp_path: Pa
         torch.testing.assert_close(left @ right, expected)
         (tmp_path / f"{number}").touch()
 
-    schedule(Jobs("jobs", range(2)), ForkedPool(job, 2, 2, None), 2, Limits(timeout_s=60.0), lambda _: None)
+    schedule(JobList("jobs", range(2)), ForkedPool(job, 2, 2, None), 2, Limits(timeout_s=60.0), lambda _: None)
     assert len(list(tmp_path.iterdir())) == 2
 
 

@@ -1,4 +1,4 @@
-"""Jobs by real processes: workers and drivers that are killed, jobs that fail or take too long, a full disk."""
+"""JobList by real processes: workers and drivers that are killed, jobs that fail or take too long, a full disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from precompute.common.cache import Cache
-from precompute.common.scheduler import DONE, FAILED, LOST, READY, Event, Jobs, Limits, schedule
+from precompute.common.scheduler import DONE, FAILED, LOST, READY, Event, JobList, Limits, schedule
 from precompute.errors import UserError
 from support import shard_jobs
 from support.shard_jobs import JOBS, drive, entry, results
@@ -43,7 +43,7 @@ def assert_whole(folder: Path) -> None:
 
 
 def counts(folder: Path) -> list[int]:
-    """How often each job was done."""
+    """The number of times that each job was done."""
     return [len(list(folder.glob(f"did-{number}-*"))) for number in JOBS]
 
 
@@ -105,7 +105,7 @@ def test_a_killed_driver_s_pass_goes_on(tmp_path: Path, environment: dict[str, s
         time.sleep(0.05)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("shard-*.npz")}
     assert len(workers) == 2 and 3 <= len(kept) < len(JOBS)
-    damaged = Cache(tmp_path).path(entry(0))
+    damaged = Cache(tmp_path).locate(entry(0))
     damaged.write_bytes(b"PK\3\4")  # and one was damaged meanwhile
     drive(tmp_path, 2)
     assert_whole(tmp_path)
@@ -169,7 +169,7 @@ def test_a_worker_that_ends_while_it_waits_is_replaced() -> None:
         *(Event(0, READY), Event(0, DONE)),
     )
     done: list[int] = []
-    schedule(Jobs("jobs", [5, 6]), pool, 2, Limits(retries=1), done.append)
+    schedule(JobList("jobs", [5, 6]), pool, 2, Limits(retries=1), done.append)
     assert done == [5, 6] and pool.calls == [
         *("start 0", "start 1", "give 0 5", "give 1 6", "start 0", "start 1", "give 0 6", "close"),
     ]
@@ -179,11 +179,11 @@ def test_a_worker_that_ends_while_it_waits_is_replaced() -> None:
 def test_errors_that_another_try_does_not_mend_end_the_pass_at_once(error: Exception) -> None:
     pool = ScriptedPool(Event(0, READY), Event(0, FAILED, "failed", error))
     with pytest.raises(type(error)) as caught:
-        schedule(Jobs("jobs", [5]), pool, 1, Limits(retries=5), print)
+        schedule(JobList("jobs", [5]), pool, 1, Limits(retries=5), print)
     assert caught.value is error and pool.calls[-1] == "close"
 
 
 def test_a_worker_that_cannot_load_is_told_so() -> None:
     pool = ScriptedPool(*[Event(0, LOST, "was killed (signal 9)")] * 3)
     with pytest.raises(UserError, match=r"^jobs: worker 0 was killed \(signal 9\) while it was loading, 3 times now"):
-        schedule(Jobs("jobs", [5]), pool, 1, Limits(retries=2), print)
+        schedule(JobList("jobs", [5]), pool, 1, Limits(retries=2), print)

@@ -1,4 +1,4 @@
-"""What a run and a judgement take: counted from settings, and the same formula for both."""
+"""Estimates of runs and judgements: counted from settings, by one formula."""
 
 from __future__ import annotations
 
