@@ -28,7 +28,7 @@ PORTS_TRIED = 50
 _TAKEN = (errno.EADDRINUSE,)
 
 
-def parse(arguments: Sequence[str] | None, new_key: str = "") -> Settings:
+def parse_settings(arguments: Sequence[str] | None, new_key: str = "") -> Settings:
     """`new_key`: the host's key of listening sessions where no file holds one.
 
     Raises SettingsError; argparse itself exits on an unknown option.
@@ -97,8 +97,8 @@ def parse(arguments: Sequence[str] | None, new_key: str = "") -> Settings:
     )
 
 
-def notes(settings: Settings) -> list[str]:
-    """What to know about who can listen: one sentence a line."""
+def list_notes(settings: Settings) -> list[str]:
+    """Sentences on who can listen, one a line."""
     if settings.password is None:
         reach = "" if is_loopback(settings.host) else ": whoever reaches this machine can listen"
         return [f"no password is asked for{reach}"]
@@ -107,7 +107,7 @@ def notes(settings: Settings) -> list[str]:
     return ["a password is asked for", "over http it travels unencrypted: put a TLS proxy in front"]
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind_port(host: str, port: int) -> socket.socket:
     """A socket on the first free port from `port` on; held from here, so that nobody takes it in between.
 
     Raises SettingsError where the host is not of this machine, or no port is free.
@@ -134,6 +134,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve the page, or write reports; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["report"]:
         from explorer.report.command import main as report  # late: it brings the web framework
@@ -141,11 +142,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return report(given[1:])
     new_key = secrets.token_urlsafe(12)
     try:
-        settings = parse(arguments, new_key)
+        settings = parse_settings(arguments, new_key)
         from explorer.server import create_server  # late: gradio takes two seconds, `--help` should not
 
         server = create_server(settings)
-        listener = bind(settings.host, settings.port)
+        listener = bind_port(settings.host, settings.port)
     except (SettingsError, StoreError) as error:
         print(f"explorer: {error}", file=sys.stderr)
         return 1
@@ -155,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if port != settings.port:
         print(f"explorer: port {settings.port} is taken, using {port}")
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-    for note in notes(settings):
+    for note in list_notes(settings):
         print(f"explorer: {note}")
     if settings.host_key:
         printed = f"#{new_key}" if settings.host_key.check(new_key) else ""

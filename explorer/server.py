@@ -21,24 +21,25 @@ from explorer.state.store_views import StoreViews
 from explorer.store import Store
 from explorer.web import media
 from explorer.web.guard import Guard, read_body
-from explorer.web.jobs import Jobs, command
+from explorer.web.jobs import Jobs, build_command
 from explorer.web.uploads import add_uploads
 
 EVENT_BYTES = 1_000_000  # of one event; the page's own stay under 10 kB
 
 
-class NoFiles:
+class FileRefuser:
     """Refuses events that name a file. The page has no use for one, and Gradio would copy it, or fetch its address."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or hand it on."""
         if scope["type"] != "http" or scope["path"] != "/gradio_api/queue/join":
             await self.app(scope, receive, send)
             return
         body = await read_body(Request(scope, receive), EVENT_BYTES)
-        refusal = (413, "that is too long for an event") if body is None else _event_fault(body)
+        refusal = (413, "that is too long for an event") if body is None else _find_event_fault(body)
         if refusal:
             await JSONResponse({"detail": refusal[1]}, status_code=refusal[0])(scope, receive, send)
             return
@@ -50,7 +51,7 @@ class NoFiles:
         await self.app(scope, replay, send)
 
 
-def _event_fault(body: bytes) -> tuple[int, str] | None:
+def _find_event_fault(body: bytes) -> tuple[int, str] | None:
     """Status and reason where `body` is no JSON, or an object in it has the key by which Gradio knows a file."""
     keys: set[str] = set()
 
@@ -68,14 +69,14 @@ def create_server(settings: Settings) -> Guard:
     """The whole application over one open store. Raises the StoreError family."""
     store = Store(settings.store, settings.threads, settings.memory_limit)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(NoFiles)
+    app.add_middleware(FileRefuser)
     media.add_sounds(app, store)
     media.add_static(app)
     views = StoreViews(store)
     add_sessions(app, views, settings)
     add_reports(app, views)
     if settings.attribute is not None:
-        app.state.jobs = Jobs(command(settings.attribute, store.path), views.reopen)
+        app.state.jobs = Jobs(build_command(settings.attribute, store.path), views.reopen)
         add_uploads(app, app.state.jobs)
     blocks = build_app(views, settings.password is not None, settings.attribute is not None)
     blocks.has_launched = True  # else Gradio skips its check of file paths: it makes it for launch() only

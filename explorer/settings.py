@@ -55,7 +55,7 @@ class Password:
         return cls(salt, _stretched(text, salt))
 
     def check(self, text: str) -> bool:
-        """Whether `text` is the password; takes some 50 ms and 32 MB, and as long for a near miss as for any other."""
+        """True where `text` is the password; takes some 50 ms and 32 MB, however near `text` comes to it."""
         return hmac.compare_digest(_stretched(text, self.salt), self.digest)
 
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from explorer.store.ranking import Q_LIMIT, q_values  # noqa: E402
+from explorer.store.ranking import Q_LIMIT, compute_q_values  # noqa: E402
 
 SCHEMA, DERIVED = ROOT / "explorer/schema.sql", ROOT / "explorer/derived.sql"
 FOLDER = ROOT / "data/work"  # git-ignored
@@ -136,7 +136,7 @@ def _scores(ids: np.ndarray, decoy: np.ndarray, hub: np.ndarray, rng: np.random.
     strong = rng.choice(np.flatnonzero(~decoy), size=min(ids.size // 8, int(rng.integers(1, 80))), replace=False)
     norm[strong] += 3 + 2 * rng.pareto(1.5, strong.size).clip(0, 40)
     error_norm = rng.lognormal(-1.2, 0.3, ids.size)
-    q_value = q_values(norm, decoy)
+    q_value = compute_q_values(norm, decoy)
     order = np.argsort(-norm, kind="stable")
     rank, train_rank = np.empty(ids.size, np.int32), np.empty(ids.size, np.int32)
     rank[order] = np.arange(1, ids.size + 1)

@@ -1,4 +1,4 @@
-"""Which sounds may be played, and what is heard of them: the only place where a stored path becomes a file to serve.
+"""The rule of what may be played: the only place where a stored path becomes a file to serve.
 
 A path is resolved against the store's folder and must stay inside its root. `audition` decides what is heard: 'full'
 the file, 'excerpt' its first EXCERPT_S seconds, 'none' nothing.

@@ -36,9 +36,11 @@ class EventHandler:
         return self._views.read_query(data.get("query"))
 
     def choose_tab(self, view: View, tab: str) -> View:
+        """Open another tab."""
         return replace(view, tab=tab)
 
     def choose_method(self, view: View, method: object) -> View:
+        """Score by another method, with its own strongest tracks."""
         if not isinstance(method, str) or method not in self._views.method_by_name:
             raise BadEventError("this store has no such method")
         view = replace(view, method=self._views.method_by_name[method])
@@ -48,6 +50,7 @@ class EventHandler:
         return self._views.focus(replace(view, lanes=None, track_id=None, loop=None, passage=None, versus=versus))
 
     def choose_order(self, view: View, order: object) -> View:
+        """Rank by normalised or by raw scores."""
         if order not in (NORMALISED, RAW):
             raise BadEventError("there is no such order")
         return self._views.focus(replace(view, order=str(order), asked=replace(view.asked, offset=0)))

@@ -1,4 +1,4 @@
-"""What the table of tracks, the list of hard cases and the page of rights holders are asked for: parts of the address.
+"""Queries of the table of tracks, the list of hard cases and the page of rights holders: parts of the address.
 
 A browser is not believed here: `of_event` checks what a page's script sent and raises ValueError with a plain sentence;
 `of_address` takes what makes sense of an address and defaults for the rest.
@@ -26,7 +26,7 @@ _Query = TypeVar("_Query")
 
 @dataclass(frozen=True)
 class TableQuery:
-    """Which rows of the table of tracks, in which order."""
+    """A page of the table of tracks: its filters and order."""
 
     text: str = ""  # words that a track must hold
     collection: str | None = None  # None: any
@@ -76,12 +76,12 @@ class TableQuery:
 
     @property
     def by(self) -> str | None:
-        """The column that `TrackQueries.find` sorts by; None where the ranking or a number gives the order."""
+        """The column that `TrackReader.find` sorts by; None where the ranking or a number gives the order."""
         return self.sort if self.sort in TEXT_SORTS else None
 
     @property
     def finds(self) -> bool:
-        """Whether the rows depend on what `TrackQueries.find` finds."""
+        """True where the rows depend on what `TrackReader.find` finds."""
         return bool(self.text.strip()) or self.collection is not None or self.by is not None
 
     def within(self, total: int) -> TableQuery:
@@ -91,7 +91,7 @@ class TableQuery:
 
 @dataclass(frozen=True)
 class CaseQuery:
-    """Which hard cases are asked for."""
+    """A page of one of the lists of hard cases."""
 
     kind: str = "hubs"  # one of CASE_KINDS
     first: int = FIRST_PLACES[0]  # one of FIRST_PLACES
@@ -128,7 +128,7 @@ class CaseQuery:
 
 @dataclass(frozen=True)
 class HolderQuery:
-    """What the page of rights holders shows."""
+    """A page of the tab of rights holders: a grouping, and one of its groups."""
 
     grouping: str | None = None  # None: as suits the store
     name: str | None = None  # of the group that is looked at
@@ -178,7 +178,7 @@ _HOLDER_KEYS = {
 
 
 def is_text(value: object) -> bool:
-    """Whether it is a string that the store can be asked for: half a surrogate pair has no UTF-8."""
+    """True for a string that the store can be asked for: half a surrogate pair has no UTF-8."""
     return isinstance(value, str) and value.encode("utf-8", "ignore").decode("utf-8") == value
 
 

@@ -115,12 +115,14 @@ class StoreViews:
         return self.read_address(dict(parse_qsl(query.lstrip("?"))))
 
     def check_clip(self, clip: object) -> int:
+        """The id of a scored clip, from what a browser sent. Raises BadEventError."""
         clip_id = parse_id(clip)
         if clip_id not in self.clip_by_id:
             raise BadEventError("this store has no such clip")
         return clip_id
 
     def find_span(self, view: View, from_s: float, to_s: float) -> Span | None:
+        """The windows of the clip of a view that lie between two times; None where that is none or all."""
         windows, window_s = self.store.scores.read_windows(view.method.method_id, view.clip_id)
         return cover_windows(from_s, to_s, windows, window_s, self.clip_by_id[view.clip_id].duration_s)
 
@@ -177,4 +179,5 @@ class StoreViews:
         return ranking
 
     def find_summary(self, view: View) -> Summary | None:
+        """The summary of the clip of a view by its method; None where that did not score it."""
         return self.summaries[view.method.method_id].get(view.clip_id)

@@ -1,4 +1,4 @@
-"""What the address of the page names, checked against the store. The address is the state: nothing else is kept."""
+"""The view: everything that the address of the page says. The address is the state; nothing else is kept."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ class Loop:
 
 @dataclass(frozen=True)
 class View:
+    """One view of the page. Defaults are not written into the address."""
+
     clip_id: int
     method: MethodRecord
     order: str = NORMALISED

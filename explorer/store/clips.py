@@ -44,7 +44,7 @@ class ClipReader:
         return sound_of_row(tuple(row)) if target is None else self._tracks.read_sound(target)
 
     def count(self) -> int:
-        """How many clips there are, controls left out."""
+        """Count the clips; controls are left out."""
         return int(self._database.fetch_rows("SELECT count(*) FROM clips WHERE kind <> 'track'")[0][0])
 
     def read_hash(self, clip_id: int) -> str | None:

@@ -1,4 +1,4 @@
-"""What can be wrong with a store or a file of sessions. Every message is one line for the user."""
+"""Errors of a store and of a file of sessions. Every message is one line for the user."""
 
 from __future__ import annotations
 

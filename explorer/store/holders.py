@@ -39,7 +39,7 @@ _UP = {**{count: f"s.train_rank <= {places}" for count, places in PLACES.items()
 
 
 class _Members(NamedTuple):
-    """Who is in which group of a grouping: M entries, a track once for each group that it is in."""
+    """The members of the groups of a grouping: M entries, a track once for each group that it is in."""
 
     names: np.ndarray  # str [G], of the groups
     group: np.ndarray  # int [M], index into names
@@ -125,7 +125,7 @@ class HolderReader:
         return self._select_pairs(up, method_id, grouping, name, limit, offset, text)
 
     def count_pairs(self, method_id: int, grouping: str, name: str, count: str, text: str) -> int:
-        """How many pairs `list_pairs` has in all."""
+        """Count the pairs of which `list_pairs` gives a page."""
         where, args = self._match_pairs(_UP[count], method_id, grouping, name, text)
         return self._database.fetch_rows(f"WITH {PARTIES} SELECT count(*) {where}", *args)[0][0]
 
@@ -171,7 +171,7 @@ class HolderReader:
         return parties
 
     def count_audible(self, grouping: str | None, name: str | None) -> AuditionCounts:
-        """How many tracks of a group, or of all training tracks, may be heard; `name` None: all."""
+        """Count the tracks that may be heard, of a group or (`name` None) of all training tracks."""
         where = f"NOT is_decoy AND track_id IN ({MEMBERS})" if name is not None else "NOT is_decoy"
         row = self._database.fetch_rows(
             f"WITH {PARTIES} SELECT count(*) FILTER (audition = 'full'), count(*) FILTER (audition = 'excerpt'),"

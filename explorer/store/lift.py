@@ -1,13 +1,14 @@
-"""Does a catalogue come up more often than its size alone would have it? Pure functions; no gradio, no queries.
+"""Lift: whether a group of tracks comes up more often than its size alone would have it. Pure functions; no queries.
 
 A *group* is all training tracks of one composer, holder, collection, label ... A track *comes up* for a clip where it
 holds one of its first places (or is above noise); clips are the generated ones and users', never controls. Lift: how
 many times as often a group's tracks come up as so many training tracks drawn at random would; 1 = chance.
 
 Why lift, and why sorted by a lower end. A raw sum of scores or places grows with the size of a catalogue, and lift
-alone is won by the smallest ones, to whom one lucky place is many times their due. So groups are sorted by the lower
-end of an interval, as is done for reports of side effects (DuMouchel 1999), where the same trap lies; and because some
-of many groups are lucky, by that of the interval that holds for all G groups at once (Bonferroni: tails of 2.5 % / G).
+alone is won by the smallest ones, for which one lucky place is many times what chance would give. So groups are sorted
+by the lower end of an interval, as is done for reports of side effects (DuMouchel 1999), where the same trap lies; and
+because some of many groups are lucky, by that of the interval that holds for all G groups at once (Bonferroni: tails of
+2.5 % / G).
 
 The interval: hits are counts of rare events, so an exact Poisson interval (Garwood 1936) of hits, over what is
 expected. Hits clump, though: renderings of one work come up together, and some tracks come up for many clips.
@@ -65,7 +66,7 @@ def poisson_interval(count: float, level: float = LEVEL) -> tuple[float, float]:
 
 
 def gamma_quantile(shape: float, part: float) -> float:
-    """Where a gamma distribution of this shape and scale 1 has `part` (0..1) of its mass below; by bisection."""
+    """Quantile `part` (0..1) of a gamma distribution of this shape and scale 1, by bisection."""
     low, high = 0.0, shape + 12 * math.sqrt(shape) + 40
     for _ in range(80):
         middle = (low + high) / 2
@@ -117,7 +118,7 @@ def form_groups(
     above: np.ndarray,
     best: np.ndarray,
 ) -> Groups:
-    """Groups of a grouping. A track may be in several groups, and is counted once in each.
+    """Form the groups of a grouping. A track may be in several groups, and is counted once in each.
 
     `names` [G]; `group`, `track` [M]: one entry for each member, as an index into `names` and into the training tracks;
     `work`, `hits`, `above`, `best` [N] over the training tracks: code of the work; clips for which it comes up; clips
@@ -127,19 +128,19 @@ def form_groups(
     tracks = np.bincount(group, minlength=count)
     pairs = np.unique(group.astype(np.int64) * (int(work.max(initial=0)) + 1) + work[track])
     works = np.bincount(pairs // (int(work.max(initial=0)) + 1), minlength=count)
-    found = np.bincount(group, hits[track], minlength=count).astype(int)
+    group_hits = np.bincount(group, hits[track], minlength=count).astype(int)
     expected = tracks * (hits.mean() if len(hits) else 0.0)
     clumps = estimate_dispersion(hits, work)
-    low, high = _lifts(found, expected, clumps, LEVEL)
-    sure_low, sure_high = _lifts(found, expected, clumps, 1 - (1 - LEVEL) / max(1, count))
+    low, high = _lift_interval(group_hits, expected, clumps, LEVEL)
+    sure_low, sure_high = _lift_interval(group_hits, expected, clumps, 1 - (1 - LEVEL) / max(1, count))
     places = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(places, group, np.where(best[track] > 0, best[track], np.iinfo(np.int64).max))
-    order = np.lexsort((names.astype(str), -found, -sure_low))
+    order = np.lexsort((names.astype(str), -group_hits, -sure_low))
     return Groups(
         name=names[order],
         tracks=tracks[order],
         works=works[order],
-        hits=found[order],
+        hits=group_hits[order],
         expected=expected[order],
         low=low[order],
         high=high[order],
@@ -151,16 +152,18 @@ def form_groups(
     )
 
 
-def _lifts(found: np.ndarray, expected: np.ndarray, clumps: float, level: float) -> tuple[np.ndarray, np.ndarray]:
+def _lift_interval(
+    hits: np.ndarray, expected: np.ndarray, clumps: float, level: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Both ends of the lift's interval, [G] each; 0 and infinity where nothing was expected."""
-    ends = np.array([poisson_interval(float(value), level) for value in found / clumps]).reshape(len(found), 2)
+    ends = np.array([poisson_interval(float(value), level) for value in hits / clumps]).reshape(len(hits), 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = np.where(expected[:, None] > 0, ends * clumps / expected[:, None], [0.0, np.inf]).T
     return low, high
 
 
 def classify_lift(groups: Groups, row: int) -> str:
-    """What the intervals of a group's lift say: 'more', 'maybe more', 'chance', 'maybe less' or 'less'.
+    """Read the intervals of a group's lift: 'more', 'maybe more', 'chance', 'maybe less' or 'less'.
 
     'maybe': by itself it stands apart from chance, but among so many groups one may do so by luck.
     """

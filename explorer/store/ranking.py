@@ -1,4 +1,4 @@
-"""Who stands where for one clip: by normalised score, by raw score, or by the score of a span of the clip.
+"""The ranking of all tracks for one clip: by normalised score, by raw score, or by the score of a span of the clip.
 
 Arrays run over N tracks, strongest first, training tracks and decoys together. Higher = stronger influence.
 """
@@ -28,10 +28,12 @@ class Span:
 
     @property
     def from_s(self) -> float:
+        """Where the span begins in the clip, seconds."""
         return (self.first - 1) * self.window_s
 
     @property
     def to_s(self) -> float:
+        """Where the span ends in the clip, seconds."""
         return min(self.last * self.window_s, self.length_s)
 
 
@@ -52,10 +54,12 @@ class Ranking:
 
     @cached_property
     def tracks(self) -> int:
+        """Number of training tracks."""
         return int((~self.is_decoy).sum())
 
     @cached_property
     def decoys(self) -> int:
+        """Number of decoys."""
         return int(self.is_decoy.sum())
 
     @cached_property
@@ -66,7 +70,7 @@ class Ranking:
         return np.cumsum(positive) / total if total > 0 else np.full(len(positive), np.nan)
 
     def index(self, track_id: int) -> int | None:
-        """Where this track stands in the arrays; None where it was not scored."""
+        """Find the place of a track in the arrays; None where it was not scored."""
         here = self.track_id == track_id
         row = int(here.argmax()) if len(here) else 0  # stops at the first
         return row if len(here) and here[row] else None
@@ -109,7 +113,7 @@ def rank_span(store: Store, method_id: int, clip_id: int, span: Span) -> Ranking
     width = float(training.std(ddof=1)) if len(training) > 1 else 0.0
     value = (z - training.mean()) / (width or 1.0)
     counted = ~np.isin(columns["track_id"], store.tracks.list_planted())
-    return _ranking(columns, value, q_values(value, columns["is_decoy"], counted))
+    return _ranking(columns, value, compute_q_values(value, columns["is_decoy"], counted))
 
 
 def _stored_order(columns: dict[str, np.ndarray]) -> np.ndarray | None:
@@ -140,11 +144,12 @@ def _ranking(
     )
 
 
-def q_values(value: np.ndarray, is_decoy: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
+def compute_q_values(value: np.ndarray, is_decoy: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
     """Rate of false discoveries of calling a track and all above it influential, [N] in 0..1.
 
     FDR(s) = min(1, (1 + decoys >= s)(tracks / decoys) / max(1, tracks >= s)), then the least rate of any lower
-    threshold: target-decoy competition (Elias & Gygi 2007), as for whole scores. Without decoys every value is 1.
+    threshold: target-decoy competition (Elias & Gygi 2007). Without decoys every value is 1. The stored
+    q-values of whole scores are from `precompute.significance.q_values`, which a test holds to this.
     `counted` [N] bool: which enter the counts; planted cases do not, and are only given values.
     """
     counted = np.ones(len(value), bool) if counted is None else counted

@@ -1,4 +1,4 @@
-"""What the store hands out: frozen records. Scores: higher = stronger influence; seconds, LUFS, dBFS."""
+"""Frozen records that the readers of a store return. Scores: higher = stronger influence; seconds, LUFS, dBFS."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class StoreInfo:
+    """The version of a store, and where its audio lies."""
+
     version: int
     track_root: str  # folder of the tracks' audio, relative to the store's folder
     clip_root: str  # folder of the clips' audio, relative to the store's folder
@@ -19,7 +21,7 @@ class StoreInfo:
 
 @dataclass(frozen=True)
 class SoundRecord:
-    """What is needed to hear and draw one item."""
+    """All that is needed to play and draw one track or clip."""
 
     duration_s: float
     audio_path: str | None  # relative to track_root, or to clip_root where `of_clip`
@@ -32,6 +34,8 @@ class SoundRecord:
 
 @dataclass(frozen=True)
 class ClipRecord:
+    """A clip: generated, a user's, or a control (a training track unlearned itself)."""
+
     clip_id: int
     kind: str  # 'generated', 'track' or 'user'
     target_track_id: int | None  # kind 'track': the training track that was unlearned
@@ -43,6 +47,8 @@ class ClipRecord:
 
 @dataclass(frozen=True)
 class TrackRecord:
+    """A training track or decoy, with its rights."""
+
     track_id: int
     is_decoy: bool
     planted: str | None  # a planted case (weighted, rare, …), outside decoy statistics
@@ -60,6 +66,8 @@ class TrackRecord:
 
 @dataclass(frozen=True)
 class MethodRecord:
+    """A way of scoring, its settings and its cost."""
+
     method_id: int
     name: str
     label: str
@@ -71,6 +79,8 @@ class MethodRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
+    """The run that published a store: its model, machine and configuration."""
+
     model_sha256: str  # of the weights that every score refers to
     commit_hash: str | None
     device: str
@@ -82,12 +92,16 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class TrackMoments:
+    """Influence over the length of one track, for one clip."""
+
     rate_hz: float
     influence: tuple[float, ...]  # value i covers [i, i + 1) / rate_hz seconds of the track
 
 
 @dataclass(frozen=True)
 class ClipMoments:
+    """Influence of some tracks over the length of one clip."""
+
     window_s: float
     influence: dict[int, tuple[float, ...]]  # by track; value i covers [i, i + 1) * window_s seconds of the clip
 
@@ -114,6 +128,8 @@ class Summary:
 
 @dataclass(frozen=True)
 class Diagnostic:
+    """A figure that a run measured about one of its own methods."""
+
     checkpoint_step: int  # training step of the weights; the largest is that of the scores
     name: str
     value: float
@@ -131,7 +147,7 @@ class SkippedMethod:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of two methods: means over generated clips, training tracks alone."""
+    """Agreement of two methods: means over generated clips, training tracks alone."""
 
     method_a: int
     method_b: int
@@ -188,7 +204,7 @@ class CopiedPassage:
 
 @dataclass(frozen=True)
 class Copying:
-    """What a search for copied passages found; `compared` is 0 where nothing was compared."""
+    """Result of a search for copied passages; `compared` is 0 where nothing was compared."""
 
     compared: int  # pairs of clip and track
     close: int  # pairs whose closest passage is as close as at most resemblance.CLOSE of the decoys
@@ -197,7 +213,7 @@ class Copying:
 
 @dataclass(frozen=True)
 class AuditionCounts:
-    """How many training tracks may be heard, and how."""
+    """Numbers of training tracks by how much of them may be heard."""
 
     full: int
     excerpt: int

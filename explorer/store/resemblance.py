@@ -23,15 +23,15 @@ class ResemblanceReader:
         self.has_passages = lru_cache(1)(self._has_passages)
 
     def _has_aspects(self) -> bool:
-        """Whether the run compared how clips and tracks sound."""
+        """True where the run compared how clips and tracks sound."""
         return bool(self._database.fetch_rows("SELECT 1 FROM aspects LIMIT 1"))
 
     def _has_passages(self) -> bool:
-        """Whether any passage of a track comes close to one of a clip."""
+        """True where any passage of a track comes close to one of a clip."""
         return bool(self._database.fetch_rows("SELECT 1 FROM passages LIMIT 1"))
 
     def has_search(self) -> bool:
-        """Whether copied passages were looked for: such a run keeps aspects or passages."""
+        """True where copied passages were looked for: such a run keeps aspects or passages."""
         return self.has_aspects() or self.has_passages()
 
     def read_aspects(self, clip_id: int, track_ids: Sequence[int]) -> dict[int, dict[str, float]]:

@@ -36,7 +36,7 @@ class RunReader:
         return [SkippedMethod(*row) for row in self._database.fetch_rows(sql)]
 
     def read_settings(self, method_id: int) -> dict[str, Any]:
-        """How the scores were made: settings (JSON text), versions (JSON text), config (its text), cost_s."""
+        """Read how the scores were made: settings (JSON text), versions (JSON text), config (its text), cost_s."""
         rows = self._database.fetch_rows(
             "SELECT settings_json, versions_json, config_toml, cost_s FROM methods JOIN runs USING (run_id)"
             " WHERE method_id = ?",
@@ -45,7 +45,7 @@ class RunReader:
         return dict(zip(("settings", "versions", "config", "cost_s"), rows[0], strict=True))
 
     def list_diagnostics(self, method_id: int) -> list[Diagnostic]:
-        """What the run found about itself, by name, then along training."""
+        """List the figures that the run measured about this method, by name, then along training."""
         rows = self._database.fetch_rows(
             "SELECT checkpoint_step, name, value, meaning FROM diagnostics WHERE method_id = ?"
             " ORDER BY name, checkpoint_step",
@@ -54,7 +54,7 @@ class RunReader:
         return [Diagnostic(*row) for row in rows]
 
     def list_agreement(self) -> list[Agreement]:
-        """How far two methods agree, means over generated clips, training tracks alone; empty where not measured."""
+        """List how far pairs of methods agree, over generated clips and training tracks; empty where not measured."""
         sql = "SELECT method_a, method_b, pearson, spearman, top10, top100 FROM agreement ORDER BY ALL"
         return [Agreement(*row) for row in self._database.fetch_rows(sql)]
 
@@ -63,12 +63,12 @@ class RunReader:
         return dict(self._database.fetch_rows("SELECT name, result_json FROM evaluations ORDER BY name"))
 
     def has_retraining(self) -> bool:
-        """Whether the store holds a result of training again without tracks."""
+        """True where the store holds a result of training again without tracks."""
         sql = "SELECT count(*) FROM evaluations WHERE name ILIKE '%counterfactual%'"
         return bool(self._database.fetch_rows(sql)[0][0])
 
     def count_controls(self, method_id: int) -> Controls:
-        """How many controls the method scored, and how many of them found their own track first."""
+        """Count the controls that the method scored, and those that found their own track first."""
         row = self._database.fetch_rows(
             "SELECT count(*) FILTER (s.train_rank = 1), count(*) FROM scores s JOIN clips c USING (clip_id)"
             " WHERE s.method_id = ? AND c.kind = 'track' AND s.track_id = c.target_track_id",

@@ -108,7 +108,7 @@ class ScoreReader:
         return pd.DataFrame({name: values[rows[here]] for name, values in columns.items()})
 
     def _read_columns(self, method_id: int, clip_id: int) -> dict[str, np.ndarray]:
-        """What a ranking needs of every track, as arrays [N] by track_id, not to be changed: track_id, is_decoy,
+        """Columns that a ranking needs, as arrays [N] by track_id, not to be changed: track_id, is_decoy,
         score, std_error, score_norm, std_error_norm, q_value, above_noise, rank.
         """
         columns = self._database.fetch_columns(_SCORES.format(""), method_id, clip_id)
@@ -149,7 +149,7 @@ class ScoreReader:
         return ClipMoments(rows[0][1], {row[0]: tuple(row[2]) for row in rows}) if rows else None
 
     def read_windows(self, method_id: int, clip_id: int) -> ClipWindows:
-        """How many windows of this clip have scores of their own, and how long they are."""
+        """Count the windows of this clip that have scores of their own; (0, 0.0) where the run kept none."""
         rows = self._database.fetch_rows(
             "SELECT len(influence), window_s FROM clip_moments WHERE method_id = ? AND clip_id = ? LIMIT 1",
             method_id,
@@ -172,7 +172,7 @@ class ScoreReader:
         return parts
 
     def has_parts(self) -> bool:
-        """Whether the run kept scores by stratum of the noise level at all."""
+        """True where the run kept scores by stratum of the noise level."""
         return bool(self._database.fetch_rows("SELECT 1 FROM score_parts LIMIT 1"))
 
     # --- a whole method

@@ -1,4 +1,4 @@
-"""Which tracks hold these words, and in which order: from a copy in memory of what is searched and sorted by.
+"""Search for words in tracks, and sorting by text: from a copy in memory of what is searched and sorted by.
 
 The store's own texts would have to be folded (accents and case) for every question: 0.2 s for 125,000 tracks. The copy
 is made at the first question, in 0.4 s and 25 MB for as many; after that an answer takes some 10 ms.

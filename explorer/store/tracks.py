@@ -94,7 +94,7 @@ class TrackReader:
         return self._database.fetch_frame(_LISTENABLE, excerpt_s)
 
     def count_training(self) -> int:
-        """How many training tracks the store holds."""
+        """Count the training tracks."""
         return int(self._database.fetch_rows("SELECT count(*) FROM tracks WHERE NOT is_decoy")[0][0])
 
     def _read_usual_duration(self) -> float:

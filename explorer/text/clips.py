@@ -1,4 +1,4 @@
-"""How a clip is named, in lists and beside its player. Pure functions."""
+"""Names of clips, in lists and beside their player. Pure functions."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def label_clip(clip: ClipRecord) -> str:
 
 
 def describe_clip(clip: ClipRecord) -> str:
+    """Say of which kind a clip is, its length and its seed: 'generated clip · 10.0 s · seed 3'."""
     kind = {
         "generated": "generated clip",
         "user": "your clip",

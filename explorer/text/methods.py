@@ -1,4 +1,4 @@
-"""What each method is, what it costs, and how it did on decoys and planted truths, in plain words. Pure functions.
+"""Sentences on methods: what each is, what it costs, and how it did on decoys and planted truths. Pure functions.
 
 A figure stands beside what chance would give. Nothing here says more than the store: what was not measured is said so.
 """
@@ -36,7 +36,7 @@ def list_methods(
     device: str,
     clips: int,
 ) -> dict[str, Any]:
-    """What methods.js shows: a card a method, those of `shown` first, then what could not run and why."""
+    """The cards of methods.js: one a method, those of `shown` first, then the methods that could not run, and why."""
     ordered = sorted(facts, key=lambda one: (one.method_id not in shown, one.method_id))
     return {
         "methods": [
@@ -58,12 +58,12 @@ def list_methods(
 def format_settings(text: str) -> str:
     """A method's settings as lines 'name = value', one a line; the text itself where it is no JSON object."""
     try:
-        found = json.loads(text)
+        values = json.loads(text)
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        values = None
+    if not isinstance(values, dict):
         return text[:4000]
-    return "\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in found.items())[:4000]
+    return "\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items())[:4000]
 
 
 def word_cost(cost_s: float | None, device: str, clips: int) -> str:
@@ -75,18 +75,18 @@ def word_cost(cost_s: float | None, device: str, clips: int) -> str:
 
 
 def word_record(
-    found: Sequence[Diagnostic],
+    diagnostics: Sequence[Diagnostic],
     summaries: Sequence[Summary],
     find_own_places: Sequence[int | None],
     word_evaluations: Sequence[str],
 ) -> list[str]:
-    """How a method did, as sentences: decoys, the test of above noise, planted truths.
+    """Say how a method did: decoys, the test of above noise, planted truths.
 
-    `found`: diagnostics; the latest checkpoint counts. `summaries`: of the generated clips. `own_places`: of each
+    `diagnostics`: the latest checkpoint counts. `summaries`: of the generated clips. `own_places`: of each
     control, where the unlearned track stands in its own list (None: beyond what was looked at).
     """
-    latest = max((one.checkpoint_step for one in found), default=0)
-    known = {one.name: one.value for one in found if one.checkpoint_step == latest}
+    latest = max((one.checkpoint_step for one in diagnostics), default=0)
+    known = {one.name: one.value for one in diagnostics if one.checkpoint_step == latest}
     return [
         *_word_decoys(known, summaries),
         *_word_test(summaries),
@@ -150,13 +150,13 @@ def _word_planted(find_own_places: Sequence[int | None], known: Mapping[str, flo
 def find_own_places(top: pd.DataFrame) -> list[int | None]:
     """Place of the unlearned track in each control clip of `ScoreReader.read_top`; None where it is not in there."""
     controls = top[top["clip_kind"] == "track"]
-    found = controls[controls["track_id"] == controls["target_track_id"]]
-    places = {int(row.clip_id): int(row.train_rank) for row in found.itertuples() if not pd.isna(row.train_rank)}
+    own = controls[controls["track_id"] == controls["target_track_id"]]
+    places = {int(row.clip_id): int(row.train_rank) for row in own.itertuples() if not pd.isna(row.train_rank)}
     return [places.get(int(clip)) for clip in sorted(controls["clip_id"].unique())]
 
 
 def word_evaluations(results: Mapping[str, str], method: str) -> list[str]:
-    """What kept evaluations of planted truths say of a method: rows with truth, name and value; others are skipped."""
+    """Say what kept evaluations of planted truths found of a method, from rows with truth, name and value."""
     lines: list[str] = []  # in plain words; `others` where there are none
     others: list[str] = []
     for name, text in results.items():
@@ -167,10 +167,10 @@ def word_evaluations(results: Mapping[str, str], method: str) -> list[str]:
         for row in rows if isinstance(rows, list) else []:
             if not isinstance(row, dict) or row.get("method") != method or "truth" not in row:
                 continue
-            value, told = row.get("value"), PLANTED.get((str(row["truth"]), str(row.get("name"))))
+            value, sentence = row.get("value"), PLANTED.get((str(row["truth"]), str(row.get("name"))))
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 kind = f" ({row['score']} score)" if row.get("score") else ""
-                plain = f"{told.format(value)}{kind}." if told else None
+                plain = f"{sentence.format(value)}{kind}." if sentence else None
                 other = f"{name}, {row['truth']}, {row.get('score', '')}: {row.get('name', '')} {value:.3g}."
-                (lines if told else others).append((plain or other)[:TEXT_CHARS])
+                (lines if sentence else others).append((plain or other)[:TEXT_CHARS])
     return (lines or others)[:EVALUATED]

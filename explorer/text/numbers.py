@@ -54,6 +54,7 @@ def format_plus_minus(value: float, error: float, digits: int) -> str:
 
 
 def format_signed(value: float, digits: int) -> str:
+    """'−1.20': a typographic minus, and none before a zero."""
     rounded = round(value, digits) + 0.0  # no minus before a zero
     return f"{rounded:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
@@ -74,6 +75,7 @@ def _format_fine(value: float) -> str:
 
 
 def format_rate(value: float) -> str:
+    """'12', '1.4', '0.05': a number of times, with as many decimals as can matter."""
     return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.95 else f"{value:.2f}"
 
 

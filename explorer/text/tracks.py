@@ -1,4 +1,4 @@
-"""What is said of a track wherever it is named: who holds it, that its work was trained on several times, how sure.
+"""Labels and notes of a track, wherever it is named: its rights holders, renderings of its work, how sure its score is.
 
 Pure functions; texts ready to read. Parties are (name, role), as `HolderReader.read_parties` gives them.
 """
@@ -16,6 +16,7 @@ ABOVE_TEXT, NOISE_TEXT, DECOY_TEXT = "above noise", "not distinguishable from no
 
 
 def label_certainty(is_decoy: bool, above_noise: bool) -> str:
+    """'above noise', 'not distinguishable from noise', or that it is a decoy."""
     if is_decoy:
         return DECOY_TEXT
     return ABOVE_TEXT if above_noise else NOISE_TEXT
@@ -40,9 +41,9 @@ def word_renderings(track: TrackRecord, renderings: int) -> str | None:
 
 
 def note_track(track: TrackRecord, renderings: int) -> str | None:
-    """What a listener should know of a track that plays: other renderings of its work, that it is a planted case."""
-    told = (word_renderings(track, renderings), f"planted case: {track.planted}" if track.planted else None)
-    return " · ".join(part for part in told if part) or None
+    """Note on a track that plays: other renderings of its work, that it is a planted case."""
+    notes = (word_renderings(track, renderings), f"planted case: {track.planted}" if track.planted else None)
+    return " · ".join(part for part in notes if part) or None
 
 
 def word_certainty(ranking: Ranking, track_id: int) -> str:

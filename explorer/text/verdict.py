@@ -46,7 +46,7 @@ def word_verdict(summary: Summary | None) -> str:
 
 
 def word_caution(summaries: Sequence[Summary]) -> str:
-    """Whether the test of above noise can be trusted in this store: it is made again with the roles exchanged.
+    """Warn where the test of above noise cannot be trusted in this store: it is made again with the roles exchanged.
 
     `summaries`: of the generated clips. Tracks never heard should then hardly ever pass; '' where that is so.
     """
@@ -72,15 +72,15 @@ def word_concentration(summary: Summary, ranking: Ranking, order: str) -> str:
     if ranking.decoys:
         best = min(10, len(ranking.value))
         chance = f"({best * ranking.decoys / len(ranking.value):.2g} by chance)"
-        found = int(ranking.is_decoy[:best].sum())
-        were = "was" if found == 1 else "were"
+        decoys = int(ranking.is_decoy[:best].sum())
+        were = "was" if decoys == 1 else "were"
         if order == RAW:
             parts.append(
-                f"{found} of the best {best} by raw score {were} never heard by the model, "
+                f"{decoys} of the best {best} by raw score {were} never heard by the model, "
                 f"{summary.decoys_top10_norm} by normalised score {chance}"
             )
-        elif found:
-            parts.append(f"{found} of the best {best} {were} never heard by the model {chance}")
+        elif decoys:
+            parts.append(f"{decoys} of the best {best} {were} never heard by the model {chance}")
         else:
             parts.append(f"none of the best {best} is a decoy {chance}")
     return "; ".join(parts) + "."
@@ -108,7 +108,7 @@ def _concentration(ranking: Ranking, order: str) -> str:
 
 
 def word_control(normalised: Ranking, raw: Ranking, target: int, title: str) -> str:
-    """What a control clip (a training track unlearned itself) shows: it should find itself first."""
+    """Say whether a control (a training track unlearned itself) finds itself first, as it should."""
     text = f"Control: this is the training track “{title}”, unlearned itself; it should find itself first. "
     rows = normalised.index(target), raw.index(target)
     if rows[0] is None or rows[1] is None or normalised.is_decoy[rows[0]]:
@@ -120,16 +120,16 @@ def word_control(normalised: Ranking, raw: Ranking, target: int, title: str) -> 
 
 
 def word_span(ranking: Ranking, span: Span, above_noise: int) -> str:
-    """Whether the order of a span is evidence of anything; `above_noise`: training tracks, for the whole clip."""
+    """Say whether the order of a span is evidence of anything; `above_noise`: training tracks, for the whole clip."""
     start = f"In {name_span(span)}: "
     if not ranking.tracks:
         return start + "this method scored no track."
     if not ranking.decoys:
         return start + "no decoys were scored, so no track can stand out from them; this order is no evidence."
-    found = int((mark_standouts(ranking, span) & ~ranking.is_decoy).sum())
-    if not found:
+    standouts = int((mark_standouts(ranking, span) & ~ranking.is_decoy).sum())
+    if not standouts:
         return start + "no track stands out from the decoys; this order is no evidence."
-    tracks = "1 track stands" if found == 1 else f"{found:,} tracks stand"
+    tracks = "1 track stands" if standouts == 1 else f"{standouts:,} tracks stand"
     limits = "Span scores have no error of their own, and that there are many spans to try is not corrected for."
     if not above_noise:
         limits = "That is no evidence: nothing is above noise for the whole clip, and there are many spans to try."

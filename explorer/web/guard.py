@@ -72,7 +72,7 @@ Clock = Callable[[], float]
 
 
 class Sessions:
-    """Who is signed in. Tokens are kept as hashes only, so that a memory dump opens nothing."""
+    """The sessions of those who signed in. Tokens are kept as hashes, so that a memory dump opens nothing."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -89,9 +89,11 @@ class Sessions:
         return token
 
     def holds(self, token: str) -> bool:
+        """True while this token is good."""
         return self._ends.get(_key(token), -math.inf) > self._clock()
 
     def close(self, token: str) -> None:
+        """Sign this token out."""
         self._ends.pop(_key(token), None)
 
 
@@ -107,7 +109,7 @@ class Attempts:
         self._failed: deque[tuple[float, str]] = deque()
 
     def take(self, address: str) -> float:
-        """0 where `address` may try now, and the try counts as failed until `forgive`; else the seconds to wait."""
+        """Seconds that `address` must wait; 0: it may try now, and the try counts as failed until `forgive`."""
         now = self._clock()
         while self._failed and self._failed[0][0] <= now - WINDOW_S:
             self._failed.popleft()
@@ -119,7 +121,7 @@ class Attempts:
         return 0.0
 
     def forgive(self, address: str) -> None:
-        """Its latest try was right. The others still count: many people may share one address."""
+        """Take back the latest try of `address`, which was right. Others count: many may share an address."""
         self._failed.remove(next(entry for entry in reversed(self._failed) if entry[1] == address))
 
 
@@ -135,6 +137,7 @@ class Guard:
         self._hashing = asyncio.Semaphore(HASHES_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or hand it on with headers added to the answer."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -169,7 +172,7 @@ class Guard:
             await _detail(500, "something failed here; the server's log says what")(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response | None:
-        """What the guard itself says to this request; None where the application may answer it."""
+        """Answer this request where the guard does so itself; None where the application may answer it."""
         path = request.scope["path"]
         host = request.headers.get("host", "")
         if not self._known_host(request, host):
@@ -269,7 +272,7 @@ def _foreign(request: Request, host: str) -> bool:
 
 
 def _cookie(request: Request) -> str:
-    """Its name holds the port: cookies ignore ports, and two explorers on one machine must not sign each other out."""
+    """Name the cookie by the port: cookies ignore ports, and explorers on one machine must not sign each other out."""
     match = _HOST.fullmatch(request.headers.get("host", ""))
     return f"whence_{(match and match[2]) or 'session'}"
 

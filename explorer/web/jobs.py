@@ -26,8 +26,8 @@ _CLIP = re.compile(r"^published .* with clip (\d+)")
 
 
 @dataclass(frozen=True)
-class State:
-    """What the page shows of the work on a clip."""
+class JobState:
+    """State of the work on a clip, as the page shows it."""
 
     name: str  # 'idle', 'running', 'done' or 'failed'
     text: str = ""  # one line for the listener
@@ -35,8 +35,8 @@ class State:
     number: int = 0  # counts the clips that were asked for
 
 
-def command(config: Path, store: Path) -> list[str]:
-    """What is run, before what is asked of it."""
+def build_command(config: Path, store: Path) -> list[str]:
+    """The command line of an attribution, without the clip."""
     return [sys.executable, "-u", "-m", "precompute", "attribute", "--config", str(config), "--store", str(store)]
 
 
@@ -48,12 +48,13 @@ class Jobs:
         self._base, self._done, self._limit_s = list(base), done, limit_s
         self._lock = threading.Lock()
         self._held = False  # somebody's upload is read, or a process runs
-        self._state = State("idle")
+        self._state = JobState("idle")
         self._process: subprocess.Popen[str] | None = None
         atexit.register(self.stop)
 
     @property
-    def state(self) -> State:
+    def state(self) -> JobState:
+        """The state of the latest work."""
         return self._state
 
     def reserve(self) -> bool:
@@ -63,12 +64,13 @@ class Jobs:
             return free
 
     def release(self) -> None:
+        """Let the next caller reserve."""
         with self._lock:
             self._held = False
 
-    def start(self, arguments: Sequence[str], upload: Path | None = None) -> State:
+    def start(self, arguments: Sequence[str], upload: Path | None = None) -> JobState:
         """Run the command, which `reserve` was called for; `upload` is removed when it has ended."""
-        self._state = State("running", "Starting", number=self._state.number + 1)
+        self._state = JobState("running", "Starting", number=self._state.number + 1)
         threading.Thread(target=self._run, args=([*self._base, *arguments], upload), daemon=True).start()
         return self._state
 
@@ -91,7 +93,7 @@ class Jobs:
             outcome = self._outcome(line, number, late)
         except Exception:
             log.exception("an attribution could not be run")
-            outcome = State("failed", "It could not be started; the server's log says why.", number=number)
+            outcome = JobState("failed", "It could not be started; the server's log says why.", number=number)
         finally:
             if upload is not None:
                 upload.unlink(missing_ok=True)
@@ -99,7 +101,7 @@ class Jobs:
         self._state = outcome
         self.release()
 
-    def _outcome(self, line: list[str], number: int, late: threading.Event) -> State:
+    def _outcome(self, line: list[str], number: int, late: threading.Event) -> JobState:
         process = subprocess.Popen(
             line,
             stdin=subprocess.DEVNULL,
@@ -115,11 +117,11 @@ class Jobs:
         clip_id, last = None, ""
         try:
             for text in process.stdout or ():
-                found = _CLIP.match(text)
-                clip_id = int(found[1]) if found else clip_id
+                published = _CLIP.match(text)
+                clip_id = int(published[1]) if published else clip_id
                 last = text.strip() or last
                 if text.startswith(("  ", "search")):
-                    self._state = State("running", plain(text), number=number)
+                    self._state = JobState("running", hide_paths(text), number=number)
             code = process.wait()
         finally:
             timer.cancel()
@@ -128,20 +130,20 @@ class Jobs:
                 self._done()
             except Exception:
                 log.exception("the new version of the store could not be opened")
-                return State(
+                return JobState(
                     "failed", f"Clip {clip_id} is in the store: it shows when the explorer is restarted.", None, number
                 )
-            return State("done", f"Clip {clip_id} is ready.", clip_id, number)
+            return JobState("done", f"Clip {clip_id} is ready.", clip_id, number)
         log.warning("an attribution ended with code %s: %s", code, last)
         if late.is_set():
-            return State(
+            return JobState(
                 "failed", f"It took longer than {self._limit_s / 60:.0f} minutes and was stopped.", number=number
             )
-        told = last.startswith("precompute: ")
-        reason = plain(last.removeprefix("precompute: ")) if told else "it failed; the server's log says why"
-        return State("failed", f"Not possible: {reason}", number=number)
+        explained = last.startswith("precompute: ")
+        reason = hide_paths(last.removeprefix("precompute: ")) if explained else "it failed; the server's log says why"
+        return JobState("failed", f"Not possible: {reason}", number=number)
 
 
-def plain(text: str) -> str:
+def hide_paths(text: str) -> str:
     """One line without anything that looks like a path."""
     return _PATH.sub("…", "".join(c for c in text.strip() if c.isprintable()))[:LINE_CHARS]

@@ -60,9 +60,9 @@ def add_static(app: FastAPI) -> None:
         if name not in files:
             return JSONResponse({"detail": "there is no such file"}, status_code=404)
         # Ask again: a new release must not meet an old script. A font does not change.
-        kept = "no-cache" if name.endswith(".js") else "max-age=604800"
+        cache = "no-cache" if name.endswith(".js") else "max-age=604800"
         path = files[name]
-        return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": kept})
+        return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": cache})
 
     @app.get("/favicon.ico")
     def favicon() -> Response:

@@ -34,7 +34,7 @@ BUSY = "Another clip is being worked on: try again when it is done."
 
 
 class UploadRefusedError(Exception):
-    """Why something is not taken; `status` is the HTTP status, the message one line for the listener."""
+    """A prompt or a file is refused; `status` is the HTTP status, the message one line for the listener."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -46,47 +46,49 @@ def add_uploads(app: FastAPI, jobs: Jobs) -> None:
 
     @app.get("/attribute/state")
     def state() -> Response:
-        return _told(jobs, 200)
+        """State of the work, for the page."""
+        return _report_state(jobs, 200)
 
     @app.post("/attribute/prompt")
     async def prompt(request: Request) -> Response:
+        """The body is JSON: prompt, seed."""
         if not jobs.reserve():
-            return _refusal(UploadRefusedError(409, BUSY))
+            return _respond_refusal(UploadRefusedError(409, BUSY))
         try:
-            arguments = _prompt_arguments(await read_body(request, BODY_BYTES))
+            arguments = _parse_prompt(await read_body(request, BODY_BYTES))
         except BaseException as error:
             jobs.release()
-            return _refusal(error)
+            return _respond_refusal(error)
         jobs.start(arguments)
-        return _told(jobs, 202)
+        return _report_state(jobs, 202)
 
     @app.post("/attribute/audio")
     async def audio(request: Request) -> Response:
         """The body is the file; `name` and `caption` of the query are words about it."""
         if not jobs.reserve():
-            return _refusal(UploadRefusedError(409, BUSY))
+            return _respond_refusal(UploadRefusedError(409, BUSY))
         upload: Path | None = None
         try:
-            name = clean(request.query_params.get("name", ""), NAME_CHARS) or "a file"
-            caption = clean(request.query_params.get("caption", ""), PROMPT_CHARS)
-            upload = await _received(request)
+            name = clean_text(request.query_params.get("name", ""), NAME_CHARS) or "a file"
+            caption = clean_text(request.query_params.get("caption", ""), PROMPT_CHARS)
+            upload = await _receive_upload(request)
             await run_in_threadpool(check_audio, upload)
         except BaseException as error:
             if upload is not None:
                 upload.unlink(missing_ok=True)
             jobs.release()
-            return _refusal(error)
+            return _respond_refusal(error)
         # One word each, "--option=value": a text that begins with a dash is no option.
         jobs.start([f"--audio={upload}", f"--title={name}", *([f"--caption={caption}"] if caption else [])], upload)
-        return _told(jobs, 202)
+        return _report_state(jobs, 202)
 
 
-def clean(text: str, most: int) -> str:
+def clean_text(text: str, most: int) -> str:
     """Printable characters, spaces made one, at most `most`."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:most]
 
 
-def _prompt_arguments(body: bytes | None) -> list[str]:
+def _parse_prompt(body: bytes | None) -> list[str]:
     """Raises RefusedError."""
     if body is None:
         raise UploadRefusedError(413, "That is too long for a prompt.")
@@ -95,17 +97,17 @@ def _prompt_arguments(body: bytes | None) -> list[str]:
         text = asked["prompt"]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise UploadRefusedError(400, "That is no prompt.") from error
-    if not isinstance(text, str) or not clean(text, len(text)):
+    if not isinstance(text, str) or not clean_text(text, len(text)):
         raise UploadRefusedError(400, "Write a few words first.")
     if len(text) > PROMPT_CHARS:
         raise UploadRefusedError(413, f"A prompt may have {PROMPT_CHARS} characters.")
     seed = asked.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
         raise UploadRefusedError(400, "The seed must be a whole number from 0 on.")
-    return [f"--prompt={clean(text, PROMPT_CHARS)}", f"--seed={seed}"]
+    return [f"--prompt={clean_text(text, PROMPT_CHARS)}", f"--seed={seed}"]
 
 
-async def _received(request: Request) -> Path:
+async def _receive_upload(request: Request) -> Path:
     """The body in a temporary file. Raises RefusedError, with nothing left behind."""
     too_large = UploadRefusedError(413, f"That is too large: a file may have {UPLOAD_BYTES // 1_000_000} MB.")
     length = request.headers.get("content-length", "")
@@ -151,11 +153,11 @@ def check_audio(path: Path) -> None:
         raise UploadRefusedError(413, f"That is too long: a recording may last {AUDIO_S / 60:.0f} minutes.")
 
 
-def _told(jobs: Jobs, status: int) -> Response:
+def _report_state(jobs: Jobs, status: int) -> Response:
     return JSONResponse(asdict(jobs.state), status_code=status, headers={"Cache-Control": "no-store"})
 
 
-def _refusal(error: BaseException) -> Response:
+def _respond_refusal(error: BaseException) -> Response:
     """An answer for what is refused; everything else goes on its way."""
     if not isinstance(error, UploadRefusedError):
         raise error

@@ -2,8 +2,8 @@
 
 Higher score = stronger influence. `is_train` and `is_decoy` are boolean [N] masks of the *regular* tracks that enter
 the statistics; planted tracks are in neither and are only given values.
-Source: target-decoy competition (Elias & Gygi 2007). `explorer.store.ranking.q_values` is the page's twin, which orders
-by other scores; a test holds the two together.
+Source: target-decoy competition (Elias & Gygi 2007). `explorer.store.ranking.compute_q_values` is the page's twin,
+which orders by other scores; a test holds the two together.
 """
 
 from __future__ import annotations

@@ -42,31 +42,31 @@ def test_an_unfit_password_ends_in_one_line():
 
 
 def test_password_options(tmp_path, capsys, monkeypatch):
-    from explorer.__main__ import parse
+    from explorer.__main__ import parse_settings
     from explorer.settings import SettingsError
 
     file = tmp_path / "word"
     file.write_text("correct horse")
     file.chmod(0o600)
     arguments = ["--store", "x", "--host", "0.0.0.0"]
-    assert parse([*arguments, "--password-file", str(file)]).password.check("correct horse")
+    assert parse_settings([*arguments, "--password-file", str(file)]).password.check("correct horse")
     assert capsys.readouterr().err == ""
     file.chmod(0o644)
-    parse([*arguments, "--password-file", str(file)])
+    parse_settings([*arguments, "--password-file", str(file)])
     assert capsys.readouterr().err == f"explorer: others can read the password file: chmod 600 {file}\n"
     monkeypatch.setenv("WHENCE_PASSWORD", "correct horse")
-    assert parse(arguments).password.check("correct horse") and "WHENCE_PASSWORD" not in os.environ
+    assert parse_settings(arguments).password.check("correct horse") and "WHENCE_PASSWORD" not in os.environ
     with pytest.raises(SettingsError, match=r"--password-file PATH, or WHENCE_PASSWORD.*--i-know"):
-        parse(arguments)
-    assert parse([*arguments, "--i-know"]).password is None
+        parse_settings(arguments)
+    assert parse_settings([*arguments, "--i-know"]).password is None
 
 
 def test_the_start_says_who_can_listen():
-    from explorer.__main__ import notes
+    from explorer.__main__ import list_notes
     from explorer.settings import Password, Settings
 
     def said(**options):
-        return notes(Settings(Path("x"), **options))
+        return list_notes(Settings(Path("x"), **options))
 
     word = Password.of("correct horse")
     assert said() == ["no password is asked for"]
@@ -83,33 +83,33 @@ def test_help_needs_no_gradio():
 
 
 def test_a_taken_port_gives_the_next_one():
-    from explorer.__main__ import bind
+    from explorer.__main__ import bind_port
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with bind("127.0.0.1", port) as listener:
+        with bind_port("127.0.0.1", port) as listener:
             assert port < listener.getsockname()[1] < port + 50
 
 
 def test_sessions_need_a_hosts_key(tmp_path, capsys):
-    from explorer.__main__ import parse
+    from explorer.__main__ import parse_settings
     from explorer.settings import Settings, SettingsError
 
     file, key = tmp_path / "s.sqlite", tmp_path / "key"
-    made = parse(["--sessions", str(file)], "printed key")
+    made = parse_settings(["--sessions", str(file)], "printed key")
     assert made.sessions == file and made.host_key.check("printed key")
     key.write_text("a key of mine\n")
     key.chmod(0o600)
-    named = parse(["--sessions", str(file), "--host-key-file", str(key)], "printed key")
+    named = parse_settings(["--sessions", str(file), "--host-key-file", str(key)], "printed key")
     assert named.host_key.check("a key of mine") and not named.host_key.check("printed key")
     assert "a key of mine" not in repr(named)
     key.chmod(0o644)
-    parse(["--sessions", str(file), "--host-key-file", str(key)])
+    parse_settings(["--sessions", str(file), "--host-key-file", str(key)])
     assert capsys.readouterr().err == f"explorer: others can read the host's key file: chmod 600 {key}\n"
     with pytest.raises(SettingsError, match="--sessions PATH"):
-        parse(["--host-key-file", str(key)])
+        parse_settings(["--host-key-file", str(key)])
     with pytest.raises(SettingsError, match="--sessions PATH and a host's key"):
         Settings(tmp_path / "store.duckdb", sessions=file)
-    assert parse([]).sessions is None
+    assert parse_settings([]).sessions is None

@@ -1,4 +1,4 @@
-"""What the curve draws and what the sentences say."""
+"""What the curve draws."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from explorer.listen import charts
-from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, q_values, rank_clip, rank_span
+from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, compute_q_values, rank_clip, rank_span
 from explorer.text.numbers import choose_exponent
 from explorer.text.verdict import word_concentration, word_verdict
 
@@ -21,7 +21,7 @@ def ranking(train: list[float], decoys: list[float] = (), above: int = 0, q: flo
     is_decoy = np.arange(len(value)) >= len(train)
     order = np.argsort(-value, kind="stable")
     flags = ~is_decoy[order] & (np.cumsum(~is_decoy[order]) <= above)
-    rate = np.full(len(value), q) if q is not None else q_values(value[order], is_decoy[order])
+    rate = np.full(len(value), q) if q is not None else compute_q_values(value[order], is_decoy[order])
     return Ranking(order.astype(np.int32) + 1, is_decoy[order], value[order], rate, flags)
 
 

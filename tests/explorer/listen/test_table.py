@@ -1,4 +1,4 @@
-"""What the table is asked for, which rows match, what each row says."""
+"""Which rows of the table match, and what each row says."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from explorer.store.ranking import NORMALISED, RAW, Span, q_values, rank_clip, rank_span
+from explorer.store.ranking import NORMALISED, RAW, Span, compute_q_values, rank_clip, rank_span
 
 
 @pytest.mark.parametrize("order", [NORMALISED, RAW])
@@ -68,7 +68,7 @@ def test_a_span_is_compared_with_the_other_clips(store, first, last):
     expected = {i: (value - training.mean()) / training.std(ddof=1) for i, value in z.items()}
     assert dict(zip(ranking.track_id.tolist(), ranking.value, strict=True)) == pytest.approx(expected, rel=1e-3)
     assert ranking.track_id.tolist() == sorted(expected, key=lambda i: -expected[i])
-    assert ranking.q_value.tolist() == q_values(ranking.value, ranking.is_decoy).tolist()
+    assert ranking.q_value.tolist() == compute_q_values(ranking.value, ranking.is_decoy).tolist()
 
 
 def test_the_only_clip_is_compared_with_its_own_windows(made, tmp_path):
@@ -97,6 +97,6 @@ def test_q_values_count_decoys():
         return min(1.0, (1 + (above & is_decoy).sum()) * (tracks / decoys) / max(1, (above & ~is_decoy).sum()))
 
     naive = [min(rate(t) for t in value if t <= v) for v in value]
-    assert q_values(value, is_decoy) == pytest.approx(naive)
-    assert (q_values(value, np.zeros(60, bool)) == 1).all()
-    assert (q_values(value, np.ones(60, bool)) == 1).all()
+    assert compute_q_values(value, is_decoy) == pytest.approx(naive)
+    assert (compute_q_values(value, np.zeros(60, bool)) == 1).all()
+    assert (compute_q_values(value, np.ones(60, bool)) == 1).all()

@@ -16,7 +16,7 @@ from explorer.store.errors import (
     StoreVersionError,
     UnknownIdError,
 )
-from explorer.store.ranking import q_values
+from explorer.store.ranking import compute_q_values
 from explorer.store.search import SORTABLE
 
 SCHEMA_FOLDER = Path(__file__).resolve().parents[3] / "explorer"
@@ -195,7 +195,7 @@ def test_summaries_against_a_naive_count(store):
             decoys = scores.loc[scores["is_decoy"], "score_norm"]
             wins = [(decoys < value).mean() for value in training["score_norm"]]
             assert summary.auc_norm == pytest.approx(sum(wins) / len(wins))
-            exchanged = q_values(scores["score_norm"].to_numpy(), ~scores["is_decoy"].to_numpy())
+            exchanged = compute_q_values(scores["score_norm"].to_numpy(), ~scores["is_decoy"].to_numpy())
             passed = (exchanged <= 0.10) & (scores["score_norm"] > 2 * scores["std_error_norm"]) & scores["is_decoy"]
             assert summary.decoys_swapped == passed.sum()
             ordered = training["score_norm"].sort_values(ascending=False).to_numpy()

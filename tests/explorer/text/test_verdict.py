@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, q_values
+from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, compute_q_values
 from explorer.store.records import Summary
 from explorer.text.numbers import format_percent
 from explorer.text.verdict import word_caution, word_concentration, word_control, word_span, word_verdict
@@ -18,7 +18,7 @@ def ranking(train: list[float], decoys: list[float] = (), above: int = 0, q: flo
     is_decoy = np.arange(len(value)) >= len(train)
     order = np.argsort(-value, kind="stable")
     flags = ~is_decoy[order] & (np.cumsum(~is_decoy[order]) <= above)
-    rate = np.full(len(value), q) if q is not None else q_values(value[order], is_decoy[order])
+    rate = np.full(len(value), q) if q is not None else compute_q_values(value[order], is_decoy[order])
     return Ranking(order.astype(np.int32) + 1, is_decoy[order], value[order], rate, flags)
 
 

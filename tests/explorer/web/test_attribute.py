@@ -70,7 +70,7 @@ def client(shop: Path, uploads: Path, monkeypatch):
     monkeypatch.setattr(settings, "OFFLINE", ())
     folder = shop.parent.parent
     fake = [sys.executable, "-u", str(folder / "fake.py"), "--store", str(shop)]
-    monkeypatch.setattr(server, "command", lambda config, store: fake)
+    monkeypatch.setattr(server, "build_command", lambda config, store: fake)
     options = settings.Settings(shop, password=settings.Password.of(WORD), attribute=folder / "run.toml")
     with TestClient(server.create_server(options), base_url="http://127.0.0.1") as client:
         assert client.get("/attribute/state").status_code == 401
@@ -222,10 +222,10 @@ def test_without_the_option_there_is_no_such_route(store_path) -> None:
     from explorer.server import create_server
     from explorer.settings import Settings
 
-    with TestClient(create_server(Settings(store_path)), base_url="http://127.0.0.1") as plain:
-        assert plain.get("/attribute/state").status_code == 404
-        assert plain.post("/attribute/audio", content=wav()).status_code in (404, 405)
-        assert "Make it and find its tracks" not in plain.get("/").text
+    with TestClient(create_server(Settings(store_path)), base_url="http://127.0.0.1") as hide_paths:
+        assert hide_paths.get("/attribute/state").status_code == 404
+        assert hide_paths.post("/attribute/audio", content=wav()).status_code in (404, 405)
+        assert "Make it and find its tracks" not in hide_paths.get("/").text
 
 
 def test_the_option_is_refused_in_one_line(tmp_path: Path, monkeypatch) -> None:
@@ -290,7 +290,7 @@ def test_a_listener_asks_and_hears_the_new_clip(open_page, serve, shop: Path, up
     monkeypatch.setattr(settings, "OFFLINE", ())
     folder = shop.parent.parent
     fake = [sys.executable, "-u", str(folder / "fake.py"), "--store", str(shop)]
-    monkeypatch.setattr(server, "command", lambda config, store: fake)
+    monkeypatch.setattr(server, "build_command", lambda config, store: fake)
     options = settings.Settings(shop, password=settings.Password.of(WORD), attribute=folder / "run.toml")
     with serve(options) as address:
         page = open_page("?clip=2", at=address, may_fail=("/signin", "/attribute/audio"))
@@ -313,9 +313,9 @@ def test_a_listener_asks_and_hears_the_new_clip(open_page, serve, shop: Path, up
 
 
 def test_words_without_paths() -> None:
-    from explorer.web.jobs import plain
-    from explorer.web.uploads import clean
+    from explorer.web.jobs import hide_paths
+    from explorer.web.uploads import clean_text
 
-    assert plain("  left out: track 3 (/srv/music/a.wav): missing\x1b[0m") == "left out: track 3 … missing[0m"
-    assert plain("C:\\music\\x is gone") == "… is gone" and len(plain("a" * 999)) == 200
-    assert clean(" a\n\tb\x00 c ", 9) == "a b c" and clean("abc", 2) == "ab"
+    assert hide_paths("  left out: track 3 (/srv/music/a.wav): missing\x1b[0m") == "left out: track 3 … missing[0m"
+    assert hide_paths("C:\\music\\x is gone") == "… is gone" and len(hide_paths("a" * 999)) == 200
+    assert clean_text(" a\n\tb\x00 c ", 9) == "a b c" and clean_text("abc", 2) == "ab"

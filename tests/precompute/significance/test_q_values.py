@@ -75,7 +75,7 @@ def test_above_noise_needs_both() -> None:
 
 def test_the_explorer_counts_false_discoveries_in_the_same_way():
     from explorer.store.ranking import Q_LIMIT as SHOWN_LIMIT
-    from explorer.store.ranking import q_values as shown_q_values
+    from explorer.store.ranking import compute_q_values as shown_q_values
 
     rng = np.random.default_rng(11)
     for _ in range(20):
