@@ -144,7 +144,7 @@ def _choose_pace(
     product_s = 2.0 * size.parameters / held / (card.bandwidth_tb * 1e12 * PEAK_SHARE)
     return Pace(operations / (card.peak_tflops * 1e12 * PEAK_SHARE), product_s), [
         f"{PEAK_SHARE:.0%} of the card's peak of {card.peak_tflops:g} TFLOP/s (bf16, dense, data sheet) for gradients",
-        f"{PEAK_SHARE:.0%} of its {card.bandwidth_tb:g} TB/s for reading directions, {held} gradients a reading",
+        f"{PEAK_SHARE:.0%} of its {card.bandwidth_tb:g} TB/s for reading directions, once for {held} gradients",
     ]
 
 
