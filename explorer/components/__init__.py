@@ -1,4 +1,4 @@
-"""The page's own parts: gr.HTML subclasses, each with its script (and style) beside it.
+"""The parts of the page: subclasses of gr.HTML, one file each, with its script and style of the same name beside it.
 
 The HTML skeletons are constant and data reaches a script only as `props.value`, put on the page with
 textContent: Gradio evaluates templates as JavaScript, so a title inside one would run.
@@ -6,22 +6,32 @@ textContent: Gradio evaluates templates as JavaScript, so a title inside one wou
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio import component_meta
+from gradio.component_meta import ComponentMeta, updateable
 
 from explorer import __version__
-
-# Gradio writes a .pyi file beside the source of every subclass that is imported. A package that may be
-# installed read-only, and that two processes may import at once, does not write into itself.
-component_meta.create_or_modify_pyi = lambda *_: None
 
 FOLDER = Path(__file__).parent
 
 
-class PagePart(gr.HTML):
+class PartMeta(ComponentMeta):
+    """Gradio's metaclass of components without its habit to write a .pyi file beside the source of every subclass.
+
+    A package that may be installed read-only, and that two processes may import at once, does not write into itself.
+    """
+
+    def __new__(cls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> type:
+        """Make the class as ComponentMeta does where a class inherits its events."""
+        if "__init__" in attrs:
+            attrs["__init__"] = updateable(attrs["__init__"])
+        return ABCMeta.__new__(cls, name, bases, attrs)
+
+
+class PagePart(gr.HTML, metaclass=PartMeta):
     """A gr.HTML whose behaviour is `<name>.js` (a module with `mount`) and whose look is `<name>.css`.
 
     `events` are the custom events that the script triggers: Gradio finds their quotes in `js_on_load`.
@@ -46,4 +56,5 @@ class PagePart(gr.HTML):
         )
 
     def api_info(self) -> dict[str, Any]:
+        """The type of the value, for Gradio's description of its API."""
         return {"type": "object"}

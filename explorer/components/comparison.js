@@ -1,10 +1,11 @@
-// Two methods side by side: two columns, lines between what they share, places against places.
+// Two methods on one clip: two columns of strongest tracks, lines between tracks in both, and a scatter of places.
 // props.value is the dict of explorer/methods/page.py `compare`; text reaches the page only through textContent.
+// Events: choose {clip_id | method | versus | measure}, open {clip_id, track_id, method}.
 import { button, draw, grouped, holds, make, options } from "./dom.js";
 import { hear } from "./preview.js";
 import { scatter, whenWide } from "./scatter.js";
 
-class Compare {
+class MethodComparison {
   constructor({ element, props, trigger }) {
     this.element = element;
     this.props = props;
@@ -36,7 +37,7 @@ class Compare {
     this.show();
   }
 
-  // Both columns, of the rows that the filter leaves; the scatter keeps every track.
+  // Both columns, filtered; the scatter keeps every track.
   show() {
     const { columns } = this.data;
     if (columns.length) [this.left, this.right].forEach((side, i) => this.column(side, columns[i], columns[1 - i]));
@@ -68,7 +69,7 @@ class Compare {
 
   light(id, on) { this.element.querySelectorAll(`[data-track="${id}"]`).forEach((part) => part.classList.toggle("lit", on)); }
 
-  // Lines from row to row; then the dots. Both need the real sizes.
+  // The lines between rows, then the scatter: both depend on the size of the part on the page.
   paint() {
     const { data } = this;
     if (!data?.columns.length || !this.links.clientWidth) return;
@@ -89,7 +90,7 @@ class Compare {
 }
 
 export function mount(part) {
-  const compare = new Compare(part);
-  part.watch("value", () => compare.load());
-  compare.load();
+  const comparison = new MethodComparison(part);
+  part.watch("value", () => comparison.load());
+  comparison.load();
 }

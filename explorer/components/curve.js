@@ -1,8 +1,9 @@
 // Score curve: place and score on log axes, the decoys as a second curve; one slider over every place of either.
 // props.value is the dict of explorer/listen/charts.py `curve`; text reaches the page only through textContent.
+// Event: pick {place, decoy}.
 const SVG = "http://www.w3.org/2000/svg";
-const LEFT = 66, RIGHT = 14, TOP = 28, AXIS = 44, BAND = 28; // px; BAND holds what a log axis cannot
-const NEAR = 8; // px within which a pointer means a decoy, while tracks are stepped through
+const LEFT = 66, RIGHT = 14, TOP = 28, AXIS = 44, BAND = 28; // px; BAND: the margin for values of zero or below
+const NEAR = 8; // px: so near a decoy the pointer selects it, while the slider steps through tracks
 
 function node(name, attributes, text) {
   const made = document.createElementNS(SVG, name);
@@ -22,7 +23,7 @@ function percent(share, rough = false) {
   return `${about}${value.toFixed(value > 0 && value < 9.95 ? 1 : 0)} %`;
 }
 
-// One path of many dots: a node each would make hundreds.
+// All dots of a kind as one path: hundreds of nodes would be slow.
 function dots(points) {
   return points.map(([cx, cy, r]) => `M${(cx - r).toFixed(1)} ${cy.toFixed(1)}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`).join("");
 }
@@ -74,7 +75,7 @@ class Curve {
     return null;
   }
 
-  // What is known of a place: exact at samples and marks, else between the two samples around it.
+  // Value and share at a place: exact at samples and marks, else interpolated between the two samples around it.
   know({ decoy, place }) {
     const series = this.series(decoy), { value, share } = series;
     let i = 0;
@@ -145,7 +146,7 @@ class Curve {
   axes() {
     const { data, plot, width, height, floor } = this, right = width - RIGHT, bottom = height - AXIS;
     plot.append(node("rect", { x: LEFT, y: floor, width: right - LEFT, height: BAND, class: "band" }));
-    [data.cut ? "near zero" : "zero", "or below"].forEach((text, i) => // in the margin, where no mark is
+    [data.cut ? "near zero" : "zero", "or below"].forEach((text, i) => // in the margin, where no dots are
       plot.append(node("text", { x: LEFT - 8, y: floor + BAND / 2 - 2 + 13 * i, class: "label", "text-anchor": "end" }, text)));
     if (this.range) {
       let above = Infinity;
@@ -184,7 +185,7 @@ class Curve {
     const { track, decoy } = this.data, line = (points) => "M" + points.map((point) => point.map((one) => one.toFixed(1)).join(" ")).join("L");
     const decoys = decoy.at.map((at, i) => [this.x(at), this.y(decoy.value[i])]);
     const points = track.place.map((place, i) => [this.x(place), this.y(track.value[i])]);
-    // A mark shrinks where the next one is near, so that far places read as a line. What is above noise lies on top.
+    // A dot shrinks where the next one is near, so that far places read as a line. Dots above noise are drawn last, on top.
     const fit = (all) => all.map(([cx, cy], i) => [cx, cy, clamp((all[i + 1]?.[0] ?? cx + 2) - cx, 1.6, 3.4)]);
     const sized = fit(points);
     if (decoys.length) plot.append(node("path", { class: "line decoys", d: line(decoys) }));
@@ -200,7 +201,7 @@ class Curve {
     this.mark();
   }
 
-  // Everything that moves: lanes of the player, the chosen track, the crosshair, and what is said of it.
+  // Everything that moves: marks of the player's lanes, the chosen track, the crosshair, and its readout.
   mark() {
     const { live, at, chosen, hover, data } = this, where = hover || at, series = this.series(where.decoy);
     if (!live || !series.count) return;
@@ -230,7 +231,7 @@ class Curve {
     this.plot.setAttribute("aria-label", `${data.name} by place: ${at.decoy ? "decoys" : "training tracks"}`);
   }
 
-  // The place that a pointer means: of a decoy while decoys are stepped through, else of a track or of a decoy near by.
+  // The place under the pointer: a decoy's while the slider steps through decoys, else a track's or a decoy's near by.
   under(event) {
     const { data, plot } = this, { track, decoy } = data, box = plot.getBoundingClientRect(), px = event.clientX - box.x, py = event.clientY - box.y;
     const unit = this.x(10) - this.x(1), at = 10 ** ((px - this.x(1)) / unit);
@@ -258,13 +259,13 @@ class Curve {
 
   choose() {
     const { decoy, place } = this.at, again = this.chosen?.decoy === decoy && this.chosen.place === place;
-    if (!again) this.picked.push({ decoy, place }); // a place chosen already brings no new answer
+    if (!again) this.picked.push({ decoy, place }); // the server does not answer a place that is chosen already
     if (!again) this.chosen = { decoy, place, id: null };
     this.mark();
     this.trigger("pick", { place, decoy });
   }
 
-  // Follows the number field; false where it holds no place.
+  // Moves to the place in the number field; returns false where it holds none.
   typed() {
     const wanted = Math.round(Number(this.place.value)), good = Boolean(this.live && this.data?.track.count) && wanted >= 1;
     if (good) this.move(wanted);
@@ -304,9 +305,9 @@ class Curve {
     });
     this.kinds.addEventListener("click", (event) => { if (ready() && event.target.dataset.decoy) this.swap(event.target.dataset.decoy === "true"); });
     this.on("whence:focus", ({ track_id: id }) => {
-      const found = this.find(id); // null for what lies between samples
+      const found = this.find(id); // null where the track lies between samples
       const answered = this.picked.findIndex((one) => !found || (one.decoy === found.decoy && one.place === found.place));
-      if (answered >= 0) { // the answer to a pick made here: the slider may have moved on, and stays
+      if (answered >= 0) { // the answer to a pick of this part: the slider may have moved on since, and stays there
         const pick = this.picked.splice(0, answered + 1).pop();
         if (!this.picked.length) this.chosen = { ...pick, id };
       } else {
@@ -320,7 +321,7 @@ class Curve {
     new ResizeObserver(() => { if (plot.clientWidth !== this.width) this.draw(); }).observe(plot);
   }
 
-  // A listener on the window that goes with the component: Gradio tells nobody when it takes one away.
+  // A listener on the window that removes itself with the component: Gradio has no unmount event.
   on(name, react) {
     const heard = (event) => (this.element.isConnected ? react(event.detail || {}) : window.removeEventListener(name, heard));
     window.addEventListener(name, heard);
@@ -331,5 +332,5 @@ export function mount(part) {
   const curve = new Curve(part);
   part.watch("value", () => curve.load());
   curve.load();
-  window.dispatchEvent(new CustomEvent("whence:ready")); // the player may have spoken before: it says again what it holds
+  window.dispatchEvent(new CustomEvent("whence:ready")); // asks the player to send its lanes again: it may have done so before this part was there
 }

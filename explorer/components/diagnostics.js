@@ -1,19 +1,20 @@
-// What lies behind the scores on show: against length, over the noise level t, along training, settings and cost.
-// props.value is the dict of explorer/methods/page.py `behind`; text reaches the page only through textContent.
+// Diagnostics of the scores on show: against length, over the noise level t, along training, settings and cost.
+// props.value is the dict of explorer/methods/page.py `diagnostics`; text reaches the page only through textContent.
+// Event: open {clip_id, track_id}.
 import { draw, holds, make } from "./dom.js";
 import { scatter, whenWide } from "./scatter.js";
 
 const HEIGHT = 200, LEFT = 50, BOTTOM = 42, TOP = 12;
 const shown = (value) => (value === null ? "–" : String(Number(value.toPrecision(3)))).replace("-", "−");
 
-class Behind {
+class ScoreDiagnostics {
   constructor({ element, props, trigger }) {
     this.element = element;
     this.props = props;
     this.trigger = trigger;
     for (const part of ["subject", "dots", "length", "whose", "named", "parts", "about", "find", "findings", "empty", "settings"])
       this[part] = element.querySelector("." + part);
-    this.find.addEventListener("input", () => this.found());
+    this.find.addEventListener("input", () => this.showFindings());
     element.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
     whenWide(element.querySelector(".study"), () => this.paint());
   }
@@ -29,7 +30,7 @@ class Behind {
     this.named.replaceChildren(...data.named.map((line) => make("p", "", line)));
     this.about.textContent = data.parts.said;
     this.parts.toggleAttribute("hidden", !data.parts.bars.length);
-    this.found();
+    this.showFindings();
     this.settings.replaceChildren(...data.settings.map(([heading, text]) => {
       const more = make("details"), words = make("pre", "", text);
       words.tabIndex = 0;
@@ -39,7 +40,7 @@ class Behind {
     this.paint();
   }
 
-  found() {
+  showFindings() {
     const { steps, rows } = this.data.findings, [head, body] = [this.findings.querySelector("thead"), this.findings.querySelector("tbody")];
     const heading = make("tr"), listed = rows.filter((row) => holds(`${row.name} ${row.meaning}`, this.find.value));
     heading.append(...["finding", ...steps.map((step) => `step ${step.toLocaleString("en")}`)].map((text, i) => {
@@ -65,11 +66,11 @@ class Behind {
     const { x } = data.duration.track, log = x.length > 1 && Math.max(...x) / Math.min(...x) > 10;
     const pick = (track_id) => this.trigger("open", { clip_id: data.clip_id, track_id });
     scatter(this.dots, data.duration, { x: { name: "length, s", log }, y: { name: "normalised score" } }, data.track_id, pick);
-    if (data.parts.bars.length) this.bars();
+    if (data.parts.bars.length) this.drawBars();
   }
 
-  // Bars from the zero line, a stratum of t each.
-  bars() {
+  // The score of each stratum of t as a bar from the zero line.
+  drawBars() {
     const svg = this.parts, { bars, power } = this.data.parts, width = Math.max(260, svg.clientWidth || 260);
     const values = bars.map(([, , value]) => value), low = Math.min(0, ...values), high = Math.max(0, ...values), range = high - low || 1;
     const t0 = bars[0][0], t1 = bars.at(-1)[1];
@@ -90,7 +91,7 @@ class Behind {
 }
 
 export function mount(part) {
-  const behind = new Behind(part);
-  part.watch("value", () => behind.load());
-  behind.load();
+  const diagnostics = new ScoreDiagnostics(part);
+  part.watch("value", () => diagnostics.load());
+  diagnostics.load();
 }

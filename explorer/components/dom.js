@@ -1,4 +1,4 @@
-// Small helpers of the parts for researchers. Text reaches the page only through textContent.
+// Helpers that several parts share: making elements, filling lists, matching a filter. Text is set as textContent alone.
 const SVG = "http://www.w3.org/2000/svg";
 
 export function make(name, className, text) {
@@ -22,7 +22,7 @@ export function button(className, text, act) {
   return made;
 }
 
-// [value, text] pairs into a select, made anew only where they changed: an open list must not close.
+// Fills a select with [value, text] pairs. Replaces them only where they changed, so that an open list stays open.
 export function options(select, pairs, chosen) {
   const names = JSON.stringify(pairs);
   if (select.dataset.names !== names) {
@@ -38,7 +38,7 @@ export function options(select, pairs, chosen) {
 
 export const grouped = (count) => count.toLocaleString("en");
 
-// Accents and case apart, as the server compares.
+// Without accents and case, as the server compares texts.
 export const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
 
 export function holds(text, asked) {

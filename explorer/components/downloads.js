@@ -1,4 +1,4 @@
-// Files of this server to take along: props.value is a list of {href, label}; text reaches the page through textContent.
+// Links to files of this server. props.value is a list of {href, label}; text reaches the page only through textContent.
 export function links(list) {
   return list.map(({ href, label }, i) => {
     const link = document.createElement("a");

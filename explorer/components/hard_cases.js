@@ -1,12 +1,13 @@
-// Hard cases: one page of a list from the server. A row is heard here, opened in the player, or noted.
+// Hard cases: one page of a list from the server. Each row can be played, opened in the player, and noted.
 // props.value is the dict of explorer/methods/page.py `cases`; text reaches the page only through textContent.
+// Events: ask {method, kind, first, text, offset}; open {clip_id, track_id, method} or {clip_id, tab}.
 import { button, grouped, make, options } from "./dom.js";
 import { csv, download, keep, keyOf, notes } from "./notebook.js";
 import { hear } from "./preview.js";
 
-const PAUSE_MS = 250; // of typing, before the server is asked
+const PAUSE_MS = 250; // after the last key, before the server is asked
 
-class Cases {
+class HardCases {
   constructor({ element, props, trigger }) {
     this.element = element;
     this.props = props;
@@ -34,7 +35,7 @@ class Cases {
     window.addEventListener("whence:notes", changed);
   }
 
-  ask(change) { // chosen while no list is there: asked as soon as one comes
+  ask(change) { // a choice made before the first list is there is sent when it comes
     if (!this.data) this.waiting = { ...this.waiting, ...change };
     else this.trigger("ask", { ...this.data.asked, method: this.data.method, offset: 0, ...change });
   }
@@ -128,7 +129,7 @@ class Cases {
 }
 
 export function mount(part) {
-  const cases = new Cases(part);
+  const cases = new HardCases(part);
   part.watch("value", () => cases.load());
   cases.load();
 }

@@ -1,9 +1,10 @@
-// Rights holders: groups by lift over chance, first questions, where one group's tracks come up.
+// Rights holders: groups by lift over chance, a holder's first questions, and where one group's tracks come up.
 // props.value is the dict of explorer/holders/page.py `HoldersPage.value`; text reaches the page only through textContent.
+// Events: ask (the fields of HolderQuery), switch {method}, hear {clip_id, track_id, from_s, to_s, clip_from_s, clip_to_s}.
 import { links } from "./downloads.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const PAUSE_MS = 250; // of typing, before the server is asked
+const PAUSE_MS = 250; // after the last key, before the server is asked
 const WIDTH = 150, HEIGHT = 18, FURTHEST = 8; // of a drawn interval, in its own units; lift is drawn from 1/8 to 8, on a log axis
 const COLUMNS = [
   ["name", "name"], ["tracks", "training tracks"], ["hits", "comes up"], ["expected", "by chance"],
@@ -85,7 +86,7 @@ class Holders {
     }
   }
 
-  // The list lies far below the field: the field says how many it holds, and Enter goes there.
+  // The list lies far below the field: the number of matches stands beside the field, and Enter scrolls to the list.
   told({ find, total, of }) {
     const number = total.toLocaleString("en"), all = of.toLocaleString("en");
     this.found.textContent = find.trim() ? `${number} of ${all} names ${total === 1 ? "holds" : "hold"} “${find.trim()}”${total ? ": listed below, Enter goes there." : "."}` : "";
@@ -210,7 +211,7 @@ class Holders {
     return row;
   }
 
-  // Low, lift and high on a log axis around 1; what lies further out ends at the edge.
+  // Lift and its interval on a log axis around 1, clipped at the edges.
   interval({ low, lift, high }) {
     const span = Math.log(FURTHEST), x = (value) => (WIDTH / 2) * (1 + Math.max(-1, Math.min(1, Math.log(Math.max(value, 1e-9)) / span)));
     const svg = draw("svg", { viewBox: `-4 0 ${WIDTH + 8} ${HEIGHT}`, class: "interval", "aria-hidden": "true" });

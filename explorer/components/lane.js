@@ -1,4 +1,4 @@
-// One lane of the player: what it says, its waveform or spectrogram, its strip of influence, drags and keys on it.
+// One lane of the player: its texts, waveform or spectrogram, strip of influence, and the drags and keys on it.
 const STEP_S = 1, DRAG_PX = 5;
 const CHIPS = { above: "above noise", noise: "not distinguishable from noise", decoy: "decoy, never heard" };
 
@@ -19,14 +19,14 @@ function prepared(canvas) {
 }
 
 export class LaneView {
-  // `host`: seek(key, s), drag(key, from, to), listen(key), drop(key), and what all lanes share: zoom, picture, matched.
+  // `host`: seek(key, s), drag(key, from, to), listen(key), drop(key), and the settings of all lanes: zoom, picture, matched.
   constructor(template, host) {
     this.root = template.content.firstElementChild.cloneNode(true);
     this.host = host;
     for (const part of ["listen", "digit", "title", "note", "chip", "place", "gain", "drop", "wave", "strip", "region", "playhead", "why", "clock"])
       this[part] = this.root.querySelector("." + part);
     this.canvas = this.wave.querySelector("canvas");
-    this.view = [0, 1]; // what is drawn, in parts of the whole
+    this.view = [0, 1]; // the part that is drawn, each end 0..1 of the lane
     this.buffer = null;
     this.image = null;
     this.listen.addEventListener("click", () => host.listen(this.key));
@@ -76,7 +76,7 @@ export class LaneView {
     this.gain.textContent = this.refused ? "" : this.host.matched && lufs !== null ? `${known}, ${decibels(gain_db)}` : known;
   }
 
-  // heard: this lane sounds or would; passage: [from, to] in seconds; looped: the passage is marked.
+  // heard: this lane sounds, or would if the player ran; passage: [from, to] in seconds; looped: the passage is marked.
   show({ heard, playing, passage, marked, buffer, strip, loading }) {
     this.root.classList.toggle("heard", heard);
     this.root.classList.toggle("loading", loading);
@@ -173,7 +173,7 @@ export class LaneView {
 
   paintWave({ pen, width, height, color }) {
     const [from, to] = this.view, sizes = this.buffer ? null : this.peaks;
-    const loudness = this.host.gain(this.data); // what is drawn is what is heard
+    const loudness = this.host.gain(this.data); // the drawn waveform is as loud as the sound
     pen.fillStyle = color(this.heard ? "--color-accent" : "--whence-wave");
     if (!this.buffer && !sizes.length) { pen.fillRect(0, height / 2, width, 1); return; }
     for (let x = 0; x < width; x += 3) {
@@ -189,7 +189,7 @@ export class LaneView {
     return Math.max(0, ...this.peaks.subarray(first, last)) / 255;
   }
 
-  // Of the sound itself: a zoomed waveform shows more than the stored peaks hold.
+  // Peaks of the decoded sound: a zoomed waveform shows more than the stored peaks hold.
   loudest(part, span) {
     const samples = this.buffer.getChannelData(0), rate = this.buffer.sampleRate, { duration_s } = this.data;
     const first = Math.floor(part * duration_s * rate), last = Math.min(samples.length, Math.floor((part + span) * duration_s * rate) + 1);

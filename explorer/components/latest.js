@@ -1,5 +1,5 @@
-// Gradio holds an event back while another of its kind is under way, and then sends the data of the first one again. It
-// reads that data by reference: one object for each kind of event, refilled, always tells the latest.
+// Works around Gradio: it delays an event while another of its kind is under way, and then sends the first one's data
+// again. It reads that data by reference, so one object for each kind of event, refilled, always carries the latest.
 export function latest(trigger) {
   const boxes = {};
   return (name, data = {}) => {

@@ -1,9 +1,9 @@
 // The address bar is the state of the page: props.value is the query of the view that the server rendered and checked.
-// Each new view is a step of the browser's history. What refines a view replaces its step: the table's questions, and
-// what the player alone knows (track, start, loop).
+// A new view is a new step of the browser's history. A refinement replaces the step: the table's filter and order, and
+// what the player alone sets (track, start, loop). Event: visit {query}, after back or forward.
 const OF_PLAYER = ["track", "start", "loop", "passage"], OF_TABLE = ["find", "in", "sort", "from", "above", "decoys", "down", "works", "holds", "case", "name", "page", "rows"];
 
-const PATIENCE_MS = 15_000; // with a server that does not answer a visit
+const PATIENCE_MS = 15_000; // after which a visit counts as unanswered
 
 function withoutTable(query) {
   const parts = new URLSearchParams(query);
@@ -14,14 +14,14 @@ function withoutTable(query) {
 export function mount({ element, props, watch, trigger }) {
   const button = element.querySelector(".copy");
   let known = null; // the query in the address bar
-  let travelled = true; // the next answer belongs to the address as it is: on opening, and after back or forward
-  let onward = false; // who went back or forward went on before the answer was there
+  let travelled = true; // true on opening and after back or forward: the next answer belongs to the present address
+  let onward = false; // the listener moved on in the history before the answer was there
   let patience = null;
 
   const write = (query, step) => {
     const address = new URL(location.href), theme = address.searchParams.get("__theme");
     const asked = new URLSearchParams(query);
-    if (theme) asked.set("__theme", theme); // Gradio's own switch survives
+    if (theme) asked.set("__theme", theme); // keep Gradio's own parameter
     address.search = asked.toString().replaceAll("%3A", ":").replaceAll("%2C", ",");
     if (address.href === location.href) return;
     if (step) history.pushState(null, "", address);
@@ -30,7 +30,7 @@ export function mount({ element, props, watch, trigger }) {
 
   const follow = () => {
     if (!props.value || props.value === known) return;
-    if (onward) { // the answer is of a place that was left, and must not be written over where we are
+    if (onward) { // an answer for an address that was left must not replace the present one
       known = props.value;
       onward = false;
       travelled = elsewhere();
@@ -42,14 +42,14 @@ export function mount({ element, props, watch, trigger }) {
   };
 
   window.addEventListener("whence:link", ({ detail }) => {
-    if (!props.value || travelled) return; // what is on show is of the place that was left
+    if (!props.value || travelled) return; // the page still shows the view that was left
     const query = new URLSearchParams(props.value);
     for (const name of OF_PLAYER) {
       if (detail[name] === null || detail[name] === undefined) query.delete(name);
       else query.set(name, detail[name]);
     }
     known = query.toString();
-    props.value = known; // later events start from here
+    props.value = known; // later events start from this view
     write(known, false);
   });
 
@@ -64,7 +64,7 @@ export function mount({ element, props, watch, trigger }) {
     travelled = true;
     clearTimeout(patience);
     patience = setTimeout(() => { travelled = onward = false; }, PATIENCE_MS);
-    window.dispatchEvent(new CustomEvent("whence:travel")); // loops are of the place that was left
+    window.dispatchEvent(new CustomEvent("whence:travel")); // the player drops its loop, which belongs to the view that was left
     trigger("visit", { query: location.search.slice(1) });
   });
 

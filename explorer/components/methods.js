@@ -1,4 +1,5 @@
-// Every method: what it is, costs, and how it did; and those that could not run. props.value: explorer/methods/page.py `methods`.
+// Every method: what it is, what it costs and how it did; and those that could not run.
+// props.value is the dict of explorer/methods/page.py `methods`.
 import { holds, make } from "./dom.js";
 
 export function mount({ element, props, watch }) {

@@ -1,23 +1,23 @@
 // A researcher's notes, one for each (clip, track, method) of a run, kept in this browser alone; and tables as CSV.
 const KEY = "whence.notes", LONGEST = 4000;
 
-function everything() {
+function readAll() {
   try {
-    const found = JSON.parse(localStorage.getItem(KEY) || "{}");
-    return found && typeof found === "object" && !Array.isArray(found) ? found : {};
+    const stored = JSON.parse(localStorage.getItem(KEY) || "{}");
+    return stored && typeof stored === "object" && !Array.isArray(stored) ? stored : {};
   } catch {
-    return {}; // somebody else wrote there
+    return {}; // another program wrote to this key
   }
 }
 
 export const keyOf = ({ clip_id, track_id, method }) => `${clip_id}.${track_id ?? ""}.${method}`;
 
-// By key, of one run.
-export const notes = (store) => everything()[store] || {};
+// The notes on one run, by key.
+export const notes = (store) => readAll()[store] || {};
 
-// `note` holds clip_id, clip, track_id, title, method, text and facts; without text it is taken away. False: no room.
+// Stores a note {clip_id, clip, track_id, title, method, text, facts}; an empty text deletes it. False: storage is full.
 export function keep(store, note) {
-  const all = everything(), own = all[store] || {}, key = keyOf(note), text = note.text.trim().slice(0, LONGEST);
+  const all = readAll(), own = all[store] || {}, key = keyOf(note), text = note.text.trim().slice(0, LONGEST);
   if (text) own[key] = { ...note, text, kept_at: new Date().toISOString() };
   else delete own[key];
   all[store] = own;
@@ -32,14 +32,14 @@ export function keep(store, note) {
 
 const NUMBER = /^-?\d+(\.\d+)?(e[-+]?\d+)?$/i;
 
-// A text that a spreadsheet would take for a formula begins with an apostrophe; numbers stay numbers.
+// One CSV cell. An apostrophe goes before a text that a spreadsheet would run as a formula; numbers stay numbers.
 export function cell(value) {
   let text = value === null || value === undefined ? "" : String(value);
   if (/^[\s\0]*[=+\-@\uff0b\uff0d\uff1d\uff20|%]/.test(text) || /^[\t\r\n]/.test(text)) if (!NUMBER.test(text)) text = `'${text}`;
   return /[",\r\n;\t]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-// rows: notes, or rows of a list with an empty text where there is none.
+// CSV with a header. rows: notes, or rows of a list of hard cases (with an empty text where there is no note).
 export function csv(store, rows) {
   const facts = [...new Set(rows.flatMap((row) => Object.keys(row.facts || {})))].sort();
   const first = ["run", "clip_id", "clip", "track_id", "title", "method", "note", "kept_at"];

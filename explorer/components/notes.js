@@ -1,4 +1,5 @@
-// All notes on this run that this browser keeps: read, opened, taken away, exported. props.value: {store}.
+// All notes on this run in this browser: filter, open, delete, export. props.value: {store}.
+// Event: open {clip_id, track_id, method} or {clip_id, tab}.
 import { button, holds, make } from "./dom.js";
 import { csv, download, keep, notes } from "./notebook.js";
 
@@ -10,8 +11,8 @@ export function mount({ element, props, watch, trigger }) {
   const show = () => {
     element.querySelector(".study").hidden = !props.value;
     if (!props.value) return;
-    const found = listed(), { store } = props.value;
-    list.replaceChildren(...found.map((note) => {
+    const shown = listed(), { store } = props.value;
+    list.replaceChildren(...shown.map((note) => {
       const item = make("li"), line = make("div", "row"), track = note.track_id ?? null;
       const where = track === null ? `Clip ${note.clip_id}: ${note.clip}` : `${note.title}, for clip ${note.clip_id}`;
       const open = track === null ? { clip_id: note.clip_id, tab: "compare" } : { clip_id: note.clip_id, track_id: track, method: note.method };
@@ -21,9 +22,9 @@ export function mount({ element, props, watch, trigger }) {
       item.append(line, make("p", "words", note.text));
       return item;
     }));
-    count.textContent = found.length === 1 ? "1 note" : `${found.length} notes`;
-    nothing.hidden = found.length > 0;
-    save.disabled = !found.length;
+    count.textContent = shown.length === 1 ? "1 note" : `${shown.length} notes`;
+    nothing.hidden = shown.length > 0;
+    save.disabled = !shown.length;
     nothing.textContent = find.value.trim() ? "No note holds these words." : "No note yet: write one in a row above, or beside the player.";
   };
   find.addEventListener("input", show);
@@ -34,7 +35,7 @@ export function mount({ element, props, watch, trigger }) {
     else show();
   };
   window.addEventListener("whence:notes", changed);
-  window.addEventListener("storage", changed); // another window of this browser
+  window.addEventListener("storage", changed); // notes changed in another window of this browser
   watch("value", show);
   show();
 }

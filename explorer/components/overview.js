@@ -1,10 +1,10 @@
-// Overview of clips: a card each, sorted and filtered here, for all of them are at hand.
+// Overview of clips: a card each, sorted and filtered here, as all cards are in the page. Event: open {clip_id}.
 // props.value is the dict of explorer/listen/overview.py `overview`; text reaches the page only through textContent.
 import { hear } from "./preview.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 160, HEIGHT = 56; // of a spark line, in its own units
-const FIRST = 24; // cards at first; the others on request
+const WIDTH = 160, HEIGHT = 56; // of a spark line, in units of its viewBox
+const FIRST = 24; // cards that are shown before "more" is pressed
 
 function make(name, className, text) {
   const made = document.createElement(name);
@@ -19,7 +19,7 @@ function draw(name, attributes) {
   return made;
 }
 
-// Words of the filter, accents and case apart, as the server compares tracks.
+// Without accents and case, as the server compares tracks.
 const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
 
 class Overview {
@@ -52,7 +52,7 @@ class Overview {
     this.show();
   }
 
-  // Cards that hold every word, in the order asked for; what was not scored comes last.
+  // Cards that hold every word of the filter, in the chosen order; clips that were not scored come last.
   listed(cards) {
     const words = plain(this.text.value).split(" ").filter(Boolean), by = this.sort.value;
     const found = cards.filter((card) => words.every((word) => plain(`${card.name} ${card.detail}`).includes(word)));
@@ -85,7 +85,7 @@ class Overview {
     button.classList.toggle("some", data.above > 0);
     button.classList.toggle("chosen", chosen);
     if (chosen) button.setAttribute("aria-current", "true");
-    // Spoken as one name: without stops between its lines they would run into each other.
+    // The card's name for a screen reader: full stops keep its lines apart.
     button.setAttribute("aria-label", [data.name, data.detail.replaceAll(" · ", ", "), data.above_text, data.share_text].filter(Boolean).join(", "));
     const facts = make("span", "facts");
     facts.append(above, make("span", "share", data.share_text));

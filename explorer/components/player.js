@@ -1,10 +1,11 @@
-// The clip and up to eight tracks: which passage of each is heard, and what the page and its keys ask of them.
-// props.value is the dict of `ListenPage.player`. Sound and time are in transport.js, a lane's face in lane.js.
+// The clip and up to eight tracks: the passage of each, and the buttons and keys. Events: span {from_s, to_s, start}
+// or {}, drop {track_id}.
+// props.value is the dict of explorer/listen/page.py `player`. transport.js plays, lane.js draws a lane.
 import { LaneView, clock } from "./lane.js";
 import { SHORTEST_S, Transport } from "./transport.js";
 
 const VOLUME_KEY = "whence.volume", ZOOMS = [1, 2, 4, 8, 16], LEAST_MOMENT_S = 1.5;
-const loopText = (id, [from, to]) => `${id === null ? "" : `${id}:`}${from.toFixed(2)}-${to.toFixed(2)}`; // as in an address
+const loopText = (id, [from, to]) => `${id === null ? "" : `${id}:`}${from.toFixed(2)}-${to.toFixed(2)}`; // as the address holds it
 const said = (event) => window.dispatchEvent(event);
 const typing = (target) => target.closest?.("input:not([type=checkbox]):not([type=radio]):not([type=range]), textarea, select, [contenteditable], [role=combobox], [role=listbox], dialog");
 
@@ -22,7 +23,7 @@ class Player {
     this.startBefore = null; // where tracks started before a span was chosen
     this.focus = null; // key of the track that the clip is compared with
     this.wanted = null; // key of a track that shall sound as soon as it is a lane
-    this.told = this.spanned = null; // loop and span that the address has
+    this.told = this.spanned = null; // loop and span as the address holds them
     this.pointed = false; // the focus was last moved by a pointer
     this.zoom = 1;
     this.picture = false;
@@ -57,15 +58,15 @@ class Player {
     this.loudness(remembered === null ? 100 : Math.min(100, Math.max(0, Number(remembered) || 0)));
     this.onKeyDown = (event) => this.onKey(event);
     document.addEventListener("keydown", this.onKeyDown);
-    // Space ticks a box that keys went to; after a click on a box it still plays.
+    // Space ticks a box that was reached by keys; after a click on a box, Space still plays.
     document.addEventListener("pointerdown", () => { this.pointed = true; }, true);
     document.addEventListener("keydown", ({ key }) => { if (key === "Tab" || key.startsWith("Arrow")) this.pointed = false; }, true);
     window.addEventListener("whence:play", (event) => this.playTrack(String(event.detail.track_id)));
-    window.addEventListener("whence:ready", () => { this.refresh(); this.tellFocus(); }); // a part that came later
+    window.addEventListener("whence:ready", () => { this.refresh(); this.tellFocus(); }); // a part that was mounted later asks for the lanes
     window.addEventListener("whence:passage", ({ detail }) => this.playPassage(detail));
     window.addEventListener("whence:pause", () => this.transport.pause());
     window.addEventListener("whence:travel", () => { this.region = null; this.own.clear(); this.told = this.spanned = null; this.transport.setLoop(false); });
-    // A colour on a canvas does not follow the theme by itself.
+    // A canvas does not follow the theme by itself: draw it again.
     new MutationObserver(() => this.views.forEach((view) => view.paint())).observe(document.body, { attributeFilter: ["class"] });
   }
 
@@ -80,12 +81,12 @@ class Player {
     if (changed) { this.region = this.mark = null; this.own.clear(); }
     for (const key of this.own.keys()) if (!lanes.some((lane) => lane.key === key)) this.own.delete(key);
     this.begin(value.start, false);
-    // Loop and span are set where an address brings them, not where the server only repeats what was done here.
+    // Take loop and span from the address, but not where the server only repeats what was set here.
     const { loop, span } = value, named = loop && loopText(loop.track_id, [loop.from_s, loop.to_s]);
     if (loop && named !== this.told) {
       const { track_id: id, from_s: from, to_s: to } = loop;
       const last = Math.max(0, ...lanes.filter((lane) => id === null || lane.key === String(id)).map((lane) => lane.duration_s));
-      if (last - from >= SHORTEST_S) { // a link may name any seconds
+      if (last - from >= SHORTEST_S) { // a link may hold any seconds
         const range = [from, Math.min(Math.max(to, from + SHORTEST_S), last)];
         if (id === null) this.region = range;
         else this.own.set(String(id), range);
@@ -117,7 +118,7 @@ class Player {
     });
     this.views = kept;
     const roots = [...kept.values()].map((view) => view.root);
-    // Untouched where nothing moved: replacing a node would take the focus from a button in it.
+    // Leave the nodes where nothing moved: replacing one would take the focus from a button in it.
     if (roots.length !== this.lanesPart.children.length || roots.some((root, i) => root !== this.lanesPart.children[i])) this.lanesPart.replaceChildren(...roots);
     kept.forEach((view) => view.paint());
   }
@@ -128,7 +129,7 @@ class Player {
 
   // --- passages
 
-  // From where to where each lane is heard, in its own seconds.
+  // The passage of each lane, [from, to] in seconds of the lane.
   passages() {
     const whole = (lane) => [0, lane.duration_s], { clip, tracks, span } = this.data;
     if (this.start === "clock") {
@@ -137,7 +138,7 @@ class Player {
     const ofClip = this.own.get("clip") || (span ? [span.from_s, span.to_s] : whole(clip));
     const length = ofClip[1] - ofClip[0];
     const moment = (lane) => {
-      // Over a span both passages are equally long; the whole clip would leave no choice of a moment.
+      // With a span, both passages have its length; with the whole clip there would be no moment to choose.
       const least = span ? length : Math.min(length, LEAST_MOMENT_S);
       const from = lane.strip ? Math.max(0, Math.min(lane.strip.peak_s, lane.duration_s - least)) : 0;
       return [from, Math.min(lane.duration_s, from + length)];
@@ -163,7 +164,7 @@ class Player {
     this.refresh();
   }
 
-  // --- what lanes ask
+  // --- called by lanes
 
   at(key) {
     const lane = this.transport.lanes.get(key);
@@ -183,7 +184,7 @@ class Player {
     const [from, to] = this.passages()[key];
     const time = Math.max(0, Math.min(s, this.lane(key).duration_s - 0.02));
     if (this.transport.heard !== key || this.transport.pair) this.listen(key);
-    if (time < from || time >= to) { // outside of the passage: that gives way
+    if (time < from || time >= to) { // outside the passage: clear it
       if (this.start === "clock") this.region = null;
       else this.own.set(key, [time, Math.min(this.lane(key).duration_s, time + (to - from))]);
       if (key === "clip" && this.start === "clock" && this.data.span) this.trigger("span", {});
@@ -196,7 +197,7 @@ class Player {
     const end = Math.min(Math.max(to, from + SHORTEST_S), this.lane(key).duration_s), range = [Math.max(0, end - Math.max(to - from, SHORTEST_S)), end];
     this.transport.loop = true;
     if (key === "clip" && this.data.window_s) {
-      // What follows is about this span of the clip: tracks are heard where they matter most.
+      // The ranking is now of this span of the clip: start tracks at their most influential moment.
       this.startBefore ??= this.start;
       if (this.data.tracks.some((lane) => lane.strip)) this.begin("moment", false);
       this.own.delete("clip");
@@ -214,7 +215,7 @@ class Player {
     this.refresh();
   }
 
-  // A passage by keys: its beginning is noted at [, and it holds from there to the place that is heard at ].
+  // A passage by keys: [ marks its beginning, ] its end.
   bracket(end) {
     const key = this.transport.sounding, here = this.at(key);
     if (!end) {
@@ -240,7 +241,7 @@ class Player {
     this.refresh();
   }
 
-  // --- what buttons and keys ask
+  // --- called by buttons and keys
 
   toggle() {
     if (this.transport.playing || this.transport.waiting) this.transport.pause();
@@ -263,11 +264,11 @@ class Player {
     this.wanted = null;
     this.setFocus(key);
     if (view.refused) { this.refresh(); return; }
-    this.listen(key); // ends taking turns: who presses play on a track wants that track
+    this.listen(key); // also ends alternating
     if (!this.transport.playing) this.transport.play();
   }
 
-  // A passage of a track and the one of the clip that it comes close to, in turn.
+  // Alternates between a passage of a track and the passage of the clip that it comes close to.
   playPassage({ track_id: id, number, clip, track }, play = true) {
     const key = String(id);
     if (!this.views.has(key)) return;
@@ -287,7 +288,7 @@ class Player {
     this.refresh();
   }
 
-  // Whether both lanes still hold it.
+  // True while both lanes still have the passage.
   get passed() { return this.start === "moment" && this.passage && this.own.get("clip") === this.passage.clip && this.own.get(this.passage.key) === this.passage.track; }
 
   setFocus(key, byHand = true) {
@@ -322,20 +323,20 @@ class Player {
     this.volumeBox.value = percent;
     this.volumeBox.setAttribute("aria-valuetext", `${percent} percent`);
     localStorage.setItem(VOLUME_KEY, percent);
-    this.transport.setVolume((percent / 100) ** 2); // an ear hears equal steps
+    this.transport.setVolume((percent / 100) ** 2); // steps of about equal loudness
   }
 
   onKey(event) {
     if (!this.element.isConnected) { document.removeEventListener("keydown", this.onKeyDown); this.transport.pause(); return; }
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || !this.data) return;
-    if (!this.element.clientWidth) { // another tab of the page is open: there, keys can only stop
+    if (!this.element.clientWidth) { // another tab of the page is open: there, keys only stop
       if ((event.key === " " || event.key === "Escape") && this.transport.playing && !typing(event.target)) { event.preventDefault(); this.transport.pause(); }
       return;
     }
     const { target, key } = event;
     if (typing(target)) return;
     const pressed = this.pointed ? "button, summary, a, [role=tab]" : "button, summary, a, [role=tab], [type=checkbox], [type=radio]";
-    if (key === " " && target.closest?.(pressed) && !target.closest(".listen")) return; // it presses that
+    if (key === " " && target.closest?.(pressed) && !target.closest(".listen")) return; // the key presses that button
     const lane = /^[1-8]$/.test(key) ? this.data.tracks[Number(key) - 1] : null;
     const actions = {
       " ": () => this.toggle(), 0: () => this.listen("clip"), c: () => this.listen("clip"), x: () => this.alternate(),
@@ -354,7 +355,7 @@ class Player {
 
   nudge(step) { const key = this.transport.sounding; this.seek(key, this.at(key) + step); }
 
-  // --- what is shown
+  // --- display
 
   announce(key) {
     const number = this.data.tracks.findIndex((lane) => lane.key === key) + 1;
@@ -415,7 +416,7 @@ class Player {
     this.ticking = true;
     const frame = () => {
       this.ticking = false;
-      if (!this.element.isConnected) { this.transport.pause(); return; } // Gradio took it away; there is no unmount hook
+      if (!this.element.isConnected) { this.transport.pause(); return; } // Gradio removed it; there is no unmount event
       const sounding = this.transport.sounding;
       if (this.shown !== sounding && this.transport.pair) { this.shown = sounding; this.refresh(); }
       this.draw();

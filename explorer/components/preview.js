@@ -1,11 +1,11 @@
-// One sound by itself, beside a list: a button that plays it and stops every other, the player's included.
-// No louder than the level that the server names with it (a gain of at most 0 dB).
+// A play button beside a row of a list: plays one sound by itself and stops every other, the player's included.
+// The gain comes from the server: at most 0 dB.
 import { draw, make } from "./dom.js";
 
 const ICONS = { play: "M5 3l9 5-9 5z", stop: "M4 4h8v8H4z" };
 const sound = new Audio();
-let pressed = null; // the button whose sound is heard
-let heard = null; // its address
+let pressed = null; // the button whose sound plays
+let heard = null; // address of that sound
 
 function face(button, on) {
   button.querySelector("path").setAttribute("d", ICONS[on ? "stop" : "play"]);
@@ -28,13 +28,13 @@ function start(button, url, gain) {
   heard = url;
   face(button, true);
   sound.play().catch(() => {
-    if (pressed !== button) return; // another one was pressed meanwhile
+    if (pressed !== button) return; // another button was pressed meanwhile
     silence();
     button.title = "This cannot be played here.";
   });
 }
 
-// `kind` is 'track' or 'clip'; `why`: it cannot be heard, and why not.
+// A play button. `kind`: 'track' or 'clip'; `why`: the reason where it cannot be played, else null; `gain` in dB.
 export function hear(kind, id, title, why = null, gain = 0) {
   const button = make("button", "hear"), svg = draw("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" });
   svg.append(draw("path"));
@@ -43,7 +43,7 @@ export function hear(kind, id, title, why = null, gain = 0) {
   button.setAttribute("aria-label", why ? `Cannot play ${title}: ${why}` : `Play ${title}`);
   button.title = why || "";
   const url = `/audio/${kind}/${id}`;
-  if (url === heard && !pressed.isConnected) pressed = button; // its list was made anew
+  if (url === heard && !pressed.isConnected) pressed = button; // its list was drawn again
   face(button, pressed === button);
   if (why) {
     button.removeAttribute("aria-pressed");
@@ -60,4 +60,4 @@ export function hear(kind, id, title, why = null, gain = 0) {
 
 sound.addEventListener("ended", silence);
 document.addEventListener("keydown", ({ key }) => { if (key === "Escape") silence(); });
-window.addEventListener("whence:lanes", ({ detail }) => { if (detail?.busy) silence(); }); // the player began
+window.addEventListener("whence:lanes", ({ detail }) => { if (detail?.busy) silence(); }); // the player started

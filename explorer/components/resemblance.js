@@ -1,11 +1,12 @@
-// Why a track: four bars of resemblance, passages that come close, and a note on this track for this clip.
-// props.value is the dict of explorer/methods/page.py `why`: all tracks of the player; the one in focus is shown.
+// The track in focus: four bars of resemblance, passages that come close to the clip, and a note on it.
+// props.value is the dict of explorer/listen/page.py `resemblance`: all tracks of the player; the one in focus is shown.
+// Sends the window event whence:passage, at which the player plays a passage.
 import { button, make } from "./dom.js";
 import { keep, keyOf, notes } from "./notebook.js";
 
 const seconds = ([from, to]) => `${from.toFixed(1)}–${to.toFixed(1)} s`;
 
-class Why {
+class TrackResemblance {
   constructor({ element, props }) {
     this.element = element;
     this.props = props;
@@ -15,16 +16,16 @@ class Why {
     this.focus = null;
     this.save.addEventListener("click", () => this.keep());
     this.text.addEventListener("input", () => { this.said.textContent = ""; this.save.disabled = false; });
-    this.hear_from("whence:focus", ({ track_id: id }) => { this.focus = id ?? null; this.show(); });
-    this.hear_from("whence:notes", () => this.note());
+    this.listen("whence:focus", ({ track_id: id }) => { this.focus = id ?? null; this.show(); });
+    this.listen("whence:notes", () => this.note());
   }
 
-  hear_from(name, react) {
-    const heard = (event) => {
-      if (!this.element.isConnected) { window.removeEventListener(name, heard); return; }
+  listen(name, react) {
+    const handle = (event) => {
+      if (!this.element.isConnected) { window.removeEventListener(name, handle); return; }
       react(event.detail || {});
     };
-    window.addEventListener(name, heard);
+    window.addEventListener(name, handle);
   }
 
   load() {
@@ -74,30 +75,30 @@ class Why {
 
   // ---- the note
 
-  named() {
+  subject() {
     const { clip_id, clip, method } = this.data, track = this.data.tracks[this.focus];
     return { clip_id, clip, method, track_id: Number(this.focus), title: track.title, facts: track.facts };
   }
 
   note() {
     if (!this.data?.tracks[this.focus]) return;
-    const key = `${this.data.store} ${keyOf(this.named())}`;
-    if (key === this.shown && document.activeElement === this.text) return; // do not write over what is being written
+    const key = `${this.data.store} ${keyOf(this.subject())}`;
+    if (key === this.shown && document.activeElement === this.text) return; // do not replace a note while it is being written
     this.shown = key;
-    this.text.value = notes(this.data.store)[keyOf(this.named())]?.text || "";
+    this.text.value = notes(this.data.store)[keyOf(this.subject())]?.text || "";
     this.save.disabled = true;
   }
 
   keep() {
-    const kept = keep(this.data.store, { ...this.named(), text: this.text.value });
-    this.said.textContent = kept ? (this.text.value.trim() ? "Kept in this browser." : "Taken away.") : "This browser has no room for it.";
+    const kept = keep(this.data.store, { ...this.subject(), text: this.text.value });
+    this.said.textContent = kept ? (this.text.value.trim() ? "Kept in this browser." : "Deleted.") : "This browser has no room for it.";
     this.save.disabled = kept;
   }
 }
 
 export function mount(part) {
-  const why = new Why(part);
-  part.watch("value", () => why.load());
-  why.load();
-  window.dispatchEvent(new CustomEvent("whence:ready")); // the player says again which track is in focus
+  const resemblance = new TrackResemblance(part);
+  part.watch("value", () => resemblance.load());
+  resemblance.load();
+  window.dispatchEvent(new CustomEvent("whence:ready")); // asks the player to send the track in focus again
 }

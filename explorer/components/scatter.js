@@ -1,5 +1,5 @@
-// A scatter of tracks. data: {track: {id, x, y, title, above?}, decoy: the same}; a dot is pressed to open its track.
-// axes: {x: {name, log, reverse}, y: the same}. Drawn for the width that is there.
+// Draws a scatter of tracks into an svg. data: {track: {id, x, y, title, above?}, decoy: the same}.
+// axes: {x: {name, log, reverse}, y: the same}. A click on a dot calls `pick` with the track's id.
 import { draw } from "./dom.js";
 
 const HEIGHT = 340, LEFT = 56, RIGHT = 14, TOP = 12, BOTTOM = 46;
@@ -61,7 +61,7 @@ export function scatter(svg, data, axes, chosen, pick) {
   svg.replaceChildren(...parts);
 }
 
-// Draws again when the part becomes visible or changes its width. `paint` is called with nothing to lose.
+// Calls `paint` whenever the element becomes visible or changes its width.
 export function whenWide(element, paint) {
   let width = 0;
   new ResizeObserver(() => {

@@ -1,12 +1,13 @@
-// Table of tracks: one page of rows from the server, which filters and sorts; rows choose and play.
+// Table of tracks: one page of rows from the server, which filters and sorts. Events: ask (the fields of TableQuery),
+// choose {track_id, play}.
 // props.value is the dict of explorer/listen/table.py `table`; text reaches the page only through textContent.
 const SVG = "http://www.w3.org/2000/svg";
-const PAUSE_MS = 250; // of typing, before the server is asked
+const PAUSE_MS = 250; // after the last key, before the server is asked
 const ICONS = { play: "M5 3l9 5-9 5z", pause: "M4 3h3v10H4zM9 3h3v10H9z" };
 const WORDS = ["A to Z", "Z to A"], SIZES = ["lowest first", "highest first"], STRENGTHS = ["strongest first", "weakest first"];
 const SORTS = { place: STRENGTHS, title: WORDS, composer: WORDS, collection: WORDS, source: WORDS, q: SIZES, error: SIZES, raw: STRENGTHS };
 const UNFILTERED = { text: "", collection: null, above: false };
-const PATIENCE_MS = 8000; // after which an answer is no longer expected
+const PATIENCE_MS = 8000; // after which a question counts as unanswered
 
 function make(name, className, text) {
   const made = document.createElement(name);
@@ -23,7 +24,7 @@ function icon() {
   return svg;
 }
 
-// Rows come as lists, texts that many of them share once (explorer/listen/table.py `lean`).
+// Rows come as lists, and texts that many rows share come once (explorer/listen/table.py).
 function unpacked(data) {
   const rows = data.rows.map((values) => {
     const row = {};
@@ -48,7 +49,7 @@ class Table {
     this.asked = { ...UNFILTERED, decoys: false, works: false, sort: "place", descending: false, offset: 0 };
     this.selected = null;
     this.lanes = new Set();
-    this.whole = new Set(); // tracks whose licence is shown whole
+    this.whole = new Set(); // ids of tracks whose licence is shown in full
     this.playing = null;
     for (const [by, ways] of Object.entries(SORTS))
       ways.forEach((way, down) => {
@@ -69,7 +70,7 @@ class Table {
       this.scroll.setAttribute("aria-busy", "true");
       this.trigger("ask", { ...this.asked });
       clearTimeout(this.patience);
-      this.patience = setTimeout(() => this.scroll.removeAttribute("aria-busy"), PATIENCE_MS); // refused, or lost
+      this.patience = setTimeout(() => this.scroll.removeAttribute("aria-busy"), PATIENCE_MS); // the question was refused, or lost
     }, settle);
   }
 
@@ -96,7 +97,7 @@ class Table {
     this.element.querySelector(".tracks").hidden = !data;
     if (!data) return;
     this.scroll.removeAttribute("aria-busy");
-    if (!this.timer) this.asked = { ...data.asked }; // what is being typed was not answered yet
+    if (!this.timer) this.asked = { ...data.asked }; // while typing, the answer is not the latest question's
     this.selected = data.selected;
     this.form();
     const held = this.held();
@@ -110,7 +111,7 @@ class Table {
     this.marks();
   }
 
-  // The controls follow what was answered, except the one in use: a caret must not jump.
+  // The controls show the answered query, except the one in use: its caret must not jump.
   form() {
     const { asked, data } = this, free = (control) => control !== document.activeElement;
     const names = JSON.stringify(data.collections);
@@ -118,7 +119,7 @@ class Table {
       this.names = names;
       this.collection.replaceChildren(this.collection.options[0], ...data.collections.map((name) => {
         const option = make("option", "", name);
-        option.value = `:${name}`; // '' means all, whatever a collection is called
+        option.value = `:${name}`; // '' means all; the colon keeps a collection without a name apart
         return option;
       }));
     }
@@ -214,7 +215,7 @@ class Table {
     return [title, line, ...notes];
   }
 
-  // Licence and source, cut to a few lines; pressed, whole.
+  // Licence and source, cut to a few lines; a click shows them in full.
   rights(data) {
     const button = make("button", "rights"), id = data.track_id, arrow = make("span", "more", "…");
     const show = () => button.setAttribute("aria-expanded", this.whole.has(id));
@@ -227,7 +228,7 @@ class Table {
     return [button];
   }
 
-  // A text that is not cut needs no button: a click on it then is one on its row.
+  // A text that is not cut needs no button: a click on it is a click on the row.
   fit() {
     const cut = (part) => part.scrollHeight > part.clientHeight + 1;
     const buttons = [...this.body.querySelectorAll(".rights")];
@@ -253,7 +254,7 @@ class Table {
     this.clear.hidden = !of;
   }
 
-  // What changes without a new page: the chosen row, the player's lanes, the one that sounds.
+  // Marks that change without a new page of rows: the chosen row, the player's lanes, the one that sounds.
   marks() {
     for (const row of this.body.rows) {
       const id = Number(row.dataset.track), data = this.data.rows.find((one) => one.track_id === id), sounds = this.playing === id;
@@ -272,7 +273,7 @@ class Table {
 
   held() { return this.element.contains(document.activeElement) ? document.activeElement.dataset.key : undefined; }
 
-  // Rows are made anew: the button that was in use is again.
+  // After rows were replaced, focus the button that was focused before.
   refocus(key) {
     if (key) [...this.element.querySelectorAll("[data-key]")].find((button) => button.dataset.key === key)?.focus({ preventScroll: true });
   }
@@ -309,7 +310,7 @@ class Table {
     this.hear_from("whence:lanes", ({ track_ids: ids, playing }) => { this.lanes = new Set(ids); this.playing = playing ?? null; });
   }
 
-  // A listener on the window that goes with the component: Gradio tells nobody when it takes one away.
+  // A listener on the window that removes itself with the component: Gradio has no unmount event.
   hear_from(name, react) {
     const heard = (event) => {
       if (!this.element.isConnected) { window.removeEventListener(name, heard); return; }
@@ -324,5 +325,5 @@ export function mount(part) {
   const table = new Table(part);
   part.watch("value", () => table.load());
   table.load();
-  window.dispatchEvent(new CustomEvent("whence:ready")); // the player may have spoken before: it says again what it holds
+  window.dispatchEvent(new CustomEvent("whence:ready")); // asks the player to send its lanes again: it may have done so before this part was there
 }

@@ -1,4 +1,4 @@
-// Light, dark, or as the system has it; remembered. Gradio knows dark as a class of the body.
+// Light, dark, or as the system has it; kept in this browser. Gradio marks dark by a class of the body.
 const KEY = "whence.theme";
 
 export function mount({ element }) {

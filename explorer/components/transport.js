@@ -1,16 +1,16 @@
-// One clock for all lanes. Every lane runs from its own `from` at the same moment; one of them is heard.
+// Plays all lanes on one clock: every lane starts from its own `from` at the same moment, and one of them is audible.
 //
 // Time: `offset` = seconds since the beginning of the passage; a lane sounds at lane time from + offset. A round is
 // one pass through the passage of the lane that is heard; rounds are planned AHEAD_S before they begin, each lane
 // with a source and a short fade at both ends, so neither a switch nor the turn of a loop clicks.
 const AHEAD_S = 1.3; // browsers wake a hidden page once a second
 const FADE_S = 0.004;
-const SOON_S = 0.02; // between the decision to start and the start
+const SOON_S = 0.02; // from the decision to start to the start
 export const SHORTEST_S = 0.15;
 
 const seconds = (value) => (Number.isFinite(value) ? value : 0);
 
-// Forgets what was planned for a gain from `at` on, and keeps its value there. In the future that is 1: fades are over.
+// Cancels what is planned for a gain from `at` on and holds its value. For an `at` in the future that is 1: fades are over.
 function hold(gain, at, now) {
   const value = at > now ? 1 : gain.value;
   gain.cancelScheduledValues(at);
@@ -26,10 +26,10 @@ class Lane {
     this.to = 0;
     this.gain = 1; // linear: matched loudness
     this.buffer = null;
-    this.node = null; // its gain: open for the lane that is heard
+    this.node = null; // its GainNode: open for the audible lane
     this.loading = null;
     this.failed = false;
-    this.reason = null; // of the failure, for the listener
+    this.reason = null; // why loading failed, for the listener
   }
 
   get length() { return Math.max(SHORTEST_S, this.to - this.from); }
@@ -43,10 +43,10 @@ export class Transport {
     this.context = null;
     this.lanes = new Map();
     this.heard = null; // key of the lane that is heard
-    this.pair = null; // two keys: they take turns, a round each
+    this.pair = null; // two keys that alternate, a round each
     this.loop = false;
     this.playing = false;
-    this.waiting = false; // asked to play, the sound is not there yet
+    this.waiting = false; // play was pressed, the sound is not loaded yet
     this.turn = null; // key of the pair's lane that a pause interrupted
     this.rounds = [];
     this.rest = 0; // offset while nothing plays
@@ -86,7 +86,7 @@ export class Transport {
     }
   }
 
-  // A lane that may sound goes away: it fades like any other.
+  // Removes a lane; one that sounds fades out.
   leave(lane) {
     if (!lane.node) return;
     const now = this.context.currentTime;
@@ -110,7 +110,7 @@ export class Transport {
     }
     lane.loading = null;
     if (this.lanes.get(lane.key) !== lane) return;
-    if (lane.buffer) for (const round of this.rounds) this.voice(round, lane); // joins what plays already
+    if (lane.buffer) for (const round of this.rounds) this.voice(round, lane); // it joins the rounds that play
     if (lane.failed && lane.key === this.heard && this.waiting) this.pause();
     this.changed();
   }
@@ -308,7 +308,7 @@ export class Transport {
     round.voices.forEach((voice) => this.fadeOut(voice, at));
   }
 
-  // Another lane is heard, or the loop was switched: what comes after this round is planned anew, nothing is cut.
+  // After a switch of lane or loop: plans the rounds after the present one again, without a cut.
   replan() {
     const now = this.context.currentTime, current = this.round();
     if (!current) return;

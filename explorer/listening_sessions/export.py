@@ -17,8 +17,8 @@ import duckdb
 import pandas as pd
 
 from explorer.listening_sessions.records import RatingFrames
+from explorer.report.row_files import escape_formula
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _SCORES = ("score", "score_norm", "q_value", "above_noise", "place", "chosen")
 
 
@@ -53,8 +53,7 @@ def build_table(frames: RatingFrames) -> pd.DataFrame:
 def escape_cell(cell: Any) -> Any:
     """A cell of a CSV file: a text that a spreadsheet would take for a formula gets an apostrophe before it."""
     if isinstance(cell, str):
-        risky = cell.startswith(_FORMULA) or cell.lstrip(" \N{NO-BREAK SPACE}").startswith(_FORMULA)
-        return f"'{cell}" if risky else cell
+        return escape_formula(cell)
     return "" if pd.isna(cell) else cell
 
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from explorer.holders.pairs import PairDetails
-from explorer.report.records import Evidence, SoundExcerpt
+from explorer.report.records import Chart, Evidence, SoundExcerpt
 from explorer.text.clips import name_clip
-from explorer.text.evidence import DECOYS_NOTE
+from explorer.text.evidence import DECOYS_NOTE, FOOTER
 from explorer.text.numbers import format_plus_minus, format_q
 from explorer.text.tracks import label_certainty
 
@@ -39,10 +39,7 @@ def render_html(evidence: Evidence, beside: Sequence[str] = ()) -> str:
         _render_facts(evidence.subject),
         "</header>",
         _render_section("What was found", _render_paragraphs(evidence.result, "result")),
-        *(
-            _render_section(chart.title, chart.svg + _render_paragraphs([chart.caption], "caption"))
-            for chart in evidence.charts[:1]
-        ),
+        *(_render_chart(chart) for chart in evidence.charts[:1]),
         _render_section("How sure is this?", _render_paragraphs(evidence.sure)),
         _render_section("Is anything copied?", _render_paragraphs(evidence.copied) + _render_passages(evidence)),
         _render_section("To hear", _render_sounds(evidence)),
@@ -59,18 +56,13 @@ def render_html(evidence: Evidence, beside: Sequence[str] = ()) -> str:
             )
         )
     parts += [
-        *(
-            _render_section(chart.title, chart.svg + _render_paragraphs([chart.caption], "caption"))
-            for chart in evidence.charts[1:]
-        ),
+        *(_render_chart(chart) for chart in evidence.charts[1:]),
         _render_section("What this cannot tell", _render_list(evidence.limits)),
         _render_section("What may be played?", _render_paragraphs(evidence.played)),
         _render_section("Take it out", _render_paragraphs(lines) + f"<pre>{_escape(command)}</pre>"),
         _render_section("How it was made", _render_facts(evidence.settings)),
         _render_section("Hashes (SHA-256)", _render_facts(evidence.hashes, "hashes")),
-        f"<footer>Made on {evidence.made_at:%Y-%m-%d %H:%M} UTC. Scores are influence scores: higher means stronger, "
-        f"within "
-        "one clip. They are no measure of anything owed.</footer>",
+        f"<footer>Made on {evidence.made_at:%Y-%m-%d %H:%M} UTC. {_escape(FOOTER)}</footer>",
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -89,6 +81,10 @@ def _escape(text: str) -> str:
 
 def _render_section(title: str, inner: str) -> str:
     return f"<section><h2>{_escape(title)}</h2>{inner}</section>"
+
+
+def _render_chart(chart: Chart) -> str:
+    return _render_section(chart.title, chart.svg + _render_paragraphs([chart.caption], "caption"))
 
 
 def _render_paragraphs(lines: Iterable[str], name: str = "") -> str:

@@ -33,6 +33,7 @@ PAIRS_NOTE = (
     " A pair is listed where the track is among the first 100 of the clip or above noise; where none is, the best "
     "placed are."
 )
+FOOTER = "Scores are influence scores: higher means stronger, within one clip. They are no measure of anything owed."
 _KINDS = {
     "generated": "generated",
     "user": "brought by a user",

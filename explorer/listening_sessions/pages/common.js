@@ -1,4 +1,4 @@
-// What the pages of a session share: parts by id, elements with text, requests, saying what went wrong.
+// Helpers of all pages of a session: elements by id, new elements, requests, and the line for errors.
 export const part = (id) => document.getElementById(id);
 
 // element("p", {className: "soft"}, "text", child): text is never markup.
@@ -8,7 +8,7 @@ export function element(name, options = {}, ...children) {
   return made;
 }
 
-// The answer's JSON; an Error with the server's sentence and its status otherwise.
+// Requests an address. Returns the JSON answer; throws an Error with the server's sentence and HTTP status.
 export async function ask(address, body = undefined) {
   const options = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   let answer;
@@ -17,9 +17,9 @@ export async function ask(address, body = undefined) {
   } catch {
     throw Object.assign(new Error("the server cannot be reached"), { status: 0 });
   }
-  const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw Object.assign(new Error(typeof found.detail === "string" ? found.detail : `the server answered ${answer.status}`), { status: answer.status });
-  return found;
+  const fields = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw Object.assign(new Error(typeof fields.detail === "string" ? fields.detail : `the server answered ${answer.status}`), { status: answer.status });
+  return fields;
 }
 
 export function say(text) {

@@ -17,7 +17,7 @@ function show(view) {
   if (view !== "one") watched = null;
 }
 
-// Runs what a button asks; what the server refuses is said on the page.
+// Runs the action of a button; shows the server's sentence where it refuses.
 async function attempt(action) {
   say("");
   try {
@@ -71,7 +71,7 @@ function copyButton(session) {
     try {
       await navigator.clipboard.writeText(linkOf(session));
       made.textContent = "Copied";
-    } catch { // over http from another machine a page may not copy
+    } catch { // without https, browsers refuse to copy
       made.textContent = linkOf(session);
     }
   });
@@ -133,7 +133,7 @@ const open = (id) => attempt(async () => {
 async function refresh(id) {
   const found = await ask(`/host/sessions/${id}${reliable ? "?reliable=true" : ""}`);
   const now = JSON.stringify(found);
-  if (now === drawn) return; // nothing new: leave the focus where it is
+  if (now === drawn) return; // nothing has changed: keep the focus where it is
   const place = document.activeElement?.dataset?.name;
   drawn = now;
   part("one").replaceChildren(headOf(found), listenersOf(found), await resultsOf(found, reliable, (only) => { reliable = only; attempt(() => refresh(id)); }));
@@ -184,7 +184,7 @@ function listenersOf(session) {
     rows.length ? element("div", { className: "scroll" }, table) : element("p", { className: "soft" }, "Nobody has joined yet."));
 }
 
-// --- the beginning
+// --- start
 
 const enter = (key) => attempt(async () => {
   await ask("/host/enter", { key });
@@ -204,7 +204,7 @@ for (const [id, checked] of [["all", true], ["none", false]]) {
 }
 setInterval(() => { if (watched !== null && !part("sure").open) refresh(watched).catch((error) => say(error.message)); }, REFRESH_S * 1000);
 
-// The key may stand behind # in the address, which no server and no log sees; it is taken out at once.
+// The key may stand behind # in the address, which browsers do not send; it is removed from the address at once.
 const key = decodeURIComponent(location.hash.slice(1));
 if (key) {
   history.replaceState(null, "", location.pathname);

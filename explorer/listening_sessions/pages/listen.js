@@ -1,11 +1,11 @@
-// A listener's page: welcome, pairs one by one, the end, the reveal. The player is the explorer's own (transport.js, lane.js).
+// A listener's page: welcome, pairs one by one, the end, the reveal. Plays with the explorer's transport.js and lane.js.
 import { LaneView } from "/static/whence/lane.js";
 import { mount as mountTheme } from "/static/whence/theme.js";
 import { Transport } from "/static/whence/transport.js";
+import { Access } from "./access.js";
+import { AnswerQueue } from "./answer_queue.js";
 import { ask, element, part, plural, say } from "./common.js";
 import { revealed, standing } from "./reveal.js";
-import { Saving } from "./saving.js";
-import { Way } from "./way.js";
 
 const HOME = location.pathname.replace(/\/+$/, "");
 const PLACE_KEY = `whence.place.${HOME}`, VOLUME_KEY = "whence.volume";
@@ -19,10 +19,10 @@ class Listening {
     this.views = new Map();
     this.transport = new Transport(() => this.refresh());
     this.transport.loop = true;
-    this.saving = new Saving(`${HOME}/rate`, (state, reason) => this.tell(state, reason));
-    // What LaneView asks of the player around it.
+    this.queue = new AnswerQueue(`${HOME}/rate`, (state, reason) => this.tell(state, reason));
+    // The host that LaneView calls.
     Object.assign(this, { zoom: 1, picture: false, matched: true, data: { span: null } });
-    this.way = new Way(HOME, this);
+    this.access = new Access(HOME, this);
     this.bind();
   }
 
@@ -44,7 +44,7 @@ class Listening {
     part("stay").addEventListener("click", () => part("sure").close());
     part("gone").addEventListener("click", () => this.leave());
     document.addEventListener("keydown", (event) => this.onKey(event));
-    addEventListener("beforeunload", (event) => { this.keepNote(); if (this.saving.unsaved) event.preventDefault(); });
+    addEventListener("beforeunload", (event) => { this.keepNote(); if (this.queue.unsaved) event.preventDefault(); });
     new MutationObserver(() => this.views.forEach((view) => view.paint())).observe(document.body, { attributeFilter: ["class"] });
   }
 
@@ -62,10 +62,10 @@ class Listening {
     part("consent").textContent = part("kept").textContent = consent;
     part("who").textContent = nickname ? `as ${nickname}` : "";
     part("foot").hidden = !nickname;
-    // A private link: the code stands behind #, which no server and no log sees; it is taken out at once.
+    // A private link: the code stands behind #, which browsers do not send; it is removed from the address at once.
     const code = location.hash.slice(1);
     if (code) history.replaceState(null, "", location.pathname);
-    if (code && !nickname) { await this.way.resume(code); return; }
+    if (code && !nickname) { await this.access.resume(code); return; }
     part("resume").hidden = Boolean(nickname);
     if (!nickname) {
       part("count").textContent = this.session.count;
@@ -99,12 +99,12 @@ class Listening {
   }
 
   get pair() { return this.session.pairs[this.index]; }
-  // While nothing may be seen, no waveform either: it would show at a glance that two sounds are the same.
+  // In a blind session no waveform is drawn: it would show at a glance that two sounds are the same.
   get hidden() { return this.session.blind && this.session.state !== "revealed"; }
   get open() { return this.session.state === "open"; }
   rated(pair) { return Object.keys(pair.answers).length > 0; }
 
-  // The first pair without an answer; the first of all where every one has some.
+  // Index of the first pair without an answer; 0 where every pair has one.
   firstOpen() { return Math.max(0, this.session.pairs.findIndex((pair) => !this.rated(pair))); }
 
   // --- one pair
@@ -141,7 +141,7 @@ class Listening {
     this.transport.setLanes(lanes.map((lane) => ({ key: lane.key, url: lane.url, duration: lane.duration_s, gain: 1 })));
     this.transport.setPassages({ clip: [0, pair.seconds], pair: [0, pair.seconds] }, 0);
     this.transport.switchTo("clip");
-    if (this.transport.context) this.transport.lanes.forEach((lane) => this.transport.load(lane)); // else with the first play
+    if (this.transport.context) this.transport.lanes.forEach((lane) => this.transport.load(lane)); // else they load with the first play
     part("back").hidden = this.session.state !== "revealed";
     const next = pairs[this.index + 1];
     if (next) fetch(`${HOME}/audio/${next.lane}`).catch(() => null); // into the browser's cache
@@ -189,7 +189,7 @@ class Listening {
   rate(name, value) {
     if (!this.open) return;
     this.pair.answers[name] = value;
-    this.saving.add(this.pair.lane, { answers: { [name]: value } });
+    this.queue.add(this.pair.lane, { answers: { [name]: value } });
     this.progress();
   }
 
@@ -198,7 +198,7 @@ class Listening {
     const pair = this.session?.pairs?.[this.index], note = part("note").value;
     if (!pair || part("rating").hidden || !this.open || note === pair.note) return;
     pair.note = note;
-    this.saving.add(pair.lane, { note });
+    this.queue.add(pair.lane, { note });
   }
 
   tell(state, reason = "") {
@@ -272,13 +272,13 @@ class Listening {
   loudness(percent) {
     part("volume").value = percent;
     localStorage.setItem(VOLUME_KEY, percent);
-    this.transport.setVolume((percent / 100) ** 2); // an ear hears equal steps
+    this.transport.setVolume((percent / 100) ** 2); // steps of about equal loudness
   }
 
   onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || part("rating").hidden || typing(event.target)) return;
     const { key, target } = event;
-    if (key === " " && target.closest("button, [type=checkbox]")) return; // it presses that
+    if (key === " " && target.closest("button, [type=checkbox]")) return; // the key presses that button
     const actions = {
       " ": () => this.toggle(), c: () => this.listen("clip"), t: () => this.listen("pair"), x: () => this.alternate(),
       n: () => this.go(this.index + 1), p: () => this.go(this.index - 1), Escape: () => this.passage(0, this.pair.seconds, 0),

@@ -1,4 +1,4 @@
-// What the ratings say: anchors, agreement, methods against scores and controls, pictures, files to take along.
+// Results of a session: anchors, agreement, ratings against scores and controls, pictures, files to download.
 import { element, number, plural } from "./common.js";
 
 const PICTURES = { correlations: "Do ratings follow the scores?", means: "Are the strongest rated higher than controls?", scatter: "Rating over score" };
@@ -19,7 +19,7 @@ async function picture(session, name, reliable) {
   const answer = await fetch(address);
   if (!answer.ok) return element("p", { className: "soft" }, "This picture could not be drawn.");
   const drawn = new DOMParser().parseFromString(await answer.text(), "image/svg+xml").documentElement;
-  drawn.removeAttribute("color"); // that of the page
+  drawn.removeAttribute("color"); // so that it takes the colour of the page
   const save = element("a", { href: address, download: `session-${session.session_id}-${name}.svg` }, "SVG");
   return element("figure", {}, element("figcaption", {}, PICTURES[name], " ", save), document.importNode(drawn, true));
 }

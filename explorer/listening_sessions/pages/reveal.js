@@ -1,4 +1,4 @@
-// The reveal: one clip, what each of its tracks was, ratings and scores beside it. On a narrow screen a row is a card.
+// The reveal of one clip: role, ratings and scores of each of its tracks. On a narrow screen a row is a card.
 import { element, number } from "./common.js";
 
 export const standing = (score) => `${score.place === null ? "decoy" : `place ${score.place}`} · ${number(score.score_norm)} · ${score.above_noise ? "above noise" : "not distinguishable from noise"}`;

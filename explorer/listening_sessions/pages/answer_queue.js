@@ -1,15 +1,15 @@
-// Answers on their way to the server: one request at a time, in order, again until the server has said that it kept them.
+// Sends answers to the server: one request at a time, in order, repeated until the server has confirmed it.
 import { ask } from "./common.js";
 
 const FIRST_WAIT_S = 1, LONGEST_WAIT_S = 10;
-const FINAL = new Set([400, 401, 403, 404, 409, 413]); // trying again would not help
+const FINAL = new Set([400, 401, 403, 404, 409, 413]); // HTTP statuses after which another try is useless
 
-export class Saving {
-  // told(state, reason): "saving", "saved", "waiting" (tries again) or "refused".
-  constructor(address, told) {
+export class AnswerQueue {
+  // report(state, reason): called with "saving", "saved", "waiting" (tries again) or "refused".
+  constructor(address, report) {
     this.address = address;
-    this.told = told;
-    this.waiting = new Map(); // lane -> {answers, note}: what is not kept yet
+    this.report = report;
+    this.waiting = new Map(); // lane -> {answers, note} that the server has not confirmed
     this.busy = false;
   }
 
@@ -31,25 +31,25 @@ export class Saving {
     while (this.waiting.size) {
       const [lane, given] = this.waiting.entries().next().value;
       this.waiting.delete(lane);
-      this.told("saving");
+      this.report("saving");
       try {
         await ask(this.address, { lane, ...given });
         wait = FIRST_WAIT_S;
       } catch (error) {
         if (FINAL.has(error.status)) {
-          this.told("refused", error.message);
+          this.report("refused", error.message);
           this.waiting.clear();
           this.busy = false;
           return;
         }
-        const newer = this.waiting.get(lane); // given meanwhile: it wins
+        const newer = this.waiting.get(lane); // given during the request: it replaces the older one
         this.waiting.set(lane, { ...given, ...newer, answers: { ...given.answers, ...newer?.answers } });
-        this.told("waiting", error.message);
+        this.report("waiting", error.message);
         await new Promise((done) => setTimeout(done, wait * 1000));
         wait = Math.min(LONGEST_WAIT_S, 2 * wait);
       }
     }
     this.busy = false;
-    this.told("saved");
+    this.report("saved");
   }
 }

@@ -1,7 +1,7 @@
-// How a browser becomes a listener's: by joining, or by the resume code that joining gave; and the code's own card.
+// Makes a browser a listener's: by joining, or by the resume code that joining gave. Shows and renews the code.
 import { ask, part, say } from "./common.js";
 
-export class Way {
+export class Access {
   // `listening`: load(), keepNote(), transport.
   constructor(home, listening) {
     this.home = home;
@@ -24,7 +24,7 @@ export class Way {
     }
   }
 
-  // Another browser becomes that of a listener who joined before.
+  // Makes this browser one of a listener who joined before.
   async resume(code) {
     say("");
     let refused = "";
@@ -37,7 +37,7 @@ export class Way {
     if (refused) say(refused);
   }
 
-  // The code is shown, and kept nowhere in the browser.
+  // Shows the code; the browser does not store it.
   show(code) {
     for (const name of ["welcome", "resume", "rating", "end", "reveal", "foot"]) part(name).hidden = true;
     part("way").hidden = false;
@@ -53,7 +53,7 @@ export class Way {
     try {
       await navigator.clipboard.writeText(link);
       part("way-copy").textContent = "Copied";
-    } catch { // over http from another machine a page may not copy
+    } catch { // without https, browsers refuse to copy
       part("way-link").textContent = `Yours alone: ${link}`;
     }
   }
