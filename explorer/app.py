@@ -27,13 +27,14 @@ from explorer.components.resemblance import TrackResemblance
 from explorer.components.table import TrackTable
 from explorer.components.text import Text
 from explorer.components.theme import ThemeSwitch
-from explorer.holders.page import HoldersPage, downloads
-from explorer.listen.page import CAVEAT, ListenPage
+from explorer.holders.page import HoldersPage, list_downloads
+from explorer.listen.page import ListenPage
 from explorer.methods.page import MethodsPage
 from explorer.state.events import EventHandler
 from explorer.state.store_views import StoreViews
 from explorer.state.view import TABS, BadEventError, View
 from explorer.store.ranking import NORMALISED, RAW
+from explorer.text.scores import CAVEAT
 
 EVENTS_AT_ONCE = 4  # of all listeners; more than some cores can work at only get in each other's way
 
@@ -73,7 +74,7 @@ class _ListenTab:
     method: gr.Dropdown
     verdict: Text
     player: Player
-    why: TrackResemblance
+    resemblance: TrackResemblance
     order: gr.Radio
     summary: Text
     curve: ScoreCurve
@@ -93,7 +94,7 @@ class _CompareTab:
 @dataclass(frozen=True)
 class _CasesTab:
     cases: HardCases
-    behind: ScoreDiagnostics
+    diagnostics: ScoreDiagnostics
     notes: NoteList
 
 
@@ -176,7 +177,7 @@ def _build_listen_tab(views: StoreViews, page: ListenPage, own_clips: bool) -> _
         player = Player(elem_id="player")
     with gr.Column(elem_classes="card"):
         gr.Markdown("## Why this track? Resemblance, apart from influence")
-        why = TrackResemblance(elem_id="why")
+        resemblance = TrackResemblance(elem_id="resemblance")
     with gr.Column(elem_classes="card"):
         gr.Markdown("## How the score is spread")
         order = gr.Radio(
@@ -199,7 +200,7 @@ def _build_listen_tab(views: StoreViews, page: ListenPage, own_clips: bool) -> _
             ClipForm(elem_id="form")
     with gr.Accordion("What this run found about itself", open=False, elem_id="about"):
         about = Text(elem_id="findings")
-    return _ListenTab(clip, method, verdict, player, why, order, summary, curve, table, report, about)
+    return _ListenTab(clip, method, verdict, player, resemblance, order, summary, curve, table, report, about)
 
 
 def _build_compare_tab(several_methods: bool) -> _CompareTab:
@@ -222,16 +223,16 @@ def _build_cases_tab() -> _CasesTab:
         cases = HardCases(elem_id="cases")
     with gr.Column(elem_classes="card"):
         gr.Markdown("## Behind the scores")
-        behind = ScoreDiagnostics(elem_id="behind")
+        diagnostics = ScoreDiagnostics(elem_id="diagnostics")
     with gr.Column(elem_classes="card"):
         gr.Markdown("## Notes")
         notes = NoteList(elem_id="notes")
-    return _CasesTab(cases, behind, notes)
+    return _CasesTab(cases, diagnostics, notes)
 
 
 def _choose_renderers(parts: _Parts, views: StoreViews, page: ListenPage) -> dict[Any, Callable[[View], Any]]:
     """Part of the page -> the function that gives its value for a view. An event names the parts that it changes."""
-    study, holders_page = MethodsPage(views), HoldersPage(views)
+    methods_page, holders_page = MethodsPage(views), HoldersPage(views)
     listen, compare, cases = parts.listen, parts.compare, parts.cases
     return {
         parts.link: View.query,
@@ -243,18 +244,18 @@ def _choose_renderers(parts: _Parts, views: StoreViews, page: ListenPage) -> dic
         listen.player: page.player,
         listen.summary: page.summary,
         listen.curve: page.curve,
-        listen.table: page.table_sent,
+        listen.table: page.compact_table,
         listen.about: page.about,
-        listen.why: study.why,
-        listen.report: lambda view: downloads("clip", {"clip": view.clip_id, "method": view.method.name}),
+        listen.resemblance: page.resemblance,
+        listen.report: lambda view: list_downloads("clip", {"clip": view.clip_id, "method": view.method.name}),
         parts.gallery: page.overview,
-        compare.comparison: study.compare,
-        compare.heat_text: study.heat_text,
-        compare.heat: study.heat,
-        compare.methods: study.methods,
-        cases.cases: study.cases,
-        cases.behind: study.behind,
-        cases.notes: study.notes,
+        compare.comparison: methods_page.compare,
+        compare.heat_text: methods_page.heat_text,
+        compare.heat: methods_page.heat,
+        compare.methods: methods_page.methods,
+        cases.cases: methods_page.cases,
+        cases.diagnostics: methods_page.diagnostics,
+        cases.notes: methods_page.notes,
         parts.holders: lambda view: holders_page.value(view) if view.tab == "holders" else None,
     }
 
@@ -270,7 +271,16 @@ def _wire_events(
     events = EventHandler(views)
     link, tabs, listen, compare, cases = parts.link, parts.tabs, parts.listen, parts.compare, parts.cases
     everything = list(renderers)
-    ranked = [link, listen.order, listen.verdict, listen.player, listen.summary, listen.curve, listen.table, listen.why]
+    ranked = [
+        link,
+        listen.order,
+        listen.verdict,
+        listen.player,
+        listen.summary,
+        listen.curve,
+        listen.table,
+        listen.resemblance,
+    ]
     # Of tabs that work when opened.
     studied = [
         compare.comparison,
@@ -278,7 +288,7 @@ def _wire_events(
         compare.heat,
         compare.methods,
         cases.cases,
-        cases.behind,
+        cases.diagnostics,
         cases.notes,
     ]
     options: dict[str, Any] = {
@@ -326,13 +336,13 @@ def _wire_events(
     on_value(listen.order.input, events.choose_order, listen.order, ranked)
     on_event(parts.gallery.open, events.open_clip, everything)
     on_event(listen.player.span, events.choose_span, ranked)
-    on_event(listen.player.drop, events.drop_track, [link, listen.player, listen.why])
-    on_event(listen.curve.pick, events.choose_place, [link, listen.player, listen.why])
-    on_event(listen.table.choose, events.choose_track, [link, listen.player, listen.curve, listen.why])
+    on_event(listen.player.drop, events.drop_track, [link, listen.player, listen.resemblance])
+    on_event(listen.curve.pick, events.choose_place, [link, listen.player, listen.resemblance])
+    on_event(listen.table.choose, events.choose_track, [link, listen.player, listen.curve, listen.resemblance])
     on_event(listen.table.ask, events.ask_table, [link, listen.table])
     on_event(compare.comparison.choose, events.choose_pair, everything)
     on_event(cases.cases.ask, events.ask_cases, everything)
-    for part in (compare.comparison, cases.cases, cases.behind, cases.notes):
+    for part in (compare.comparison, cases.cases, cases.diagnostics, cases.notes):
         on_event(part.open, events.open_case, everything)
     on_event(parts.holders.ask, events.ask_holders, [link, parts.holders])
     on_event(parts.holders.switch, events.switch_method, everything)

@@ -1,5 +1,5 @@
 // Score curve: place and score on log axes, the decoys as a second curve; one slider over every place of either.
-// props.value is the dict of explorer/listen/charts.py `curve`; text reaches the page only through textContent.
+// props.value is the dict of explorer/listen/charts.py `describe_curve`; text reaches the page only through textContent.
 // Event: pick {place, decoy}.
 const SVG = "http://www.w3.org/2000/svg";
 const LEFT = 66, RIGHT = 14, TOP = 28, AXIS = 44, BAND = 28; // px; BAND: the margin for values of zero or below

@@ -46,7 +46,7 @@ _SKELETON = """
 
 
 class ScoreCurve(PagePart):
-    """Value: the dict of `charts.curve`. Event `pick`: {place, decoy}, a place among tracks or among decoys."""
+    """Value: the dict of `charts.describe_curve`. Event: `pick` {place, decoy}, a place among tracks or decoys."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("curve", _SKELETON, events=("pick",), **options)

@@ -12,7 +12,7 @@ class ScoreDiagnostics {
     this.element = element;
     this.props = props;
     this.trigger = trigger;
-    for (const part of ["subject", "dots", "length", "whose", "named", "parts", "about", "find", "findings", "empty", "settings"])
+    for (const part of ["subject", "dots", "length", "whose", "remarks", "parts", "about", "find", "findings", "empty", "settings"])
       this[part] = element.querySelector("." + part);
     this.find.addEventListener("input", () => this.showFindings());
     element.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
@@ -27,7 +27,7 @@ class ScoreDiagnostics {
     this.subject.textContent = `For clip ${data.clip_id}, “${data.clip}”, by ${data.method_label}. A row above or a dot opens another one.`;
     this.length.textContent = data.duration.said;
     this.whose.textContent = data.track_id === null ? "No track is chosen." : `Track ${data.track_id}: ${data.parts.title}`;
-    this.named.replaceChildren(...data.named.map((line) => make("p", "", line)));
+    this.remarks.replaceChildren(...data.remarks.map((line) => make("p", "", line)));
     this.about.textContent = data.parts.said;
     this.parts.toggleAttribute("hidden", !data.parts.bars.length);
     this.showFindings();

@@ -17,7 +17,7 @@ _SKELETON = """
       <p class="length soft"></p></div>
     <div class="half-of"><h3>The score's parts over t</h3>
       <p class="whose"></p>
-      <div class="named soft"></div>
+      <div class="remarks soft"></div>
       <svg class="plot parts" role="img" aria-label="Parts of the score by noise level"></svg>
       <p class="about soft"></p></div>
   </div>
@@ -35,7 +35,7 @@ _SKELETON = """
 
 
 class ScoreDiagnostics(PagePart):
-    """Value: the dict of `MethodsPage.behind`. Event: `open` {clip_id, track_id}."""
+    """Value: the dict of `MethodsPage.diagnostics`. Event: `open` {clip_id, track_id}."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("diagnostics", _SKELETON, events=("open",), styles=("common",), **options)

@@ -39,13 +39,13 @@ class Form {
     this.say("Sending");
     try {
       const answer = await fetch(address, { method: "POST", body, headers: { "Content-Type": type } });
-      const told = await answer.json();
+      const job = await answer.json();
       if (!answer.ok) {
         this.busy(false);
-        return this.say(told.detail || "That was not taken.");
+        return this.say(job.detail || "That was not taken.");
       }
-      this.mine = told.number;
-      this.show(told);
+      this.mine = job.number;
+      this.show(job);
     } catch {
       this.busy(false);
       this.say("The server cannot be reached.");
@@ -61,16 +61,16 @@ class Form {
     setTimeout(() => this.look(), POLL_MS);
   }
 
-  show(told) {
-    const running = told.name === "running", mine = told.number === this.mine && this.mine > 0;
+  show(job) {
+    const running = job.name === "running", mine = job.number === this.mine && this.mine > 0;
     this.busy(running);
     if (running) {
-      this.say(`${mine ? "At work on your clip" : "At work on somebody's clip"}: ${told.text}`);
+      this.say(`${mine ? "At work on your clip" : "At work on somebody's clip"}: ${job.text}`);
       setTimeout(() => this.look(), POLL_MS);
     } else if (mine) {
-      this.say(told.text);
-      this.clip = told.clip_id;
-      this.open.hidden = told.name !== "done";
+      this.say(job.text);
+      this.clip = job.clip_id;
+      this.open.hidden = job.name !== "done";
       if (!this.open.hidden) this.open.focus();
     } else if (this.state.textContent.startsWith("At work")) {
       this.say("");

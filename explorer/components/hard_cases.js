@@ -86,7 +86,7 @@ class HardCases {
     const open = () => this.trigger("open", clips ? { clip_id: data.clip_id, tab: "compare" } : { clip_id: data.clip_id, track_id: data.track_id, method: this.data.method });
     if (!clips) {
       row.append(cell("hear-it", hear("track", data.track_id, data.title, data.why, data.gain_db)));
-      const notes = [data.note, ...data.told, data.planted ? `planted case: ${data.planted}` : ""].filter(Boolean);
+      const notes = [data.note, ...data.remarks, data.planted ? `planted case: ${data.planted}` : ""].filter(Boolean);
       const badge = make("span", `sub badge ${data.kind}`, this.data.asked.kind === "hubs" ? `${data.badge}, for its best clip` : data.badge);
       row.append(cell("track", button("name", data.title, open), ...notes.map((text) => make("span", "sub", text)), badge));
     }

@@ -73,7 +73,7 @@ class Holders {
     this.options(this.method, data.methods, data.method);
     this.methods.hidden = data.methods.length < 2;
     if (this.find !== document.activeElement) this.find.value = data.groups.find;
-    this.told(data.groups);
+    this.showCount(data.groups);
     this.note.textContent = data.note;
     this.note.hidden = !data.note;
     this.unknown.textContent = data.unknown === null ? "" : `No ${data.grouping} of this store is called “${data.unknown}”.`;
@@ -87,7 +87,7 @@ class Holders {
   }
 
   // The list lies far below the field: the number of matches stands beside the field, and Enter scrolls to the list.
-  told({ find, total, of }) {
+  showCount({ find, total, of }) {
     const number = total.toLocaleString("en"), all = of.toLocaleString("en");
     this.found.textContent = find.trim() ? `${number} of ${all} names ${total === 1 ? "holds" : "hold"} “${find.trim()}”${total ? ": listed below, Enter goes there." : "."}` : "";
   }

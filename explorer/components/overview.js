@@ -1,5 +1,5 @@
 // Overview of clips: a card each, sorted and filtered here, as all cards are in the page. Event: open {clip_id}.
-// props.value is the dict of explorer/listen/overview.py `overview`; text reaches the page only through textContent.
+// props.value is the dict of explorer/listen/overview.py `describe_clips`; text reaches the page only through textContent.
 import { hear } from "./preview.js";
 
 const SVG = "http://www.w3.org/2000/svg";

@@ -35,7 +35,7 @@ _SKELETON = """
 
 
 class ClipOverview(PagePart):
-    """Value: the dict of `overview.overview`. Event `open`: {clip_id}."""
+    """Value: the dict of `overview.describe_clips`. Event `open`: {clip_id}."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("overview", _SKELETON, events=("open",), **options)

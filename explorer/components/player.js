@@ -23,7 +23,7 @@ class Player {
     this.startBefore = null; // where tracks started before a span was chosen
     this.focus = null; // key of the track that the clip is compared with
     this.wanted = null; // key of a track that shall sound as soon as it is a lane
-    this.told = this.spanned = null; // loop and span as the address holds them
+    this.looped = this.spanned = null; // loop and span as the address holds them
     this.pointed = false; // the focus was last moved by a pointer
     this.zoom = 1;
     this.picture = false;
@@ -65,7 +65,7 @@ class Player {
     window.addEventListener("whence:ready", () => { this.refresh(); this.tellFocus(); }); // a part that was mounted later asks for the lanes
     window.addEventListener("whence:passage", ({ detail }) => this.playPassage(detail));
     window.addEventListener("whence:pause", () => this.transport.pause());
-    window.addEventListener("whence:travel", () => { this.region = null; this.own.clear(); this.told = this.spanned = null; this.transport.setLoop(false); });
+    window.addEventListener("whence:travel", () => { this.region = null; this.own.clear(); this.looped = this.spanned = null; this.transport.setLoop(false); });
     // A canvas does not follow the theme by itself: draw it again.
     new MutationObserver(() => this.views.forEach((view) => view.paint())).observe(document.body, { attributeFilter: ["class"] });
   }
@@ -82,8 +82,8 @@ class Player {
     for (const key of this.own.keys()) if (!lanes.some((lane) => lane.key === key)) this.own.delete(key);
     this.begin(value.start, false);
     // Take loop and span from the address, but not where the server only repeats what was set here.
-    const { loop, span } = value, named = loop && loopText(loop.track_id, [loop.from_s, loop.to_s]);
-    if (loop && named !== this.told) {
+    const { loop, span } = value, inAddress = loop && loopText(loop.track_id, [loop.from_s, loop.to_s]);
+    if (loop && inAddress !== this.looped) {
       const { track_id: id, from_s: from, to_s: to } = loop;
       const last = Math.max(0, ...lanes.filter((lane) => id === null || lane.key === String(id)).map((lane) => lane.duration_s));
       if (last - from >= SHORTEST_S) { // a link may hold any seconds
@@ -93,7 +93,7 @@ class Player {
         this.transport.loop = true;
       }
     }
-    this.told = named;
+    this.looped = inAddress;
     if (span && this.start === "clock") this.region = [span.from_s, span.to_s];
     if (span && this.spanned !== span.from_s + span.to_s) this.transport.loop = true;
     this.spanned = span ? span.from_s + span.to_s : null;
@@ -366,7 +366,7 @@ class Player {
     const set = { track: this.focus, start: this.start === "moment" ? "moment" : null, loop: null, passage: this.passed ? this.passage.text : null };
     if (this.start === "clock" && this.region && !this.data.span) set.loop = loopText(null, this.region);
     if (this.start === "moment" && this.own.has(this.focus) && !this.passed) set.loop = loopText(this.focus, this.own.get(this.focus));
-    this.told = set.loop;
+    this.looped = set.loop;
     said(new CustomEvent("whence:link", { detail: set }));
   }
 

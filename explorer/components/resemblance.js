@@ -12,7 +12,7 @@ class TrackResemblance {
     this.props = props;
     for (const part of ["title", "bars", "missing", "legend", "passages", "copied", "text", "save", "said"])
       this[part] = element.querySelector("." + part);
-    this.who = element.querySelector(".named");
+    this.who = element.querySelector(".remarks");
     this.focus = null;
     this.save.addEventListener("click", () => this.keep());
     this.text.addEventListener("input", () => { this.said.textContent = ""; this.save.disabled = false; });
@@ -42,7 +42,7 @@ class TrackResemblance {
     this.element.querySelector(".nothing").hidden = Boolean(track);
     if (!track) return;
     this.title.textContent = track.title;
-    this.who.replaceChildren(...track.named.map((line) => make("p", "", line)));
+    this.who.replaceChildren(...track.remarks.map((line) => make("p", "", line)));
     this.bars.replaceChildren(...track.aspects.flatMap(([name, percentile]) => {
       const bar = make("div", "bar"), fill = make("div", "fill");
       fill.style.width = `${percentile}%`;

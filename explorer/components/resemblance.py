@@ -10,7 +10,7 @@ _SKELETON = """
 <div class="study" hidden>
   <div class="inside">
     <p class="title" style="font-weight: 600"></p>
-    <div class="named soft"></div>
+    <div class="remarks soft"></div>
     <div class="two">
       <div class="half-of">
         <h3>Does it sound alike?</h3>
@@ -38,7 +38,7 @@ _SKELETON = """
 
 
 class TrackResemblance(PagePart):
-    """Value: the dict of `MethodsPage.why`. The player plays a passage at the window event `whence:passage`."""
+    """Value: the dict of `ListenPage.resemblance`. The player plays a passage at the window event `whence:passage`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("resemblance", _SKELETON, styles=("common",), **options)

@@ -1,6 +1,6 @@
 // Table of tracks: one page of rows from the server, which filters and sorts. Events: ask (the fields of TableQuery),
 // choose {track_id, play}.
-// props.value is the dict of explorer/listen/table.py `table`; text reaches the page only through textContent.
+// props.value is the dict of explorer/listen/page.py `compact_table`; text reaches the page only through textContent.
 const SVG = "http://www.w3.org/2000/svg";
 const PAUSE_MS = 250; // after the last key, before the server is asked
 const ICONS = { play: "M5 3l9 5-9 5z", pause: "M4 3h3v10H4zM9 3h3v10H9z" };

@@ -35,7 +35,10 @@ _SKELETON = """
 
 
 class TrackTable(PagePart):
-    """Value: the dict of `table.table`. Events `choose`: {track_id, play}; `ask`: the fields of `table.Query`."""
+    """Value: the dict of `ListenPage.compact_table`.
+
+    Events: `choose` {track_id, play}; `ask`, the fields of TableQuery.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__("table", _SKELETON, events=("choose", "ask"), **options)

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from explorer.methods import cases
+from explorer.methods import hard_cases
 from explorer.state.queries import FIRST_PLACES
 from explorer.store import Store, StoreError
+from explorer.text.hard_cases import KINDS
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE)
-_SHOWN = {  # list -> its telling columns
+_SHOWN = {  # list -> the columns that are printed
     "disagree": ["clip_id", "methods", "spearman", "overlap"],
     "hubs": ["track_id", "title", "clips", "of", "best_clip", "best_rank", "mean_norm"],
     "decoys": ["clip_id", "track_id", "title", "rank", "score_norm", "q_value"],
@@ -29,8 +30,10 @@ _SHOWN = {  # list -> its telling columns
 }
 
 
-def hard_cases(store: Store, method_name: str | None = None, first: int = FIRST_PLACES[0]) -> dict[str, pd.DataFrame]:
-    """Every list of `cases.KINDS` for one method (the store's first where none is named), as DataFrames.
+def list_hard_cases(
+    store: Store, method_name: str | None = None, first: int = FIRST_PLACES[0]
+) -> dict[str, pd.DataFrame]:
+    """Every list of `KINDS` for one method (the store's first where none is named), as DataFrames.
 
     'disagree' is about all methods but random and ensembles. Raises ValueError for a method that the store has not.
     """
@@ -38,31 +41,31 @@ def hard_cases(store: Store, method_name: str | None = None, first: int = FIRST_
     chosen = next((one for one in methods if method_name in (None, one.name)), None)
     if chosen is None:
         raise ValueError(f"no method {method_name}: this store has {', '.join(one.name for one in methods) or 'none'}")
-    compared = [one.method_id for one in methods if one.name not in cases.UNCOUNTED]
+    compared = [one.method_id for one in methods if one.name not in hard_cases.UNCOMPARED]
     tops = {method_id: store.scores.read_top(method_id) for method_id in {*compared, chosen.method_id}}
     samples = {method_id: store.scores.read_sample(method_id) for method_id in compared}
     top = tops[chosen.method_id]
     return {
-        "disagree": cases.disagreements({i: tops[i] for i in compared}, samples, first),
-        "hubs": cases.hubs(top, first),
-        "decoys": cases.decoys_high(top, first),
-        "quiet": cases.quiet(top, first),
-        "short": cases.short(top, store.tracks.read_usual_duration(), first),
+        "disagree": hard_cases.find_disagreements({i: tops[i] for i in compared}, samples, first),
+        "hubs": hard_cases.find_hubs(top, first),
+        "decoys": hard_cases.find_decoys(top, first),
+        "quiet": hard_cases.find_quiet(top, first),
+        "short": hard_cases.find_short(top, store.tracks.read_usual_duration(), first),
     }
 
 
-def safe(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same with every text that a spreadsheet would take for a formula behind an apostrophe."""
+def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy in which an apostrophe stands before every text that a spreadsheet would run as a formula."""
 
-    def cell(value: object) -> object:
+    def escape_cell(value: object) -> object:
         risky = isinstance(value, str) and re.match(r"[\s\0]*[=+\-@|%＋－＝＠]|[\t\r\n]", value)
         return f"'{value}" if risky and not _NUMBER.fullmatch(str(value)) else value
 
-    return frame.apply(lambda column: column if pd.api.types.is_numeric_dtype(column) else column.map(cell))
+    return frame.apply(lambda column: column if pd.api.types.is_numeric_dtype(column) else column.map(escape_cell))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the lists; 1 and one line on stderr where the store or the method is not there."""
+    """Print the lists; returns 1, with one line on stderr, where the store or the method is not there."""
     parser = argparse.ArgumentParser(
         prog="python -m explorer.examples.error_analysis", description=__doc__.split("\n")[0]
     )
@@ -80,15 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     try:
-        found = hard_cases(store, options.method, options.first)
+        lists = list_hard_cases(store, options.method, options.first)
         if options.csv:
             options.csv.mkdir(parents=True, exist_ok=True)
-        for kind, frame in found.items():
-            print(f"\n{cases.KINDS[kind]} ({len(frame)})")
+        for kind, frame in lists.items():
+            print(f"\n{KINDS[kind]} ({len(frame)})")
             shown = frame[[name for name in _SHOWN[kind] if name in frame]].head(options.rows)
             print(shown.to_string(index=False) if len(shown) else "  none")
             if options.csv:
-                safe(frame).to_csv(options.csv / f"{kind}.csv", index=False)
+                escape_formulas(frame).to_csv(options.csv / f"{kind}.csv", index=False)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

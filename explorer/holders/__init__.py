@@ -1,1 +1,1 @@
-"""What the tab Holders shows: values for components. No gradio."""
+"""The tab Holders: a view in, values for components out. No gradio."""

@@ -1,4 +1,4 @@
-"""A view -> what holders.js shows. Plain values, no gradio; below 50 kB whatever the store holds."""
+"""A view -> what holders.js shows: plain values, below 50 kB whatever the store holds. No gradio."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from explorer.holders.pairs import PairDetails, audible, read_pairs
+from explorer.holders.pairs import PairDetails, is_audible, read_pairs
 from explorer.sound.permission import explain_refusal
 from explorer.state.queries import HOLDER_GROUPS, HOLDER_PAIRS, HolderQuery
 from explorer.state.store_views import StoreViews
@@ -18,78 +18,65 @@ from explorer.store.lift import Groups, classify_lift
 from explorer.store.records import ClipRecord, CopiedPassage
 from explorer.text import holders
 from explorer.text.clips import name_clip
-from explorer.text.numbers import format_lift, format_percent, format_plus_minus, format_q, format_rate
+from explorer.text.numbers import format_lift, format_plus_minus, format_q, format_rate
 from explorer.text.tracks import label_certainty
 
 PASSAGES_SHOWN = 6
 CELL_CHARS = 120
 RIGHTS_HOLDER, COMPOSER = "rights holder", "composer"
-TELLING = 0.5  # a grouping whose largest group holds more of the tracks tells little
-_COUNTS = {"10": "among the first 10", "100": "among the first 100", "above": "above noise"}
-_STANDS = {
-    "more": "above chance",
-    "maybe more": "above, or lucky",
-    "chance": "as by chance",
-    "maybe less": "below, or unlucky",
-    "less": "below chance",
-}
+LARGEST_GROUP = 0.5  # of all tracks, at most, for a grouping to be chosen unasked
 
 
-def default_grouping(groupings: dict[str, tuple[int, float]]) -> tuple[str, str]:
-    """What to group by unasked, and why where it is not by rights holder.
+def choose_grouping(groupings: dict[str, tuple[int, float]]) -> tuple[str, str]:
+    """(grouping to start with, a sentence on why where that is not by rights holder).
 
-    `groupings`: of HolderReader.read_groupings. A public-domain corpus has hardly a holder to name.
+    `groupings`: of HolderReader.read_groupings. A public-domain corpus names hardly any holders.
     """
-    if RIGHTS_HOLDER in groupings and groupings[RIGHTS_HOLDER][1] <= TELLING:
+    if RIGHTS_HOLDER in groupings and groupings[RIGHTS_HOLDER][1] <= LARGEST_GROUP:
         return RIGHTS_HOLDER, ""
-    choice = COMPOSER if COMPOSER in groupings and groupings[COMPOSER][1] <= TELLING else COLLECTION
+    choice = COMPOSER if COMPOSER in groupings and groupings[COMPOSER][1] <= LARGEST_GROUP else COLLECTION
     if RIGHTS_HOLDER not in groupings:
-        return choice, f"This store names no rights holders, so its tracks are grouped by {choice}."
-    part = format_percent(groupings[RIGHTS_HOLDER][1])
-    return choice, (
-        f"One rights holder, or none at all (“public domain”), stands for {part} of these tracks, so they are grouped "
-        f"by "
-        f"{choice}."
-    )
+        return choice, holders.word_no_holders(choice)
+    return choice, holders.word_one_holder(choice, groupings[RIGHTS_HOLDER][1])
 
 
 class HoldersPage:
-    """Renders the page of rights holders of one store."""
+    """Renders the tab Holders for one store."""
 
     def __init__(self, views: StoreViews) -> None:
         self.views = views
         self.store = views.store
-        self._folded = views.cache(8, self._fold)
+        self._folded = views.cache(8, self._fold_names)
 
     def value(self, view: View) -> dict[str, Any]:
-        """Everything that the page of rights holders shows for a view."""
+        """Everything that the tab shows for a view."""
         query, groupings = view.holders, self.store.holders.read_groupings()
-        unasked, note = default_grouping(groupings)
+        unasked, note = choose_grouping(groupings)
         grouping = query.grouping if query.grouping in groupings else unasked
         groups = self.store.holders.read_groups(view.method.method_id, grouping, query.count)
-        row = row_of(groups, query.name)
+        row = find_group(groups, query.name)
         return {
             "groupings": [{"id": name, "label": f"{name} ({count:,})"} for name, (count, _) in groupings.items()],
             "grouping": grouping,
             "note": note if grouping == unasked else "",
-            "counts": [{"id": count, "label": label} for count, label in _COUNTS.items()],
+            "counts": [{"id": count, "label": label} for count, label in holders.COUNT_LABELS.items()],
             "count": query.count,
             "methods": [{"id": one.name, "label": one.label} for one in self.views.methods],
             "method": view.method.name,
             "why": [holders.WHY_SORTED, holders.word_lift_method(groups, query.count), holders.word_standouts(groups)],
-            "groups": self._groups(groups, grouping, query),
-            "chosen": None if row is None else self._chosen(view, grouping, groups, row),
+            "groups": self._list_groups(groups, grouping, query),
+            "chosen": None if row is None else self._describe_chosen(view, grouping, groups, row),
             "unknown": query.name if query.name is not None and row is None else None,
-            "questions": self._questions(view, grouping, groups, row),
+            "questions": self._answer_questions(view, grouping, groups, row),
         }
 
-    def _groups(self, groups: Groups, grouping: str, query: HolderQuery) -> dict[str, Any]:
-        words = _plain(query.find).split()
+    def _list_groups(self, groups: Groups, grouping: str, query: HolderQuery) -> dict[str, Any]:
+        words = _fold_text(query.find).split()
         folded = self._folded(grouping)
         rows = [i for i, name in enumerate(groups.name) if all(word in folded[name] for word in words)]
         offset = min(query.offset, max(0, len(rows) - 1) // HOLDER_GROUPS * HOLDER_GROUPS)
         return {
-            "rows": [group_row(groups, i) for i in rows[offset : offset + HOLDER_GROUPS]],
+            "rows": [describe_group(groups, i) for i in rows[offset : offset + HOLDER_GROUPS]],
             "total": len(rows),
             "of": len(groups.name),
             "offset": offset,
@@ -97,42 +84,43 @@ class HoldersPage:
             "find": query.find,
         }
 
-    def _fold(self, grouping: str) -> dict[str, str]:
-        return {name: _plain(name) for name in self.store.holders.read_groups(self._any_method, grouping, "10").name}
+    def _fold_names(self, grouping: str) -> dict[str, str]:
+        return {
+            name: _fold_text(name) for name in self.store.holders.read_groups(self._any_method, grouping, "10").name
+        }
 
     @property
     def _any_method(self) -> int:
         return self.views.methods[0].method_id
 
-    def _chosen(self, view: View, grouping: str, groups: Groups, row: int) -> dict[str, Any]:
+    def _describe_chosen(self, view: View, grouping: str, groups: Groups, row: int) -> dict[str, Any]:
         query, name = view.holders, str(groups.name[row])
         up = int(groups.above[row] if query.count == "above" else groups.hits[row])
-        # Where nothing comes up, the best places of all: what there is to listen to, and called so.
+        # Where nothing comes up, the best placed pairs are listed: the heading says so.
         count, words, method_id = query.count if up else None, query.within if up else "", view.method.method_id
         total = self.store.holders.count_pairs(method_id, grouping, name, query.count, words) if words.strip() else up
         offset = query.row if query.row < total else 0
         ids = self.store.holders.list_pairs(method_id, grouping, name, count, HOLDER_PAIRS, offset, words)
         pairs = read_pairs(self.store, self.views.clip_by_id, view.method.method_id, ids)
-        heading = f"Where it {'comes up' if up else 'stands best, though it does not come up'}"
         return {
             "name": name,
             "role": "" if grouping in (COLLECTION, ANY_ROLE) else grouping,
             "result": holders.word_group(groups, row, query.count, self.store.clips.count()),
-            "interval": group_row(groups, row),
-            "heading": heading,
-            "rows": [self.pair_row(view, pair) for pair in pairs],
+            "interval": describe_group(groups, row),
+            "heading": holders.COMES_UP if up else holders.STANDS_BEST,
+            "rows": [self.describe_pair(view, pair) for pair in pairs],
             "total": total if up else len(pairs),
             "of": up,
             "within": words,
             "offset": offset,
             "limit": HOLDER_PAIRS,
-            "downloads": downloads(
+            "downloads": list_downloads(
                 "holder", {"by": grouping, "of": name, "method": view.method.name, "up": query.count}
             ),
         }
 
-    def pair_row(self, view: View, pair: PairDetails) -> dict[str, Any]:
-        """One clip and track, texts ready to read."""
+    def describe_pair(self, view: View, pair: PairDetails) -> dict[str, Any]:
+        """One pair of clip and track, texts ready to read."""
         summary = self.views.summaries[view.method.method_id].get(pair.clip.clip_id)
         why = explain_refusal(pair.track.audition, pair.track.has_audio)
         return {
@@ -151,12 +139,12 @@ class HoldersPage:
             "badge": label_certainty(False, pair.above_noise),
             "clip_at": pair.clip_at,
             "track_at": pair.track_at,
-            "hears": audible(pair.track, pair.track_at),
+            "hears": is_audible(pair.track, pair.track_at),
             "playable": why is None,
             "why": why or "",
         }
 
-    def _questions(self, view: View, grouping: str, groups: Groups, row: int | None) -> list[dict[str, Any]]:
+    def _answer_questions(self, view: View, grouping: str, groups: Groups, row: int | None) -> list[dict[str, Any]]:
         name = None if row is None else str(groups.name[row])
         by = None if name is None else grouping
         method_id = view.method.method_id
@@ -174,7 +162,7 @@ class HoldersPage:
                 "title": "Is anything copied?",
                 "lines": holders.word_copying(copying, self.store.resemblance.has_search()),
                 "passages": [
-                    _passage(one, clips[one.clip_id], tracks[one.track_id].title)
+                    _describe_passage(one, clips[one.clip_id], tracks[one.track_id].title)
                     for one in copying.passages
                     if one.clip_id in clips and one.track_id in tracks
                 ],
@@ -188,13 +176,13 @@ class HoldersPage:
         ]
 
 
-def row_of(groups: Groups, name: str | None) -> int | None:
-    """Where a group stands; None where there is none of this name."""
-    found = np.flatnonzero(groups.name == name)
-    return int(found[0]) if len(found) else None
+def find_group(groups: Groups, name: str | None) -> int | None:
+    """Index of the group of this name; None where there is none."""
+    matches = np.flatnonzero(groups.name == name)
+    return int(matches[0]) if len(matches) else None
 
 
-def group_row(groups: Groups, i: int) -> dict[str, Any]:
+def describe_group(groups: Groups, i: int) -> dict[str, Any]:
     """One group of the list; `low`, `lift`, `high` for drawing (high None: not known), the rest ready to read."""
     low, lift, high = float(groups.low[i]), float(groups.lift[i]), float(groups.high[i])
     known = bool(groups.expected[i] > 0)
@@ -209,33 +197,31 @@ def group_row(groups: Groups, i: int) -> dict[str, Any]:
         "high": round(high, 3) if known else None,
         "text": format_lift(low, lift, high),
         "stands": classify_lift(groups, i).replace(" ", "-"),
-        "stands_text": _STANDS[classify_lift(groups, i)] if known else "nothing comes up",
+        "stands_text": holders.LIFT_LABELS[classify_lift(groups, i)] if known else holders.NOTHING_UP,
         "above": f"{groups.above[i]:,}",
         "best": f"{groups.best[i]:,}" if groups.best[i] else "–",
     }
 
 
-def downloads(what: str, parts: dict[str, Any]) -> list[dict[str, str]]:
-    """Addresses of the report and its rows."""
-    asked = urlencode(parts)
+def list_downloads(subject: str, parts: dict[str, Any]) -> list[dict[str, str]]:
+    """Addresses of the report on a 'clip' or 'holder', and of its rows. `parts`: of the query string."""
+    query = urlencode(parts)
     kinds = (("html", "Evidence report (HTML)"), ("csv", "its rows (CSV)"), ("parquet", "its rows (Parquet)"))
-    return [{"href": f"/report/{what}.{kind}?{asked}", "label": label} for kind, label in kinds]
+    return [{"href": f"/report/{subject}.{kind}?{query}", "label": label} for kind, label in kinds]
 
 
-def _passage(one: CopiedPassage, clip: ClipRecord, title: str) -> dict[str, Any]:
-    moved = f", moved by {one.semitones:+d} semitones" if one.semitones else ""
+def _describe_passage(one: CopiedPassage, clip: ClipRecord, title: str) -> dict[str, Any]:
     return {
         "clip_id": one.clip_id,
         "track_id": one.track_id,
-        "text": f"clip {one.clip_id}, {one.clip[0]:.1f}–{one.clip[1]:.1f} s: “{title[:CELL_CHARS]}”, "
-        f"{one.track[0]:.1f}–{one.track[1]:.1f} s{moved} (p {format_q(one.p_value)})",
+        "text": holders.word_passage(one, title[:CELL_CHARS]),
         "clip_at": list(one.clip),
         "track_at": list(one.track),
         "clip": name_clip(clip)[:CELL_CHARS],
     }
 
 
-def _plain(text: str) -> str:
-    """Without accents and case, as the filter of tracks compares."""
+def _fold_text(text: str) -> str:
+    """The text without accents and case, as the filter of tracks compares."""
     split = unicodedata.normalize("NFD", text)
     return "".join(letter for letter in split if not unicodedata.combining(letter)).lower()

@@ -1,4 +1,4 @@
-"""One track that comes up for one clip, with all that a rights holder asks of it. Used by the page and by reports."""
+"""Pairs of clip and track with all that a rights holder asks about them; for the tab Holders and for reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ MOMENT_S = 1.5  # at least: what is played of a moment
 
 @dataclass(frozen=True)
 class PairDetails:
-    """Scores: higher = stronger influence. Spans in seconds; None where the run kept none, or nothing is positive."""
+    """One track that comes up for one clip.
+
+    Scores: higher = stronger influence. Spans in seconds; None where the run stored none, or nothing is positive.
+    """
 
     clip: ClipRecord
     track: TrackRecord
@@ -40,22 +43,22 @@ class PairDetails:
 def read_pairs(
     store: Store, clips: Mapping[int, ClipRecord], method_id: int, pairs: Sequence[tuple[int, int]]
 ) -> list[PairDetails]:
-    """(clip, track) ids -> pairs, in order; one whose clip or score the store has not is left out."""
-    found = [row for row in store.scores.read_pairs(method_id, pairs) if row["clip_id"] in clips]
-    ids = sorted({row["track_id"] for row in found})
+    """The pairs of these (clip, track) ids, in order; pairs without a clip or score in the store are left out."""
+    rows = [row for row in store.scores.read_pairs(method_id, pairs) if row["clip_id"] in clips]
+    ids = sorted({row["track_id"] for row in rows})
     tracks, parties, renderings = (
         store.tracks.read_many(ids),
         store.holders.read_parties(ids),
         store.tracks.count_renderings(ids),
     )
     return [
-        _pair(row, clips[row["clip_id"]], tracks[row["track_id"]], parties, renderings)
-        for row in found
+        _make_pair(row, clips[row["clip_id"]], tracks[row["track_id"]], parties, renderings)
+        for row in rows
         if row["track_id"] in tracks
     ]
 
 
-def _pair(
+def _make_pair(
     row: Mapping[str, Any],
     clip: ClipRecord,
     track: TrackRecord,
@@ -68,18 +71,18 @@ def _pair(
         track=track,
         parties=tuple(parties.get(track.track_id, ())),
         renderings=renderings.get(track.track_id, 1),
-        clip_at=strongest(row["windows"], row["window_s"], clip.duration_s),
-        track_at=strongest(row["moments"], row["rate_hz"] and 1 / row["rate_hz"], track.duration_s, MOMENT_S),
+        clip_at=find_strongest(row["windows"], row["window_s"], clip.duration_s),
+        track_at=find_strongest(row["moments"], row["rate_hz"] and 1 / row["rate_hz"], track.duration_s, MOMENT_S),
         **{name: row[name] for name in scores},
     )
 
 
-def strongest(
+def find_strongest(
     influence: Sequence[float] | None, step_s: float | None, length_s: float, least_s: float = 0.0
 ) -> tuple[float, float] | None:
-    """From where to where the largest positive value lies; value i covers [i, i + 1) * step_s seconds.
+    """(from, to) in seconds of the largest positive value; value i covers [i, i + 1) * step_s seconds.
 
-    Made at least `least_s` long where the whole is, starting where the value does; None where nothing is positive.
+    At least `least_s` long where the whole is, starting where the value does; None where nothing is positive.
     """
     if not influence or not step_s or max(influence) <= 0:
         return None
@@ -89,8 +92,8 @@ def strongest(
     return (round(from_s, 3), round(to_s, 3)) if to_s > from_s else None
 
 
-def audible(track: TrackRecord, at: tuple[float, float] | None) -> bool:
-    """Whether a listener may hear this span of the track: the rule of `audition`, and audio at hand."""
+def is_audible(track: TrackRecord, at: tuple[float, float] | None) -> bool:
+    """True where a listener may hear this span of the track: by its `audition`, and its audio is in this copy."""
     if at is None or not track.has_audio or track.audition == "none":
         return False
     return at[1] <= measure_heard(track) + 1e-6

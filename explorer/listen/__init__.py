@@ -1,1 +1,1 @@
-"""What the tab Listen shows: values for components. No gradio."""
+"""The tabs Listen and All clips: a view in, values for components out. No gradio."""

@@ -1,4 +1,4 @@
-"""Rankings and summaries of a clip -> what the curve draws and what the page says. Pure functions; no gradio.
+"""The scores of a clip by place -> what curve.js draws. Pure functions; no gradio.
 
 Higher = stronger influence; place 1 = strongest, counted among training tracks or among decoys. Share: a training
 track's part of the positive score of all training tracks, in the score on show. A span has normalised scores only.
@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from explorer.store.ranking import NORMALISED, Q_LIMIT, Ranking, Span
+from explorer.store.ranking import NORMALISED, Ranking, Span
 from explorer.text.numbers import choose_exponent, format_power, format_q
+from explorer.text.scores import word_caption, word_legend
 from explorer.text.verdict import mark_standouts, name_span
 
 EVERY_PLACE_TO, LOG_PLACES = 100, 300  # places of tracks that are drawn: all of the first, then log-spaced ones
@@ -23,7 +24,7 @@ DECADES = 3  # of positive scores on the axis
 SHARE_COUNTS = (1, 10, 100)
 
 
-def sampled_places(count: int, every_to: int = EVERY_PLACE_TO, spaced: int = LOG_PLACES) -> np.ndarray:
+def sample_places(count: int, every_to: int = EVERY_PLACE_TO, spaced: int = LOG_PLACES) -> np.ndarray:
     """Places (from 1) to draw among `count`, ascending: the first `every_to`, then log-spaced, always the last."""
     if count <= every_to:
         return np.arange(1, count + 1)
@@ -31,8 +32,8 @@ def sampled_places(count: int, every_to: int = EVERY_PLACE_TO, spaced: int = LOG
     return np.unique(np.concatenate([np.arange(1, every_to + 1), tail]))
 
 
-def _short(values: np.ndarray) -> list[float]:
-    """Four significant digits: more cannot be seen."""
+def _round(values: np.ndarray) -> list[float]:
+    """Values with four significant digits: more cannot be seen."""
     return [float(f"{value:.4g}") for value in values]
 
 
@@ -41,7 +42,7 @@ def list_titled(ranking: Ranking) -> list[int]:
     return [*ranking.first(TITLED_TRACKS), *ranking.first(TITLED_DECOYS, decoys=True)]
 
 
-def _axis(values: np.ndarray) -> tuple[float | None, float | None]:
+def _find_axis(values: np.ndarray) -> tuple[float | None, float | None]:
     """(least, largest) positive value to draw, at most DECADES apart; (None, None) where nothing is positive."""
     positive = values[values > 0]
     if not len(positive):
@@ -50,15 +51,17 @@ def _axis(values: np.ndarray) -> tuple[float | None, float | None]:
     return max(float(positive.min()), high / 10**DECADES), high
 
 
-def shares(ranking: Ranking) -> tuple[list[int], list[float | None]]:
-    """(counts, what the first so many training tracks hold, 0..1); None: nothing is positive. One to three entries,
-    fewer where there are fewer tracks than SHARE_COUNTS; none without tracks."""
+def list_shares(ranking: Ranking) -> tuple[list[int], list[float | None]]:
+    """(counts, share that so many first training tracks hold together, 0..1; None: nothing is positive).
+
+    One to three entries, fewer where there are fewer tracks than SHARE_COUNTS; none without tracks.
+    """
     counts = sorted({min(count, ranking.tracks) for count in SHARE_COUNTS} - {0})
-    held = ranking.share[~ranking.is_decoy]
-    return counts, [None if np.isnan(held[n - 1]) else round(float(held[n - 1]), 4) for n in counts]
+    total = ranking.share[~ranking.is_decoy]
+    return counts, [None if np.isnan(total[n - 1]) else round(float(total[n - 1]), 4) for n in counts]
 
 
-def curve(
+def describe_curve(
     ranking: Ranking,
     order: str,
     span: Span | None,
@@ -67,7 +70,7 @@ def curve(
     threshold: float | None,
     also: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """What curve.js draws: parallel lists over the sampled places, values divided by a power of ten.
+    """Parallel lists over the sampled places, values divided by a power of ten.
 
     `threshold`: the least normalised score above noise; no line in raw order, in a span, or where no training track
     is above noise. `also`: tracks whose place the page must know beside the samples (lanes of the player).
@@ -75,57 +78,64 @@ def curve(
     unit = 10.0 ** (exponent := choose_exponent(ranking.value))
     scaled = ranking.value / unit
     out = mark_standouts(ranking, span)
-    low, high = _axis(scaled)
+    low, high = _find_axis(scaled)
     training, decoys = np.flatnonzero(~ranking.is_decoy), np.flatnonzero(ranking.is_decoy)
     n, m = len(training), len(decoys)
     whole = order == NORMALISED and span is None
     lined = whole and threshold is not None and bool((out & ~ranking.is_decoy).any())
-    places = sampled_places(n)
+    places = sample_places(n)
     track_rows = training[places - 1]
-    decoy_places = sampled_places(m, EVERY_DECOY_TO, LOG_DECOYS)
-    decoy_rows = decoys[decoy_places - 1]
-    share = ranking.share[track_rows]
-    counts, held = shares(ranking)
+    decoy_places = sample_places(m, EVERY_DECOY_TO, LOG_DECOYS)
+    counts, shares = list_shares(ranking)
     return {
         "name": f"{order} influence score" + (f", {name_span(span)} of the clip" if span else ""),
         "power": format_power(exponent),
         "counts": counts,
-        "shares": held,
+        "shares": shares,
         "low": None if low is None else float(f"{low:.4g}"),
         "high": None if high is None else float(f"{high:.4g}"),
         "cut": bool(low is not None and ((scaled > 0) & (scaled < low)).any()),  # positive values below the axis
         "threshold": float(f"{threshold / unit:.4g}") if lined and threshold is not None else None,
-        "legend": _legend(ranking, span, whole, lined),
-        "caption": _caption(ranking, span),
+        "legend": word_legend(ranking, span, whole, lined),
+        "caption": word_caption(ranking, span),
         "track": {
-            "count": n,
-            "place": places.tolist(),
-            "value": _short(scaled[track_rows]),
-            "id": ranking.track_id[track_rows].tolist(),
+            **_list_points(ranking, scaled, training, places, (TITLED_TRACKS, titles)),
             "out": [int(flag) for flag in out[track_rows]],
-            "share": [None if math.isnan(part) else float(f"{part:.3g}") for part in share],
-            "title": _titles(ranking.track_id[track_rows[:TITLED_TRACKS]], titles),
-            "q": [format_q(q) for q in ranking.q_value[track_rows[:TITLED_TRACKS]].tolist()],
+            "share": [None if math.isnan(part) else float(f"{part:.3g}") for part in ranking.share[track_rows]],
         },
         "decoy": {
-            "count": m,
-            "place": decoy_places.tolist(),
-            "at": _short(decoy_places * (n / m)) if m else [],  # on the tracks' axis
-            "value": _short(scaled[decoy_rows]),
-            "id": ranking.track_id[decoy_rows].tolist(),
-            "title": _titles(ranking.track_id[decoy_rows[:TITLED_DECOYS]], titles),
-            "q": [format_q(q) for q in ranking.q_value[decoy_rows[:TITLED_DECOYS]].tolist()],
+            **_list_points(ranking, scaled, decoys, decoy_places, (TITLED_DECOYS, titles)),
+            "at": _round(decoy_places * (n / m)) if m else [],  # on the tracks' axis
         },
         "selected": selected,
-        "marks": _marks(ranking, scaled, [*([] if selected is None else [selected]), *also], titles),
+        "marks": _list_marks(ranking, scaled, [*([] if selected is None else [selected]), *also], titles),
     }
 
 
-def _titles(ids: np.ndarray, titles: Mapping[int, str]) -> list[str]:
+def _list_points(
+    ranking: Ranking, scaled: np.ndarray, rows: np.ndarray, places: np.ndarray, titled: tuple[int, Mapping[int, str]]
+) -> dict[str, Any]:
+    """Parallel lists over the sampled places of tracks or decoys, at `rows` of the ranking.
+
+    `titled`: how many of them have a title and a q-value, and all titles by track id.
+    """
+    count, titles = titled
+    sampled = rows[places - 1]
+    return {
+        "count": len(rows),
+        "place": places.tolist(),
+        "value": _round(scaled[sampled]),
+        "id": ranking.track_id[sampled].tolist(),
+        "title": _list_titles(ranking.track_id[sampled[:count]], titles),
+        "q": [format_q(q) for q in ranking.q_value[sampled[:count]].tolist()],
+    }
+
+
+def _list_titles(ids: np.ndarray, titles: Mapping[int, str]) -> list[str]:
     return [titles.get(int(track_id), "")[:TITLE_CHARS] for track_id in ids]
 
 
-def _marks(
+def _list_marks(
     ranking: Ranking, scaled: np.ndarray, ids: Sequence[int], titles: Mapping[int, str]
 ) -> dict[str, dict[str, Any]]:
     """By track id: place among its kind, value and title of tracks that may lie between samples."""
@@ -138,43 +148,8 @@ def _marks(
         marks[str(track_id)] = {
             "place": int((ranking.is_decoy[: row + 1] == decoy).sum()),
             "decoy": decoy,
-            "value": _short(scaled[row : row + 1])[0],
+            "value": _round(scaled[row : row + 1])[0],
             "title": titles.get(track_id, "")[:TITLE_CHARS],
             "q": format_q(float(ranking.q_value[row])),
         }
     return marks
-
-
-def _legend(ranking: Ranking, span: Span | None, whole: bool, lined: bool) -> dict[str, str | None]:
-    """Texts of the keys; None: this key is not shown."""
-    if span is not None:
-        out, rest = f"stands out in this span (q ≤ {Q_LIMIT:.2f})", "does not stand out from the decoys"
-    else:
-        out, rest = "above noise" if whole else "above noise by normalised score", "not distinguishable from noise"
-    some = bool((mark_standouts(ranking, span) & ~ranking.is_decoy).any())
-    line = "least score above noise" if lined else None
-    if whole and not some and ranking.tracks:
-        line = "no score is above noise"
-    return {
-        "out": out if some else None,
-        "rest": rest,
-        "decoy": "decoy, never heard by the model" if ranking.decoys else None,
-        "line": line,
-    }
-
-
-def _caption(ranking: Ranking, span: Span | None) -> str:
-    """How to read the two curves."""
-    if not ranking.tracks:
-        return ""
-    if not ranking.decoys:
-        return "No decoys were scored: nothing here tells influence from chance."
-    text = (
-        "A decoy stands where it would if there were as many decoys as tracks: where the two curves lie on each "
-        "other, training made no difference."
-    )
-    if span is None and (found := int((ranking.above_noise & ranking.is_decoy).sum())):
-        text += (
-            f" {found:,} of {ranking.decoys:,} decoys {'meets' if found == 1 else 'meet'} the criteria of above noise."
-        )
-    return text

@@ -17,7 +17,7 @@ PEAK_BINS = 800  # bars of a waveform; more cannot be seen before the sound itse
 STRIP_BINS = 240
 
 
-def binned(values: Sequence[float], bins: int) -> list[float]:
+def bin_peaks(values: Sequence[float], bins: int) -> list[float]:
     """At most `bins` values, each the largest of its stretch: a short peak stays visible."""
     if len(values) <= bins:
         return list(values)
@@ -25,27 +25,27 @@ def binned(values: Sequence[float], bins: int) -> list[float]:
     return [max(values[a:b]) for a, b in pairwise(edges)]
 
 
-def heard_part(values: Sequence[int], sound: SoundRecord) -> Sequence[int]:
-    """The part of `values` (evenly spread over the whole sound) that a listener gets."""
+def cut_to_heard(values: Sequence[int], sound: SoundRecord) -> Sequence[int]:
+    """The first of `values`, which spread evenly over the whole sound: those of the part that a listener gets."""
     return values[: max(1, round(len(values) * measure_heard(sound) / sound.duration_s))]
 
 
-def packed(values: Sequence[float]) -> str:
+def encode_bytes(values: Sequence[float]) -> str:
     """Values in 0..255 as base64, one byte each."""
     return b64encode(bytes(min(255, max(0, round(value))) for value in values)).decode("ascii")
 
 
-def relative(values: Sequence[float], bins: int) -> str | None:
-    """Positive influence as `packed` bytes, 255 = the largest; None where nothing is positive."""
-    positive = binned([max(0.0, value) for value in values], bins)
+def encode_influence(values: Sequence[float], bins: int) -> str | None:
+    """Positive influence as `encode_bytes` bytes, 255 = the largest; None where nothing is positive."""
+    positive = bin_peaks([max(0.0, value) for value in values], bins)
     largest = max(positive, default=0.0)
-    return packed([255 * value / largest for value in positive]) if largest > 0 else None
+    return encode_bytes([255 * value / largest for value in positive]) if largest > 0 else None
 
 
-def lane(
+def describe_lane(
     kind: str, item_id: int, title: str, note: str, sound: SoundRecord, gain_db: float, refused: str | None
 ) -> dict[str, Any]:
-    """One lane of the player, kind 'clip' or 'track'. `refused`: why nothing can be played; None where it can."""
+    """One lane of the player. `kind`: 'clip' or 'track'; `refused`: why it cannot be played, None where it can."""
     cut = sound.audition == "excerpt" and sound.duration_s > EXCERPT_S
     excerpt = f"the first {EXCERPT_S:.0f} s of {sound.duration_s:.0f} s" if cut else ""
     return {
@@ -62,19 +62,19 @@ def lane(
         "duration_s": round(measure_heard(sound), 3),
         "gain_db": gain_db,
         "lufs": None if sound.loudness_lufs is None else round(sound.loudness_lufs, 1),
-        "peaks": packed(binned(heard_part(sound.peaks, sound), PEAK_BINS)) if sound.peaks else "",
+        "peaks": encode_bytes(bin_peaks(cut_to_heard(sound.peaks, sound), PEAK_BINS)) if sound.peaks else "",
         "strip": None,
         "clip_strip": None,
     }
 
 
-def strip(moments: TrackMoments, sound: SoundRecord) -> dict[str, Any] | None:
+def describe_strip(moments: TrackMoments, sound: SoundRecord) -> dict[str, Any] | None:
     """Influence over the heard part of a track, relative to its largest value, and where that is (seconds).
 
     None where nothing is positive: there is no most influential moment then.
     """
     heard = list(moments.influence[: max(1, round(measure_heard(sound) * moments.rate_hz))])
-    values = relative(heard, STRIP_BINS)
+    values = encode_influence(heard, STRIP_BINS)
     if values is None:
         return None
     return {
@@ -84,7 +84,7 @@ def strip(moments: TrackMoments, sound: SoundRecord) -> dict[str, Any] | None:
     }
 
 
-def clip_strip(influence: Sequence[float], window_s: float) -> dict[str, Any] | None:
+def describe_clip_strip(influence: Sequence[float], window_s: float) -> dict[str, Any] | None:
     """Influence of one track over the windows of the clip, relative to its largest value; None: nothing positive."""
-    values = relative(influence, STRIP_BINS)
+    values = encode_influence(influence, STRIP_BINS)
     return None if values is None else {"values": values, "length_s": round(len(influence) * window_s, 3)}

@@ -14,13 +14,13 @@ NAME_CHARS = 300  # of a prompt
 _KINDS = {"generated": "generated", "user": "your clip", "track": "control"}
 
 
-def overview(
+def describe_clips(
     clips: Sequence[ClipRecord],
     summaries: Mapping[int, Summary],
     selected: int | None,
     heard: Mapping[int, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """What overview.js shows: a card a clip, controls apart, each in the order of `clips`.
+    """A card for each clip, controls apart, each in the order of `clips`.
 
     `heard`: by clip, the gain_db of its sound and why it cannot be played (None: it can).
 
@@ -28,7 +28,7 @@ def overview(
     summary was not scored by this method.
     """
     values = [value for summary in summaries.values() for value in summary.spark]
-    cards = [_card(clip, summaries.get(clip.clip_id)) | (heard or {}).get(clip.clip_id, {}) for clip in clips]
+    cards = [_describe_card(clip, summaries.get(clip.clip_id)) | (heard or {}).get(clip.clip_id, {}) for clip in clips]
     return {
         "scale": [round(min([0.0, *values]), 3), round(max([0.0, *values]), 3)],
         "clips": [card for card, clip in zip(cards, clips, strict=True) if clip.kind != "track"],
@@ -37,7 +37,7 @@ def overview(
     }
 
 
-def _card(clip: ClipRecord, summary: Summary | None) -> dict[str, Any]:
+def _describe_card(clip: ClipRecord, summary: Summary | None) -> dict[str, Any]:
     """`above` and `share` sort (None: last); the texts are read."""
     details = [_KINDS[clip.kind], f"{clip.duration_s:.1f} s", *([f"seed {clip.seed}"] if clip.seed is not None else [])]
     scored = summary if summary is not None and summary.tracks else None
@@ -47,15 +47,15 @@ def _card(clip: ClipRecord, summary: Summary | None) -> dict[str, Any]:
         "name": name_clip(clip)[:NAME_CHARS],
         "detail": " · ".join(details),
         "above": None if scored is None else scored.above_noise,
-        "above_text": above_text(scored),
+        "above_text": word_above_noise(scored),
         "share": share,
-        # How noise is spread says nothing.
-        "share_text": _share_text(scored.tracks, share) if scored is not None and scored.above_noise else "",
+        # Without a track above noise, the concentration says nothing.
+        "share_text": _word_share(scored.tracks, share) if scored is not None and scored.above_noise else "",
         "spark": [] if scored is None else [float(f"{value:.3g}") for value in scored.spark],
     }
 
 
-def above_text(summary: Summary | None) -> str:
+def word_above_noise(summary: Summary | None) -> str:
     """'5 of 365 above noise'."""
     if summary is None:
         return "not scored by this method"
@@ -64,7 +64,7 @@ def above_text(summary: Summary | None) -> str:
     return f"{summary.above_noise:,} of {summary.tracks:,} above noise"
 
 
-def _share_text(tracks: int, share: float | None) -> str:
+def _word_share(tracks: int, share: float | None) -> str:
     """'top 10 hold 29 %': of the positive score."""
     if share is None:
         return "no positive score"

@@ -1,4 +1,4 @@
-"""A view -> the value of each part of the page. No gradio; plain dicts and lists of sentences."""
+"""A view -> the value of each part of the tabs Listen and All clips: plain dicts and lists of sentences. No gradio."""
 
 from __future__ import annotations
 
@@ -9,39 +9,37 @@ from typing import Any
 import numpy as np
 
 from explorer.listen import charts, lanes, overview, table
+from explorer.listen.resemblance import TITLE_CHARS, ResemblanceFacts, describe_resemblance
+from explorer.listen.table import TablePage
 from explorer.sound.loudness import limit_gain, match_gains
 from explorer.sound.permission import explain_refusal, explain_unplayable
+from explorer.state.notes import describe_note_subject
 from explorer.state.store_views import StoreViews
 from explorer.state.view import View
 from explorer.store.ranking import NORMALISED, RAW, Ranking
 from explorer.store.records import Summary, TrackRecord
 from explorer.text.clips import describe_clip, label_clip
+from explorer.text.diagnostics import word_findings, word_run
 from explorer.text.numbers import format_q
-from explorer.text.tracks import list_further_people, note_track
+from explorer.text.tracks import list_further_people, list_remarks, note_track
 from explorer.text.verdict import word_caution, word_concentration, word_control, word_span, word_verdict
-
-CAVEAT = (
-    "The error after ± covers noise draws, not retraining. A normalised score compares the raw one with the "
-    "same track's scores for other clips, leaves out what all tracks and decoys do alike, then compares with other "
-    "tracks for this clip. q is the rate of false discoveries, measured on decoys: tracks that the model never heard."
-)
 
 
 class ListenPage:
-    """Renders the views of one store."""
+    """Renders the tabs Listen and All clips for one store."""
 
     def __init__(self, views: StoreViews) -> None:
         self.views = views
         self.store = views.store
-        self._heard = views.cache(1, self._heard_of)
-        self._overview = views.cache(None, self._overview_of)  # one a method, 0.5 kB a clip
+        self._heard = views.cache(1, self._describe_sounds)
+        self._overview = views.cache(None, self._describe_clips)  # one a method, 0.5 kB a clip
 
     def choices(self) -> list[tuple[str, int]]:
         """The list of clips: what is shown, and the id."""
         return [(label_clip(clip), clip.clip_id) for clip in self.views.clips]
 
     def verdict(self, view: View) -> list[str]:
-        """What to know before anything is heard: most telling first."""
+        """The sentences under the clip, most telling first."""
         clip, summary = self.views.clip_by_id[view.clip_id], self.views.find_summary(view)
         lines = [view.unknown] if view.unknown else []
         if view.span is not None and summary is not None:
@@ -58,53 +56,60 @@ class ListenPage:
         return list(self.views.summaries[view.method.method_id].values())
 
     def curve(self, view: View) -> dict[str, Any]:
+        """The scores by place."""
         ranking, summary = self.views.rank(view), self.views.find_summary(view)
         lanes_now = self.views.list_lanes(view)
         named = self.store.tracks.read_many([*charts.list_titled(ranking), *lanes_now])
         titles = {track_id: track.title for track_id, track in named.items()}
         threshold = summary.threshold_norm if summary else None
-        return charts.curve(ranking, view.order, view.span, titles, view.track_id, threshold, lanes_now)
+        return charts.describe_curve(ranking, view.order, view.span, titles, view.track_id, threshold, lanes_now)
 
     def summary(self, view: View) -> list[str]:
-        """How concentrated the scores are, and what decoys say of them."""
+        """A sentence on how concentrated the scores are, and how decoys score."""
         summary = self.views.find_summary(view)
         return [word_concentration(summary, self.views.rank(view), view.order)] if summary else []
 
     def table(self, view: View) -> dict[str, Any]:
+        """One page of the table of tracks."""
         ranking, query = self.views.rank(view), view.asked
-        found = self.store.tracks.find(query.text, query.collection, query.by) if query.finds else None
-        columns, work = self.store.scores.read_columns(view.method.method_id, view.clip_id), self._work(ranking)
-        indices = table.matching(ranking, query, found, self._key(view, query.sort), work)
+        found_ids = self.store.tracks.find(query.text, query.collection, query.by) if query.finds else None
+        work = self._work(ranking)
+        indices = table.choose_rows(ranking, query, found_ids, self._sort_key(view, query.sort), work)
         query = query.within(len(indices))
-        rows = table.page(indices, query)
-        ids = [int(i) for i in ranking.track_id[rows]]
-        scores = self.store.scores.read_rows(view.method.method_id, view.clip_id, ids)
-        norm, raw = (
-            table.places_of(scores[name].to_numpy(), columns[name], columns["is_decoy"])
+        rows = table.select_page(indices, query)
+        page = self._read_table_page(view, rows, len(indices), table.find_renderings(ranking, work, rows, query.decoys))
+        return table.describe_table(page, ranking, query, self.views.collections, view.span, view.track_id)
+
+    def _read_table_page(self, view: View, rows: np.ndarray, total: int, renderings: dict[int, list[int]]) -> TablePage:
+        """`rows`: indices into the ranking; `total`: of all pages."""
+        method_id, clip_id = view.method.method_id, view.clip_id
+        ids = [int(i) for i in self.views.rank(view).track_id[rows]]
+        columns, scores = (
+            self.store.scores.read_columns(method_id, clip_id),
+            self.store.scores.read_rows(method_id, clip_id, ids),
+        )
+        by_norm, by_raw = (
+            table.find_places(scores[name].to_numpy(), columns[name], columns["is_decoy"])
             for name in ("score_norm", "score")
         )
         tracks, parties = self.store.tracks.read_many(ids), self.store.holders.read_parties(ids)
+        refusals = {i: explain_refusal(track.audition, track.has_audio) for i, track in tracks.items()}
+        people = {i: list_further_people(track, parties[i]) for i, track in tracks.items()}
         summary = self.views.find_summary(view)
-        silent = {i: explain_refusal(track.audition, track.has_audio) for i, track in tracks.items()}
-        return table.table(
-            scores,
-            tracks,
-            ranking,
-            query,
-            len(indices),
-            self.views.collections,
-            view.span,
-            view.track_id,
-            {i: why for i, why in silent.items() if why},
-            summary.largest_raw if summary else None,
-            (norm, raw),
-            table.renderings(ranking, work, rows, query.decoys),
-            {i: held for i, track in tracks.items() if (held := list_further_people(track, parties[i]))},
+        return TablePage(
+            scores=scores,
+            tracks=tracks,
+            total=total,
+            refusals={i: text for i, text in refusals.items() if text},
+            places=(by_norm, by_raw),
+            renderings=renderings,
+            people={i: text for i, text in people.items() if text},
+            largest_raw=summary.largest_raw if summary else None,
         )
 
-    def table_sent(self, view: View) -> dict[str, Any]:
-        """`table`, as it goes to the browser."""
-        return table.lean(self.table(view))
+    def compact_table(self, view: View) -> dict[str, Any]:
+        """`table`, in the form that goes to the browser."""
+        return table.compact_rows(self.table(view))
 
     def _work(self, ranking: Ranking) -> np.ndarray:
         """The number of each track's work, in the ranking's order."""
@@ -113,8 +118,8 @@ class ListenPage:
             return works[ranking.track_id - ids[0]]
         return works[np.searchsorted(ids, ranking.track_id)]
 
-    def _key(self, view: View, sort: str) -> np.ndarray | None:
-        """What the table sorts by, least first, in the ranking's order; None where that is no number."""
+    def _sort_key(self, view: View, sort: str) -> np.ndarray | None:
+        """The values that the table sorts by, least first, in the ranking's order; None for a text."""
         ranking = self.views.rank(view)
         if sort == "q":
             return ranking.q_value
@@ -125,12 +130,13 @@ class ListenPage:
         return -columns["score"][at] if sort == "raw" else columns["std_error_norm"][at]
 
     def overview(self, view: View) -> dict[str, Any]:
+        """A card for each clip."""
         return self._overview(view.method.method_id) | {"selected": view.clip_id}
 
-    def _overview_of(self, method_id: int) -> dict[str, Any]:
-        return overview.overview(self.views.clips, self.views.summaries[method_id], None, self._heard())
+    def _describe_clips(self, method_id: int) -> dict[str, Any]:
+        return overview.describe_clips(self.views.clips, self.views.summaries[method_id], None, self._heard())
 
-    def _heard_of(self) -> dict[int, dict[str, Any]]:
+    def _describe_sounds(self) -> dict[int, dict[str, Any]]:
         """By clip: how loud it is heard by itself, and why not at all."""
         sounds = {clip.clip_id: self.store.clips.read_sound(clip.clip_id) for clip in self.views.clips}
         return {
@@ -148,17 +154,19 @@ class ListenPage:
         refused = explain_unplayable(self.store, clip_sound)
         windows = self.store.scores.read_clip_moments(view.method.method_id, view.clip_id, track_ids)
         tracks, works = self.store.tracks.read_many(track_ids), self.store.tracks.count_renderings(track_ids)
-        shown = [lanes.lane("clip", view.clip_id, title, describe_clip(clip), clip_sound, gains[0], refused)]
+        shown = [lanes.describe_lane("clip", view.clip_id, title, describe_clip(clip), clip_sound, gains[0], refused)]
         for track_id, sound, gain in zip(track_ids, sounds, gains[1:], strict=True):
             track = tracks[track_id]
             note = " · ".join(part for part in (track.composer, track.collection, track.instrument) if part)
-            item = lanes.lane("track", track_id, track.title, note, sound, gain, explain_unplayable(self.store, sound))
-            item |= self._standing(view, track) | {"work": note_track(track, works.get(track_id, 0))}
+            item = lanes.describe_lane(
+                "track", track_id, track.title, note, sound, gain, explain_unplayable(self.store, sound)
+            )
+            item |= self._describe_rank(view, track) | {"work": note_track(track, works.get(track_id, 0))}
             moments = self.store.scores.read_moments(view.method.method_id, view.clip_id, track_id)
             if moments is not None and not item["refused"]:
-                item["strip"] = lanes.strip(moments, sound)
+                item["strip"] = lanes.describe_strip(moments, sound)
             if windows is not None:
-                item["clip_strip"] = lanes.clip_strip(windows.influence.get(track_id, ()), windows.window_s)
+                item["clip_strip"] = lanes.describe_clip_strip(windows.influence.get(track_id, ()), windows.window_s)
             shown.append(item)
         span, loop = view.span, view.loop
         return {
@@ -168,28 +176,50 @@ class ListenPage:
             "start": view.start,
             "span": span and {"from_s": span.from_s, "to_s": min(span.to_s, clip.duration_s)},
             "loop": loop and {"track_id": loop.track_id, "from_s": loop.from_s, "to_s": loop.to_s},
-            "passage": self._passage(view, track_ids),
+            "passage": self._find_passage(view, track_ids),
             "window_s": windows.window_s if windows else 0.0,
         }
 
-    def _passage(self, view: View, track_ids: Sequence[int]) -> dict[str, Any] | None:
+    def _find_passage(self, view: View, track_ids: Sequence[int]) -> dict[str, Any] | None:
         """The passage that the address names, if its track is in the player."""
         track_id, number = view.passage or (-1, 0)
         if track_id not in track_ids:
             return None
-        found = self.store.resemblance.read_passages(view.clip_id, [track_id]).get(track_id, [])
-        one = next((one for one in found if one.number == number), None)
-        if one is None:
+        passages = self.store.resemblance.read_passages(view.clip_id, [track_id]).get(track_id, [])
+        passage = next((one for one in passages if one.number == number), None)
+        if passage is None:
             return None
         return {
             "track_id": track_id,
             "number": number,
-            "clip": [one.clip_start_s, one.clip_end_s],
-            "track": [one.track_start_s, one.track_end_s],
+            "clip": [passage.clip_start_s, passage.clip_end_s],
+            "track": [passage.track_start_s, passage.track_end_s],
         }
 
-    def _standing(self, view: View, track: TrackRecord) -> dict[str, str]:
-        """Place and badge of a lane."""
+    def resemblance(self, view: View) -> dict[str, Any]:
+        """Aspects and passages of every track in the player, and what a note on one is stored with."""
+        ids = self.views.list_lanes(view)
+        tracks, ranking = self.store.tracks.read_many(ids), self.views.rank(view)
+        aspects, passages = (
+            self.store.resemblance.read_aspects(view.clip_id, ids),
+            self.store.resemblance.read_passages(view.clip_id, ids),
+        )
+        has_aspects, has_passages = self.store.resemblance.has_aspects(), self.store.resemblance.has_passages()
+        remarks = list_remarks(self.store, ranking, ids)
+        shown = {}
+        for i in ids:
+            sound = self.store.tracks.read_sound(i)
+            facts = ResemblanceFacts(aspects.get(i), passages.get(i, []), has_aspects, has_passages)
+            shown[str(i)] = {
+                "title": tracks[i].title[:TITLE_CHARS],
+                "remarks": remarks[i],
+                "facts": _list_facts(ranking, i),
+                **describe_resemblance(facts, sound, explain_unplayable(self.store, sound)),
+            }
+        return {**describe_note_subject(self.views, view), "focus": view.track_id, "tracks": shown}
+
+    def _describe_rank(self, view: View, track: TrackRecord) -> dict[str, str]:
+        """Place, badge and q-value of a lane."""
         ranking = self.views.rank(view)
         i = ranking.index(track.track_id)
         if i is None:
@@ -202,15 +232,18 @@ class ListenPage:
         return {"chip": "above" if ranking.above_noise[i] else "noise", "place": place + where, "q": q}
 
     def about(self, view: View) -> list[str]:
-        """What the run found about itself, for the method on show: a line a finding, along training where known."""
-        found = self.store.runs.list_diagnostics(view.method.method_id)
-        lines = {item.name: f"{item.meaning}: " for item in found}
-        several = len({item.checkpoint_step for item in found}) > 1
-        for item in found:
-            step = f" (step {item.checkpoint_step:,})" if several else ""
-            joint = "" if lines[item.name].endswith(": ") else " → "
-            lines[item.name] += f"{joint}{item.value:.3g}{step}"
-        run = self.store.runs.read_latest()
-        made = f"Made on {run.started_at:%Y-%m-%d} (UTC), {run.device}; weights {run.model_sha256[:12]}"
-        code = f", code {run.commit_hash[:12]}." if run.commit_hash else "."
-        return [view.method.description, made + code, *lines.values()]
+        """The method, the run, and the run's findings about the method: a line each."""
+        findings = word_findings(self.store.runs.list_diagnostics(view.method.method_id))
+        return [view.method.description, word_run(self.store.runs.read_latest()), *findings]
+
+
+def _list_facts(ranking: Ranking, track_id: int) -> dict[str, str]:
+    """The numbers that a note on a track is exported with, as text."""
+    row = ranking.index(track_id)
+    if row is None:
+        return {}
+    return {
+        "place": f"{int(ranking.place[row])}",
+        "value": f"{float(ranking.value[row]):.6g}",
+        "q_value": f"{float(ranking.q_value[row]):.6g}",
+    }

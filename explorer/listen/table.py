@@ -1,4 +1,4 @@
-"""One page of the table of tracks: what is asked for, what matches, what each row says. Pure functions; no gradio.
+"""One page of the table of tracks -> what table.js shows: rows that match, and the texts of each. No gradio.
 
 Scores: higher = stronger influence, shown with as many digits as their standard error bears. Place 1 = strongest among
 training tracks; a decoy shows, in brackets, the place that a track of its score would take.
@@ -7,7 +7,7 @@ training tracks; a decoy shows, in brackets, the place that a track of its score
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,22 +32,26 @@ RENDERINGS = 6  # places of a work's renderings that are named
 CELL_CHARS, LICENCE_CHARS = 240, 400  # of a title and the like: a page of 100 rows stays small
 
 
-def matching(
-    ranking: Ranking, query: TableQuery, found_ids: np.ndarray | None, key: np.ndarray | None = None, work: Any = None
+def choose_rows(
+    ranking: Ranking,
+    query: TableQuery,
+    found_ids: np.ndarray | None,
+    key: np.ndarray | None = None,
+    work: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Indices into the ranking of all rows that match, in the table's order, int64 [rows].
+    """Indices into the ranking of all rows that match the query, in the table's order, int64 [rows].
 
     `found_ids`: of `TrackReader.find`, ordered by `query.by`; None where `query.finds` is False. A found track that
     was not scored has no row. `key` [N]: what `query.sort` sorts by, least first, where that is a number. `work` [N]:
     the number of each track's work; where `query.works`, the best-placed matching rendering alone stands for it.
     """
-    wanted = np.ones(len(ranking.track_id), bool) if query.decoys else ~ranking.is_decoy
+    matches = np.ones(len(ranking.track_id), bool) if query.decoys else ~ranking.is_decoy
     if query.above:
-        wanted = wanted & ranking.above_noise
+        matches = matches & ranking.above_noise
     if found_ids is None:
-        rows = np.flatnonzero(wanted)
+        rows = np.flatnonzero(matches)
     elif query.by is None:
-        rows = np.flatnonzero(wanted & np.isin(ranking.track_id, found_ids))
+        rows = np.flatnonzero(matches & np.isin(ranking.track_id, found_ids))
     else:
         by_id = np.argsort(ranking.track_id, kind="stable")
         sorted_ids = ranking.track_id[by_id]
@@ -55,7 +59,7 @@ def matching(
         scored = at < len(sorted_ids)
         scored[scored] = sorted_ids[at[scored]] == found_ids[scored]
         rows = by_id[at[scored]]
-        rows = rows[wanted[rows]]
+        rows = rows[matches[rows]]
     if query.works and work is not None:
         _, first = np.unique(work[np.sort(rows)], return_index=True)
         rows = rows[np.isin(rows, np.sort(rows)[first])]
@@ -64,91 +68,63 @@ def matching(
     return rows[::-1] if query.descending else rows
 
 
-def renderings(ranking: Ranking, work: np.ndarray, rows: np.ndarray, decoys: bool) -> dict[int, list[int]]:
+def find_renderings(ranking: Ranking, work: np.ndarray, rows: np.ndarray, decoys: bool) -> dict[int, list[int]]:
     """By track of `rows` (indices into the ranking): the places of all renderings of its work, where there are several.
 
-    `work` [N]: the number of each track's work. Decoys are told of only where the table lists them.
+    `work` [N]: the number of each track's work. `decoys`: count decoys too, where the table lists them.
     """
-    wanted = np.zeros(int(work.max(initial=0)) + 1, bool)
-    wanted[work[rows]] = True
-    here = np.flatnonzero(wanted[work] & (decoys | ~ranking.is_decoy))
-    found: dict[int, list[int]] = {}
+    listed = np.zeros(int(work.max(initial=0)) + 1, bool)
+    listed[work[rows]] = True
+    here = np.flatnonzero(listed[work] & (decoys | ~ranking.is_decoy))
+    places: dict[int, list[int]] = {}
     for row in rows:
         same = here[work[here] == work[row]]
         if len(same) > 1:
-            found[int(ranking.track_id[row])] = ranking.place[same].tolist()
-    return found
+            places[int(ranking.track_id[row])] = ranking.place[same].tolist()
+    return places
 
 
-def places_of(values: np.ndarray, all_values: np.ndarray, is_decoy: np.ndarray) -> np.ndarray:
+def find_places(values: np.ndarray, all_values: np.ndarray, is_decoy: np.ndarray) -> np.ndarray:
     """Place that each of `values` takes among the training tracks of all [N], by value, from 1."""
-    asked, back = np.unique(values, return_inverse=True)  # few: faster than to sort them all
-    below = np.searchsorted(asked, all_values[~is_decoy], side="left")  # how many of `asked` a score is above
-    above = np.bincount(below, minlength=len(asked) + 1)[::-1].cumsum()[::-1]
+    distinct, back = np.unique(values, return_inverse=True)  # few: faster than to sort all values
+    below = np.searchsorted(distinct, all_values[~is_decoy], side="left")  # how many of `distinct` lie below a score
+    above = np.bincount(below, minlength=len(distinct) + 1)[::-1].cumsum()[::-1]
     return 1 + above[1:][back]
 
 
-def page(indices: np.ndarray, query: TableQuery) -> np.ndarray:
-    """The rows of one page."""
+def select_page(indices: np.ndarray, query: TableQuery) -> np.ndarray:
+    """The indices of one page."""
     return indices[query.offset : query.offset + TABLE_ROWS]
 
 
-def table(
-    rows: pd.DataFrame,
-    tracks: Mapping[int, TrackRecord],
+@dataclass(frozen=True)
+class TablePage:
+    """The rows of one page, and what the store knows of their tracks. Maps go by track id."""
+
+    scores: pd.DataFrame  # of `ScoreReader.read_rows`, in the table's order; a row without track or rank is left out
+    tracks: Mapping[int, TrackRecord]
+    total: int  # matching rows of all pages
+    refusals: Mapping[int, str] = field(default_factory=dict)  # why a track cannot be played
+    places: tuple[np.ndarray, np.ndarray] | None = None  # of each row by normalised and by raw score
+    renderings: Mapping[int, list[int]] = field(default_factory=dict)  # places of all renderings of a row's work
+    people: Mapping[int, str] = field(default_factory=dict)  # all, where there are more than the columns name
+    largest_raw: float | None = None  # of all tracks of the clip: one unit on every page; None: of these rows
+
+
+def describe_table(
+    page: TablePage,
     ranking: Ranking,
     query: TableQuery,
-    total: int,
     collections: Sequence[str],
     span: Span | None = None,
     selected: int | None = None,
-    unplayable: Mapping[int, str] | None = None,
-    largest_raw: float | None = None,
-    places: tuple[np.ndarray, np.ndarray] | None = None,
-    works: Mapping[int, list[int]] | None = None,
-    holders: Mapping[int, str] | None = None,
 ) -> dict[str, Any]:
-    """What table.js shows: one page of `total` matching rows, texts ready to read.
+    """One page of the table, texts ready to read.
 
-    `rows`: of `ScoreReader.read_rows`, in the table's order; one that is not in `tracks` or `ranking` is left out.
-    `ranking`: the one on show; gives place, q and, in a span, the value. `unplayable`: why, by track id.
-    `largest_raw`: of all tracks of the clip, so that every page has one unit; None: of these rows. `places`: of each
-    row by normalised and by raw score. `works`: places of all renderings of a row's work, by track id. `holders`: all
-    of a track, where there are more than its columns name.
+    `ranking`: the one on show; gives place, q and, in a span, the value.
     """
-    scores = rows["score"].to_numpy(dtype=float)
-    exponent = choose_exponent(scores if largest_raw is None else np.array([largest_raw]))
-    unit = 10.0**exponent
-    digits, norm_digits = choose_decimals(rows["std_error"] / unit), choose_decimals(rows["std_error_norm"])
-    silent = unplayable or {}
-    listed = []
-    for number, row in enumerate(rows.itertuples()):
-        track_id = int(row.track_id)
-        at, track = ranking.index(track_id), tracks.get(track_id)
-        if at is None or track is None:
-            continue
-        shown = {
-            **_texts(track),
-            "track_id": track_id,
-            "place": _place(ranking.place[at], bool(row.is_decoy)),
-            "norm": format_plus_minus(float(row.score_norm), float(row.std_error_norm), norm_digits),
-            "raw": format_plus_minus(float(row.score) / unit, float(row.std_error) / unit, digits),
-            "q": format_q(float(ranking.q_value[at])),
-            "kind": "decoy" if row.is_decoy else "above" if row.above_noise else "noise",
-            "badge": label_certainty(bool(row.is_decoy), bool(row.above_noise)),
-            "playable": track_id not in silent,
-        }
-        if places is not None:
-            shown["norm_place"], shown["raw_place"] = (_place(p[number], bool(row.is_decoy)) for p in places)
-        if works and (same := works.get(track_id)):
-            shown["work"] = _same_work(same)
-        if holders and track_id in holders:
-            shown["holders"] = holders[track_id]
-        if track_id in silent:
-            shown["why"] = silent[track_id]
-        if span is not None:
-            shown["span"] = format_signed(float(ranking.value[at]), 2)
-        listed.append(shown)
+    scores = page.scores["score"].to_numpy(dtype=float)
+    exponent = choose_exponent(scores if page.largest_raw is None else np.array([page.largest_raw]))
     return {
         "headings": {
             "norm": f"normalised ±{_NBSP}error",
@@ -156,8 +132,8 @@ def table(
             "q": "q" if span is None else "q in this span",
             "badge": "above noise?" if span is None else "in the whole clip",
         },
-        "rows": listed,
-        "total": total,
+        "rows": _describe_rows(page, ranking, 10.0**exponent, in_span=span is not None),
+        "total": page.total,
         "of": len(ranking.track_id) if query.decoys else ranking.tracks,  # rows without any filter
         "offset": query.offset,
         "limit": TABLE_ROWS,
@@ -168,38 +144,76 @@ def table(
     }
 
 
+def _describe_rows(page: TablePage, ranking: Ranking, unit: float, in_span: bool) -> list[dict[str, Any]]:
+    """`unit`: raw scores are divided by it."""
+    digits = choose_decimals(page.scores["std_error"] / unit)
+    norm_digits = choose_decimals(page.scores["std_error_norm"])
+    rows = []
+    for number, row in enumerate(page.scores.itertuples()):
+        track_id, is_decoy = int(row.track_id), bool(row.is_decoy)
+        at, track = ranking.index(track_id), page.tracks.get(track_id)
+        if at is None or track is None:
+            continue
+        described = {
+            **_list_texts(track),
+            "track_id": track_id,
+            "place": _format_place(ranking.place[at], is_decoy),
+            "norm": format_plus_minus(float(row.score_norm), float(row.std_error_norm), norm_digits),
+            "raw": format_plus_minus(float(row.score) / unit, float(row.std_error) / unit, digits),
+            "q": format_q(float(ranking.q_value[at])),
+            "kind": "decoy" if is_decoy else "above" if row.above_noise else "noise",
+            "badge": label_certainty(is_decoy, bool(row.above_noise)),
+            "playable": track_id not in page.refusals,
+        }
+        if page.places is not None:
+            by_norm, by_raw = page.places
+            described["norm_place"] = _format_place(by_norm[number], is_decoy)
+            described["raw_place"] = _format_place(by_raw[number], is_decoy)
+        if same := page.renderings.get(track_id):
+            described["work"] = _word_same_work(same)
+        if track_id in page.people:
+            described["holders"] = page.people[track_id]
+        if track_id in page.refusals:
+            described["why"] = page.refusals[track_id]
+        if in_span:
+            described["span"] = format_signed(float(ranking.value[at]), 2)
+        rows.append(described)
+    return rows
+
+
 _SHARED = ("composer", "collection", "instrument", "licence", "badge", "holders", "why")  # the same in many rows
 
 
-def lean(made: dict[str, Any]) -> dict[str, Any]:
-    """`table`'s value, its rows as lists: a third of the size.
+def compact_rows(table: dict[str, Any]) -> dict[str, Any]:
+    """The value of `describe_table` with its rows as lists: a third of the size.
 
-    `columns`: what each entry of a row is, None where a row has no such thing; those in `shared` are places in `texts`.
+    `columns`: names of the entries of a row; an entry is None where the row has no such thing. Those in `shared` are
+    indices into `texts`.
     """
-    columns = list(dict.fromkeys(name for row in made["rows"] for name in row))
+    columns = list(dict.fromkeys(name for row in table["rows"] for name in row))
     at: dict[str, int] = {}
 
-    def entry(row: dict[str, Any], name: str) -> Any:
+    def encode(row: dict[str, Any], name: str) -> Any:
         value = row.get(name)
         return at.setdefault(value, len(at)) if name in _SHARED and value is not None else value
 
-    rows = [[entry(row, name) for name in columns] for row in made["rows"]]
+    rows = [[encode(row, name) for name in columns] for row in table["rows"]]
     shared = [name for name in columns if name in _SHARED]
-    return {**made, "columns": columns, "rows": rows, "shared": shared, "texts": list(at)}
+    return {**table, "columns": columns, "rows": rows, "shared": shared, "texts": list(at)}
 
 
-def _place(place: int, is_decoy: bool) -> str:
+def _format_place(place: int, is_decoy: bool) -> str:
     return f"({place:,})" if is_decoy else f"{place:,}"
 
 
-def _same_work(places: Sequence[int]) -> str:
+def _word_same_work(places: Sequence[int]) -> str:
     """'3 renderings of this work: places 1, 7, 19'."""
     listed = ", ".join(f"{place:,}" for place in places[:RENDERINGS])
     return f"{len(places)} renderings of this work: places {listed}" + (" …" if len(places) > RENDERINGS else "")
 
 
-def _texts(track: TrackRecord) -> dict[str, Any]:
-    """What a listener reads of a track; a planted case is named as one."""
+def _list_texts(track: TrackRecord) -> dict[str, Any]:
+    """The texts of a track; a planted case is named as one."""
     names = ("title", "composer", "collection", "source", "instrument")
     texts = {name: getattr(track, name)[:CELL_CHARS] for name in names}
     texts["licence"] = track.licence[:LICENCE_CHARS]

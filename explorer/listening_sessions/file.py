@@ -278,7 +278,7 @@ class SessionFile:
         ]
 
     def find_excerpt(self, session_id: int, token: str) -> LaneExcerpt | None:
-        """What the lane with this token plays; None where the session has no such lane."""
+        """The excerpt that the lane with this token plays; None where the session has no such lane."""
         rows = self._database.read(queries.EXCERPT, session_id, token)
         return LaneExcerpt(*rows[0]) if rows else None
 

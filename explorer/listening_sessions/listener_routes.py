@@ -229,6 +229,7 @@ class BlindGuard:
         self.is_host = is_host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 403 to a listener held off; pass every other request on."""
         if scope["type"] == "http" and not scope["path"].startswith(_OPEN):
             request = Request(scope, receive)
             prefix = name_cookie(request, "listener") + "_"

@@ -55,16 +55,16 @@ class SessionRequest:
     consent: str = CONSENT
 
     @classmethod
-    def parse(cls, asked: object, views: StoreViews) -> SessionRequest:
+    def parse(cls, fields_sent: object, views: StoreViews) -> SessionRequest:
         """Read and check what the form sent. Raises SessionRefusedError, naming the field."""
-        if not isinstance(asked, dict) or not set(asked) <= {field.name for field in fields(cls)}:
+        if not isinstance(fields_sent, dict) or not set(fields_sent) <= {field.name for field in fields(cls)}:
             raise SessionRefusedError("that is no session")
-        if not {"title", "clips", "methods"} <= set(asked):
+        if not {"title", "clips", "methods"} <= set(fields_sent):
             raise SessionRefusedError("a session needs a title, clips and methods")
         for name in ("clips", "methods", "questions"):
-            if name in asked and not isinstance(asked[name], list):
+            if name in fields_sent and not isinstance(fields_sent[name], list):
                 raise SessionRefusedError(f"{name} must be a list")
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in asked.items()}
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields_sent.items()}
         request = cls(**values)
         request._check(views)
         return request
@@ -158,12 +158,12 @@ def plan_session(views: StoreViews, request: SessionRequest, seed: int | None = 
 
 @dataclass(frozen=True)
 class TrialSource:
-    """What all trials of one session are drawn from."""
+    """The request, methods, tracks and random numbers from which all trials of a session are drawn."""
 
     views: StoreViews
     request: SessionRequest
     methods: list[MethodRecord]  # those of the request
-    tracks: pd.DataFrame  # of `Store.listenable`
+    tracks: pd.DataFrame  # of `TrackReader.list_listenable`
     dice: np.random.Generator
 
 
@@ -182,9 +182,9 @@ class TrialPlanner:
 
     def __init__(self, source: TrialSource, clip_id: int) -> None:
         self._source, self._clip_id = source, clip_id
-        self._views, self._request, self._methods = source.views, source.request, source.methods
+        self._callbacks, self._request, self._methods = source.views, source.request, source.methods
         self._store, self._dice = source.views.store, source.dice
-        self._clip = self._views.clip_by_id[clip_id]
+        self._clip = self._callbacks.clip_by_id[clip_id]
         self._seconds = min(self._request.seconds, self._clip.duration_s)
         self._rankings = {
             method.name: rank_clip(self._store, method.method_id, clip_id, NORMALISED) for method in self._methods

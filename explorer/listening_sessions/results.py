@@ -83,8 +83,8 @@ def summarise_ratings(frames: RatingFrames, reliable: bool = False) -> dict[str,
 
 def _read_matrix(ratings: pd.DataFrame, question: str, listeners: list[int], lanes: list[int]) -> np.ndarray:
     """float [L, P], NaN where nothing was answered."""
-    asked = ratings[ratings["question"] == question]
-    table = asked.pivot(index="listener_id", columns="lane_id", values="value")
+    answers = ratings[ratings["question"] == question]
+    table = answers.pivot(index="listener_id", columns="lane_id", values="value")
     return table.reindex(index=listeners, columns=lanes).to_numpy(dtype=float)
 
 
@@ -122,7 +122,7 @@ def correlate_with_scores(values: np.ndarray, score: np.ndarray, clip: np.ndarra
 
 
 def compare_with_controls(values: np.ndarray, top: np.ndarray, control: np.ndarray, clip: np.ndarray) -> dict[str, Any]:
-    """How much higher the strongest tracks are rated than controls of the same clip, in points of the scale.
+    """Difference of mean ratings of the strongest tracks and of controls of the same clip, in points of the scale.
 
     top, control [P] bool. Gives points, low, high, pairs, controls; the mean over clips that have both.
     """
@@ -164,7 +164,7 @@ def average_rating(values: np.ndarray, members: np.ndarray, clip: np.ndarray) ->
 
 
 def _draw_listeners(dice: np.random.Generator, count: int) -> np.ndarray:
-    """How often each listener was drawn, [B, L]."""
+    """Bootstrap counts: the number of times each listener was drawn, [B, L]."""
     return dice.multinomial(count, np.full(count, 1 / count), DRAWS).astype(float)
 
 

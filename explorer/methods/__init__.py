@@ -1,1 +1,1 @@
-"""What the tabs Compare and hard cases show: values for components. No gradio."""
+"""The tabs Compare and Where is it wrong: a view in, values for components out. No gradio."""

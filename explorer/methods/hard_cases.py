@@ -1,267 +1,113 @@
-"""Hard cases and what lies behind a score -> what cases.js and behind.js show. Pure functions; no gradio."""
+"""Hard cases: where the scores of a store look wrong. Pure functions over `ScoreReader.read_top`; no gradio.
+
+The page and `explorer/examples/error_analysis.py` show the same lists. A case is a lead to listen to, no verdict.
+Score: higher = stronger influence; place 1 = strongest, among training tracks; `rank` counts decoys too.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
-from explorer.methods.cases import KINDS, QUIET_LUFS, SHORT_PART, matching
-from explorer.methods.comparison import signed
-from explorer.sound.loudness import limit_gain
-from explorer.state.queries import CASE_ROWS, FIRST_PLACES, CaseQuery
-from explorer.store.ranking import Ranking
-from explorer.store.records import Diagnostic, ScorePart
-from explorer.text.numbers import choose_exponent, format_percent, format_power, format_q
-from explorer.text.tracks import label_certainty
+from explorer.methods.correlation import average, correlate_clip, list_first_tracks, measure_overlap, rank_scores
+from explorer.state.queries import FIRST_PLACES
+from explorer.store.records import ScoreSample
 
-CHARS = 120
-POINTS, DECOY_POINTS = 400, 150
-_NAMED = ["title", "composer", "collection", "clip"]
+QUIET_LUFS = -40.0  # below this a track is near-silent
+SHORT_PART = 0.25  # of the usual (median) length: shorter is very short
+UNCOMPARED = ("random", "ensemble")  # methods without a judgement of their own: left out where all are compared
 
 
-def about(kind: str, first: int, usual_s: float, methods: int, counted: int, chance: str) -> str:
-    """What the list holds, and why it is worth a look."""
-    return {
-        "disagree": (
-            f"Clips by how little the {counted} methods agree on the order of training tracks, least first (random and "
-            "ensembles left out). Where they disagree, at least one of them is wrong."
-            if counted > 1
-            else "This store holds only one method that can be compared: there is nobody to disagree with."
-        ),
-        "hubs": (
-            f"Tracks among the first {first} of more than one clip. A track that is high whatever the clip may say "
-            f"more of itself than of the clips.{chance}"
-        ),
-        "decoys": f"Decoys among the first {first}: the model never heard them, so each is a mistake of this size.",
-        "quiet": (
-            f"Tracks quieter than {signed(QUIET_LUFS).removesuffix('.00')} LUFS, or with no loudness to measure, among "
-            f"the first {first}: there is hardly anything in them to learn."
-        ),
-        "short": (
-            f"Tracks shorter than {format_percent(SHORT_PART)} of the usual length ({usual_s:.1f} s) among the first "
-            f"{first}: few seconds make a noisy score."
-        ),
-    }[kind]
+def select_high(top: pd.DataFrame, first: int) -> pd.DataFrame:
+    """The training tracks among the first `first` of each clip that is no control, of `ScoreReader.read_top`."""
+    return top[(top["train_rank"] <= first).fillna(False) & (top["clip_kind"] != "track")]
 
 
-def empty(kind: str, text: str, counted: int) -> str:
-    """Why the list is empty."""
-    if text.strip():
-        return f"No row holds “{text.strip()}”."
-    return {
-        "disagree": f"At least two methods beside random and ensembles must have scored a clip; here {counted} did.",
-        "hubs": "No track is that high for two clips.",
-        "decoys": "No decoy is that high, or none was scored.",
-        "quiet": "No near-silent track is that high.",
-        "short": "No very short track is that high.",
-    }[kind]
+def find_hubs(top: pd.DataFrame, first: int = FIRST_PLACES[0]) -> pd.DataFrame:
+    """Tracks that are among the first `first` of several clips, most clips first.
 
-
-def hub_chance(first: int, clips: int, tracks: int) -> str:
-    """How many hubs chance alone would make."""
-    if not tracks or clips < 2:
-        return ""
-    p = min(1.0, first / tracks)
-    once = (1 - p) ** clips + clips * p * (1 - p) ** (clips - 1)
-    return f" By chance {tracks * (1 - once):.2g} of {tracks:,} tracks would be here."
-
-
-def listed(frame: pd.DataFrame, query: CaseQuery, clip_names: Mapping[int, str]) -> tuple[pd.DataFrame, int]:
-    """(one page of the rows that hold the words asked for, how many there are in all)."""
-    clip_column = "best_clip" if query.kind == "hubs" else "clip_id"
-    named = frame.assign(clip=[clip_names.get(int(i), "") for i in frame[clip_column]])
-    found = matching(named, query.text, [name for name in _NAMED if name in named])
-    start = min(query.offset, max(0, len(found) - 1) // CASE_ROWS * CASE_ROWS)
-    return found.iloc[start : start + CASE_ROWS], len(found)
-
-
-def cases(
-    rows: pd.DataFrame,
-    total: int,
-    query: CaseQuery,
-    method: str,
-    methods: Sequence[tuple[str, str]],
-    said: str,
-    nothing: str,
-    unplayable: Mapping[int, str],
-    loudness: Mapping[int, float | None],
-    told: Mapping[int, Sequence[str]] | None = None,
-) -> dict[str, Any]:
-    """What cases.js shows: one page of a list, texts ready to read. `rows`: of `listed`.
-
-    `told`: what else is said of a track, by id: further holders, other renderings of its work.
+    Columns: track_id, clips (how many), of (clips in all), best_rank, best_clip, mean_norm (over those clips), q_value
+    and above_noise (for the best clip), title, composer, collection, planted. Chance: a track comes up for clips ×
+    first / tracks of them.
     """
-    columns, cells = _CELLS[query.kind]
-    made = []
-    for row in rows.to_dict("records"):
-        clip_id = int(row["best_clip"] if query.kind == "hubs" else row["clip_id"])
-        track_id = None if query.kind == "disagree" else int(row["track_id"])
-        item = {
-            "clip_id": clip_id,
-            "clip": row["clip"][:CHARS],
-            "track_id": track_id,
-            "cells": cells(row),
-            "facts": _facts(row),
-        }
-        if track_id is not None:
-            note = " · ".join(part for part in (row["composer"], row["collection"]) if part)
-            item |= {"title": row["title"][:CHARS], "note": note[:CHARS], "why": unplayable.get(track_id)}
-            is_decoy, above = query.kind == "decoys", bool(row["above_noise"])
-            item |= {
-                "kind": "decoy" if is_decoy else "above" if above else "noise",
-                "badge": label_certainty(is_decoy, above),
-            }
-            item["told"] = list((told or {}).get(track_id, ()))
-            item["gain_db"] = limit_gain(loudness.get(track_id))
-            if isinstance(row["planted"], str):
-                item["planted"] = row["planted"][:40]
-        made.append(item)
-    return {
-        "kinds": list(KINDS.items()),
-        "firsts": list(FIRST_PLACES),
-        "methods": [list(one) for one in methods],
-        "method": method,
-        "asked": asdict(query),
-        "about": said,
-        "empty": nothing,
-        "columns": columns,
-        "rows": made,
-        "total": total,
-        "offset": min(query.offset, max(0, total - 1) // CASE_ROWS * CASE_ROWS),
-        "limit": CASE_ROWS,
-    }
-
-
-def _facts(row: Mapping[str, Any]) -> dict[str, str]:
-    """What a note is exported with: plain numbers as text."""
-    names = ("rank", "train_rank", "score", "score_norm", "q_value", "clips", "of", "spearman", "overlap")
-    numbers = {name: row[name] for name in names if name in row and not pd.isna(row[name])}
-    return {name: f"{value:.6g}" for name, value in numbers.items()}
-
-
-def _shown(row: Mapping[str, Any]) -> str:
-    return signed(float(row["score_norm"]))
-
-
-def _number(value: float, form: str = ".2f") -> str:
-    return "–" if math.isnan(value) else f"{value:{form}}".replace("-", "\N{MINUS SIGN}")
-
-
-def _loudness(row: Mapping[str, Any]) -> str:
-    return "no loudness found" if pd.isna(row["loudness_lufs"]) else f"{signed(float(row['loudness_lufs']))} LUFS"
-
-
-# Kind -> headings of its columns, and what a row says in them.
-_CELLS: dict[str, tuple[list[str], Any]] = {
-    "disagree": (
-        ["methods", "rank correlation", "first tracks in common"],
-        lambda row: [
-            str(row["methods"]),
-            _number(row["spearman"]),
-            format_percent(row["overlap"]) if row["overlap"] >= 0 else "–",
-        ],
-    ),
-    "hubs": (
-        ["clips", "best place", "q at it", "mean normalised score"],
-        lambda row: [
-            f"{row['clips']} of {row['of']}",
-            f"{row['best_rank']:,}",
-            format_q(row["q_value"]),
-            signed(row["mean_norm"]),
-        ],
-    ),
-    "decoys": (
-        ["place among all", "normalised score", "q"],
-        lambda row: [f"{row['rank']:,}", _shown(row), format_q(row["q_value"])],
-    ),
-    "quiet": (
-        ["loudness", "place", "normalised score", "q"],
-        lambda row: [_loudness(row), f"{row['train_rank']:,}", _shown(row), format_q(row["q_value"])],
-    ),
-    "short": (
-        ["length", "place", "normalised score", "q"],
-        lambda row: [f"{row['duration_s']:.2f} s", f"{row['train_rank']:,}", _shown(row), format_q(row["q_value"])],
-    ),
-}
-
-
-def against_duration(
-    ranking: Ranking, ids: np.ndarray, seconds: np.ndarray, titles: Mapping[int, str], correlation: float
-) -> dict[str, Any]:
-    """Normalised score against length for one clip: the first 100 training tracks and an even choice of the others.
-
-    `ids` ascending, with their lengths `seconds`.
-    """
-    at = np.minimum(np.searchsorted(ids, ranking.track_id), max(0, len(ids) - 1))
-    length = seconds[at] if len(ids) else np.zeros(0)
-
-    def points(decoy: bool, first: int, most: int) -> dict[str, list[Any]]:
-        rows = np.flatnonzero(ranking.is_decoy == decoy)
-        if len(rows) > most:
-            rest = np.linspace(first, len(rows) - 1, most - first).astype(int)
-            rows = rows[np.unique(np.concatenate([np.arange(first), rest]))]
-        kept = ranking.track_id[rows].tolist()
-        return {
-            "id": kept,
-            "x": [round(float(v), 2) for v in length[rows]],
-            "y": [float(f"{v:.4g}") for v in ranking.value[rows]],
-            "above": [int(v) for v in ranking.above_noise[rows]],
-            "title": [titles.get(i, "")[:60] for i in kept],
-        }
-
-    drawn, all_tracks = points(False, 100, POINTS), ranking.tracks
-    said = (
-        f"{len(drawn['id']):,} of {all_tracks:,} training tracks are drawn. " if all_tracks > len(drawn["id"]) else ""
+    rows = select_high(top, first).sort_values(["train_rank", "clip_id"], kind="stable")
+    of = int(top.loc[top["clip_kind"] != "track", "clip_id"].nunique())
+    hubs = rows.groupby("track_id", as_index=False).agg(
+        clips=("clip_id", "size"),
+        best_rank=("train_rank", "first"),
+        best_clip=("clip_id", "first"),
+        mean_norm=("score_norm", "mean"),
+        q_value=("q_value", "first"),
+        above_noise=("above_noise", "first"),
+        title=("title", "first"),
+        composer=("composer", "first"),
+        collection=("collection", "first"),
+        planted=("planted", lambda values: values.iloc[0]),
     )
-    if math.isnan(correlation):
-        said += "Too few tracks, or all of one length: no correlation."
-    else:
-        said += (
-            f"Rank correlation of score and length for this clip: {signed(correlation)} (0: length does not matter)."
-        )
-    return {"track": drawn, "decoy": points(True, 30, DECOY_POINTS), "said": said}
+    hubs.insert(2, "of", of)
+    hubs = hubs[hubs["clips"] > 1]
+    return hubs.sort_values(["clips", "mean_norm", "track_id"], ascending=[False, False, True], ignore_index=True)
 
 
-def parts(found: Sequence[ScorePart] | None, title: str, kept_any: bool) -> dict[str, Any]:
-    """The chosen track's score over the noise level t, divided by a power of ten; a sentence where there is none."""
-    if not found:
-        why = (
-            "This run kept no parts of scores."
-            if not kept_any
-            else "Parts are kept for the 100 best-ranked tracks of a clip, and this track is not among them."
-        )
-        return {"title": title[:CHARS], "bars": [], "said": why}
-    exponent = choose_exponent(np.array([part.score for part in found]))
-    total = sum(part.score for part in found) / len(found)
-    largest = max(found, key=lambda part: part.score)
-    bars = [[part.t_low, part.t_high, float(f"{part.score / 10.0**exponent:.4g}")] for part in found]
-    said = "The score is the mean of these parts."
-    if total > 0 and largest.score > 0:
-        said += (
-            f" Noise levels t from {largest.t_low:.2g} to {largest.t_high:.2g} add most to it "
-            "(0: hardly any noise, 1: noise alone)."
-        )
-    return {"title": title[:CHARS], "bars": bars, "power": format_power(exponent), "said": said}
+def find_decoys(top: pd.DataFrame, first: int = FIRST_PLACES[0]) -> pd.DataFrame:
+    """Decoys among the first `first` of all, in any clip, the highest first: the rows of `ScoreReader.read_top`."""
+    rows = top[top["is_decoy"] & (top["rank"] <= first)]
+    return rows.sort_values(["rank", "score_norm"], ascending=[True, False], kind="stable", ignore_index=True)
 
 
-def findings(found: Sequence[Diagnostic]) -> dict[str, Any]:
-    """Diagnostics along the checkpoints: a row a finding, a value a step (None: not measured there)."""
-    steps = sorted({one.checkpoint_step for one in found})
-    by_name: dict[str, dict[int, float]] = {}
-    for one in found:
-        by_name.setdefault(one.name, {})[one.checkpoint_step] = one.value
-    meaning = {one.name: one.meaning for one in found}
-    rows = [
-        {"name": name, "meaning": meaning[name][: CHARS * 2], "values": [_rounded(values.get(step)) for step in steps]}
-        for name, values in by_name.items()
-    ]
-    return {"steps": steps, "rows": rows[:100]}
+def find_quiet(top: pd.DataFrame, first: int = FIRST_PLACES[0], below_lufs: float = QUIET_LUFS) -> pd.DataFrame:
+    """Near-silent training tracks high up: quieter than `below_lufs`, or with audio in which no loudness was found
+    (silence, or less than the 0.4 s that a measurement takes). The quietest first: rows of `ScoreReader.read_top`.
+    """
+    rows = select_high(top, first)
+    loudness = rows["loudness_lufs"].where(rows["loudness_lufs"].notna() | ~rows["has_audio"], -np.inf)
+    rows = rows.assign(_level=loudness)[loudness < below_lufs]
+    return rows.sort_values(["_level", "train_rank", "clip_id"], ignore_index=True).drop(columns="_level")
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")
+def find_short(
+    top: pd.DataFrame, usual_s: float, first: int = FIRST_PLACES[0], part: float = SHORT_PART
+) -> pd.DataFrame:
+    """Training tracks high up that are shorter than `part` of the usual length `usual_s`; the shortest first."""
+    rows = select_high(top, first)
+    rows = rows[rows["duration_s"] < part * usual_s]
+    return rows.sort_values(["duration_s", "train_rank", "clip_id"], ignore_index=True)
+
+
+def find_disagreements(
+    tops: Mapping[int, pd.DataFrame], samples: Mapping[int, ScoreSample], first: int = FIRST_PLACES[0]
+) -> pd.DataFrame:
+    """Clips by how little methods agree, least first: means over all pairs of the methods given.
+
+    Columns: clip_id, methods (that scored it), spearman (of the sampled training tracks' normalised scores), overlap
+    (share of the first `first` training tracks that both have). A clip that fewer than two methods scored has no row.
+    """
+    chosen = {method: list_first_tracks(top, first) for method, top in tops.items()}
+    at = {method: {int(clip): i for i, clip in enumerate(sample.clip_id)} for method, sample in samples.items()}
+    ranks = {method: rank_scores(sample) for method, sample in samples.items()}
+    rows = []
+    for clip in sorted({clip for rows_of in at.values() for clip in rows_of}):
+        methods = [method for method in samples if clip in at[method]]
+        pairs = list(combinations(methods, 2))
+        if not pairs:
+            continue
+        rho = [correlate_clip(ranks[a], at[a][clip], ranks[b], at[b][clip]) for a, b in pairs]
+        both = [measure_overlap(chosen[a].get(clip, set()), chosen[b].get(clip, set())) for a, b in pairs]
+        rows.append((clip, len(methods), average(rho), average(both)))
+    cases = pd.DataFrame(rows, columns=["clip_id", "methods", "spearman", "overlap"])
+    return cases.sort_values(["spearman", "overlap", "clip_id"], ignore_index=True)
+
+
+def filter_rows(frame: pd.DataFrame, text: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Rows whose `columns` together hold every word of `text`, case apart."""
+    words = text.casefold().split()
+    if not words or frame.empty:
+        return frame
+    texts = frame[list(columns)].fillna("").astype(str).agg(" ".join, axis=1).str.casefold()
+    keep = pd.Series(True, index=frame.index)
+    for word in words:
+        keep &= texts.str.contains(word, regex=False)
+    return frame[keep]

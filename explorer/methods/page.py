@@ -1,7 +1,7 @@
-"""A view -> the values of the parts for researchers: two methods side by side, hard cases, what lies behind a score.
+"""A view -> the values of the tabs that compare methods and look for mistakes. No gradio.
 
-No gradio. A part that no open tab shows has the value None: it costs nothing until its tab is opened. What does not
-depend on the listener is worked out once, at the first question, and kept: some 3 MB a method at 115,000 tracks.
+A part that no open tab shows has the value None: it costs nothing until its tab is opened. What does not depend on the
+listener is computed once, when it is first asked for, and cached: some 3 MB a method at 115,000 tracks.
 """
 
 from __future__ import annotations
@@ -10,298 +10,249 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from explorer.listen import resemblance
-from explorer.methods import cases, comparison, hard_cases
-from explorer.sound.permission import explain_refusal, explain_unplayable
+from explorer.methods import case_table, comparison, diagnostics, hard_cases
+from explorer.methods.agreement import measure_agreement
+from explorer.methods.heat_map import draw_heat_map
+from explorer.sound.permission import explain_refusal
+from explorer.state.notes import CLIP_CHARS, describe_note_subject, name_run
 from explorer.state.store_views import StoreViews
 from explorer.state.view import View
 from explorer.store.ranking import NORMALISED, Ranking
 from explorer.store.records import Agreement, MethodRecord, ScoreSample
 from explorer.store.scores import SAMPLE
-from explorer.text import methods as trust
+from explorer.text import comparison as comparison_text
+from explorer.text import hard_cases as case_text
+from explorer.text import methods as method_text
 from explorer.text.clips import label_clip, name_clip
 from explorer.text.numbers import format_duration
-from explorer.text.tracks import list_further_people, list_people, word_certainty, word_renderings
+from explorer.text.tracks import list_further_people, list_remarks, word_renderings
 
-CLIP_CHARS = 80
+VERSIONS_CHARS, CONFIG_CHARS = 4000, 8000
+TITLED_TRACKS = 60  # of the scatter of score against length
 
 
 class MethodsPage:
-    """Renders the parts for researchers of one store."""
+    """Renders the tabs Compare and Where is it wrong for one store."""
 
     def __init__(self, views: StoreViews) -> None:
         self.views = views
         self.store = views.store
         self._top = views.cache(None, lambda method_id: self.store.scores.read_top(method_id))
         self._sample = views.cache(None, lambda method_id: self.store.scores.read_sample(method_id))
-        self._comparison = views.cache(32, self._compare)  # 30 kB each
-        self._lines = views.cache(None, self._record)
-        self._agreement = views.cache(1, self._agreements)
-        self._cases = views.cache(64, self._case_frame)
-        self._settings = views.cache(None, self._run_settings)
-        self.key = self._store_key()
+        self._comparison = views.cache(32, self._compare_methods)  # 30 kB each
+        self._record = views.cache(None, self._word_record)
+        self._agreement = views.cache(1, self._find_agreement)
+        self._case_frame = views.cache(64, self._find_cases)
+        self._settings = views.cache(None, self._list_settings)
 
-    # --- beside the player
-
-    def why(self, view: View) -> dict[str, Any]:
-        """Aspects and passages of every track in the player, and what a note on one is kept with."""
-        ids = self.views.list_lanes(view)
-        tracks, ranking = self.store.tracks.read_many(ids), self.views.rank(view)
-        aspects, passages = (
-            self.store.resemblance.read_aspects(view.clip_id, ids),
-            self.store.resemblance.read_passages(view.clip_id, ids),
-        )
-        measured = self.store.resemblance.has_aspects(), self.store.resemblance.has_passages()
-        told = self._told(ranking, ids)
-        shown = {}
-        for track_id in ids:
-            sound, track = self.store.tracks.read_sound(track_id), tracks[track_id]
-            refused = explain_unplayable(self.store, sound)
-            found = passages.get(track_id, [])
-            row = ranking.index(track_id)
-            item = resemblance.track(
-                track.title, aspects.get(track_id), found, sound, refused, measured, told[track_id]
-            )
-            item["facts"] = (
-                {}
-                if row is None
-                else {
-                    "place": f"{int(ranking.place[row])}",
-                    "value": f"{float(ranking.value[row]):.6g}",
-                    "q_value": f"{float(ranking.q_value[row]):.6g}",
-                }
-            )
-            shown[str(track_id)] = item
-        return {**self._noted(view), "focus": view.track_id, "tracks": shown}
-
-    def _told(self, ranking: Ranking, ids: Sequence[int]) -> dict[int, list[str]]:
-        """By track: how sure its score is, who holds it, other renderings of its work; texts may be empty."""
-        tracks = self.store.tracks.read_many(ids)
-        parties, works = self.store.holders.read_parties(ids), self.store.tracks.count_renderings(ids)
-        return {
-            i: [word_certainty(ranking, i), list_people(parties[i]), word_renderings(track, works.get(i, 0)) or ""]
-            for i, track in tracks.items()
-        }
-
-    def _noted(self, view: View) -> dict[str, Any]:
-        """What a note belongs to."""
-        clip = self.views.clip_by_id[view.clip_id]
-        return {
-            "store": self.key,
-            "clip_id": view.clip_id,
-            "clip": name_clip(clip)[:CLIP_CHARS],
-            "method": view.method.name,
-            "method_label": view.method.label,
-        }
-
-    def _store_key(self) -> str:
-        """Names the run, so that notes on another one are not shown here."""
-        run = self.store.runs.read_latest()
-        return f"{run.model_sha256[:12]}-{run.started_at:%Y%m%d%H%M%S}"
-
-    # --- two methods
+    # --- the tab Compare
 
     def compare(self, view: View) -> dict[str, Any] | None:
+        """Two methods on one clip: sentences, two columns, a scatter of places."""
         if view.tab != "compare":
             return None
         versus = self.views.find_versus(view)
         form = {
             "clips": [[clip.clip_id, label_clip(clip)[:CLIP_CHARS]] for clip in self.views.clips],
             "methods": [[one.name, one.label] for one in self.views.methods],
-            "measures": list(comparison.MEASURE_NAMES.items()),
+            "measures": list(comparison_text.MEASURE_NAMES.items()),
             "clip_id": view.clip_id,
             "method": view.method.name,
             "versus": versus.name if versus else None,
             "measure": view.measure,
         }
         if versus is None:
-            only = f"This store holds one method, {view.method.label}: there is no second one to compare it with."
-            return {**form, "lines": [only], "columns": [], "scatter": None}
+            lines = [comparison_text.word_lone_method(view.method.label)]
+            return {**form, "lines": lines, "columns": [], "scatter": None}
         return {**form, **self._comparison(view.clip_id, view.method, versus, view.order)}
 
-    def _compare(self, clip_id: int, first: MethodRecord, second: MethodRecord, order: str) -> dict[str, Any]:
-        views = [View(clip_id, method, order) for method in (first, second)]
-        a, b = (self.views.rank(view) for view in views)
+    def _compare_methods(self, clip_id: int, first: MethodRecord, second: MethodRecord, order: str) -> dict[str, Any]:
+        a, b = (self.views.rank(View(clip_id, method, order)) for method in (first, second))
         tracks = self.store.tracks.read_many([*a.first(100), *b.first(comparison.ROWS)])
-        silent = {i: text for i, track in tracks.items() if (text := explain_refusal(track.audition, track.has_audio))}
         loudness = self.store.tracks.read_loudness([*a.first(comparison.ROWS), *b.first(comparison.ROWS)])
+        compared = {
+            i: comparison.ComparedTrack(track, explain_refusal(track.audition, track.has_audio), loudness.get(i))
+            for i, track in tracks.items()
+        }
         titles = {i: track.title for i, track in tracks.items()}
+        shared = comparison.compare_rankings(a, b)
         by = "normalised" if order == NORMALISED else "raw"
         return {
             "lines": [
-                *comparison.pair(a, b, (first.label, second.label)),
-                f"Order: by {by} score, training tracks alone.",
+                *comparison_text.word_shared_tracks(shared, (first.label, second.label)),
+                comparison_text.word_order(by),
             ],
             "columns": [
-                comparison.column(a, b, first.label, tracks, silent, loudness),
-                comparison.column(b, a, second.label, tracks, silent, loudness),
+                comparison.describe_column(a, b, first.label, compared),
+                comparison.describe_column(b, a, second.label, compared),
             ],
-            "scatter": comparison.scatter(a, b, titles),
+            "scatter": comparison.choose_points(a, b, titles),
         }
 
     def heat(self, view: View) -> dict[str, Any] | None:
-        """The heat map, as gr.Plot takes it."""
+        """The heat map of agreement, as gr.Plot takes it."""
         if view.tab != "compare" or len(self.views.methods) < 2:
             return None
-        plot = comparison.heat(self.views.methods, self._agreement()[0], view.measure)
+        plot = draw_heat_map(self.views.methods, self._agreement()[0], view.measure)
         return None if plot is None else {"type": "plotly", "plot": plot}
 
     def heat_text(self, view: View) -> list[str]:
-        """What the heat map shows, or why there is none."""
+        """A sentence on the heat map, or why there is none."""
         if view.tab != "compare":
             return []
         if len(self.views.methods) < 2:
-            return ["Agreement needs two methods: this store holds one."]
-        found, said = self._agreement()
-        if not found:
-            return ["No two methods scored the same clips, so nothing can be compared."]
-        return [
-            f"Colour: {comparison.MEASURE_NAMES[view.measure]}, mean over generated clips, training tracks alone. "
-            f"{said}"
-        ]
+            return [comparison_text.ONE_METHOD]
+        agreements, source = self._agreement()
+        if not agreements:
+            return [comparison_text.NO_COMMON_CLIPS]
+        return [comparison_text.word_heat_map(view.measure, source)]
 
-    def _agreements(self) -> tuple[list[Agreement], str]:
-        stored = self.store.runs.list_agreement()
-        if stored:
-            return stored, "As the run measured it."
-        tops, samples = self._tops(self.views.methods), self._samples(self.views.methods)
+    def _find_agreement(self) -> tuple[list[Agreement], str]:
+        """The agreement of every pair of methods, and a sentence on where it comes from."""
+        if stored := self.store.runs.list_agreement():
+            return stored, comparison_text.STORED_AGREEMENT
+        tops, samples = self._read_tops(self.views.methods), self._read_samples(self.views.methods)
         clips = {clip.clip_id for clip in self.views.clips if clip.kind != "track"}
-        found = comparison.measured(self.views.methods, tops, samples, clips)
+        agreements = measure_agreement(self.views.methods, tops, samples, clips)
         if self.store.tracks.count_training() > SAMPLE:
-            return found, f"The run kept no agreement: correlations are of {SAMPLE:,} training tracks drawn by chance."
-        return found, "The run kept no agreement: worked out from the scores when this tab was opened."
+            return agreements, comparison_text.word_sampled_agreement(SAMPLE)
+        return agreements, comparison_text.MEASURED_AGREEMENT
 
-    def _tops(self, methods: list[MethodRecord]) -> dict[int, pd.DataFrame]:
+    def _read_tops(self, methods: Sequence[MethodRecord]) -> dict[int, pd.DataFrame]:
         return {one.method_id: self._top(one.method_id) for one in methods}
 
-    def _samples(self, methods: list[MethodRecord]) -> dict[int, ScoreSample]:
+    def _read_samples(self, methods: Sequence[MethodRecord]) -> dict[int, ScoreSample]:
         return {one.method_id: self._sample(one.method_id) for one in methods}
 
     def methods(self, view: View) -> dict[str, Any] | None:
-        """Every method: what it is, costs, and how it did; and those that could not run."""
+        """Every method: what it is, what it costs and how it did; and those that could not run."""
         if view.tab != "compare":
             return None
         versus = self.views.find_versus(view)
         shown = [view.method.method_id, *([versus.method_id] if versus else [])]
-        facts = self.views.methods
-        lines = {one.method_id: self._lines(one.method_id, one.name) for one in facts}
+        methods = self.views.methods
+        records = {one.method_id: self._record(one.method_id, one.name) for one in methods}
         device, clips = self.store.runs.read_latest().device, len(self.views.clips)
-        return trust.list_methods(facts, lines, self.store.runs.list_skipped(), shown, device, clips)
+        return method_text.list_methods(methods, records, self.store.runs.list_skipped(), shown, device, clips)
 
-    def _record(self, method_id: int, name: str) -> list[str]:
+    def _word_record(self, method_id: int, name: str) -> list[str]:
         clips, summaries = self.views.clip_by_id, self.views.summaries.get(method_id, {})
         generated = [s for s in summaries.values() if clips[s.clip_id].kind != "track"]
-        own = trust.find_own_places(self._top(method_id))
-        told = trust.word_evaluations(self.store.runs.read_evaluations(), name)
-        return trust.word_record(self.store.runs.list_diagnostics(method_id), generated, own, told)
+        own_places = method_text.find_own_places(self._top(method_id))
+        evaluations = method_text.word_evaluations(self.store.runs.read_evaluations(), name)
+        return method_text.word_record(self.store.runs.list_diagnostics(method_id), generated, own_places, evaluations)
 
-    # --- where it is wrong
+    # --- the tab Where is it wrong
 
     def cases(self, view: View) -> dict[str, Any] | None:
+        """One page of a list of hard cases, with the form that asks for it."""
         if view.tab != "wrong":
             return None
-        query, method = view.cases, view.method
-        frame = self._cases(query.kind, query.first, method.method_id)
+        query = view.cases
+        frame = self._case_frame(query.kind, query.first, view.method.method_id)
         names = {clip.clip_id: name_clip(clip) for clip in self.views.clips}
-        rows, total = hard_cases.listed(frame, query, names)
-        counted = len(self._compared())
-        generated = [clip for clip in self.views.clips if clip.kind != "track"]
-        chance = (
-            hard_cases.hub_chance(query.first, len(generated), self.store.tracks.count_training())
-            if query.kind == "hubs"
-            else ""
-        )
-        ids = [] if "track_id" not in rows else [int(i) for i in rows["track_id"]]
-        tracks = self.store.tracks.read_many(ids)
-        silent = {i: text for i, one in tracks.items() if (text := explain_refusal(one.audition, one.has_audio))}
-        works, parties = self.store.tracks.count_renderings(ids), self.store.holders.read_parties(ids)
-        told = {
-            i: [text for text in (list_further_people(one, parties[i]), word_renderings(one, works.get(i, 0))) if text]
-            for i, one in tracks.items()
+        rows, total = case_table.select_page(frame, query, names)
+        tracks = self._describe_case_tracks([] if "track_id" not in rows else [int(i) for i in rows["track_id"]])
+        return {
+            **case_table.describe_page(rows, total, query, tracks),
+            "methods": [[one.name, one.label] for one in self.views.methods],
+            "about": self._word_case_list(query.kind, query.first),
+            "empty": case_text.word_empty_list(query.kind, query.text, len(self._list_compared())),
+            **describe_note_subject(self.views, view),
         }
-        shown = hard_cases.cases(
-            rows,
-            total,
-            query,
-            method.name,
-            [(one.name, one.label) for one in self.views.methods],
-            hard_cases.about(query.kind, query.first, self.store.tracks.read_usual_duration(), 0, counted, chance),
-            hard_cases.empty(query.kind, query.text, counted),
-            silent,
-            self.store.tracks.read_loudness(ids),
-            told,
-        )
-        return {**shown, **self._noted(view)}
+
+    def _word_case_list(self, kind: str, first: int) -> str:
+        if kind == "disagree":
+            return case_text.word_disagreements(len(self._list_compared()))
+        if kind == "hubs":
+            generated = sum(clip.kind != "track" for clip in self.views.clips)
+            return case_text.word_hubs(first, generated, self.store.tracks.count_training())
+        if kind == "decoys":
+            return case_text.word_decoys(first)
+        if kind == "quiet":
+            return case_text.word_quiet(first, hard_cases.QUIET_LUFS)
+        return case_text.word_short(first, hard_cases.SHORT_PART, self.store.tracks.read_usual_duration())
+
+    def _describe_case_tracks(self, ids: Sequence[int]) -> dict[int, case_table.CaseTrack]:
+        loudness = self.store.tracks.read_loudness(ids)
+        works, parties = self.store.tracks.count_renderings(ids), self.store.holders.read_parties(ids)
+        described = {}
+        for i, track in self.store.tracks.read_many(ids).items():
+            remarks = (list_further_people(track, parties[i]), word_renderings(track, works.get(i, 0)))
+            described[i] = case_table.CaseTrack(
+                explain_refusal(track.audition, track.has_audio),
+                loudness.get(i),
+                tuple(text for text in remarks if text),
+            )
+        return described
 
     def notes(self, view: View) -> dict[str, Any] | None:
-        """Which run's notes are shown; they themselves are in the browser."""
-        return {"store": self.key} if view.tab == "wrong" else None
+        """The run whose notes are shown; the notes themselves are in the browser."""
+        return {"store": name_run(self.store)} if view.tab == "wrong" else None
 
-    def _compared(self) -> list[MethodRecord]:
-        """The methods that say something of their own."""
-        return [one for one in self.views.methods if one.name not in cases.UNCOUNTED]
+    def _list_compared(self) -> list[MethodRecord]:
+        """The methods that have a judgement of their own."""
+        return [one for one in self.views.methods if one.name not in hard_cases.UNCOMPARED]
 
-    def _case_frame(self, kind: str, first: int, method_id: int) -> pd.DataFrame:
+    def _find_cases(self, kind: str, first: int, method_id: int) -> pd.DataFrame:
         if kind == "disagree":
-            compared = self._compared()
-            return cases.disagreements(self._tops(compared), self._samples(compared), first)
+            compared = self._list_compared()
+            return hard_cases.find_disagreements(self._read_tops(compared), self._read_samples(compared), first)
         top = self._top(method_id)
         if kind == "short":
-            return cases.short(top, self.store.tracks.read_usual_duration(), first)
-        make = {"hubs": cases.hubs, "decoys": cases.decoys_high, "quiet": cases.quiet}[kind]
-        return make(top, first)
+            return hard_cases.find_short(top, self.store.tracks.read_usual_duration(), first)
+        find = {"hubs": hard_cases.find_hubs, "decoys": hard_cases.find_decoys, "quiet": hard_cases.find_quiet}[kind]
+        return find(top, first)
 
-    def behind(self, view: View) -> dict[str, Any] | None:
-        """Score against length, the chosen track's parts over t, diagnostics along training, settings and cost."""
+    def diagnostics(self, view: View) -> dict[str, Any] | None:
+        """Score against length, the chosen track's parts over t, findings along training, settings and cost."""
         if view.tab != "wrong":
             return None
-        clip_view = View(view.clip_id, view.method)
-        ranking = self.views.rank(clip_view)
+        ranking = self.views.rank(View(view.clip_id, view.method))
         ids, seconds = self.store.tracks.read_durations()
-        at = np.searchsorted(ids, ranking.track_id[~ranking.is_decoy])
-        correlation = cases.spearman(ranking.value[~ranking.is_decoy], seconds[at])
-        named = self.store.tracks.read_many(ranking.first(60))
-        titles = {i: track.title for i, track in named.items()}
-        chosen = view.track_id
-        parts, title = None, ""
-        told: list[str] = []
-        if chosen is not None:
-            title = self.store.tracks.read(chosen).title
-            told = [text for text in self._told(ranking, [chosen])[chosen] if text]
-            parts = self.store.scores.read_parts(view.method.method_id, view.clip_id, [chosen]).get(chosen)
+        titles = {i: track.title for i, track in self.store.tracks.read_many(ranking.first(TITLED_TRACKS)).items()}
         return {
             "clip_id": view.clip_id,
             "clip": name_clip(self.views.clip_by_id[view.clip_id])[:CLIP_CHARS],
             "method_label": view.method.label,
-            "track_id": chosen,
-            "named": told,
-            "duration": hard_cases.against_duration(ranking, ids, seconds, titles, correlation),
-            "parts": hard_cases.parts(parts, title, self.store.scores.has_parts()),
-            "findings": hard_cases.findings(self.store.runs.list_diagnostics(view.method.method_id)),
+            "track_id": view.track_id,
+            "duration": diagnostics.compare_with_length(ranking, ids, seconds, titles),
+            "findings": diagnostics.tabulate_findings(self.store.runs.list_diagnostics(view.method.method_id)),
             "settings": self._settings(view.method.method_id),
+            **self._describe_parts(view, ranking),
         }
 
-    def _run_settings(self, method_id: int) -> list[list[str]]:
+    def _describe_parts(self, view: View, ranking: Ranking) -> dict[str, Any]:
+        """The parts of the chosen track's score, and remarks on the track."""
+        has_parts, track_id = self.store.scores.has_parts(), view.track_id
+        if track_id is None:
+            return {"remarks": [], "parts": diagnostics.describe_parts(None, "", has_parts)}
+        parts = self.store.scores.read_parts(view.method.method_id, view.clip_id, [track_id]).get(track_id)
+        return {
+            "remarks": list_remarks(self.store, ranking, [track_id])[track_id],
+            "parts": diagnostics.describe_parts(parts, self.store.tracks.read(track_id).title, has_parts),
+        }
+
+    def _list_settings(self, method_id: int) -> list[list[str]]:
         """[heading, text] pairs: the run, the method, versions, the whole configuration."""
         run = self.store.runs.read_latest()
-        one = next(one for one in self.views.methods if one.method_id == method_id)
-        made = [
+        method = next(one for one in self.views.methods if one.method_id == method_id)
+        run_and_cost = [
             f"made {run.started_at:%Y-%m-%d %H:%M} UTC on {run.device} in {format_duration(run.duration_s)}",
             f"weights {run.model_sha256}",
             f"code {run.commit_hash or 'outside a git checkout'}",
-            trust.word_cost(one.cost_s, run.device, len(self.views.clips)),
+            method_text.word_cost(method.cost_s, run.device, len(self.views.clips)),
         ]
         try:
             versions = "\n".join(f"{key} {value}" for key, value in json.loads(run.versions_json).items())
         except (ValueError, AttributeError):
             versions = run.versions_json
         texts = [
-            ("Run and cost", "\n".join(made)),
-            (f"Settings of {one.label}", trust.format_settings(one.settings_json)),
-            ("Package versions", versions[:4000]),
-            ("Configuration of the run", run.config_toml[:8000]),
+            ("Run and cost", "\n".join(run_and_cost)),
+            (f"Settings of {method.label}", method_text.format_settings(method.settings_json)),
+            ("Package versions", versions[:VERSIONS_CHARS]),
+            ("Configuration of the run", run.config_toml[:CONFIG_CHARS]),
         ]
         return [[heading, text] for heading, text in texts if text.strip()]

@@ -6,23 +6,23 @@ for, and what it cannot tell. Sound goes in as `audition` allows. Scores: higher
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from explorer.holders.page import default_grouping, row_of
+from explorer.holders.page import choose_grouping, find_group
 from explorer.holders.pairs import PairDetails, read_pairs
 from explorer.report.origin import list_hashes, list_settings
 from explorer.report.records import Chart, Evidence, EvidenceError, SoundExcerpt
-from explorer.report.svg import LiftBand, draw_intervals, draw_moments, draw_spread
+from explorer.report.svg import LiftBand, MomentStrip, draw_intervals, draw_moments, draw_spread
 from explorer.sound.embedding import embed_sound
 from explorer.sound.permission import SoundRefusedError
 from explorer.state.store_views import StoreViews
 from explorer.state.view import View
 from explorer.store.lift import Groups
 from explorer.store.ranking import NORMALISED
-from explorer.store.records import Copying
+from explorer.store.records import CopiedPassage, Copying
 from explorer.text import evidence as evidence_text
 from explorer.text import holders
 from explorer.text.clips import name_clip
@@ -91,9 +91,9 @@ def gather_holder_evidence(
         raise EvidenceError(f"this store has no grouping {grouping!r}: choose one of {', '.join(known)}")
     view = _choose_view(views, method, views.clips[0].clip_id)
     method_id = view.method.method_id
-    orders = [grouping] if grouping is not None else [default_grouping(known)[0], *known]
-    found = ((by, row_of(store.holders.read_groups(method_id, by, count), name)) for by in orders)
-    by, row = next(((by, row) for by, row in found if row is not None), (orders[0], None))
+    orders = [grouping] if grouping is not None else [choose_grouping(known)[0], *known]
+    rows_of = ((by, find_group(store.holders.read_groups(method_id, by, count), name)) for by in orders)
+    by, row = next(((by, row) for by, row in rows_of if row is not None), (orders[0], None))
     if row is None:
         where = f"no {grouping}" if grouping else "nobody"
         raise EvidenceError(f"{where} of this store is called {name!r}: the page’s tab “Holders” lists the names")
@@ -134,13 +134,13 @@ def _choose_view(views: StoreViews, method: str | None, clip_id: int) -> View:
 
 
 def _list_generated(views: StoreViews, method_id: int) -> list[Any]:
-    found = views.summaries[method_id].values()
-    return [one for one in found if views.clip_by_id[one.clip_id].kind != "track"]
+    summaries = views.summaries[method_id].values()
+    return [one for one in summaries if views.clip_by_id[one.clip_id].kind != "track"]
 
 
 def _word_caution(views: StoreViews, method_id: int) -> list[str]:
-    told = word_caution(_list_generated(views, method_id))
-    return [told] if told else []
+    caution = word_caution(_list_generated(views, method_id))
+    return [caution] if caution else []
 
 
 def _word_certainty(views: StoreViews, method_id: int, above: int | None = None) -> list[str]:
@@ -148,7 +148,8 @@ def _word_certainty(views: StoreViews, method_id: int, above: int | None = None)
     lines = holders.word_group_certainty(
         _list_generated(views, method_id), store.runs.count_controls(method_id), store.runs.has_retraining(), above
     )
-    return [line for line in lines if line not in _word_caution(views, method_id)]  # that one stands with the result
+    caution = _word_caution(views, method_id)  # stands with the result already
+    return [line for line in lines if line not in caution]
 
 
 def _word_removal(path: Path) -> tuple[tuple[str, ...], str]:
@@ -175,55 +176,53 @@ def _draw_lift(groups: Groups, row: int, count: str) -> Chart:
 
 
 def _add_sounds_and_origin(views: StoreViews, view: View, evidence: Evidence, copying: Copying) -> Evidence:
-    """Add what both kinds share: sounds, their moments, passages, settings and hashes."""
+    """Add what both kinds of reports share: sounds, moments, passages, settings and hashes."""
     store = views.store
     heard = [pair for pair in evidence.pairs if pair.place is not None][:HEARD_PAIRS]
-    excerpts: list[tuple[SoundExcerpt, ...]] = []
     clips = list(dict.fromkeys(pair.clip.clip_id for pair in heard)) or [view.clip_id]
-    for clip_id in clips:
-        group = [_embed_sound(views, "clip", clip_id, None, f"Clip {clip_id}: {name_clip(views.clip_by_id[clip_id])}")]
-        group += [
-            _embed_sound(
-                views,
-                "track",
-                pair.track.track_id,
-                pair.track_at,
-                f"Track {pair.track.track_id}: {pair.track.title}",
-            )
-            for pair in heard
-            if pair.clip.clip_id == clip_id
-        ]
-        excerpts.append(tuple(group))
-    titles = store.tracks.read_many([one.track_id for one in copying.passages])
-    passages = []
-    for number, one in enumerate(copying.passages):
-        title = titles[one.track_id].title if one.track_id in titles else ""
-        moved = f"moved by {one.semitones:+d} semitones, " if one.semitones else ""
-        passages.append(
-            (
-                f"clip {one.clip_id}, {format_span(one.clip)}",
-                f"track {one.track_id} “{title}”, {format_span(one.track)}",
-                f"{moved}similarity {one.similarity:.3g}, p = {one.p_value:.3g}",
-            )
-        )
-        if number < HEARD_PASSAGES:
-            excerpts.append(
-                (
-                    _embed_sound(views, "clip", one.clip_id, one.clip, f"Passage {number + 1}, clip {one.clip_id}"),
-                    _embed_sound(views, "track", one.track_id, one.track, f"Passage {number + 1}, “{title}”"),
-                )
-            )
+    tracks = store.tracks.read_many([one.track_id for one in copying.passages])
+    titles = {track_id: track.title for track_id, track in tracks.items()}
     track_details = store.tracks.read_provenance(sorted({pair.track.track_id for pair in evidence.rows}))
-    strips = _draw_strips(views, view, heard)
     return replace(
         evidence,
-        passages=tuple(passages),
-        excerpts=tuple(excerpts),
-        charts=(*evidence.charts, *strips),
-        settings=list_settings(views.store, view.method.method_id),
-        hashes=list_hashes(views.store, clips, [pair.track.track_id for pair in heard], track_details),
+        passages=tuple(evidence_text.describe_passage(one, titles.get(one.track_id, "")) for one in copying.passages),
+        excerpts=(
+            *(_embed_clip_and_tracks(views, clip_id, heard) for clip_id in clips),
+            *_embed_passages(views, copying.passages[:HEARD_PASSAGES], titles),
+        ),
+        charts=(*evidence.charts, *_draw_strips(views, view, heard)),
+        settings=list_settings(store, view.method.method_id),
+        hashes=list_hashes(store, clips, [pair.track.track_id for pair in heard], track_details),
         track_details=track_details,
     )
+
+
+def _embed_clip_and_tracks(views: StoreViews, clip_id: int, heard: Sequence[PairDetails]) -> tuple[SoundExcerpt, ...]:
+    """A clip and those of its tracks that are among the pairs `heard`."""
+    clip_title = f"Clip {clip_id}: {name_clip(views.clip_by_id[clip_id])}"
+    tracks = [(pair.track, pair.track_at) for pair in heard if pair.clip.clip_id == clip_id]
+    return (
+        _embed_sound(views, "clip", clip_id, None, clip_title),
+        *(
+            _embed_sound(views, "track", track.track_id, at, f"Track {track.track_id}: {track.title}")
+            for track, at in tracks
+        ),
+    )
+
+
+def _embed_passages(
+    views: StoreViews, passages: Sequence[CopiedPassage], titles: Mapping[int, str]
+) -> list[tuple[SoundExcerpt, ...]]:
+    """The clip's and the track's part of each passage. `titles`: by track id."""
+    return [
+        (
+            _embed_sound(views, "clip", one.clip_id, one.clip, f"Passage {number}, clip {one.clip_id}"),
+            _embed_sound(
+                views, "track", one.track_id, one.track, f"Passage {number}, “{titles.get(one.track_id, '')}”"
+            ),
+        )
+        for number, one in enumerate(passages, start=1)
+    ]
 
 
 def _embed_sound(
@@ -239,21 +238,21 @@ def _embed_sound(
 
 def _draw_strips(views: StoreViews, view: View, heard: Sequence[PairDetails]) -> list[Chart]:
     """Influence over the clip and over the track, of the pairs whose sound is embedded."""
-    found = views.store.scores.read_pairs(
+    details = views.store.scores.read_pairs(
         view.method.method_id, [(pair.clip.clip_id, pair.track.track_id) for pair in heard]
     )
     charts = []
-    for pair, row in zip(heard, found, strict=True):
-        parts = []
+    for pair, row in zip(heard, details, strict=True):
+        strips = []
         if row["windows"]:
-            parts.append(("clip", row["windows"], len(row["windows"]) * row["window_s"]))
+            strips.append(MomentStrip("clip", row["windows"], len(row["windows"]) * row["window_s"]))
         if row["moments"]:
-            parts.append(("track", row["moments"], len(row["moments"]) / row["rate_hz"]))
-        if parts:
+            strips.append(MomentStrip("track", row["moments"], len(row["moments"]) / row["rate_hz"]))
+        if strips:
             charts.append(
                 Chart(
                     f"Where: clip {pair.clip.clip_id} and “{pair.track.title}”",
-                    draw_moments(parts),
+                    draw_moments(strips),
                     evidence_text.MOMENTS_CAPTION,
                 )
             )

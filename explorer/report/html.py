@@ -131,8 +131,8 @@ def _render_table(evidence: Evidence, pairs: Sequence[PairDetails]) -> str:
     licences = {text: i for i, text in enumerate(dict.fromkeys(pair.track.licence for pair in pairs), 1)}
     rows = "".join(_render_row(evidence, pair, columns, licences[pair.track.licence]) for pair in pairs)
     inner = f"<colgroup>{widths}</colgroup><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
-    told = "".join(f"<p>Licence {i}: {_escape(text[:CELL_CHARS])}</p>" for text, i in licences.items())
-    return f'<div class="wide"><table>{inner}</table></div><div class="licences">{told}</div>'
+    listed = "".join(f"<p>Licence {i}: {_escape(text[:CELL_CHARS])}</p>" for text, i in licences.items())
+    return f'<div class="wide"><table>{inner}</table></div><div class="licences">{listed}</div>'
 
 
 def _render_row(evidence: Evidence, pair: PairDetails, columns: Sequence[str], licence: int) -> str:

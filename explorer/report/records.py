@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from explorer.holders.pairs import PairDetails
-from explorer.text.evidence import LIMITS
+from explorer.text.evidence import LIMITS, PassageTexts
 
 
 class EvidenceError(ValueError):
@@ -45,7 +45,7 @@ class Evidence:
     decoys: tuple[PairDetails, ...]  # the strongest of a clip's decoys, for comparison
     table_note: str
     copied: tuple[str, ...]
-    passages: tuple[tuple[str, str, str], ...]  # (where in the clip, where in which track, how close)
+    passages: tuple[PassageTexts, ...]
     sure: tuple[str, ...]
     played: tuple[str, ...]
     take_out: tuple[tuple[str, ...], str]

@@ -9,10 +9,11 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from explorer.listen.charts import sampled_places
+from explorer.listen.charts import sample_places
 from explorer.store.ranking import Ranking
 
 ABOVE, NOISE, DECOY, INK, LINE = "#0f766e", "#857f79", "#c2410c", "#292524", "#d6d3d1"
@@ -31,6 +32,14 @@ class LiftBand:
     lift: float
     high: float
     chosen: bool
+
+
+class MomentStrip(NamedTuple):
+    """Influence over the time of a clip or a track."""
+
+    label: str
+    influence: Sequence[float]
+    length_s: float
 
 
 def _wrap_svg(height: float, parts: Sequence[str], label: str) -> str:
@@ -78,10 +87,10 @@ def draw_spread(ranking: Ranking) -> str:
         (training, 1.0, f'stroke="{NOISE}"'),
     ):
         if len(rows):
-            places = sampled_places(len(rows))
+            places = sample_places(len(rows))
             points = " ".join(f"{x(p * scale):.1f},{y(float(ranking.value[rows[p - 1]])):.1f}" for p in places)
             parts.append(f'<polyline points="{points}" fill="none" stroke-width="2" {style}/>')
-    out = [p for p in sampled_places(len(training)) if ranking.above_noise[training[p - 1]]]
+    out = [p for p in sample_places(len(training)) if ranking.above_noise[training[p - 1]]]
     parts += [
         f'<circle cx="{x(p):.1f}" cy="{y(float(ranking.value[training[p - 1]])):.1f}" r="3.5" fill="{ABOVE}"/>'
         for p in out
@@ -123,17 +132,17 @@ def draw_intervals(bands: Sequence[LiftBand]) -> str:
     return _wrap_svg(height, parts, "Lift over chance with its interval, by group")
 
 
-def draw_moments(parts: Sequence[tuple[str, Sequence[float], float]]) -> str:
-    """Influence over time: a strip of bars for each (label, influence, length in seconds), relative to its maximum."""
-    strip, left = 46.0, 60.0
+def draw_moments(strips: Sequence[MomentStrip]) -> str:
+    """Influence over time: a row of bars for each strip, relative to its largest magnitude."""
+    height, left = 46.0, 60.0
     drawn = []
-    for row, (label, influence, length_s) in enumerate(parts):
+    for row, (label, influence, length_s) in enumerate(strips):
         values = np.asarray(influence, float)
         if len(values) > BARS:
             values = np.array([part[np.abs(part).argmax()] for part in np.array_split(values, BARS)])
         largest = float(np.abs(values).max()) or 1.0
         width = (WIDTH - left - 12) / len(values)
-        zero = row * (strip + 26) + 30
+        zero = row * (height + 26) + 30
         drawn.append(_text(0, zero + 4, label))
         for i, value in enumerate(values):
             tall = 28 * abs(float(value)) / largest
@@ -146,5 +155,5 @@ def draw_moments(parts: Sequence[tuple[str, Sequence[float], float]]) -> str:
         drawn.append(_line(left, zero, WIDTH - 12, zero, NOISE))
         drawn += [_text(left, zero + 40, "0 s"), _text(WIDTH - 12, zero + 40, f"{length_s:.1f} s", "end")]
     return _wrap_svg(
-        len(parts) * (strip + 26) + 4, drawn, "Influence over time: " + ", ".join(label for label, _, _ in parts)
+        len(strips) * (height + 26) + 4, drawn, "Influence over time: " + ", ".join(label for label, _, _ in strips)
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from explorer.store.records import ClipRecord
+from explorer.store.records import ClipRecord, CopiedPassage
 
 LIMITS = (
     "An influence score has no currency. Nothing here says who is owed what, and a share of the positive score is no "
@@ -55,3 +56,21 @@ def list_clip_facts(clip: ClipRecord) -> list[tuple[str, str]]:
 def format_span(at: Sequence[float]) -> str:
     """(from, to) in seconds as '0.2–1.0 s'."""
     return f"{at[0]:.1f}–{at[1]:.1f} s"
+
+
+class PassageTexts(NamedTuple):
+    """The texts of a passage, a column each."""
+
+    clip: str
+    track: str
+    closeness: str
+
+
+def describe_passage(passage: CopiedPassage, title: str) -> PassageTexts:
+    """Where a passage lies in clip and track, and how close they come there."""
+    moved = f"moved by {passage.semitones:+d} semitones, " if passage.semitones else ""
+    return PassageTexts(
+        f"clip {passage.clip_id}, {format_span(passage.clip)}",
+        f"track {passage.track_id} “{title}”, {format_span(passage.track)}",
+        f"{moved}similarity {passage.similarity:.3g}, p = {passage.p_value:.3g}",
+    )

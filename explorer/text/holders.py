@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from explorer.sound.permission import EXCERPT_S
 from explorer.store.lift import Groups, classify_lift
 from explorer.store.ranking import Q_LIMIT
-from explorer.store.records import AuditionCounts, Copying, Summary
+from explorer.store.records import AuditionCounts, CopiedPassage, Copying, Summary
 from explorer.store.resemblance import CLOSE
-from explorer.text.numbers import format_count, format_lift, format_percent, format_rate
+from explorer.text.numbers import format_count, format_lift, format_percent, format_q, format_rate
 from explorer.text.verdict import word_caution
 
 PLACES_OF = {"10": "first 10 places", "100": "first 100 places", "above": "places above noise"}
@@ -19,6 +19,17 @@ ONE_OF = {
     "100": "one of a clip’s first 100 places",
     "above": "a place above noise",
 }
+COUNT_LABELS = {"10": "among the first 10", "100": "among the first 100", "above": "above noise"}
+LIFT_LABELS = {
+    "more": "above chance",
+    "maybe more": "above, or lucky",
+    "chance": "as by chance",
+    "maybe less": "below, or unlucky",
+    "less": "below chance",
+}
+NOTHING_UP = "nothing comes up"
+COMES_UP = "Where it comes up"
+STANDS_BEST = "Where it stands best, though it does not come up"
 WHY_SORTED = (
     "Sorted by the least lift that is believable when all groups are looked at together, not by a raw sum: a sum grows "
     "with the size of a catalogue, and lift alone is won by tiny catalogues that were lucky once."
@@ -165,3 +176,26 @@ def word_removal(grouping: str | None, name: str | None, store_name: str) -> tup
         "The model still contains the music: only training again without it takes it out.",
     ]
     return lines, f"python -m precompute remove {what} --store {shlex.quote(store_name)} --audio"
+
+
+def word_no_holders(grouping: str) -> str:
+    """Why tracks are grouped otherwise in a store without rights holders."""
+    return f"This store names no rights holders, so its tracks are grouped by {grouping}."
+
+
+def word_one_holder(grouping: str, share: float) -> str:
+    """Why tracks are grouped otherwise where one rights holder has the `share` of all tracks."""
+    return (
+        f"One rights holder, or none at all (“public domain”), stands for {format_percent(share)} of these tracks, so "
+        f"they are grouped by {grouping}."
+    )
+
+
+def word_passage(passage: CopiedPassage, title: str) -> str:
+    """Where a passage lies in clip and track, and its p-value."""
+    moved = f", moved by {passage.semitones:+d} semitones" if passage.semitones else ""
+    (clip_from, clip_to), (track_from, track_to) = passage.clip, passage.track
+    return (
+        f"clip {passage.clip_id}, {clip_from:.1f}–{clip_to:.1f} s: “{title}”, "
+        f"{track_from:.1f}–{track_to:.1f} s{moved} (p {format_q(passage.p_value)})"
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from explorer.store import Store
 from explorer.store.ranking import Ranking
 from explorer.store.records import TrackRecord
 from explorer.text.numbers import format_q
@@ -53,3 +54,13 @@ def word_certainty(ranking: Ranking, track_id: int) -> str:
         return ""
     label = label_certainty(bool(ranking.is_decoy[row]), bool(ranking.above_noise[row]))
     return f"{label} · q {format_q(ranking.q_value[row])}"
+
+
+def list_remarks(store: Store, ranking: Ranking, track_ids: Sequence[int]) -> dict[int, list[str]]:
+    """By track: how sure its score is, who holds it, other renderings of its work; what is not known is left out."""
+    parties, works = store.holders.read_parties(track_ids), store.tracks.count_renderings(track_ids)
+    remarks = {
+        i: (word_certainty(ranking, i), list_people(parties[i]), word_renderings(track, works.get(i, 0)))
+        for i, track in store.tracks.read_many(track_ids).items()
+    }
+    return {i: [text for text in texts if text] for i, texts in remarks.items()}

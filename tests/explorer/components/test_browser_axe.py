@@ -54,7 +54,7 @@ def test_no_serious_finding(open_page, made, scheme, width):
     open_tab(page, "Where is it wrong")
     expect_query(page, "view=wrong")
     page.get_by_role("button", name="Write a note on").first.click()
-    expect(page.locator("#behind .parts rect").first).to_be_visible()
+    expect(page.locator("#diagnostics .parts rect").first).to_be_visible()
     found += findings(page, "where it is wrong")
     open_tab(page, "How to read this")
     expect(page.locator("#guide h2").first).to_be_visible()

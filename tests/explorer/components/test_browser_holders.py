@@ -81,7 +81,7 @@ def test_the_visit(visit):
     lane = page.locator('#player .lane[data-lane="1"]')
     expect(lane.locator(".chip")).to_contain_text("noise")
     expect(lane.locator(".place")).to_contain_text("one of 2 renderings of its work")
-    expect(page.locator("#why .named")).to_contain_text(f"{LABEL} (label) · {LABEL} (performer)")
+    expect(page.locator("#resemblance .remarks")).to_contain_text(f"{LABEL} (label) · {LABEL} (performer)")
     table = page.locator('#table tr[data-track="1"]')
     expect(table).to_contain_text(f"{LABEL} (label) · {LABEL} (performer)")
     page.locator("#table input.text").fill("tiny label")

@@ -84,7 +84,7 @@ def test_two_methods_side_by_side(open_page, store):
 
 def test_why_a_track_and_its_passages(open_page):
     page = open_page("?clip=1")
-    why = page.locator("#why")
+    why = page.locator("#resemblance")
     expect(why.locator(".title")).to_have_text("<img src=x onerror=alert(1)>")
     assert [round(float(text)) for text in why.locator(".percent").all_inner_texts()] == [97, 89, 41, 12]
     expect(why.locator(".passages li")).to_have_count(2)
@@ -105,7 +105,7 @@ def test_why_a_track_and_its_passages(open_page):
 
 def test_hard_cases_lead_to_the_player(open_page, store):
     page = open_page("?view=wrong")
-    expect(page.locator("#behind svg.parts rect")).to_have_count(4)  # a stratum of t each
+    expect(page.locator("#diagnostics svg.parts rect")).to_have_count(4)  # a stratum of t each
     cases = page.locator("#cases")
     cases.locator(".kind").select_option("decoys")
     expect(cases.locator(".about")).to_contain_text("the model never heard them")
@@ -133,10 +133,10 @@ def test_hard_cases_lead_to_the_player(open_page, store):
     cases.locator(".kind").select_option("disagree")
     cases.get_by_label("Filter cases").fill("")
     expect(cases.locator("tbody tr")).to_have_count(5)
-    expect(page.locator("#behind .findings tbody tr")).to_have_count(2)
+    expect(page.locator("#diagnostics .findings tbody tr")).to_have_count(2)
     page.get_by_label("Filter findings").fill("raw")
-    expect(page.locator("#behind .findings tbody tr")).to_have_count(1)
-    page.locator("#behind .dots .dot").first.dispatch_event("click")
+    expect(page.locator("#diagnostics .findings tbody tr")).to_have_count(1)
+    page.locator("#diagnostics .dots .dot").first.dispatch_event("click")
     expect(page.locator("#player .lane").first).to_be_visible()
     # A decoy that was opened is what lies behind the scores, back in this tab: how sure, over t, along training, cost.
     open_tab(page, "Where is it wrong")
@@ -148,13 +148,13 @@ def test_hard_cases_lead_to_the_player(open_page, store):
     row.locator(".name").click()
     expect(lane(page, track).locator(".place")).to_contain_text(" · q ")
     open_tab(page, "Where is it wrong")
-    behind = page.locator("#behind")
-    expect(behind.locator(".whose")).to_contain_text(f"Track {track}: ")
-    expect(behind.locator(".named")).to_contain_text("decoy, never heard · q ")
-    expect(behind.locator(".about")).to_contain_text("this track is not among them")
-    expect(behind.locator(".findings th").nth(1)).to_contain_text("step ")
-    behind.get_by_text("Run and cost").click()
-    expect(behind.locator("details[open] pre")).to_contain_text("weights ")
+    diagnostics = page.locator("#diagnostics")
+    expect(diagnostics.locator(".whose")).to_contain_text(f"Track {track}: ")
+    expect(diagnostics.locator(".remarks")).to_contain_text("decoy, never heard · q ")
+    expect(diagnostics.locator(".about")).to_contain_text("this track is not among them")
+    expect(diagnostics.locator(".findings th").nth(1)).to_contain_text("step ")
+    diagnostics.get_by_text("Run and cost").click()
+    expect(diagnostics.locator("details[open] pre")).to_contain_text("weights ")
     cases.locator(".kind").select_option("hubs")
     expect(cases.locator("th", has_text="q at it")).to_be_visible()
     expect(cases.locator("tbody .badge").first).to_contain_text("for its best clip")
@@ -187,11 +187,11 @@ def test_notes_are_kept_exported_and_taken_away(open_page):
     expect(page.locator("#notes .nothing")).to_contain_text("No note yet")
     # Beside the player, on the track in focus.
     open_tab(page, "Listen")
-    page.locator("#why textarea").fill("-loud ending")
-    page.locator("#why .save").click()
-    expect(page.locator("#why .said")).to_have_text("Kept in this browser.")
+    page.locator("#resemblance textarea").fill("-loud ending")
+    page.locator("#resemblance .save").click()
+    expect(page.locator("#resemblance .said")).to_have_text("Kept in this browser.")
     page.reload()
-    expect(page.locator("#why textarea")).to_have_value("-loud ending")
+    expect(page.locator("#resemblance textarea")).to_have_value("-loud ending")
 
 
 def test_a_clip_is_heard_from_the_overview(open_page):

@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from explorer.holders.page import HoldersPage, default_grouping
+from explorer.holders.page import HoldersPage, choose_grouping
 from explorer.state.store_views import StoreViews
 from explorer.store import Store
 from explorer.store.records import AuditionCounts, Copying, Summary
@@ -32,7 +32,7 @@ def show(held):
     ],
 )
 def test_what_is_grouped_by_unasked(groupings, choice, says):
-    found, note = default_grouping(groupings)
+    found, note = choose_grouping(groupings)
     assert found == choice and says in note and bool(note) == bool(says)
 
 

@@ -32,12 +32,12 @@ def large() -> Ranking:
 
 
 def test_sampled_places():
-    assert charts.sampled_places(0).tolist() == []
-    assert charts.sampled_places(7).tolist() == list(range(1, 8))
-    places = charts.sampled_places(115_000)
+    assert charts.sample_places(0).tolist() == []
+    assert charts.sample_places(7).tolist() == list(range(1, 8))
+    places = charts.sample_places(115_000)
     assert places[:100].tolist() == list(range(1, 101))
     assert places[-1] == 115_000 and (np.diff(places) > 0).all() and 380 <= places.size <= 400
-    decoys = charts.sampled_places(10_000, charts.EVERY_DECOY_TO, charts.LOG_DECOYS)
+    decoys = charts.sample_places(10_000, charts.EVERY_DECOY_TO, charts.LOG_DECOYS)
     assert decoys[:40].tolist() == list(range(1, 41))
     assert decoys[-1] == 10_000 and 140 <= decoys.size <= 160
 
@@ -46,7 +46,9 @@ def test_sampled_places():
 def test_payload_of_a_large_corpus_stays_small(title):
     made = large()
     lanes = [int(i) for i in made.track_id[[50_000, 124_999]]]
-    drawn = charts.curve(made, NORMALISED, None, dict.fromkeys(range(1, 125_001), title), lanes[0], 3e-7, lanes)
+    drawn = charts.describe_curve(
+        made, NORMALISED, None, dict.fromkeys(range(1, 125_001), title), lanes[0], 3e-7, lanes
+    )
     assert len(json.dumps(drawn, allow_nan=False)) < 50_000
     for name in ("track", "decoy"):
         series = drawn[name]
@@ -58,7 +60,7 @@ def test_payload_of_a_large_corpus_stays_small(title):
 
 def test_every_sample_is_the_track_at_its_place():
     made = large()
-    drawn = charts.curve(made, NORMALISED, None, {}, None, None)
+    drawn = charts.describe_curve(made, NORMALISED, None, {}, None, None)
     value = dict(zip(made.track_id.tolist(), made.value.tolist(), strict=True))
     unit = 10.0 ** choose_exponent(made.value)
     for name, decoy in (("track", False), ("decoy", True)):
@@ -69,56 +71,58 @@ def test_every_sample_is_the_track_at_its_place():
 
 
 def test_decoys_stand_where_as_many_decoys_as_tracks_would():
-    drawn = charts.curve(ranking([9.0, 7, 5, 3, 2, 1, 0, -1], decoys=[8.0, 4]), NORMALISED, None, {}, None, None)
+    drawn = charts.describe_curve(
+        ranking([9.0, 7, 5, 3, 2, 1, 0, -1], decoys=[8.0, 4]), NORMALISED, None, {}, None, None
+    )
     assert drawn["decoy"]["place"] == [1, 2] and drawn["decoy"]["at"] == [4.0, 8.0]
     assert drawn["track"]["place"] == [1, 2, 3, 4, 5, 6, 7, 8]
-    more = charts.curve(ranking([9.0], decoys=[8.0, 4]), NORMALISED, None, {}, None, None)
+    more = charts.describe_curve(ranking([9.0], decoys=[8.0, 4]), NORMALISED, None, {}, None, None)
     assert more["decoy"]["at"] == [0.5, 1.0]
-    none = charts.curve(ranking([9.0]), NORMALISED, None, {}, None, None)
+    none = charts.describe_curve(ranking([9.0]), NORMALISED, None, {}, None, None)
     assert none["decoy"]["at"] == [] and none["legend"]["decoy"] is None and "No decoys" in none["caption"]
 
 
 def test_axis_spans_three_decades_of_positive_values():
-    drawn = charts.curve(ranking([100.0, 1.0, 0.05, 0.0, -3.0]), NORMALISED, None, {}, None, None)
+    drawn = charts.describe_curve(ranking([100.0, 1.0, 0.05, 0.0, -3.0]), NORMALISED, None, {}, None, None)
     assert (drawn["low"], drawn["high"], drawn["cut"]) == (0.1, 100.0, True)
-    close = charts.curve(ranking([8.0, 2.0, -3.0]), NORMALISED, None, {}, None, None)
+    close = charts.describe_curve(ranking([8.0, 2.0, -3.0]), NORMALISED, None, {}, None, None)
     assert (close["low"], close["high"], close["cut"]) == (2.0, 8.0, False)
-    nothing = charts.curve(ranking([0.0, -2.0], decoys=[-1.0]), NORMALISED, None, {}, None, None)
+    nothing = charts.describe_curve(ranking([0.0, -2.0], decoys=[-1.0]), NORMALISED, None, {}, None, None)
     assert nothing["low"] is nothing["high"] is None and nothing["shares"] == [None, None]
-    empty = charts.curve(ranking([]), NORMALISED, None, {}, None, None)
+    empty = charts.describe_curve(ranking([]), NORMALISED, None, {}, None, None)
     assert empty["track"]["count"] == 0 and empty["counts"] == [] and empty["caption"] == ""
 
 
 def test_threshold_is_drawn_only_where_it_means_something():
     made = ranking([3.0, 2, 1], decoys=[0.5], above=2)
-    assert charts.curve(made, NORMALISED, None, {}, None, 2.0)["threshold"] == 2.0
-    assert charts.curve(made, NORMALISED, None, {}, None, 2.0)["legend"]["line"] == "least score above noise"
+    assert charts.describe_curve(made, NORMALISED, None, {}, None, 2.0)["threshold"] == 2.0
+    assert charts.describe_curve(made, NORMALISED, None, {}, None, 2.0)["legend"]["line"] == "least score above noise"
     for order, span in ((RAW, None), (NORMALISED, SPAN)):
-        drawn = charts.curve(made, order, span, {}, None, 2.0)
+        drawn = charts.describe_curve(made, order, span, {}, None, 2.0)
         assert drawn["threshold"] is None and drawn["legend"]["line"] is None
     # Where decoys alone meet the criteria there is a threshold, and yet nothing above it.
-    none = charts.curve(ranking([3.0, 2, 1]), NORMALISED, None, {}, None, 2.0)
+    none = charts.describe_curve(ranking([3.0, 2, 1]), NORMALISED, None, {}, None, 2.0)
     assert none["threshold"] is None and none["legend"]["line"] == "no score is above noise"
     assert none["legend"]["out"] is None
 
 
 def test_in_a_span_the_q_value_marks_what_stands_out():
     made = ranking([3.0, 2, 1], decoys=[0.5], above=0, q=0.08)
-    drawn = charts.curve(made, NORMALISED, SPAN, {}, None, None)
+    drawn = charts.describe_curve(made, NORMALISED, SPAN, {}, None, None)
     assert drawn["track"]["out"] == [1, 1, 1] and "2.0–4.0 s" in drawn["name"]
     assert drawn["legend"]["out"] == "stands out in this span (q ≤ 0.10)"
-    assert charts.curve(made, NORMALISED, None, {}, None, None)["track"]["out"] == [0, 0, 0]
+    assert charts.describe_curve(made, NORMALISED, None, {}, None, None)["track"]["out"] == [0, 0, 0]
     # A low q-value of a score that is not positive is no influence.
-    mixed = charts.curve(ranking([3.0, 0.0, -1], decoys=[-2.0], q=0.08), NORMALISED, SPAN, {}, None, None)
+    mixed = charts.describe_curve(ranking([3.0, 0.0, -1], decoys=[-2.0], q=0.08), NORMALISED, SPAN, {}, None, None)
     assert mixed["track"]["out"] == [1, 0, 0]
-    none = charts.curve(ranking([0.0, -1], decoys=[-2.0], q=0.08), NORMALISED, SPAN, {}, None, None)
+    none = charts.describe_curve(ranking([0.0, -1], decoys=[-2.0], q=0.08), NORMALISED, SPAN, {}, None, None)
     assert none["track"]["out"] == [0, 0] and none["legend"]["out"] is None
 
 
 def test_marks_place_tracks_between_samples():
     made = large()
     far, decoy = made.at(54_321), made.at(7_777, decoy=True)
-    drawn = charts.curve(made, NORMALISED, None, {far: "Far"}, far, None, [decoy, far, 999_999])
+    drawn = charts.describe_curve(made, NORMALISED, None, {far: "Far"}, far, None, [decoy, far, 999_999])
     assert far not in drawn["track"]["id"]
     assert drawn["marks"][str(far)]["place"] == 54_321 and drawn["marks"][str(far)]["title"] == "Far"
     assert drawn["marks"][str(decoy)]["place"] == 7_777 and drawn["marks"][str(decoy)]["decoy"] is True
@@ -135,12 +139,12 @@ def test_titled_names_the_first_of_both_kinds():
 def test_shares_against_a_naive_sum():
     rng = np.random.default_rng(4)
     train = sorted(rng.normal(size=500), reverse=True)
-    counts, held = charts.shares(ranking(train, list(rng.normal(2, 1, size=50))))
+    counts, held = charts.list_shares(ranking(train, list(rng.normal(2, 1, size=50))))
     positive = [max(0.0, value) for value in train]
     assert counts == [1, 10, 100]
     assert held == pytest.approx([sum(positive[:n]) / sum(positive) for n in counts], abs=1e-4)
-    assert charts.shares(ranking([2.0, 1, 1])) == ([1, 3], [0.5, 1.0])
-    assert charts.shares(ranking([-1.0], decoys=[3.0])) == ([1], [None])
+    assert charts.list_shares(ranking([2.0, 1, 1])) == ([1, 3], [0.5, 1.0])
+    assert charts.list_shares(ranking([-1.0], decoys=[3.0])) == ([1], [None])
 
 
 def test_on_a_store(store, made):
@@ -149,7 +153,7 @@ def test_on_a_store(store, made):
     for clip_id, about in summaries.items():
         for order, shares in ((NORMALISED, about.shares_norm), (RAW, about.shares_raw)):
             scored = rank_clip(store, 1, clip_id, order)
-            counts, held = charts.shares(scored)
+            counts, held = charts.list_shares(scored)
             assert counts == [1, 10, made.TRACKS]
             assert held == pytest.approx([shares[0], shares[1], 1.0], abs=1e-4)
             text = word_concentration(about, scored, order) + word_verdict(about)
@@ -159,5 +163,5 @@ def test_on_a_store(store, made):
     span = Span(3, 3, 0.5)
     found = rank_span(store, 1, 1, span)
     assert found.first(1) == [made.SPAN_TRACK]
-    drawn = charts.curve(found, NORMALISED, span, {}, made.SPAN_TRACK, None)
+    drawn = charts.describe_curve(found, NORMALISED, span, {}, made.SPAN_TRACK, None)
     assert drawn["marks"][str(made.SPAN_TRACK)]["place"] == 1

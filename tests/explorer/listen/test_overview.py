@@ -24,7 +24,7 @@ CONTROL = clip(9, "track", None, target_track_id=4, target_title="Waltz", seed=N
 
 
 def test_a_card():
-    made = overview.overview([clip(1)], {1: summary(1)}, selected=1)
+    made = overview.describe_clips([clip(1)], {1: summary(1)}, selected=1)
     assert made["selected"] == 1 and made["controls"] == []
     assert made["clips"] == [
         {
@@ -42,7 +42,7 @@ def test_a_card():
 
 def test_controls_stand_apart_and_orders_are_kept():
     clips = [clip(3), clip(1), CONTROL, clip(2, "user", None, seed=None)]
-    made = overview.overview(clips, {}, None)
+    made = overview.describe_clips(clips, {}, None)
     assert [card["clip_id"] for card in made["clips"]] == [3, 1, 2]
     assert [card["name"] for card in made["controls"]] == ["Control: Waltz"]
     assert made["controls"][0]["detail"] == "control · 7.0 s"
@@ -63,7 +63,7 @@ def test_controls_stand_apart_and_orders_are_kept():
     ],
 )
 def test_states_in_words(about, above, share):
-    card = overview.overview([clip(1)], {} if about is None else {1: about}, None)["clips"][0]
+    card = overview.describe_clips([clip(1)], {} if about is None else {1: about}, None)["clips"][0]
     assert (card["above_text"], card["share_text"]) == (above, share)
     scored = above != "not scored by this method"
     assert (card["above"] is not None) == scored == bool(card["spark"])
@@ -71,31 +71,31 @@ def test_states_in_words(about, above, share):
 
 def test_concentration_sorts_where_it_is_not_said():
     found = {1: summary(1, above=0, held=0.4), 2: summary(2, held=0.1), 3: summary(3, above=0, held=None)}
-    cards = overview.overview([clip(1), clip(2), clip(3), clip(4)], found, None)["clips"]
+    cards = overview.describe_clips([clip(1), clip(2), clip(3), clip(4)], found, None)["clips"]
     assert [card["share"] for card in cards] == [0.4, 0.1, None, None]
 
 
 def test_all_sparks_share_one_scale_that_holds_zero():
     clips = [clip(1), clip(2), CONTROL]
     found = {1: summary(1, spark=(3.0, 1.0)), 2: summary(2, spark=(2.0, -4.5)), 9: summary(9, spark=(15.8, 0.1))}
-    made = overview.overview(clips, found, None)
+    made = overview.describe_clips(clips, found, None)
     assert made["scale"] == [-4.5, 15.8]
     low, high = made["scale"]
     assert all(low <= value <= high for card in made["clips"] + made["controls"] for value in card["spark"])
-    assert overview.overview(clips, {1: summary(1, spark=(3.0, 1.0))}, None)["scale"] == [0.0, 3.0]
-    assert overview.overview([], {}, None) == {"scale": [0.0, 0.0], "clips": [], "controls": [], "selected": None}
+    assert overview.describe_clips(clips, {1: summary(1, spark=(3.0, 1.0))}, None)["scale"] == [0.0, 3.0]
+    assert overview.describe_clips([], {}, None) == {"scale": [0.0, 0.0], "clips": [], "controls": [], "selected": None}
 
 
 def test_long_prompts_are_cut_and_many_clips_stay_small():
     spark = tuple(3.14159 / (i + 1) for i in range(40))
     clips = [clip(i, prompt="a slow waltz in a minor key on piano " * 20) for i in range(64)]
-    made = overview.overview(clips, {i: summary(i, spark=spark) for i in range(64)}, 1)
+    made = overview.describe_clips(clips, {i: summary(i, spark=spark) for i in range(64)}, 1)
     assert all(len(card["name"]) == 300 for card in made["clips"])
     assert len(json.dumps(made, allow_nan=False)) < 60_000
 
 
 def test_on_a_store(store):
-    made = overview.overview(store.clips.list_scored(), store.scores.read_summaries(1), 101)
+    made = overview.describe_clips(store.clips.list_scored(), store.scores.read_summaries(1), 101)
     assert [card["clip_id"] for card in made["clips"]] == [1, 2, 3]
     assert [card["clip_id"] for card in made["controls"]] == [101, 102]
     assert [card["above"] for card in made["clips"]] == [4, 1, 0]
@@ -103,6 +103,6 @@ def test_on_a_store(store):
     assert made["clips"][1]["name"] == store.clips.read(2).prompt  # hostile text passes as it is: text, not markup
     assert all(len(card["spark"]) == 40 for card in made["clips"])
     assert (
-        overview.overview(store.clips.list_scored(), store.scores.read_summaries(999), None)["clips"][0]["above"]
+        overview.describe_clips(store.clips.list_scored(), store.scores.read_summaries(999), None)["clips"][0]["above"]
         is None
     )

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from explorer.listen import table
+from explorer.listen.table import TablePage
 from explorer.state.queries import TableQuery
 from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, rank_clip, rank_span
 from explorer.store.records import TrackRecord
@@ -55,12 +56,18 @@ def rows(ranking: Ranking, ids: list[int]) -> pd.DataFrame:
     )
 
 
+def describe(scores, tracks, ranking: Ranking, span: Span | None = None) -> dict:
+    """The table over one page without a filter."""
+    page = TablePage(scores, tracks, len(scores))
+    return table.describe_table(page, ranking, TableQuery(), [], span)
+
+
 def test_a_page_past_the_end_becomes_the_last_one():
     for total, offset in ((0, 0), (1, 0), (100, 0), (101, 100), (365, 300), (1000, 500)):
         assert TableQuery(offset=500).within(total).offset == offset
     query = TableQuery(offset=100)
-    assert table.page(np.arange(365), query).tolist() == list(range(100, 200))
-    assert table.page(np.arange(365), TableQuery(offset=300)).tolist() == list(range(300, 365))
+    assert table.select_page(np.arange(365), query).tolist() == list(range(100, 200))
+    assert table.select_page(np.arange(365), TableQuery(offset=300)).tolist() == list(range(300, 365))
 
 
 def naive(ranking: Ranking, query: TableQuery, found: list[int] | None) -> list[int]:
@@ -85,19 +92,19 @@ def test_matching_against_a_naive_filter(seed):
         for decoys in (False, True):
             for sort, descending in (("place", False), ("place", True), ("title", False), ("title", True)):
                 query = TableQuery("x", None, above, decoys, sort, descending)
-                assert table.matching(made, query, found).tolist() == naive(made, query, found.tolist())
+                assert table.choose_rows(made, query, found).tolist() == naive(made, query, found.tolist())
                 plain = TableQuery("", None, above, decoys, "place", descending)
-                assert table.matching(made, plain, None).tolist() == naive(made, plain, None)
-                seen.add(tuple(table.matching(made, plain, None).tolist()))
+                assert table.choose_rows(made, plain, None).tolist() == naive(made, plain, None)
+                seen.add(tuple(table.choose_rows(made, plain, None).tolist()))
     assert len(seen) == 8  # each choice changes what is listed
 
 
 def test_matching_nothing_and_no_scores():
-    assert table.matching(small(), TableQuery("x"), np.array([], dtype=np.int32)).tolist() == []
-    assert table.matching(small(), TableQuery(sort="title"), np.array([99], dtype=np.int32)).tolist() == []
+    assert table.choose_rows(small(), TableQuery("x"), np.array([], dtype=np.int32)).tolist() == []
+    assert table.choose_rows(small(), TableQuery(sort="title"), np.array([99], dtype=np.int32)).tolist() == []
     none = Ranking(np.array([], np.int32), np.array([], bool), np.array([]), np.array([]), np.array([], bool))
-    assert table.matching(none, TableQuery(sort="title"), np.array([1, 2], dtype=np.int32)).tolist() == []
-    made = table.table(rows(none, []), {}, none, TableQuery(), 0, [])
+    assert table.choose_rows(none, TableQuery(sort="title"), np.array([1, 2], dtype=np.int32)).tolist() == []
+    made = describe(rows(none, []), {}, none)
     assert made["rows"] == [] and made["of"] == 0
 
 
@@ -105,7 +112,9 @@ def test_rows_say_place_kind_and_numbers():
     ranking, ids = small(), [21, 11, 12, 22, 13, 14, 15]
     query = TableQuery(decoys=True)
     tracks = {i: track(i, planted="rare" if i == 12 else None) for i in ids}
-    made = table.table(rows(ranking, ids), tracks, ranking, query, 7, ["k"], selected=11, unplayable={13: "no audio"})
+    made = table.describe_table(
+        TablePage(rows(ranking, ids), tracks, 7, refusals={13: "no audio"}), ranking, query, ["k"], selected=11
+    )
     shown = {row["track_id"]: row for row in made["rows"]}
     assert [row["track_id"] for row in made["rows"]] == ids
     # A decoy takes the place that a track of its score would.
@@ -128,10 +137,10 @@ def test_what_goes_to_the_browser_is_lean_and_holds_the_same():
     ranking, ids = small(), [11, 12, 13, 14]
     tracks = {i: track(i, planted="rare" if i == 12 else None) for i in ids}
     told = {11: "A (composer) · B (label)", 14: "A (composer) · B (label)"}
-    made = table.table(
-        rows(ranking, ids), tracks, ranking, TableQuery(), 4, [], unplayable={13: "no audio"}, holders=told
+    made = table.describe_table(
+        TablePage(rows(ranking, ids), tracks, 4, refusals={13: "no audio"}, people=told), ranking, TableQuery(), []
     )
-    lean = table.lean(made)
+    lean = table.compact_rows(made)
     back = [
         {
             name: lean["texts"][value] if name in lean["shared"] else value
@@ -142,14 +151,12 @@ def test_what_goes_to_the_browser_is_lean_and_holds_the_same():
     ]
     assert back == made["rows"] and back[0]["holders"] == told[11] and "holders" not in back[1]
     assert len(set(lean["texts"])) == len(lean["texts"]) and {**lean, "rows": made["rows"]}.items() >= made.items()
-    assert table.lean({**made, "rows": []})["rows"] == []
+    assert table.compact_rows({**made, "rows": []})["rows"] == []
 
 
 def test_a_span_has_its_own_value_and_q():
     ranking = small()
-    made = table.table(
-        rows(ranking, [11, 15]), {11: track(11), 15: track(15)}, ranking, TableQuery(), 2, [], Span(3, 4, 1.0)
-    )
+    made = describe(rows(ranking, [11, 15]), {11: track(11), 15: track(15)}, ranking, Span(3, 4, 1.0))
     assert [row["span"] for row in made["rows"]] == ["2.50", "−2.00"]
     assert made["span"] == "2.0–4.0 s" and made["headings"]["q"] == "q in this span"
     assert made["headings"]["badge"] == "in the whole clip"
@@ -158,11 +165,9 @@ def test_a_span_has_its_own_value_and_q():
 def test_a_row_that_nobody_knows_is_left_out():
     ranking = small()
     listed = rows(ranking, [11, 12])
-    made = table.table(
-        listed.assign(track_id=[11, 999]), {11: track(11), 999: track(999)}, ranking, TableQuery(), 2, []
-    )
+    made = describe(listed.assign(track_id=[11, 999]), {11: track(11), 999: track(999)}, ranking)
     assert [row["track_id"] for row in made["rows"]] == [11]
-    assert table.table(listed, {12: track(12)}, ranking, TableQuery(), 2, [])["rows"][0]["track_id"] == 12
+    assert describe(listed, {12: track(12)}, ranking)["rows"][0]["track_id"] == 12
 
 
 def test_a_full_page_of_long_texts_stays_small():
@@ -170,7 +175,7 @@ def test_a_full_page_of_long_texts_stays_small():
     ranking = Ranking(ids, ids > 100, -ids.astype(float), np.ones(100), ids > 100)
     long = "x" * 5000
     tracks = {int(i): track(int(i), title=long, composer=long, licence=long, source=long) for i in ids}
-    made = table.table(rows(ranking, ids.tolist()), tracks, ranking, TableQuery(), 115_000, [])
+    made = describe(rows(ranking, ids.tolist()), tracks, ranking)
     assert len(made["rows"]) == 100 and len(json.dumps(made, allow_nan=False)) < 150_000
     assert len(made["rows"][0]["licence"]) == 400  # three licences with their labels
 
@@ -186,12 +191,11 @@ def test_pages_of_a_store(store, made, order):
         TableQuery(collection="Musopen", sort="composer"),
     ):
         found = store.tracks.find(query.text, query.collection, query.by) if query.finds else None
-        indices = table.matching(ranking, query, found)
-        ids = [int(i) for i in ranking.track_id[table.page(indices, query)]]
+        indices = table.choose_rows(ranking, query, found)
+        ids = [int(i) for i in ranking.track_id[table.select_page(indices, query)]]
         tracks = store.tracks.read_many(ids)
-        shown = table.table(
-            store.scores.read_rows(1, 1, ids), tracks, ranking, query, len(indices), store.tracks.list_collections()
-        )["rows"]
+        page = TablePage(store.scores.read_rows(1, 1, ids), tracks, len(indices))
+        shown = table.describe_table(page, ranking, query, store.tracks.list_collections())["rows"]
         assert shown and [row["track_id"] for row in shown] == ids
         for row in shown:
             at = ranking.index(row["track_id"])
@@ -202,7 +206,7 @@ def test_pages_of_a_store(store, made, order):
             assert [row["composer"] for row in shown] == sorted(row["composer"] for row in shown)
         if query.text:
             assert all("tude" in row["title"] for row in shown)
-    above = table.matching(ranking, TableQuery(above=True), None)
+    above = table.choose_rows(ranking, TableQuery(above=True), None)
     assert sorted(ranking.track_id[above].tolist()) == [1, 2, 4, 17]
 
 
@@ -210,9 +214,7 @@ def test_a_span_of_a_store(store, made):
     span = Span(3, 3, 0.5)
     ranking = rank_span(store, 1, 1, span)
     ids = ranking.first(3)
-    shown = table.table(
-        store.scores.read_rows(1, 1, ids), store.tracks.read_many(ids), ranking, TableQuery(), 40, [], span
-    )["rows"]
+    shown = describe(store.scores.read_rows(1, 1, ids), store.tracks.read_many(ids), ranking, span)["rows"]
     assert shown[0]["track_id"] == made.SPAN_TRACK and shown[0]["place"] == "1"
     assert float(shown[0]["span"]) > float(shown[1]["span"])
 
@@ -220,24 +222,24 @@ def test_a_span_of_a_store(store, made):
 def test_sorted_by_a_number_least_first_and_back():
     ranked = small()
     key = np.arange(len(ranked.track_id), dtype=float)[::-1]
-    rows = table.matching(ranked, TableQuery(decoys=True, sort="error"), None, key)
+    rows = table.choose_rows(ranked, TableQuery(decoys=True, sort="error"), None, key)
     assert key[rows].tolist() == sorted(key.tolist())
-    back = table.matching(ranked, TableQuery(decoys=True, sort="error", descending=True), None, key)
+    back = table.choose_rows(ranked, TableQuery(decoys=True, sort="error", descending=True), None, key)
     assert back.tolist() == rows[::-1].tolist()
 
 
 def test_places_by_another_score_count_training_tracks_above():
     values = np.array([5.0, 4.0, 4.0, 1.0, 9.0])
     decoy = np.array([False, False, True, False, True])
-    assert table.places_of(values, values, decoy).tolist() == [1, 2, 2, 3, 1]
+    assert table.find_places(values, values, decoy).tolist() == [1, 2, 2, 3, 1]
 
 
 def test_one_row_a_work_is_its_first_rendering():
     ranked = small()
     work = np.arange(len(ranked.track_id)) // 2
-    rows = table.matching(ranked, TableQuery(decoys=True, works=True), None, None, work)
+    rows = table.choose_rows(ranked, TableQuery(decoys=True, works=True), None, None, work)
     assert rows.tolist() == list(range(0, len(work), 2))
-    told = table.renderings(ranked, work, rows, decoys=True)
+    told = table.find_renderings(ranked, work, rows, decoys=True)
     assert told[int(ranked.track_id[0])] == ranked.place[:2].tolist()
-    alone = table.renderings(ranked, np.arange(len(work)), rows, decoys=True)
+    alone = table.find_renderings(ranked, np.arange(len(work)), rows, decoys=True)
     assert alone == {}

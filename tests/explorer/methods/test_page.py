@@ -1,4 +1,4 @@
-"""What the parts for researchers show of a view: plain, small, honest; empty states say what is missing."""
+"""The tabs Compare and Where is it wrong: values are plain and small, empty states say what is missing."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 from explorer.examples import error_analysis
-from explorer.listen import resemblance
-from explorer.methods import hard_cases
+from explorer.listen.page import ListenPage
+from explorer.methods import diagnostics
 from explorer.methods.page import MethodsPage
 from explorer.state.events import EventHandler
 from explorer.state.store_views import StoreViews
 from explorer.state.view import BadEventError
 from explorer.store import Store
-from explorer.store.records import Diagnostic, PassageRecord, ScorePart, SoundRecord
+from explorer.store.records import Diagnostic, ScorePart
+from explorer.text.hard_cases import word_hub_chance
+from explorer.text.resemblance import NOT_MEASURED, PASSAGES_NOT_SEARCHED
 
-PARTS = ("why", "compare", "heat_text", "heat", "methods", "cases", "behind", "notes")
+PARTS = ("compare", "heat_text", "heat", "methods", "cases", "diagnostics", "notes")
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def views(store) -> StoreViews:
 
 
 @pytest.fixture
-def study(views) -> MethodsPage:
+def page(views) -> MethodsPage:
     return MethodsPage(views)
 
 
@@ -52,60 +54,47 @@ def changed(store_path, tmp_path):
 
 @pytest.mark.parametrize("tab", ["listen", "compare", "wrong"])
 @pytest.mark.parametrize("query", ["clip=1", "clip=2&scores=raw&method=cosine", "clip=101", "clip=3&lanes=none"])
-def test_every_part_is_plain_and_small(study, views, query, tab):
+def test_every_part_is_plain_and_small(page, views, query, tab):
     view = views.read_query(f"{query}&view={tab}")
     for part in PARTS:
-        assert len(json.dumps(getattr(study, part)(view), allow_nan=False)) < 50_000, part
+        assert len(json.dumps(getattr(page, part)(view), allow_nan=False)) < 50_000, part
 
 
-def test_a_closed_tab_costs_nothing(study, views):
+def test_a_closed_tab_costs_nothing(page, views):
     view = views.read_query("clip=1")
-    assert [getattr(study, part)(view) for part in PARTS[1:]] == [None, [], None, None, None, None, None]
+    assert [getattr(page, part)(view) for part in PARTS] == [None, [], None, None, None, None, None]
 
 
-def test_aspects_and_passages_of_the_tracks_in_the_player(study, views):
-    shown = study.why(views.read_query("clip=1"))
-    one = shown["tracks"]["1"]
-    assert one["aspects"] == [["melody", 97.0], ["harmony", 88.5], ["rhythm", 41.0], ["timbre", 12.0]]
-    assert [item["close"] for item in one["passages"]] == [True, False]
-    assert one["passages"][0]["text"] == "track moved 2 semitones up; a decoy comes as close in 1 % of cases"
-    assert (
-        shown["tracks"]["2"]["missing"] == resemblance.NOT_THIS_ONE
-        and shown["tracks"]["17"]["copied"] == resemblance.NO_PASSAGES
-    )
-    assert one["facts"]["place"] == "1"
-
-
-def test_two_methods_side_by_side(study, views):
-    shown = study.compare(views.read_query("clip=1&view=compare"))
+def test_two_methods_side_by_side(page, views):
+    shown = page.compare(views.read_query("clip=1&view=compare"))
     assert shown["versus"] == "cosine" and [len(column["rows"]) for column in shown["columns"]] == [20, 20]
     places = {row["track_id"]: row["place"] for row in shown["columns"][1]["rows"]}
     for row in shown["columns"][0]["rows"]:
         if row["track_id"] in places:
             assert row["other"] == places[row["track_id"]]
-    again = study.compare(views.read_query("clip=1&view=compare&method=cosine&with=unlearning"))
+    again = page.compare(views.read_query("clip=1&view=compare&method=cosine&with=unlearning"))
     assert again["columns"][0]["label"] == "Gradient cosine"
 
 
 def test_with_one_method_the_tab_says_so(changed):
-    study, views = changed(
+    page, views = changed(
         "DELETE FROM agreement", "DELETE FROM methods WHERE method_id = 2", "DELETE FROM scores WHERE method_id = 2"
     )
     view = views.read_query("clip=1&view=compare&with=cosine")
-    assert view.versus is None and study.heat(view) is None
-    assert study.compare(view)["lines"] == [
+    assert view.versus is None and page.heat(view) is None
+    assert page.compare(view)["lines"] == [
         "This store holds one method, Unlearning: there is no second one to compare it with."
     ]
-    assert study.heat_text(view) == ["Agreement needs two methods: this store holds one."]
+    assert page.heat_text(view) == ["Agreement needs two methods: this store holds one."]
     wrong_view = views.read_query("clip=1&view=wrong&cases=disagree")
-    assert study.cases(wrong_view)["empty"].endswith("here 1 did.")
+    assert page.cases(wrong_view)["empty"].endswith("here 1 did.")
 
 
 def test_without_stored_agreement_it_is_worked_out(changed):
-    study, views = changed("DELETE FROM agreement")
+    page, views = changed("DELETE FROM agreement")
     view = views.read_query("clip=1&view=compare&measure=top10")
-    assert "worked out from the scores" in study.heat_text(view)[0]
-    plot = json.loads(study.heat(view)["plot"])
+    assert "worked out from the scores" in page.heat_text(view)[0]
+    plot = json.loads(page.heat(view)["plot"])
     first = [
         {int(i) for i in views.rank(views.read_query(f"clip={c}&method={m}")).first(10)}
         for c in (1, 2, 3)
@@ -116,70 +105,63 @@ def test_without_stored_agreement_it_is_worked_out(changed):
 
 
 def test_what_a_run_did_not_keep_is_said(changed):
-    study, views = changed(*(f"DELETE FROM {name}" for name in ("aspects", "passages", "score_parts", "diagnostics")))
-    shown = study.why(views.read_query("clip=1"))["tracks"]["1"]
-    assert (shown["missing"], shown["copied"]) == (
-        resemblance.NOT_MEASURED,
-        "This run did not look for copied passages.",
-    )
-    behind = study.behind(views.read_query("clip=1&view=wrong"))
-    assert behind["parts"]["said"] == "This run kept no parts of scores." and behind["findings"] == {
+    page, views = changed(*(f"DELETE FROM {name}" for name in ("aspects", "passages", "score_parts", "diagnostics")))
+    shown = ListenPage(views).resemblance(views.read_query("clip=1"))["tracks"]["1"]
+    assert (shown["missing"], shown["copied"]) == (NOT_MEASURED, PASSAGES_NOT_SEARCHED)
+    shown = page.diagnostics(views.read_query("clip=1&view=wrong"))
+    assert shown["parts"]["said"] == "This run kept no parts of scores." and shown["findings"] == {
         "steps": [],
         "rows": [],
     }
 
 
 @pytest.mark.parametrize("kind", ["disagree", "hubs", "decoys", "quiet", "short"])
-def test_the_page_lists_what_python_lists(study, views, store, kind):
-    shown = study.cases(views.read_query(f"clip=1&view=wrong&cases={kind}&first=40"))
-    frame = error_analysis.hard_cases(store, "unlearning", 40)[kind]
+def test_the_page_lists_what_python_lists(page, views, store, kind):
+    shown = page.cases(views.read_query(f"clip=1&view=wrong&cases={kind}&first=40"))
+    frame = error_analysis.list_hard_cases(store, "unlearning", 40)[kind]
     assert shown["total"] == len(frame)
     key = "clip_id" if kind == "disagree" else "track_id"
     assert [row[key] for row in shown["rows"]] == frame[key].tolist()[: shown["limit"]]
     assert all(len(row["cells"]) == len(shown["columns"]) for row in shown["rows"])
 
 
-def test_pages_and_filters_of_the_list(study, views):
-    everything = study.cases(views.read_query("view=wrong&cases=decoys&first=100"))
-    second = study.cases(views.read_query("view=wrong&cases=decoys&first=100&case=50"))
+def test_pages_and_filters_of_the_list(page, views):
+    everything = page.cases(views.read_query("view=wrong&cases=decoys&first=100"))
+    second = page.cases(views.read_query("view=wrong&cases=decoys&first=100&case=50"))
     assert everything["total"] > 50 and second["offset"] == 50 and second["rows"][0] != everything["rows"][0]
     assert (
-        study.cases(views.read_query("view=wrong&cases=decoys&first=100&case=9950"))["offset"]
+        page.cases(views.read_query("view=wrong&cases=decoys&first=100&case=9950"))["offset"]
         == (everything["total"] - 1) // 50 * 50
     )
-    few = study.cases(views.read_query("view=wrong&cases=decoys&first=100&holds=fugue%20machine"))
+    few = page.cases(views.read_query("view=wrong&cases=decoys&first=100&holds=fugue%20machine"))
     assert 0 < few["total"] < everything["total"]
     assert all("Fugue" in row["title"] and "machine" in row["clip"] for row in few["rows"])
-    assert study.cases(views.read_query("view=wrong&holds=nosuch"))["empty"] == "No row holds “nosuch”."
+    assert page.cases(views.read_query("view=wrong&holds=nosuch"))["empty"] == "No row holds “nosuch”."
 
 
-def test_score_against_length_and_parts(study, views, store):
-    shown = study.behind(views.read_query("clip=1&view=wrong&track=2"))
+def test_score_against_length_and_parts(page, views, store):
+    shown = page.diagnostics(views.read_query("clip=1&view=wrong&track=2"))
     assert shown["track_id"] == 2 and len(shown["parts"]["bars"]) == 4
     seconds = dict(zip(*(values.tolist() for values in store.tracks.read_durations()), strict=True))
     drawn = shown["duration"]["track"]
     assert len(drawn["id"]) == 40 and all(seconds[i] == x for i, x in zip(drawn["id"], drawn["x"], strict=True))
     assert shown["findings"]["steps"] == [100, 2000] and shown["findings"]["rows"][0]["values"] == [0.3, 0.14]
     assert shown["settings"][0][0] == "Run and cost"
-    other = study.behind(views.read_query("clip=1&view=wrong&lanes=40&track=40"))
+    other = page.diagnostics(views.read_query("clip=1&view=wrong&lanes=40&track=40"))
     assert "not among them" in other["parts"]["said"]
 
 
 def test_findings_that_some_steps_lack_and_parts_below_zero():
     found = [Diagnostic(1, "a", 0.12346, "first"), Diagnostic(2, "b", 1.0, "second")]
-    assert hard_cases.findings(found)["rows"][0] == {"name": "a", "meaning": "first", "values": [0.1235, None]}
-    shown = hard_cases.parts([ScorePart(0, 0.5, -2e-6), ScorePart(0.5, 1, 1e-6)], "T", True)
+    assert diagnostics.tabulate_findings(found)["rows"][0] == {
+        "name": "a",
+        "meaning": "first",
+        "values": [0.1235, None],
+    }
+    shown = diagnostics.describe_parts([ScorePart(0, 0.5, -2e-6), ScorePart(0.5, 1, 1e-6)], "T", True)
     assert shown["bars"] == [[0, 0.5, -2.0], [0.5, 1, 1.0]] and shown["said"] == "The score is the mean of these parts."
-    assert "By chance" not in hard_cases.hub_chance(10, 1, 40) and "0 of 0" not in hard_cases.hub_chance(10, 5, 0)
-    assert hard_cases.hub_chance(10, 2, 100) == " By chance 1 of 100 tracks would be here."
-
-
-def test_a_passage_beyond_an_excerpt_cannot_be_heard():
-    sound = SoundRecord(40.0, "x.wav", False, "excerpt", None, None, ())
-    passages = [PassageRecord(1, 0, 1, 20.0, 21.0, -1, 0.9, 0.0), PassageRecord(2, 0, 1, 1.0, 2.0, 0, 0.9, 0.2)]
-    shown = resemblance.track("T", None, passages, sound, None, (True, True))
-    assert [one["why"] is None for one in shown["passages"]] == [False, True]
-    assert shown["passages"][0]["text"].startswith("track moved 1 semitone down; a decoy comes as close in less than")
+    assert "By chance" not in word_hub_chance(10, 1, 40) and "0 of 0" not in word_hub_chance(10, 5, 0)
+    assert word_hub_chance(10, 2, 100) == " By chance 1 of 100 tracks would be here."
 
 
 def test_events_are_checked(views):
@@ -213,17 +195,6 @@ def test_events_are_checked(views):
         EventHandler(views).open_case(view, {"clip_id": 2, "track_id": 999})
 
 
-def test_a_passage_in_the_address_reaches_the_player(views):
-    from explorer.listen.page import ListenPage
-
-    view = views.read_query("clip=1&track=1&start=moment&passage=1:2")
-    assert views.read_query(view.query()) == view
-    player = ListenPage(views).player(view)
-    assert player["passage"] == {"track_id": 1, "number": 2, "clip": [1.0, 1.8], "track": [0.2, 1.0]}
-    for bad in ("1:9", "33:1", "x", "1:1:1"):
-        assert ListenPage(views).player(views.read_query(f"clip=1&passage={bad}"))["passage"] is None
-
-
 def test_the_example_prints_every_list_and_writes_safe_files(store_path, tmp_path, capsys):
     assert error_analysis.main([str(store_path), "--first", "40", "--csv", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
@@ -235,7 +206,9 @@ def test_the_example_prints_every_list_and_writes_safe_files(store_path, tmp_pat
         "quiet",
         "short",
     ]
-    frame = error_analysis.safe(error_analysis.hard_cases(Store(store_path))["hubs"].assign(title="=1+1", clip="-3.5"))
+    frame = error_analysis.escape_formulas(
+        error_analysis.list_hard_cases(Store(store_path))["hubs"].assign(title="=1+1", clip="-3.5")
+    )
     assert set(frame["title"]) == {"'=1+1"} and set(frame["clip"]) == {"-3.5"}
     assert error_analysis.main([str(tmp_path / "nowhere.duckdb")]) == 1
     assert error_analysis.main([str(store_path), "--method", "x"]) == 1

@@ -7,7 +7,7 @@ import contextlib
 import duckdb
 import pytest
 
-from explorer.holders.pairs import read_pairs, strongest
+from explorer.holders.pairs import find_strongest, read_pairs
 from explorer.store import Store
 from explorer.store.holders import ANY_ROLE, COLLECTION
 from explorer.store.lift import PLACES
@@ -103,10 +103,10 @@ def test_a_track_is_found_by_any_of_its_holders(held):
 
 
 def test_a_moment_is_where_the_influence_is_largest():
-    assert strongest([0.0, 3.0, 1.0], 0.5, 1.5) == (0.5, 1.0)
-    assert strongest([0.0, 0.0, 1.0], 0.5, 1.4, 1.0) == (0.4, 1.4)
-    assert strongest([1.0], 0.5, 0.4, 1.5) == (0.0, 0.4)
-    assert strongest([-1.0, 0.0], 0.5, 1.0) is None and strongest(None, None, 1.0) is None
+    assert find_strongest([0.0, 3.0, 1.0], 0.5, 1.5) == (0.5, 1.0)
+    assert find_strongest([0.0, 0.0, 1.0], 0.5, 1.4, 1.0) == (0.4, 1.4)
+    assert find_strongest([1.0], 0.5, 0.4, 1.5) == (0.0, 0.4)
+    assert find_strongest([-1.0, 0.0], 0.5, 1.0) is None and find_strongest(None, None, 1.0) is None
 
 
 def test_copying_that_was_found(store):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.methods import cases
+from explorer.methods import hard_cases
 from explorer.state.queries import CaseQuery
 from explorer.store import Store
 from explorer.store.records import ScoreSample
@@ -47,12 +47,12 @@ def test_a_hub_is_high_for_more_than_one_generated_clip():
         {"clip_id": 1, "track_id": 9, "is_decoy": True, "train_rank": pd.NA},
         {"clip_id": 2, "track_id": 9, "is_decoy": True, "train_rank": pd.NA},
     )
-    found = cases.hubs(frame, 10)
+    found = hard_cases.find_hubs(frame, 10)
     assert found["track_id"].tolist() == [7]
     row = found.iloc[0]
     assert (row["clips"], row["of"], row["best_rank"], row["best_clip"], row["mean_norm"]) == (2, 3, 1, 2, 2.0)
     assert (row["q_value"], bool(row["above_noise"])) == (0.1, True)  # of its best clip
-    assert cases.hubs(frame, 40).iloc[0]["clips"] == 3
+    assert hard_cases.find_hubs(frame, 40).iloc[0]["clips"] == 3
 
 
 def test_decoys_are_listed_from_the_highest():
@@ -62,7 +62,7 @@ def test_decoys_are_listed_from_the_highest():
         {"track_id": 52, "is_decoy": True, "rank": 11, "train_rank": pd.NA},
         {"track_id": 1, "rank": 1},
     )
-    assert cases.decoys_high(frame, 10)["track_id"].tolist() == [51, 50]
+    assert hard_cases.find_decoys(frame, 10)["track_id"].tolist() == [51, 50]
 
 
 def test_silence_without_loudness_counts_as_quiet_and_missing_audio_does_not():
@@ -73,16 +73,16 @@ def test_silence_without_loudness_counts_as_quiet_and_missing_audio_does_not():
         {"track_id": 4, "loudness_lufs": -39.0},
         {"track_id": 5, "loudness_lufs": -60.0, "train_rank": 11},
     )
-    assert cases.quiet(frame, 10)["track_id"].tolist() == [2, 1]
-    assert cases.quiet(frame, 40, below_lufs=-50)["track_id"].tolist() == [2, 5]
+    assert hard_cases.find_quiet(frame, 10)["track_id"].tolist() == [2, 1]
+    assert hard_cases.find_quiet(frame, 40, below_lufs=-50)["track_id"].tolist() == [2, 5]
 
 
 def test_short_is_short_against_the_usual_length():
     frame = top(
         {"track_id": 1, "duration_s": 1.2}, {"track_id": 2, "duration_s": 1.0}, {"track_id": 3, "duration_s": 2.5}
     )
-    assert cases.short(frame, usual_s=5.0)["track_id"].tolist() == [2, 1]
-    assert cases.short(frame, usual_s=0.0).empty
+    assert hard_cases.find_short(frame, usual_s=5.0)["track_id"].tolist() == [2, 1]
+    assert hard_cases.find_short(frame, usual_s=0.0).empty
 
 
 def sample(*rows: list[float], clips: tuple[int, ...] = (1, 2)) -> ScoreSample:
@@ -95,33 +95,20 @@ def test_disagreement_is_the_mean_over_all_pairs_of_methods():
     tops = {
         m: top(*({"clip_id": c, "track_id": t, "train_rank": t} for c in (1, 2) for t in (1, 2))) for m in (1, 2)
     } | {3: top({"clip_id": 1, "track_id": 1}, {"clip_id": 2, "track_id": 9})}
-    found = cases.disagreements(tops, samples, 10)
+    found = hard_cases.find_disagreements(tops, samples, 10)
     assert found["clip_id"].tolist() == [2, 1]
     assert found["spearman"].tolist() == pytest.approx([-1 / 3, 1.0])
     assert found["overlap"].tolist() == pytest.approx([1 / 3, 1.0])
-    assert cases.disagreements({1: tops[1]}, {1: samples[1]}).empty
-
-
-def test_rank_correlation_leaves_out_what_one_method_did_not_score():
-    a, b = sample([1.0, 2.0, 3.0, 90.0]), sample([1.0, 2.0, 3.0, np.nan])
-    assert cases.clip_spearman(cases.ranked(a), 0, cases.ranked(b), 0) == pytest.approx(1.0)
-    shifted = ScoreSample(b.clip_id, b.track_id + 1, b.value)
-    x, y = cases.aligned(a, a.value[0], shifted, shifted.value[0])
-    assert x.tolist() == [2.0, 3.0, 90.0] and y.tolist() == [1.0, 2.0, 3.0]
-    rng = np.random.default_rng(3)
-    x, y = rng.normal(size=50), rng.normal(size=50)
-    gaps = x.argsort().argsort() - y.argsort().argsort()
-    assert cases.spearman(x, y) == pytest.approx(1 - 6 * float((gaps**2).sum()) / (50 * (50**2 - 1)))
-    assert np.isnan(cases.spearman(np.ones(5), np.arange(5.0))) and np.isnan(cases.spearman(x[:2], y[:2]))
+    assert hard_cases.find_disagreements({1: tops[1]}, {1: samples[1]}).empty
 
 
 def test_words_of_a_filter_all_count():
     frame = top({"title": "Élan (slow)"}, {"title": "slow air"}, {"title": "reel", "composer": None})
     columns = ["title", "composer"]
-    assert cases.matching(frame, "SLOW", columns)["title"].tolist() == ["Élan (slow)", "slow air"]
-    assert cases.matching(frame, "air slow", columns)["title"].tolist() == ["slow air"]
-    assert cases.matching(frame, "(", columns)["title"].tolist() == ["Élan (slow)"]  # no pattern
-    assert len(cases.matching(frame, "  ", columns)) == 3
+    assert hard_cases.filter_rows(frame, "SLOW", columns)["title"].tolist() == ["Élan (slow)", "slow air"]
+    assert hard_cases.filter_rows(frame, "air slow", columns)["title"].tolist() == ["slow air"]
+    assert hard_cases.filter_rows(frame, "(", columns)["title"].tolist() == ["Élan (slow)"]  # no pattern
+    assert len(hard_cases.filter_rows(frame, "  ", columns)) == 3
 
 
 @pytest.mark.parametrize(
