@@ -182,9 +182,9 @@ class TrialPlanner:
 
     def __init__(self, source: TrialSource, clip_id: int) -> None:
         self._source, self._clip_id = source, clip_id
-        self._callbacks, self._request, self._methods = source.views, source.request, source.methods
+        self._views, self._request, self._methods = source.views, source.request, source.methods
         self._store, self._dice = source.views.store, source.dice
-        self._clip = self._callbacks.clip_by_id[clip_id]
+        self._clip = self._views.clip_by_id[clip_id]
         self._seconds = min(self._request.seconds, self._clip.duration_s)
         self._rankings = {
             method.name: rank_clip(self._store, method.method_id, clip_id, NORMALISED) for method in self._methods

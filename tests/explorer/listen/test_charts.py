@@ -31,7 +31,7 @@ def large() -> Ranking:
     return ranking(list(train), list(decoys), above=40)
 
 
-def test_sampled_places():
+def test_sample_places():
     assert charts.sample_places(0).tolist() == []
     assert charts.sample_places(7).tolist() == list(range(1, 8))
     places = charts.sample_places(115_000)
