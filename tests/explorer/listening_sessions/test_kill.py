@@ -118,9 +118,9 @@ def test_kill_nine_loses_no_rating_that_was_acknowledged(serve, tmp_path):
 
     kept = SessionFile(tmp_path / "sessions.sqlite")
     try:
-        session = kept.by_code(code)
-        token = {lane.lane_id: lane.token for trial in kept.trials(session.session_id) for lane in trial.pairs}
-        rows = kept.frames(session.session_id).ratings
+        session = kept.find_session(code)
+        token = {lane.lane_id: lane.token for trial in kept.read_trials(session.session_id) for lane in trial.pairs}
+        rows = kept.read_ratings(session.session_id).ratings
         there = {(row.nickname, token[row.lane_id], row.question): row.value for row in rows.itertuples()}
     finally:
         kept.close()
