@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -18,65 +19,80 @@ from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.audio import Analysis, analyse
 from precompute.corpus.intake import Corpus, load_corpus
 from precompute.corpus.latents import load_latents
+from precompute.corpus.tracks import Track
 from precompute.gradients.context import Context, Queries, make_noise_bank
 from precompute.gradients.finite_difference import audit_clip
-from precompute.methods.run import MethodRun, compute_moments, run_methods
+from precompute.methods.run import MethodRefusal, MethodRun, compute_moments, run_methods
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model, load_model
 from precompute.resemblance.tables import ComparedClips, choose_pairs, tabulate_resemblance
 from precompute.significance.diagnostics import diagnose
-from precompute.significance.verdicts import Verdicts, calibrate_scores, fit_normalisation, mask_tracks
+from precompute.significance.normalisation import Normalisation
+from precompute.significance.verdicts import TrackMasks, Verdicts, calibrate_scores, fit_normalisation, mask_tracks
 from precompute.store import record
 from precompute.store import tables as rows
 from precompute.store.publication import Columns, StoreContents, merged, publish, relative_path, relative_root
 
 TARGET_CLIP_ID = 1000  # clips of kind 'track' count up from here
+SCORE_TABLES = ("scores", "score_parts", "moments", "clip_moments")  # of one method each, then merged
 NO_DECOYS = "No decoys were scored, so no score can be told from noise."
+
+
+@dataclass(frozen=True)
+class StoredClips:
+    """The clips whose scores are stored: generated ones and a user's own, then targets."""
+
+    prompts: list[Prompt]  # of the clips that are shown
+    targets: list[Track]  # training tracks that are unlearned themselves
+
+    @property
+    def ids(self) -> list[int]:
+        """clip_id of each."""
+        return [p.clip_id for p in self.prompts] + [TARGET_CLIP_ID + i for i in range(len(self.targets))]
+
+    @property
+    def paths(self) -> list[Path | None]:
+        """Audio of each that is read from a file, None = decoded from its latents."""
+        return [p.path for p in self.prompts] + [track.path for track in self.targets]
+
+
+@dataclass(frozen=True)
+class CalibratedRun:
+    """A method's run, calibrated once for all that read it."""
+
+    run: MethodRun
+    normalisation: Normalisation
+    verdicts: Verdicts
 
 
 def run(config: RunConfig, audit: bool = False) -> Path:
     """Do what is not yet done, publish the store, and return its path."""
     began, started = time.monotonic(), datetime.now(timezone.utc)
-    cache = Cache(Path(config.output.work) / "cache")
+    cache, store = Cache(Path(config.output.work) / "cache"), Path(config.output.store)
     print("corpus", flush=True)
-    corpus = load_corpus(config)
-    model = load_model(config)
-    decoys = len(corpus.tracks) - len(corpus.trained)
-    print(f"  {len(corpus.trained)} training tracks, {decoys} decoys; model {model.sha256[:12]}", flush=True)
-    note = config.output.note
-    if not decoys:
-        note = f"{note} {NO_DECOYS}".strip()
-        print(f"  {NO_DECOYS}", flush=True)
-    context, prompts = make_context(model, corpus, config, cache)
-    outcome = run_methods(context, config.methods.run)
-    generated = len(prompts)
-    clip_ids = [p.clip_id for p in prompts] + [TARGET_CLIP_ID + i for i in range(len(context.target_rows))]
-    masks = mask_tracks(corpus.tracks)
-    normalisations = [fit_normalisation(done.result.cohort, masks) for done in outcome.completed]
-    verdicts = [
-        calibrate_scores(done.result.cells, normalisation, masks)
-        for done, normalisation in zip(outcome.completed, normalisations, strict=True)
-    ]
-    tables = [
-        _tables_of(done, one, context, clip_ids, generated)
-        for done, one in zip(outcome.completed, verdicts, strict=True)
-    ]
-    if audit:
-        _audit(context, outcome.completed, prompts)
-    diagnostics = [*(t["diagnostics"] for t in tables), *_earlier(outcome.completed, corpus, generated, config, cache)]
-    diagnostics.sort(key=lambda table: (table["checkpoint_step"][0], table["method_id"][0]))
-    _tell(diagnostics, outcome.completed)
+    corpus, model = load_corpus(config), load_model(config)
+    note = _describe_corpus(corpus, model, config.output.note)
 
-    store = Path(config.output.store)
-    clip_folder = Path(config.output.clips)
-    clip_paths = write_audio(model, context.queries.shown, prompts, clip_folder, config.output.clip_format)
-    analyses = _analyses(corpus)
-    own_paths = [p.path for p in prompts] + [corpus.tracks[row].path for row in context.target_rows]
-    sounds = [context.queries.shown, context.queries.targets]
-    near = choose_pairs([one.train_rank for one in verdicts])
-    aspects, passages = tabulate_resemblance(
-        model, corpus, context.items, ComparedClips(sounds, clip_ids, own_paths), near, cache
-    )
+    context, prompts = make_context(model, corpus, config, cache)  # latents, clips, cohort
+    outcome = run_methods(context, config.methods.run)
+    masks = mask_tracks(corpus.tracks)
+    runs = [calibrate_run(one, masks) for one in outcome.completed]
+    clips = StoredClips(prompts, [corpus.tracks[row] for row in context.target_rows])
+    tables = [tabulate_run(one, context, clips) for one in runs]  # moments among them
+    if audit:
+        audit_scores(context, outcome.completed, prompts[0].clip_id)
+    diagnostics = [table["diagnostics"] for table in tables]
+    diagnostics += diagnose_checkpoints(outcome.completed, corpus, len(prompts), config, cache)
+    diagnostics.sort(key=lambda table: (table["checkpoint_step"][0], table["method_id"][0]))
+    _print_diagnostics(diagnostics, outcome.completed)
+
+    clip_folder, shown = Path(config.output.clips), context.queries.shown
+    clip_paths = write_audio(model, shown, prompts, clip_folder, config.output.clip_format)
+    analyses = analyse_tracks(corpus)
+    compared = ComparedClips([shown, context.queries.targets], clips.ids, clips.paths)
+    near = choose_pairs([one.verdicts.train_rank for one in runs])
+    aspects, passages = tabulate_resemblance(model, corpus, context.items, compared, near, cache)
+
     contents = StoreContents(
         store_info={
             "version": [SCHEMA_VERSION],
@@ -85,50 +101,42 @@ def run(config: RunConfig, audit: bool = False) -> Path:
             "note": [note or None],
         },
         runs=record.run_columns(config, model, started, time.monotonic() - began),
-        tracks=rows.track_columns(corpus.tracks, analyses, _audio_paths(corpus)),
+        tracks=rows.track_columns(corpus.tracks, analyses, _list_audio_paths(corpus)),
         holders=rows.holder_columns(corpus.tracks),
         clips=record.clip_columns(
-            prompts,
-            context.queries.shown,
-            clip_paths,
-            clip_ids,
-            context.target_rows,
-            corpus,
-            analyses,
-            clip_folder,
+            prompts, shown, clip_paths, clips.ids, context.target_rows, corpus, analyses, clip_folder
         ),
-        methods=merged([record.method_columns(done, config) for done in outcome.completed]),
-        skipped_methods={
-            name: [row[place] for row in outcome.skipped] for place, name in enumerate(("name", "label", "reason"))
-        },
-        scores=merged([t["scores"] for t in tables]),
-        score_parts=merged([t["score_parts"] for t in tables]),
-        moments=merged([t["moments"] for t in tables]),
-        clip_moments=merged([t["clip_moments"] for t in tables]),
+        methods=merged([record.method_columns(one, config) for one in outcome.completed]),
+        skipped_methods={name: [getattr(one, name) for one in outcome.skipped] for name in MethodRefusal._fields},
         diagnostics=merged(diagnostics),
-        agreement=rows.agreement_columns(
-            [done.method_id for done in outcome.completed],
-            # of generated clips alone: in a slice of all verdicts the last bits of a product may differ
-            [
-                normalisation.apply(done.result.score[:generated])[:, masks.trained]
-                for done, normalisation in zip(outcome.completed, normalisations, strict=True)
-            ],
-        ),
+        agreement=tabulate_agreement(runs, len(prompts), masks),
         aspects=aspects,
         passages=passages,
         evaluations=record.kept_evaluations(Path(config.output.evaluations), model.sha256),
+        **{name: merged([table[name] for table in tables]) for name in SCORE_TABLES},
     )
     publish(contents, store)
     print(f"published {store} in {format_duration(time.monotonic() - began)}", flush=True)
     return store
 
 
+def _describe_corpus(corpus: Corpus, model: Model, note: str) -> str:
+    """Print how many tracks there are; the store's note, which says where there is no decoy."""
+    decoys = len(corpus.tracks) - len(corpus.trained)
+    print(f"  {len(corpus.trained)} training tracks, {decoys} decoys; model {model.sha256[:12]}", flush=True)
+    if decoys:
+        return note
+    print(f"  {NO_DECOYS}", flush=True)
+    return f"{note} {NO_DECOYS}".strip()
+
+
 def make_context(
     model: Model, corpus: Corpus, config: RunConfig, cache: Cache, loaded: tuple[Items, str] | None = None
 ) -> tuple[Context, list[Prompt]]:
-    """What the methods of a run look at, clips and cohort made; and the prompts of the clips that are shown.
+    """What the methods of a run work on, clips and cohort made; and the prompts of the clips that are shown.
 
-    `loaded`: what `load_latents` gave, where that is known."""
+    `loaded`: what `load_latents` gave, where that is known.
+    """
     items, key = loaded or load_latents(model, corpus, config, cache)
     prompts, clips = load_clips(model, config, cache)
     cohort = load_cohort(model, corpus, config, cache)
@@ -149,87 +157,98 @@ def make_context(
     return context, prompts
 
 
-def _tables_of(
-    done: MethodRun, verdicts: Verdicts, context: Context, clip_ids: list[int], generated: int
-) -> dict[str, Columns]:
-    """All tables that hold one method's results."""
-    result, tracks, config, frame_rate = done.result, context.tracks, context.config, context.model.frame_rate
+def calibrate_run(run: MethodRun, masks: TrackMasks) -> CalibratedRun:
+    """Normalised scores, q-values and ranks of one method."""
+    normalisation = fit_normalisation(run.result.cohort, masks)
+    return CalibratedRun(run, normalisation, calibrate_scores(run.result.cells, normalisation, masks))
+
+
+def tabulate_run(calibrated: CalibratedRun, context: Context, clips: StoredClips) -> dict[str, Columns]:
+    """All tables that hold one method's results: SCORE_TABLES and diagnostics."""
+    run, verdicts, generated = calibrated.run, calibrated.verdicts, len(clips.prompts)
+    result, tracks, config, frame_rate = run.result, context.tracks, context.config, context.model.frame_rate
     rises = {}
-    if done.method.has_moments:
-        pairs = _moment_pairs(verdicts, generated, config.moments.tracks)
-        rises = compute_moments(context, done.method, pairs)
+    if run.method.has_moments:
+        rises = compute_moments(context, run.method, _choose_moment_pairs(verdicts, generated, config.moments.tracks))
     valid, least = context.items.valid_frames.numpy(), config.moments.rate_hz
     window_s = max(1, round(config.unlearning.window_s * frame_rate)) / frame_rate
     windows: Columns = {}
     if result.windows is not None:
-        windows = rows.clip_moment_columns(result.windows, clip_ids[:generated], tracks, window_s, done.method_id)
+        windows = rows.clip_moment_columns(result.windows, clips.ids[:generated], tracks, window_s, run.method_id)
     report = [*diagnose(verdicts, context.target_rows, tracks, generated), *result.remarks]
     return {
-        "scores": rows.score_columns(verdicts, clip_ids, tracks, done.method_id),
-        "score_parts": rows.part_columns(result.cells, verdicts, clip_ids, tracks, done.method_id, config.bank.t_low),
-        "moments": rows.moment_columns(rises, clip_ids, tracks, valid, frame_rate, least, done.method_id),
+        "scores": rows.score_columns(verdicts, clips.ids, tracks, run.method_id),
+        "score_parts": rows.part_columns(result.cells, verdicts, clips.ids, tracks, run.method_id, config.bank.t_low),
+        "moments": rows.moment_columns(rises, clips.ids, tracks, valid, frame_rate, least, run.method_id),
         "clip_moments": windows,
-        "diagnostics": record.diagnostic_columns(done.method_id, config.diagnostics.final_step, report),
+        "diagnostics": record.diagnostic_columns(run.method_id, config.diagnostics.final_step, report),
     }
 
 
-def _moment_pairs(verdicts: Verdicts, generated: int, tracks: int) -> list[tuple[int, int]]:
+def _choose_moment_pairs(verdicts: Verdicts, generated: int, tracks: int) -> list[tuple[int, int]]:
     """(clip, track) rows whose moments are computed: the best-ranked training tracks of each generated clip."""
     chosen = verdicts.train_rank[:generated]
     return [(int(q), int(i)) for q, i in zip(*np.nonzero((chosen > 0) & (chosen <= tracks)), strict=True)]
 
 
-def _audit(context: Context, done: list[MethodRun], prompts: list[Prompt]) -> None:
+def tabulate_agreement(runs: list[CalibratedRun], generated: int, masks: TrackMasks) -> Columns:
+    """Table `agreement` of every two methods, on the generated clips."""
+    scores = [  # normalised anew: in a slice of all verdicts the last bits of a product may differ
+        one.normalisation.apply(one.run.result.score[:generated])[:, masks.trained] for one in runs
+    ]
+    return rows.agreement_columns([one.run.method_id for one in runs], scores)
+
+
+def audit_scores(context: Context, runs: list[MethodRun], clip_id: int) -> None:
     """Compare the first clip's scores by unlearning with finite differences over every track; print rho."""
-    for one in done:
-        if not isinstance(one.method, Unlearning):
+    for run in runs:
+        if not isinstance(run.method, Unlearning):
             continue
-        direction, scores = one.method.step.share_directions(context).average_halves(0), one.result.score[0]
-        rhos = audit_clip(context.model, context.items, direction, scores, context.config.unlearning, context.bank)
+        direction = run.method.step.share_directions(context).average_halves(0)
+        settings = context.config.unlearning
+        rhos = audit_clip(context.model, context.items, direction, run.result.score[0], settings, context.bank)
         print(
-            f"audit, clip {prompts[0].clip_id}, {len(context.items)} tracks: "
-            f"rho {rhos[0]:.4f} (step 1e-5), {rhos[1]:.4f} (1e-4)"
+            f"audit, clip {clip_id}, {len(context.items)} tracks: rho {rhos[0]:.4f} (step 1e-5), {rhos[1]:.4f} (1e-4)"
         )
 
 
-def _earlier(done: list[MethodRun], corpus: Corpus, generated: int, config: RunConfig, cache: Cache) -> list[Columns]:
+def diagnose_checkpoints(
+    runs: list[MethodRun], corpus: Corpus, generated: int, config: RunConfig, cache: Cache
+) -> list[Columns]:
     """Diagnostics of unlearning at the checkpoints kept along the training."""
-    folder = Path(config.diagnostics.checkpoints)
-    paths = sorted(folder.glob("step-*/model.safetensors")) if config.diagnostics.checkpoints else []
-    reduced = config.diagnostics.reduced(config)
-    if config.diagnostics.checkpoints and not paths:
+    section, reduced = config.diagnostics, config.diagnostics.reduced(config)
+    folder = Path(section.checkpoints)
+    paths = sorted(folder.glob("step-*/model.safetensors")) if section.checkpoints else []
+    if section.checkpoints and not paths:
         print(f"  {folder}: no checkpoints here; diagnostics for the shipped weights alone", flush=True)
-    found = []
-    for one in done:
-        for path in paths if isinstance(one.method, Unlearning) else []:
+    tables, masks = [], mask_tracks(corpus.tracks)
+    for run in runs:
+        for path in paths if isinstance(run.method, Unlearning) else []:
             step = int(path.parent.name.removeprefix("step-"))
-            if step == config.diagnostics.final_step:
+            if step == section.final_step:
                 continue
             print(f"diagnostics at training step {step}", flush=True)
             context, _ = make_context(load_model(config, path), corpus, reduced, cache)
-            result = run_methods(context, [one.method.name]).completed[0].result
-            masks = mask_tracks(corpus.tracks)
-            early = calibrate_scores(result.cells, fit_normalisation(result.cohort, masks), masks)
-            report = diagnose(early, context.target_rows, corpus.tracks, generated)
-            found.append(record.diagnostic_columns(one.method_id, step, report))
-    return found
+            early = calibrate_run(run_methods(context, [run.method.name]).completed[0], masks)
+            report = diagnose(early.verdicts, context.target_rows, corpus.tracks, generated)
+            tables.append(record.diagnostic_columns(run.method_id, step, report))
+    return tables
 
 
-def _tell(diagnostics: list[Columns], done: list[MethodRun]) -> None:
-    """Print them, a line for each method and training step."""
-    names = {one.method_id: one.method.name for one in done}
+def _print_diagnostics(diagnostics: list[Columns], runs: list[MethodRun]) -> None:
+    """A line for each method and training step."""
+    names = {run.method_id: run.method.name for run in runs}
     for table in diagnostics:
         values = ", ".join(f"{name} {value:.3g}" for name, value in zip(table["name"], table["value"], strict=True))
         print(f"{names[table['method_id'][0]]}, step {table['checkpoint_step'][0]}: {values}", flush=True)
 
 
-def _analyses(corpus: Corpus) -> dict[int, Analysis]:
-    """Loudness, peaks and hashes of all audio at hand."""
-    found = {}
-    for track in progress("loudness and peaks", [t for t in corpus.tracks if t.path]):
-        found[track.track_id] = analyse(track.path)  # type: ignore[arg-type]
-    return found
+def analyse_tracks(corpus: Corpus) -> dict[int, Analysis]:
+    """Loudness, peaks and hashes of all tracks with audio, by track_id."""
+    paths = {track.track_id: track.path for track in corpus.tracks if track.path}
+    return {track_id: analyse(paths[track_id]) for track_id in progress("loudness and peaks", list(paths))}
 
 
-def _audio_paths(corpus: Corpus) -> dict[int, str]:
+def _list_audio_paths(corpus: Corpus) -> dict[int, str]:
+    """Paths below the corpus' folder, by track_id."""
     return {t.track_id: relative_path(t.path, corpus.root) for t in corpus.tracks if t.path}

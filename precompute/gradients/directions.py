@@ -64,11 +64,17 @@ def multiply_each(tracks: Sequence[torch.Tensor], directions: Rows) -> list[torc
     if len(directions):
         for start in range(0, tracks[0].shape[1], CHUNK):
             end = start + CHUNK
-            on_disk = isinstance(directions, DiskRows)
-            run = (directions.read_columns(start, end) if on_disk else directions[:, start:end]).T
+            run = (
+                directions.read_columns(start, end) if isinstance(directions, DiskRows) else directions[:, start:end]
+            ).T
             for total, rows in zip(totals, tracks, strict=True):
                 total += (rows[:, start:end] @ run).double()
     return totals
+
+
+def _read_run(directions: Rows, start: int, end: int) -> torch.Tensor:
+    """Columns [Q, end - start]."""
+    return directions.read_columns(start, end) if isinstance(directions, DiskRows) else directions[:, start:end]
 
 
 class LoadedDirections(NamedTuple):

@@ -251,7 +251,7 @@ class UnlearningStep:
         plain = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
         with plain, torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's own, of the first such derivative in a process
-            _, rise = torch.func.jvp(compute_frame_losses, (primal,), (tangent,))
+            rise = torch.func.jvp(compute_frame_losses, (primal,), (tangent,))[1]
         rise = rise.double().cpu()
         frames = count_scored_frames(self.section, int(track.valid_frames[0]))
         if frames is not None:  # only valid frames count, and they carry the whole score

@@ -26,9 +26,11 @@ HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 class AudioEmbedder(Protocol):
-    """What a CLAP must offer here."""
+    """A CLAP as this method uses it."""
 
-    sample_rate: int  # hertz
+    @property
+    def sample_rate(self) -> int:
+        """Hertz."""
 
     def audio(self, waves: list[np.ndarray]) -> torch.Tensor:
         """Mono waveforms [T] at `sample_rate` -> [N, E] float32, length 1."""

@@ -218,7 +218,7 @@ class Mucs(Method):
         with trainable_weights(parameters), torch.enable_grad():
             outcome = unlearn_clip(list(parameters.values()), compute_losses, null_loss, ascent)
             after = self._compute_losses(context)
-        skews = compute_skew(*(torch.from_numpy(part).double() for part in (before, after)))  # [N, D]
+        skews = compute_skew(torch.from_numpy(before).double(), torch.from_numpy(after).double())  # [N, D]
         replicates = min(context.bank.replicates, settings.draws)
         return {
             "skew": np.stack([skews[:, k::replicates].mean(1).numpy() for k in range(replicates)], axis=1),

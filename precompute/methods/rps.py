@@ -137,8 +137,8 @@ class RpsRidge(Method):
                 }
 
             arrays = context.cache_piece(f"moments-{number:05d}", compute)
-            sums = (torch.from_numpy(arrays[name]) for name in ("features", "answers"))
-            return RidgeSums(*sums, int(arrays["count"]))
+            features, answers = torch.from_numpy(arrays["features"]), torch.from_numpy(arrays["answers"])
+            return RidgeSums(features, answers, int(arrays["count"]))
 
         jobs = range(len(shards))
         run_jobs(f"{self.name}, refit", jobs, load, count_model_workers(context), context.cache)

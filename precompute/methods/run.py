@@ -36,7 +36,7 @@ class MethodRun:
     cost_s: float  # of the run's device, for all clips, as if it had run alone
 
 
-class SkippedMethod(NamedTuple):
+class MethodRefusal(NamedTuple):
     """A method that could not run."""
 
     name: str
@@ -49,7 +49,7 @@ class RunOutcome:
     """What became of the methods that were asked for."""
 
     completed: list[MethodRun]
-    skipped: list[SkippedMethod]
+    skipped: list[MethodRefusal]
 
 
 def run_methods(context: Context, names: Sequence[str]) -> RunOutcome:
@@ -66,7 +66,7 @@ def run_methods(context: Context, names: Sequence[str]) -> RunOutcome:
         if method.name in runner.results:
             completed.append(MethodRun(place, method, *runner.results[method.name]))
         if method.name in runner.reasons:
-            skipped.append(SkippedMethod(method.name, method.label, runner.reasons[method.name]))
+            skipped.append(MethodRefusal(method.name, method.label, runner.reasons[method.name]))
     return RunOutcome(completed, skipped)
 
 
