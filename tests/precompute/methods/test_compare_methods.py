@@ -115,7 +115,7 @@ def test_a_hub_that_does_not_answer_is_told_at_once(monkeypatch: pytest.MonkeyPa
         assert timeout <= 5
         raise OSError("network is unreachable")
 
-    monkeypatch.setattr(clap.urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
     with pytest.raises(UserError, match="the hub does not answer"):
         clap.open_clap("someone/music-clap")
 
