@@ -31,7 +31,7 @@ from precompute.model.diffusion import load_model
 from precompute.pipeline import make_context
 from support import tiny
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture(scope="module")
