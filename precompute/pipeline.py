@@ -94,12 +94,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     aspects, passages = tabulate_resemblance(model, corpus, context.items, compared, near, cache)
 
     contents = StoreContents(
-        store_info={
-            "version": [SCHEMA_VERSION],
-            "track_root": [relative_root(corpus.root, store)],
-            "clip_root": [relative_root(clip_folder, store)],
-            "note": [note or None],
-        },
+        store_info=_describe_store(store, corpus.root, clip_folder, note),
         runs=record.run_columns(config, model, started, time.monotonic() - began),
         tracks=rows.track_columns(corpus.tracks, analyses, _list_audio_paths(corpus)),
         holders=rows.holder_columns(corpus.tracks),
@@ -130,10 +125,20 @@ def _describe_corpus(corpus: Corpus, model: Model, note: str) -> str:
     return f"{note} {NO_DECOYS}".strip()
 
 
+def _describe_store(store: Path, track_root: Path, clip_root: Path, note: str) -> Columns:
+    """Table `store_info`; folders are relative to the store's."""
+    return {
+        "version": [SCHEMA_VERSION],
+        "track_root": [relative_root(track_root, store)],
+        "clip_root": [relative_root(clip_root, store)],
+        "note": [note or None],
+    }
+
+
 def make_context(
     model: Model, corpus: Corpus, config: RunConfig, cache: Cache, loaded: tuple[Items, str] | None = None
 ) -> tuple[Context, list[Prompt]]:
-    """What the methods of a run work on, clips and cohort made; and the prompts of the clips that are shown.
+    """Make clips and cohort and whatever else the methods work on; also the prompts of the clips that are shown.
 
     `loaded`: what `load_latents` gave, where that is known.
     """
@@ -164,7 +169,7 @@ def calibrate_run(run: MethodRun, masks: TrackMasks) -> CalibratedRun:
 
 
 def tabulate_run(calibrated: CalibratedRun, context: Context, clips: StoredClips) -> dict[str, Columns]:
-    """All tables that hold one method's results: SCORE_TABLES and diagnostics."""
+    """Tables of one method's results: SCORE_TABLES and diagnostics."""
     run, verdicts, generated = calibrated.run, calibrated.verdicts, len(clips.prompts)
     result, tracks, config, frame_rate = run.result, context.tracks, context.config, context.model.frame_rate
     rises = {}

@@ -26,7 +26,7 @@ DEVICE_CHUNK = 1 << 24  # parameters a partial sum on a GPU, where a launch cost
 
 
 class CellProducts(NamedTuple):
-    """What `StepTap.take` would give, and how long it took."""
+    """Arrays in the form of `StepTap.take`, and the seconds that they took."""
 
     arrays: list[Arrays]  # by track
     own_s: float  # products
@@ -43,7 +43,7 @@ def is_needed(model: Model, tap: StepTap, bank: NoiseBank, memory: float) -> boo
 
 
 def multiply_by_cell(model: Model, tracks: Items, tap: StepTap, bank: NoiseBank, memory: float) -> CellProducts:
-    """What `tap.take` gives for each of the tracks. Raises UserError where `memory` bytes hold no single direction."""
+    """The arrays of `tap.take` for each of the tracks. Raises UserError where `memory` holds none."""
     low = model.arithmetic.precision == "bf16"
     dtype = torch.bfloat16 if low else torch.float32
     mapped = tap.directions.map()

@@ -1,4 +1,4 @@
-"""What a run works on: model, tracks, clips, noise bank, settings and cache. Nothing in it is to be changed.
+"""The inputs of a run: model, tracks, clips, noise bank, settings and cache. Nothing in it is to be changed.
 
 N tracks in the order of the corpus, decoys among them; Q clips that are stored (shown, then targets), K clips of the
 cohort. "Named by content": a key that changes whenever what it names does.
@@ -46,7 +46,7 @@ class Queries:
 
 @dataclass(frozen=True)
 class Context:
-    """All that a method may look at."""
+    """Everything that a method may look at."""
 
     model: Model
     tracks: Sequence[Track]  # [N]; `is_decoy` tells which the model never heard
@@ -114,7 +114,7 @@ class Context:
     # -- shared work -------------------------------------------------------------------------------------------------
 
     def make_once(self, name: str, make: Callable[[], Made]) -> Made:
-        """What `make` returns, made once for all methods of this context: large things are shared under one name."""
+        """The object that `make` returns, made once for all methods of this context and shared under one name."""
         if name not in self.memo:
             self.memo[name] = make()
         return self.memo[name]

@@ -86,7 +86,7 @@ class LoadedDirections(NamedTuple):
 
 @dataclass
 class DirectionRule:
-    """How the direction of one clip is computed. The flag says whether the clip is cut into windows."""
+    """Functions that compute the direction of one clip; their flag: cut the clip into windows."""
 
     compute: Callable[[Items, bool], torch.Tensor]  # -> [HALVES, W, P]
     compute_half: Callable[[Items, bool, int], torch.Tensor] | None = None  # the other half zero; None = not apart
@@ -135,13 +135,13 @@ class Directions:
             run_jobs("directions", missing, self.load_clip, workers, self.cache)
 
     def map(self) -> LoadedDirections:
-        """All directions as they lie on disk."""
+        """Open all directions on disk, missing ones computed."""
         self.ensure()
         arrays = [self.cache.map(self._name_entry(number)) for number in range(len(self.clips))]
         return LoadedDirections(*(DiskRows([part[name] for part in arrays]) for name in ("halves", "windows")))
 
     def load(self) -> LoadedDirections:
-        """All directions: in memory where they fit into `memory_gb`, else on disk."""
+        """Load all directions: into memory where they fit into `memory_gb`, else they stay on disk."""
         if self._loaded is None:
             mapped = self.map()
             if 4e-9 * self.parameters * sum(len(rows) for rows in mapped) > self.memory_gb:
@@ -165,7 +165,7 @@ class Directions:
         return self._average[1]
 
     def read_seconds(self) -> float:
-        """How long they took."""
+        """Seconds that the directions took."""
         return sum(self.cache.read_seconds(self._name_entry(number)) for number in range(len(self.clips)))
 
     def _name_entry(self, number: int, half: int | None = None) -> Entry:

@@ -1,4 +1,4 @@
-"""Gradients of single tracks and clips, each taken once for all methods that ask for it.
+"""Gradients of single tracks and clips, each computed once for all methods that ask for it.
 
 Three scalars of a network's output may be differentiated, each a mean over frames and channels: "loss" (squared error,
 as trained), "square" (of the output itself; D-TRAK, arXiv 2311.00500) and "mean" (of the output; DAS, arXiv
@@ -25,7 +25,7 @@ CLIP_BATCH = 16  # draws of a clip a forward pass
 
 @dataclass(frozen=True)
 class GradientKind:
-    """Which gradient of a track or clip."""
+    """Choice of a gradient: scalar, layers, scaling and mask."""
 
     objective: str = "loss"  # one of OBJECTIVES
     layers: str = "all"  # layer group of the transformer

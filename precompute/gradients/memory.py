@@ -1,4 +1,4 @@
-"""How the memory of a pass is cut: no torch. P parameters; sizes in bytes."""
+"""Division of a pass's memory between gradients and directions. P parameters; sizes in bytes. No torch."""
 
 from __future__ import annotations
 

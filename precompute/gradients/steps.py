@@ -91,7 +91,7 @@ class UnlearningStep:
         return not self.section.normalise_timesteps
 
     def describe_settings(self) -> dict[str, Any]:
-        """All that a direction depends on beside model, clip and curvature."""
+        """The section and the scale: a direction depends on them beside model, clip and curvature."""
         return {**asdict(self.section), "scale": self.scale}
 
     # -- clips -------------------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ class UnlearningStep:
         return self.compute_rises(model, track, direction, bank).mean(0)
 
     def arrange_scores(self, products: Arrays, model: Model, queries: Queries, bank: NoiseBank) -> ClipScores:
-        """What a `StepTap` gave, stacked over N tracks -> scores by clip."""
+        """Arrays of a `StepTap`, stacked over N tracks -> scores by clip."""
         clips = len(queries.shown) + len(queries.targets)
         cells = products["cells"].reshape(len(products["cells"]), bank.replicates, bank.strata, clips, -1)
         counts = [len(cut_windows(model, queries.shown[[row]], self.section)) for row in range(len(queries.shown))]

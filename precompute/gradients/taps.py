@@ -1,4 +1,4 @@
-"""What is recorded of every track's gradients during the pass: products with clips' directions, or sketches.
+"""Records of every track's gradients, made during the pass: products with clips' directions, or sketches.
 
 A tap sees each track's gradients once, [R x S, P], a row a cell of the noise bank; what it gives is stacked over the N
 tracks. Two methods that ask for the same tap share it.
@@ -25,7 +25,7 @@ from precompute.gradients.steps import UnlearningStep, make_ascent_bank, make_on
 
 
 class Tap:
-    """What is recorded of every track's gradients. Subclasses give `record`, or `take` for several tracks at once."""
+    """Makes a record of every track's gradients. Subclasses give `record`, or `take` for several tracks at once."""
 
     def __init__(self, stage: str, key: str, kind: GradientKind, parameters: int) -> None:
         """`stage` and `key`: its names in the cache, by all that it depends on; `parameters`: P."""
@@ -51,7 +51,7 @@ class Tap:
         """Give memory back."""
 
     def read_seconds(self, cache: Cache) -> float:
-        """How long the clips' side took."""
+        """Seconds that the clips' side took."""
         return 0.0
 
 
@@ -98,7 +98,7 @@ class StepTap(ProductTap):
         self.directions.load()
 
     def load_directions(self) -> LoadedDirections:
-        """All directions."""
+        """The directions as they are, windows included."""
         return self.directions.load()
 
     def reduce(self, rows: torch.Tensor) -> torch.Tensor:
@@ -110,7 +110,7 @@ class StepTap(ProductTap):
         self.directions.release()
 
     def read_seconds(self, cache: Cache) -> float:
-        """How long the directions took."""
+        """Seconds that the directions took."""
         return self.directions.read_seconds()
 
 
@@ -134,7 +134,7 @@ class WeightedTap(ProductTap):
         self.weight = self.load_diagonal() / (self.step.scale * self.context.load_inverse_fisher())
 
     def load_directions(self) -> LoadedDirections:
-        """Those of the stored clips by half, and of the cohort's clips; no windows."""
+        """Directions of the stored clips by half, and of the cohort's clips; no windows."""
         halves, sums = self.directions.load()
         first, end = len(sums) - self.directions.cohort, len(sums)
         return LoadedDirections(halves, sums.select_rows(first, end) if isinstance(sums, DiskRows) else sums[first:])
@@ -149,7 +149,7 @@ class WeightedTap(ProductTap):
         self.weight = 1.0
 
     def read_seconds(self, cache: Cache) -> float:
-        """How long the directions took."""
+        """Seconds that the directions took."""
         return self.directions.read_seconds()
 
 
@@ -186,7 +186,7 @@ def make_step_tap(context: Context, step: UnlearningStep) -> StepTap:
 
 
 def arrange_products(products: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """What a `ProductTap` by replicate gave, stacked over N tracks -> cells [Q, N, R, HALVES] and cohort [K, N]."""
+    """Arrays of a `ProductTap` by replicate, stacked over N tracks -> cells [Q, N, R, HALVES] and cohort [K, N]."""
     cells = products["cells"]  # [N, R, Q x HALVES]
     return cells.reshape(*cells.shape[:2], -1, HALVES).transpose(2, 0, 1, 3), products["sums"].T
 

@@ -133,13 +133,13 @@ def compute_shard(
     """
     reading = read_ahead(tracks, rows)
     memory = model.arithmetic.memory_gb * 1e9
-    taken: dict[Tap, list[Arrays]] = {tap: [] for tap in taps}
+    arrays: dict[Tap, list[Arrays]] = {tap: [] for tap in taps}
     own, gradient = dict.fromkeys(taps, 0.0), dict.fromkeys(taps, 0.0)
     by_track = []
     for tap in taps:
         if isinstance(tap, StepTap) and cell_products.is_needed(model, tap, bank, memory):
             products = cell_products.multiply_by_cell(model, tracks[list(rows)], tap, bank, memory)
-            taken[tap], own[tap], gradient[tap] = products
+            arrays[tap], own[tap], gradient[tap] = products
         else:
             by_track.append(tap)
     kinds = list(dict.fromkeys(tap.kind for tap in by_track))
@@ -149,13 +149,13 @@ def compute_shard(
         seen = [compute_track_gradients(model, tracks[[row]], kinds, bank) for row in rows[start : start + group]]
         for tap in by_track:
             began = time.monotonic()
-            taken[tap] += tap.take([track.select(tap.kind) for track in seen])
+            arrays[tap] += tap.take([track.select(tap.kind) for track in seen])
             own[tap] += time.monotonic() - began
             gradient[tap] += sum(track.seconds[tap.kind] for track in seen)
     reading.join()
     return {
         tap: ShardResult({n: np.stack([part[n] for part in parts]) for n in parts[0]}, own[tap], gradient[tap])
-        for tap, parts in taken.items()
+        for tap, parts in arrays.items()
     }
 
 

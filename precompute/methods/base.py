@@ -1,4 +1,4 @@
-"""What a method of attribution is: clips, tracks, model, noise bank and settings in; scores out.
+"""The interface of a method of attribution: clips, tracks, model, noise bank and settings in; scores out.
 
 Conventions: Q clips that are stored (shown, then targets), K clips of the cohort, N tracks in the order of the corpus
 (decoys among them), R replicates x S strata of the noise bank, H halves of a clip's own draws. Scores are float64, and
@@ -120,7 +120,7 @@ class GradientMethod(Method):
     cost = "one gradient a track and draw, shared by all gradient methods"
 
     def make_taps(self, context: Context) -> dict[str, Tap]:
-        """What is recorded of every track, under names of its own."""
+        """The records that it needs of every track, by name."""
         raise NotImplementedError
 
     def combine(self, context: Context, recorded: dict[str, Arrays]) -> MethodResult:
@@ -128,7 +128,7 @@ class GradientMethod(Method):
         raise NotImplementedError
 
     def compute_scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        """By a pass over the tracks, of which everything cached is left out."""
+        """Run a pass over the tracks for whatever is not cached, and combine its records."""
         taps = self.make_taps(context)
         recorded = gather(context.model, context.items, context.bank, list(taps.values()), context.cache)
         return self.combine(context, {name: recorded[tap.stage, tap.key] for name, tap in taps.items()})

@@ -40,11 +40,11 @@ class Influence(GradientMethod):
         return {"products": WeightedTap(context, load_diagonal, name, self.settings.normalise_timesteps)}
 
     def combine(self, context: Context, recorded: dict[str, Arrays]) -> MethodResult:
-        """The products are the scores."""
+        """Arrange the products, which are the scores."""
         return MethodResult.without_strata(*arrange_products(recorded["products"]))
 
     def compute_moments(self, context: Context, clip: int, track: int) -> np.ndarray:
-        """By forward mode along the clip's gradient, preconditioned."""
+        """Differentiate in forward mode along the clip's gradient, preconditioned."""
         step = make_one_step(context)
         gradient = step.share_directions(context).average_halves(clip) / (step.scale * context.load_inverse_fisher())
         direction = gradient * torch.as_tensor(load_inverse_diagonal(context, self.settings.damping))

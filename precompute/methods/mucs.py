@@ -42,7 +42,7 @@ ComputeLosses = Callable[
 
 @dataclass(frozen=True)
 class AscentSettings:
-    """How a clip is unlearned."""
+    """Settings of one unlearning."""
 
     learning_rate: float
     weight: float = 0.2  # of the clip's loss beside the tracks'
@@ -53,7 +53,7 @@ class AscentSettings:
 
 @dataclass(frozen=True)
 class UnlearnOutcome:
-    """How the unlearning ended."""
+    """The end of one unlearning."""
 
     steps: int
     reached: bool  # False: it stopped on the limit

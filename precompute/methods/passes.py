@@ -35,5 +35,5 @@ def score_by_cell(context: Context, bank: NoiseBank, label: str, score: ScoreCel
 
 
 def count_model_workers(context: Context) -> int:
-    """How many processes suit the run's model."""
+    """Number of processes that suit the run's model."""
     return count_workers(context.model.device, sum(p.numel() for p in context.model.network.model.parameters()))

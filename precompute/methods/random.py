@@ -21,7 +21,7 @@ class Random(Method):
     cost = "nothing"
 
     def compute_scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        """The same for the same seed, clip and track."""
+        """Draw a score for every clip and track."""
         track_ids = np.array([track.track_id for track in context.tracks], dtype=np.uint64)
         scores = [self._draw_row(kind, row, track_ids) for kind, row in context.clips]
         return MethodResult.without_noise(np.stack(scores), len(context.stored))

@@ -117,7 +117,7 @@ class RpsRidge(Method):
         return score_by_cell(context, context.bank, self.name, score_cell)
 
     def _sum_tracks(self, context: Context) -> RidgeSums:
-        """Of all training tracks under the whole bank."""
+        """Sums over all training tracks under the whole bank."""
         model, bank = context.model, context.bank
         draws = [bank.cell(*cell, (model.latent_channels, model.frames)) for cell in bank.cells()]
         t, eps = torch.cat([d[0] for d in draws]), torch.cat([d[1] for d in draws])

@@ -46,7 +46,7 @@ class MethodRefusal(NamedTuple):
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What became of the methods that were asked for."""
+    """The methods that ran and those that did not."""
 
     completed: list[MethodRun]
     skipped: list[MethodRefusal]

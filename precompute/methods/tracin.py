@@ -49,11 +49,11 @@ class Tracin(GradientMethod):
         return [paths[row] for row in spread_evenly(len(paths), self.settings.most)]
 
     def make_taps(self, context: Context) -> dict[str, Tap]:
-        """None in the common pass: its own passes are over other weights."""
+        """No taps in the common pass: its own passes are over other weights."""
         return {}
 
     def compute_scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        """By a pass of its own for each checkpoint."""
+        """Run a pass for each checkpoint, and average."""
         cells, cohort, seconds = [], [], 0.0
         for path in self._list_checkpoints(context):
             print(f"  TracIn: {path.parent.name}", flush=True)

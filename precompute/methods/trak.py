@@ -33,7 +33,7 @@ class Trak(GradientMethod):
         return {"sketches": SketchTap(context, kind, settings.width, settings.seed, whitened=False)}
 
     def combine(self, context: Context, recorded: dict[str, Arrays]) -> MethodResult:
-        """By a ridge regression on the training tracks."""
+        """Score by a ridge regression on the training tracks."""
         settings = self.settings
         kind = context.choose_clip_kind(settings.normalise_timesteps, self.choose_objective())
         stored, cohort = load_clip_sketches(context, kind, settings.width, settings.seed, whitened=False)
@@ -78,7 +78,7 @@ class Das(Trak):
     cost = "one further gradient a track and draw; a projection and one solve"
 
     def choose_objective(self) -> str:
-        """By the setting `output`."""
+        """The setting `output`."""
         return self.settings.output
 
     def adjust(self, context: Context, ridge: Ridge, result: MethodResult, losses: np.ndarray) -> MethodResult:
@@ -92,7 +92,7 @@ class Das(Trak):
 
 
 def compute_residuals(losses: np.ndarray, form: str) -> np.ndarray:
-    """How wrong the model is on each track, [N], from losses [N, draws].
+    """The model's error on each track, [N], from losses [N, draws].
 
     "error": root of the mean; "flat": mean over draws of the roots, scaled to length 1 over the draws (the published
     code); "none": 1.

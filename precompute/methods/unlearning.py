@@ -33,7 +33,7 @@ class Unlearning(GradientMethod):
 
     @classmethod
     def create(cls, settings: None, config: RunConfig, tracks: int) -> Unlearning:
-        """By section [unlearning]."""
+        """Make it with the settings of section [unlearning]."""
         return cls(config.unlearning, tracks)
 
     def describe_settings(self) -> dict[str, Any]:
@@ -45,11 +45,11 @@ class Unlearning(GradientMethod):
         return {"steps": make_step_tap(context, self.step)}
 
     def combine(self, context: Context, recorded: dict[str, Arrays]) -> MethodResult:
-        """The products are the scores."""
+        """Arrange the products, which are the scores."""
         scores = self.step.arrange_scores(recorded["steps"], context.model, context.queries, context.bank)
         return MethodResult(scores.cells, scores.cohort, scores.windows)
 
     def compute_moments(self, context: Context, clip: int, track: int) -> np.ndarray:
-        """By forward mode along the clip's direction."""
+        """Differentiate in forward mode along the clip's direction."""
         direction = self.step.share_directions(context).average_halves(clip)
         return self.step.compute_moments(context.model, context.items[[track]], direction, context.bank).numpy()

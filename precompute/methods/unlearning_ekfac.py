@@ -35,7 +35,7 @@ class UnlearningEkfac(GradientMethod):
         return {"products": context.make_once(name, lambda: EkfacTap(self, context))}
 
     def combine(self, context: Context, recorded: dict[str, Arrays]) -> MethodResult:
-        """The products are the scores."""
+        """Arrange the products, which are the scores."""
         return MethodResult.without_strata(*arrange_products(recorded["products"]))
 
     def load_curvature(self, context: Context) -> Ekfac:
@@ -63,7 +63,7 @@ class UnlearningEkfac(GradientMethod):
         return self.load_curvature(context).solve(directions / context.load_inverse_fisher())
 
     def compute_moments(self, context: Context, clip: int, track: int) -> np.ndarray:
-        """By forward mode along the clip's step."""
+        """Differentiate in forward mode along the clip's step."""
         step = make_one_step(context)
         direction = self.precondition(context, step.share_directions(context).average_halves(clip)[None])[0]
         return step.compute_moments(context.model, context.items[[track]], direction, context.bank).numpy()
@@ -101,5 +101,5 @@ class EkfacTap(ProductTap):
         self.steps = None
 
     def read_seconds(self, cache: Cache) -> float:
-        """How long directions and curvature took."""
+        """Seconds that directions and curvature took."""
         return self.source.read_seconds() + cache.read_seconds(self.method.name_entry(self.context))

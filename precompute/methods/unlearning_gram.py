@@ -1,4 +1,4 @@
-"""Unlearning with what the training tracks have in common taken out: the curvature is that of their own gradients.
+"""Unlearning without the part that the training tracks have in common: the curvature is that of their own gradients.
 
 With whitened gradients a = F^-1/2 g of training tracks A [n, P], and u of the clip:
     score = u (A'A + lambda I)^-1 a = (u.a - uA' (AA' + lambda I)^-1 A a) / lambda.
@@ -47,7 +47,7 @@ class UnlearningGram(GradientMethod):
         return len(context.trained) <= MOST_TRACKS if form == "auto" else form == "tracks"
 
     def combine(self, context: Context, recorded: dict[str, Arrays]) -> MethodResult:
-        """By a ridge regression on the training tracks."""
+        """Score by a ridge regression on the training tracks."""
         settings, trained = self.settings, context.trained
         tracks = recorded["sketches"]["sketches"].astype(np.float64)  # [N, R, k]
         if self.is_by_track(context):
