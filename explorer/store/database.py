@@ -48,10 +48,22 @@ def contract() -> Mapping[str, frozenset[str]]:
 class Database:
     """An open connection to a checked store, and the ways to query it."""
 
-    def __init__(self, path: Path, threads: int, memory_limit: str) -> None:
-        """Raises the StoreError family."""
-        self.connection = _connect(path, threads, memory_limit)
-        self._prepare(path)
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+        """Check `connection`, open to the store at `path`. Raises StoreTableError or StoreVersionError, closed then."""
+        self.connection = connection
+        try:
+            _check(connection, path)
+            # DuckDB imports numpy with its first array; two threads that do so at once wait for each other for ever.
+            self.fetch_frame("SELECT 1 AS whole, NULL::INTEGER AS absent")
+            self.fetch_columns("SELECT 1 AS whole, NULL::INTEGER AS absent")
+        except BaseException:
+            connection.close()
+            raise
+
+    @classmethod
+    def open(cls, path: Path, threads: int, memory_limit: str) -> Database:
+        """Open the store at `path`. Raises the StoreError family."""
+        return cls(_connect(path, threads, memory_limit), path)
 
     @classmethod
     def open_replaced(cls, path: Path, threads: int, memory_limit: str) -> Database:
@@ -61,25 +73,13 @@ class Database:
         version is opened under another name, which nobody needs once it is open. Raises the StoreError family, or
         OSError where the folder takes no link.
         """
-        database = cls.__new__(cls)
         name = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.view")
         try:
             os.link(path, name)
-            database.connection = _connect(name, threads, memory_limit)
+            connection = _connect(name, threads, memory_limit)
         finally:
             name.unlink(missing_ok=True)
-        database._prepare(path)
-        return database
-
-    def _prepare(self, path: Path) -> None:
-        try:
-            _check(self.connection, path)
-            # DuckDB imports numpy with its first array; two threads that do so at once wait for each other for ever.
-            self.fetch_frame("SELECT 1 AS whole, NULL::INTEGER AS absent")
-            self.fetch_columns("SELECT 1 AS whole, NULL::INTEGER AS absent")
-        except BaseException:
-            self.connection.close()
-            raise
+        return cls(connection, path)
 
     def close(self) -> None:
         """Close the file; no query works after it."""

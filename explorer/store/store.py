@@ -37,7 +37,7 @@ class Store:
         """Raises the StoreError family."""
         self.path = path.resolve()
         self._threads, self._memory_limit = threads, memory_limit
-        self._attach(Database(self.path, threads, memory_limit))
+        self._attach(Database.open(self.path, threads, memory_limit))
 
     def _attach(self, database: Database) -> None:
         """Answer from `database` from now on. Readers keep results at hand: new ones begin with none."""

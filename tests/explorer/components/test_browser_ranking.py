@@ -118,7 +118,8 @@ def test_the_table_sorts_by_its_headings_and_pages(open_page):
 
 
 def test_pages_of_a_long_table(open_page, monkeypatch):
-    monkeypatch.setattr("explorer.listen.table.LIMIT", 30)
+    for module in ("explorer.state.queries", "explorer.listen.table"):
+        monkeypatch.setattr(f"{module}.TABLE_ROWS", 30)
     page = open_page("?find=no")  # every title has a number
     expect(page.locator("#table .count")).to_contain_text("1–30 of")
     first = titles(page)
