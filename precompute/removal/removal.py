@@ -94,10 +94,10 @@ def members(store: Path, grouping: str, name: str) -> list[int]:
     except StoreError as error:
         raise UserError(str(error)) from error
     try:
-        known = opened.catalogue.groupings()
+        known = opened.holders.read_groupings()
         if grouping not in known:
             raise UserError(f"--by {grouping}: {store} has no such grouping; it has {', '.join(known)}")
-        found = opened.catalogue.members(grouping, name)
+        found = opened.holders.list_members(grouping, name)
     finally:
         opened.close()
     if not found:
@@ -116,7 +116,7 @@ def _check(store: Path, ids: Sequence[int]) -> tuple[dict[int, Path], set[str], 
         unknown = [i for i in ids if i not in known]
         if unknown:
             raise UserError(f"{store}: has no track {some(unknown)}; nothing was changed")
-        left = opened.catalogue.count_training() - sum(not track.is_decoy for track in known.values())
+        left = opened.tracks.count_training() - sum(not track.is_decoy for track in known.values())
         if left < 1:
             raise UserError(f"{store}: that would take out every training track; delete the store instead")
         root = (store.parent / opened.info.track_root).resolve()

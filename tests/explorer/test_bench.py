@@ -41,7 +41,7 @@ def test_the_store_is_a_store(store_of_bench):
 def test_first_readers_look_for_no_module(store_of_bench):
     """DuckDB looked for numpy with the first array, and two threads that did so at once hung the server for good."""
     code = (
-        "import sys, pathlib\nfrom explorer.store.database import Store\n"
+        "import sys, pathlib\nfrom explorer.store import Store\n"
         "store, asked = Store(pathlib.Path(sys.argv[1])), []\n"
         "class Finder:\n    find_spec = staticmethod(lambda name, *_: asked.append(name))\n"
         "sys.meta_path.insert(0, Finder); store.scores.read_columns(1, 1); store.scores.read_frame(1, 1); print(asked)"
