@@ -221,7 +221,7 @@ def diagnose_checkpoints(
     runs: list[MethodRun], corpus: Corpus, generated: int, config: RunConfig, cache: Cache
 ) -> list[Columns]:
     """Diagnostics of unlearning at the checkpoints kept along the training."""
-    section, reduced = config.diagnostics, config.diagnostics.reduced(config)
+    section, reduced = config.diagnostics, config.diagnostics.reduce(config)
     folder = Path(section.checkpoints)
     paths = sorted(folder.glob("step-*/model.safetensors")) if section.checkpoints else []
     if section.checkpoints and not paths:

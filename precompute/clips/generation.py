@@ -28,7 +28,7 @@ def load_clips(model: Model, config: RunConfig, cache: Cache) -> tuple[list[Prom
         parts.append(generate_clips(model, prompts, config, cache, "clips"))
     if own:
         parts.append(_load_own_items(model, own, cache))
-    return prompts + own, parts[0].joined(parts[1]) if len(parts) > 1 else parts[0]
+    return prompts + own, parts[0].join(parts[1]) if len(parts) > 1 else parts[0]
 
 
 def load_cohort(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) -> Items:

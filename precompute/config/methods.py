@@ -8,16 +8,21 @@ from typing import Any
 from precompute.errors import need
 
 
+def _need_positive(section: str, **values: float) -> None:
+    for name, value in values.items():
+        need(value > 0, f"[methods.{section}] {name} = {value}: must be above 0")
+
+
 @dataclass(frozen=True)
 class RandomSettings:
-    """The floor."""
+    """random: uniform scores, the floor that every method must beat."""
 
     seed: int = 404
 
 
 @dataclass(frozen=True)
 class EnsembleSettings:
-    """Rank average of other methods."""
+    """ensemble: the average of the ranks of other methods."""
 
     of: tuple[str, ...] = ()  # methods of this run; empty = all of them but `random`
 
@@ -27,14 +32,9 @@ class EnsembleSettings:
         need("ensemble" not in self.of, "[methods.ensemble] of names the ensemble itself")
 
 
-def _positive(section: str, **values: float) -> None:
-    for name, value in values.items():
-        need(value > 0, f"[methods.{section}] {name} = {value}: must be above 0")
-
-
 @dataclass(frozen=True)
 class InfluenceSettings:
-    """Products of gradients; layers, mask and draws are those of `[unlearning]`."""
+    """influence: products of gradients; layers, mask and draws are those of `[unlearning]`."""
 
     damping: float = 0.0  # of the mean Fisher, added to its diagonal, which is then inverted; 0 = no curvature
     normalise_timesteps: bool = False  # every draw's gradient is scaled to length 1
@@ -45,19 +45,19 @@ class InfluenceSettings:
 
 @dataclass(frozen=True)
 class TracinSettings:
-    """The same, summed over checkpoints of training."""
+    """tracin: products of gradients, summed over checkpoints of training."""
 
     checkpoints: str = ""  # folder with step-NNNNNN/model.safetensors; empty = that of [diagnostics]
     most: int = 4  # checkpoints, spread evenly
     normalise_timesteps: bool = False
 
     def __post_init__(self) -> None:
-        _positive("tracin", most=self.most)
+        _need_positive("tracin", most=self.most)
 
 
 @dataclass(frozen=True)
 class EkfacSettings:
-    """Curvature in Kronecker factors."""
+    """unlearning-ekfac: curvature in Kronecker factors."""
 
     damping: float = 0.1  # of the mean eigenvalue
     draws: int = 2  # a training track: one in each stratum of t
@@ -65,13 +65,13 @@ class EkfacSettings:
     seed: int = 111
 
     def __post_init__(self) -> None:
-        _positive("unlearning-ekfac", damping=self.damping, draws=self.draws)
+        _need_positive("unlearning-ekfac", damping=self.damping, draws=self.draws)
         need(self.tracks >= 0, f"[methods.unlearning-ekfac] tracks = {self.tracks}: must be 0 (all) or more")
 
 
 @dataclass(frozen=True)
 class GramSettings:
-    """Gram correction."""
+    """unlearning-gram: correction by the Gram matrix of the training tracks' gradients."""
 
     damping: float = 0.03  # of the mean squared length of a training track's whitened gradient
     width: int = 16384  # of the sketch
@@ -81,14 +81,14 @@ class GramSettings:
     seed: int = 505
 
     def __post_init__(self) -> None:
-        _positive("unlearning-gram", damping=self.damping, width=self.width)
+        _need_positive("unlearning-gram", damping=self.damping, width=self.width)
         known = ("auto", "tracks", "sketch")
         need(self.form in known, f"[methods.unlearning-gram] form = {self.form!r}: choose one of {', '.join(known)}")
 
 
 @dataclass(frozen=True)
 class TrakSettings:
-    """Projected gradients."""
+    """trak, dtrak: projected gradients."""
 
     damping: float = 0.1  # of the mean squared length of a training track's projected gradient
     width: int = 16384  # of the projection
@@ -96,12 +96,12 @@ class TrakSettings:
     seed: int = 505
 
     def __post_init__(self) -> None:
-        _positive("trak", damping=self.damping, width=self.width)
+        _need_positive("trak", damping=self.damping, width=self.width)
 
 
 @dataclass(frozen=True)
 class DasSettings(TrakSettings):
-    """Residual and leverage beside."""
+    """das: projected gradients with residual and leverage."""
 
     output: str = "mean"  # what is differentiated: mean of the output (as published), or its square
     residual: str = "error"  # error = root mean squared; flat = of unit length over timesteps; none = left out
@@ -121,14 +121,14 @@ class DasSettings(TrakSettings):
 
 @dataclass(frozen=True)
 class ClapSettings:
-    """Which CLAP."""
+    """clap: which CLAP."""
 
     model: str = ""  # ClapModel folder, hub id, or laion_clap .pt; empty = [model] clap
 
 
 @dataclass(frozen=True)
 class ClewsSettings:
-    """Which CLEWS, and how windows are paired."""
+    """clews: which CLEWS, and how windows are paired."""
 
     checkpoint: str = "data/work/train-clews/clews.safetensors"  # ours, or a published .ckpt
     hop_s: float = 0.0  # between windows; 0 = what the checkpoint says (published: 5)
@@ -141,7 +141,7 @@ class ClewsSettings:
 
 @dataclass(frozen=True)
 class LpipsSettings:
-    """Which activations are compared."""
+    """lpips: which activations are compared."""
 
     layers: int = 4  # how many of the transformer's layers, spread evenly up to the last
     strata: int = 2  # draws a replicate of the noise bank: one in each stratum of the cleaner part
@@ -156,22 +156,22 @@ class LpipsSettings:
 
 @dataclass(frozen=True)
 class RpsSettings:
-    """Nothing to choose: the noise bank is the run's."""
+    """rps: nothing to choose; the noise bank is the run's."""
 
 
 @dataclass(frozen=True)
 class RpsRidgeSettings:
-    """How strongly the refitted output layer is held to zero."""
+    """rps-ridge: how strongly the refitted output layer is held to zero."""
 
     ridge: float = 0.01  # lambda, of the mean diagonal of the features' second moment
 
     def __post_init__(self) -> None:
-        need(self.ridge > 0, f"[methods.rps-ridge] ridge = {self.ridge}: must be above 0")
+        _need_positive("rps-ridge", ridge=self.ridge)
 
 
 @dataclass(frozen=True)
 class MucsSettings:
-    """As the paper's code has it. For the demo: draws = 16, batch = 12, max_steps = 100."""
+    """mucs: defaults of the paper's code. For the demo: draws = 16, batch = 12, max_steps = 100."""
 
     draws: int = 100  # that losses are compared under
     noisier: float = 0.7  # part of the schedule that they come from, from t = 1
@@ -180,7 +180,7 @@ class MucsSettings:
     tolerance: float = 0.05  # below L_null at which the clip counts as unlearned
     training_rate: float = 8e-4  # learning rate that the model was trained with; a tenth of it is used
     weight_decay: float = 0.01
-    max_steps: int = 10_000  # where a clip is not unlearned by then (the paper's code goes on for ever)
+    max_steps: int = 10_000  # at most; a clip may not be unlearned by then (the paper's code has no limit)
     null_draws: int = 1000  # of an untrained network's loss
     seed: int = 505
 
@@ -189,13 +189,11 @@ class MucsSettings:
             need(getattr(self, name) >= 1, f"[methods.mucs] {name} = {getattr(self, name)}: must be at least 1")
         need(0 < self.noisier <= 1, f"[methods.mucs] noisier = {self.noisier}: must be above 0 and at most 1")
         need(0 < self.tolerance < 1, f"[methods.mucs] tolerance = {self.tolerance}: must be within 0 and 1")
-        need(self.weight > 0, f"[methods.mucs] weight = {self.weight}: must be above 0")
-        need(self.training_rate > 0, f"[methods.mucs] training_rate = {self.training_rate}: must be above 0")
+        _need_positive("mucs", weight=self.weight, training_rate=self.training_rate)
 
 
-METHOD_SETTINGS: dict[
-    str, Any
-] = {  # every method by name, with its default settings; in the order of the documentation
+# Every method by name, with its default settings, in the order of the documentation. The code: methods/catalogue.py.
+METHOD_SETTINGS: dict[str, Any] = {
     "unlearning": None,  # its settings stand in section [unlearning]
     "unlearning-ekfac": EkfacSettings(),
     "unlearning-gram": GramSettings(),

@@ -1,4 +1,4 @@
-"""TOML -> frozen dataclasses that check themselves. No torch here: `--help` and mistakes answer at once.
+"""The config of a run: a frozen dataclass for each section, which checks its own values. Needs no torch.
 
 Paths in a config are relative to the folder that the command runs in.
 """
@@ -7,19 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from precompute.config.methods import METHOD_SETTINGS
-from precompute.errors import UserError
-from precompute.errors import need as _need
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from precompute.config.reading import name_file, read_settings, read_toml
+from precompute.errors import need
 
 NO_WINDOWS_S = 1e6  # longer than any clip: one window
 RESULTS = 2  # count up when a stage computes or keeps its result otherwise: old caches are then left alone
@@ -42,9 +36,9 @@ class CorpusSection:
     windows: int = 4  # of a file that is longer than the model hears at once: at most so many, spread evenly
 
     def __post_init__(self) -> None:
-        _need(self.windows >= 1, f"[corpus] windows = {self.windows}: must be at least 1")
-        _need(bool(self.manifest) != bool(self.folder), "[corpus] needs either manifest or folder, and not both")
-        _need(self.decoys >= 0, f"[corpus] decoys = {self.decoys}: must be 0 (all) or more")
+        need(self.windows >= 1, f"[corpus] windows = {self.windows}: must be at least 1")
+        need(bool(self.manifest) != bool(self.folder), "[corpus] needs either manifest or folder, and not both")
+        need(self.decoys >= 0, f"[corpus] decoys = {self.decoys}: must be 0 (all) or more")
 
 
 @dataclass(frozen=True)
@@ -60,12 +54,12 @@ class ModelSection:
     def __post_init__(self) -> None:
         local = bool(self.config) and bool(self.checkpoint)
         either = local != bool(self.name) and not (self.name and (self.config or self.checkpoint))
-        _need(either, "[model] needs either config and checkpoint, or name, and not both")
+        need(either, "[model] needs either config and checkpoint, or name, and not both")
 
 
 @dataclass(frozen=True)
 class ClipsSection:
-    """What is generated, and what is unlearned besides: self-influence targets and the normalisation cohort."""
+    """The clips: what is generated, self-influence targets, and the normalisation cohort."""
 
     prompts: str = ""  # CSV with columns clip_id, prompt, seconds, seed
     audio: str = ""  # a file or a folder: clips of your own, beside the generated ones or in place of them
@@ -76,11 +70,11 @@ class ClipsSection:
     cohort: int = 48  # further clips, not shown, that say what is usual for a track
 
     def __post_init__(self) -> None:
-        _need(bool(self.prompts or self.audio), "[clips] needs prompts, audio, or both")
-        _need(self.sampler in SAMPLERS, f"[clips] sampler = {self.sampler!r}: choose one of {', '.join(SAMPLERS)}")
-        _need(self.steps >= 1, f"[clips] steps = {self.steps}: must be at least 1")
-        _need(self.targets >= 0, f"[clips] targets = {self.targets}: must be 0 or more")
-        _need(self.cohort >= 2, f"[clips] cohort = {self.cohort}: normalisation needs at least 2 clips")
+        need(bool(self.prompts or self.audio), "[clips] needs prompts, audio, or both")
+        need(self.sampler in SAMPLERS, f"[clips] sampler = {self.sampler!r}: choose one of {', '.join(SAMPLERS)}")
+        need(self.steps >= 1, f"[clips] steps = {self.steps}: must be at least 1")
+        need(self.targets >= 0, f"[clips] targets = {self.targets}: must be 0 or more")
+        need(self.cohort >= 2, f"[clips] cohort = {self.cohort}: normalisation needs at least 2 clips")
 
 
 @dataclass(frozen=True)
@@ -94,10 +88,10 @@ class BankSection:
     t_low: float = 0.0  # least t of the tracks' draws: 0 = nearly clean, 1 = noise alone
 
     def __post_init__(self) -> None:
-        _need(self.replicates >= 2, f"[bank] replicates = {self.replicates}: a standard error needs at least 2")
-        _need(self.strata >= 1, f"[bank] strata = {self.strata}: must be at least 1")
-        _need(self.draws_per_cell >= 1, f"[bank] draws_per_cell = {self.draws_per_cell}: must be at least 1")
-        _need(0 <= self.t_low < 1, f"[bank] t_low = {self.t_low}: must be from 0 to below 1")
+        need(self.replicates >= 2, f"[bank] replicates = {self.replicates}: a standard error needs at least 2")
+        need(self.strata >= 1, f"[bank] strata = {self.strata}: must be at least 1")
+        need(self.draws_per_cell >= 1, f"[bank] draws_per_cell = {self.draws_per_cell}: must be at least 1")
+        need(0 <= self.t_low < 1, f"[bank] t_low = {self.t_low}: must be from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -110,13 +104,13 @@ class FisherSection:
     seed: int = 101
 
     def __post_init__(self) -> None:
-        _need(self.draws >= 1, f"[fisher] draws = {self.draws}: must be at least 1")
-        _need(self.damping > 0, f"[fisher] damping = {self.damping}: must be above 0")
+        need(self.draws >= 1, f"[fisher] draws = {self.draws}: must be at least 1")
+        need(self.damping > 0, f"[fisher] damping = {self.damping}: must be above 0")
 
 
 @dataclass(frozen=True)
 class UnlearningSection:
-    """What one unlearning step is."""
+    """The unlearning step."""
 
     layers: str = "all"  # layer group of the transformer
     mask: str = "mixed"
@@ -131,15 +125,15 @@ class UnlearningSection:
     normalise_timesteps: bool = False  # every draw's gradient is scaled to length 1
 
     def __post_init__(self) -> None:
-        _need(self.layers in LAYERS, f"[unlearning] layers = {self.layers!r}: choose one of {', '.join(LAYERS)}")
-        _need(self.mask in MASKS, f"[unlearning] mask = {self.mask!r}: choose one of {', '.join(MASKS)}")
-        _need(self.learning_rate > 0, f"[unlearning] learning_rate = {self.learning_rate}: must be above 0")
+        need(self.layers in LAYERS, f"[unlearning] layers = {self.layers!r}: choose one of {', '.join(LAYERS)}")
+        need(self.mask in MASKS, f"[unlearning] mask = {self.mask!r}: choose one of {', '.join(MASKS)}")
+        need(self.learning_rate > 0, f"[unlearning] learning_rate = {self.learning_rate}: must be above 0")
         even = self.ascent_draws >= 2 and self.ascent_draws % 2 == 0
-        _need(even, f"[unlearning] ascent_draws = {self.ascent_draws}: must be even and at least 2")
-        _need(0 <= self.t_low < 1, f"[unlearning] t_low = {self.t_low}: must be from 0 to below 1")
-        _need(self.window_s > 0, f"[unlearning] window_s = {self.window_s}: must be above 0")
-        _need(self.steps >= 1, f"[unlearning] steps = {self.steps}: must be at least 1")
-        _need(self.relative_step >= 0, f"[unlearning] relative_step = {self.relative_step}: must be 0 or more")
+        need(even, f"[unlearning] ascent_draws = {self.ascent_draws}: must be even and at least 2")
+        need(0 <= self.t_low < 1, f"[unlearning] t_low = {self.t_low}: must be from 0 to below 1")
+        need(self.window_s > 0, f"[unlearning] window_s = {self.window_s}: must be above 0")
+        need(self.steps >= 1, f"[unlearning] steps = {self.steps}: must be at least 1")
+        need(self.relative_step >= 0, f"[unlearning] relative_step = {self.relative_step}: must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -151,21 +145,21 @@ class MethodsSection:
 
     @classmethod
     def read(cls, table: Any) -> MethodsSection:
-        """Raises UserError naming an unknown method or a bad field."""
-        _need(isinstance(table, dict), "[methods] must be a section")
+        """From section [methods]. Raises UserError naming an unknown method or a bad field."""
+        need(isinstance(table, dict), "[methods] must be a section")
         known = ", ".join(METHOD_SETTINGS)
         run = table.get("run", list(cls.run))
-        _need(isinstance(run, list) and bool(run), '[methods] run: must be a list of methods, such as ["unlearning"]')
+        need(isinstance(run, list) and bool(run), '[methods] run: must be a list of methods, such as ["unlearning"]')
         for name in [*run, *(key for key in table if key != "run")]:
-            _need(name in METHOD_SETTINGS, f"[methods] {name!r}: unknown method; known are {known}")
-        _need(len(set(run)) == len(run), "[methods] run: a method stands twice")
+            need(name in METHOD_SETTINGS, f"[methods] {name!r}: unknown method; known are {known}")
+        need(len(set(run)) == len(run), "[methods] run: a method stands twice")
         read = {}
         for name, values in table.items():
             if name == "run":
                 continue
-            _need(name != "unlearning", "[methods.unlearning]: its settings stand in section [unlearning]")
-            _need(isinstance(values, dict), f"[methods] {name}: must be a section [methods.{name}]")
-            read[name] = _section(f"methods.{name}", METHOD_SETTINGS[name], values)
+            need(name != "unlearning", "[methods.unlearning]: its settings stand in section [unlearning]")
+            need(isinstance(values, dict), f"[methods] {name}: must be a section [methods.{name}]")
+            read[name] = read_settings(METHOD_SETTINGS[name], values, f"methods.{name}")
         return cls(tuple(run), read)
 
 
@@ -181,9 +175,9 @@ class PassSection:
 
     def __post_init__(self) -> None:
         for name, known in (("precision", PRECISIONS), ("attention", ATTENTIONS)):
-            _need(getattr(self, name) in known, f"[pass] {name} = {getattr(self, name)!r}: choose {' or '.join(known)}")
-        _need(self.memory_gb > 0, f"[pass] memory_gb = {self.memory_gb}: must be above 0")
-        _need(self.shard_tracks >= 1, f"[pass] shard_tracks = {self.shard_tracks}: must be at least 1")
+            need(getattr(self, name) in known, f"[pass] {name} = {getattr(self, name)!r}: choose {' or '.join(known)}")
+        need(self.memory_gb > 0, f"[pass] memory_gb = {self.memory_gb}: must be above 0")
+        need(self.shard_tracks >= 1, f"[pass] shard_tracks = {self.shard_tracks}: must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -194,11 +188,13 @@ class MomentsSection:
     rate_hz: float = 4.5  # at least; frames are averaged down to it
 
     def __post_init__(self) -> None:
-        _need(self.rate_hz > 0, f"[moments] rate_hz = {self.rate_hz}: must be above 0")
+        need(self.rate_hz > 0, f"[moments] rate_hz = {self.rate_hz}: must be above 0")
 
 
 @dataclass(frozen=True)
 class OutputSection:
+    """What is written, and where."""
+
     store: str  # published by rename
     clips: str  # folder for the generated clips' audio
     work: str = "data/work/run"  # caches; may be deleted at any time
@@ -208,7 +204,7 @@ class OutputSection:
 
     def __post_init__(self) -> None:
         known = ", ".join(CLIP_FORMATS)
-        _need(self.clip_format in CLIP_FORMATS, f"[output] clip_format = {self.clip_format!r}: choose one of {known}")
+        need(self.clip_format in CLIP_FORMATS, f"[output] clip_format = {self.clip_format!r}: choose one of {known}")
 
 
 @dataclass(frozen=True)
@@ -224,12 +220,12 @@ class IndexSection:
     sample: int = 1024  # tracks and decoys on which recall is measured, spread evenly; 0 = all
 
     def __post_init__(self) -> None:
-        _need(self.widest >= 8, f"[index] widest = {self.widest}: must be at least 8")
+        need(self.widest >= 8, f"[index] widest = {self.widest}: must be at least 8")
         fits = self.width >= 0 and (self.width == 0 or self.widest % self.width == 0)
-        _need(fits, f"[index] width = {self.width}: must be 0 or divide widest = {self.widest}")
-        _need(self.shortlist >= 1, f"[index] shortlist = {self.shortlist}: must be at least 1")
-        _need(0 < self.recall <= 1, f"[index] recall = {self.recall}: must be above 0 and at most 1")
-        _need(self.sample >= 0, f"[index] sample = {self.sample}: must be 0 (all) or more")
+        need(fits, f"[index] width = {self.width}: must be 0 or divide widest = {self.widest}")
+        need(self.shortlist >= 1, f"[index] shortlist = {self.shortlist}: must be at least 1")
+        need(0 < self.recall <= 1, f"[index] recall = {self.recall}: must be above 0 and at most 1")
+        need(self.sample >= 0, f"[index] sample = {self.sample}: must be 0 (all) or more")
 
 
 @dataclass(frozen=True)
@@ -242,11 +238,11 @@ class DiagnosticsSection:
     cohort: int = 32  # clips of the normalisation cohort, for the earlier checkpoints
 
     def __post_init__(self) -> None:
-        _need(self.replicates >= 2, f"[diagnostics] replicates = {self.replicates}: must be at least 2")
-        _need(self.cohort >= 2, f"[diagnostics] cohort = {self.cohort}: normalisation needs at least 2 clips")
+        need(self.replicates >= 2, f"[diagnostics] replicates = {self.replicates}: must be at least 2")
+        need(self.cohort >= 2, f"[diagnostics] cohort = {self.cohort}: normalisation needs at least 2 clips")
 
-    def reduced(self, config: RunConfig) -> RunConfig:
-        """The run's settings with these draws, half of the other ones, and without windows of the clip."""
+    def reduce(self, config: RunConfig) -> RunConfig:
+        """The config for an earlier checkpoint: these draws, half of the other ones, one window for the whole clip."""
         return replace(
             config,
             bank=replace(config.bank, replicates=self.replicates),
@@ -278,9 +274,9 @@ class RunConfig:
 
     @classmethod
     def load(cls, path: Path) -> RunConfig:
-        """Raises UserError naming the file, section and field at fault."""
+        """Read and check a config. Raises UserError naming the file, section and field at fault."""
         text, table = read_toml(path)
-        types = {
+        types: dict[str, type] = {
             "corpus": CorpusSection,
             "model": ModelSection,
             "clips": ClipsSection,
@@ -295,63 +291,26 @@ class RunConfig:
         }
         for name in table:
             known = ", ".join([*types, "methods"])
-            _need(name in types or name == "methods", f"{path}: section [{name}] is unknown; known are {known}")
+            need(name in types or name == "methods", f"{path}: section [{name}] is unknown; known are {known}")
         for name in ("corpus", "model", "clips", "output"):
-            _need(name in table, f"{path}: section [{name}] is missing")
-        try:
-            sections: dict[str, Any] = {name: _section(name, types[name], table.get(name, {})) for name in types}
+            need(name in table, f"{path}: section [{name}] is missing")
+        with name_file(path):
+            sections: dict[str, Any] = {n: read_settings(kind, table.get(n, {}), n) for n, kind in types.items()}
             sections["methods"] = MethodsSection.read(table.get("methods", {}))
             sections["pass_"] = sections.pop("pass")
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
         bank, step = sections["bank"], sections["unlearning"]
-        _need(bank.seed != step.seed, f"{path}: seed of [bank] and [unlearning] must differ, for independent draws")
+        need(bank.seed != step.seed, f"{path}: seed of [bank] and [unlearning] must differ, for independent draws")
         sections["unlearning"] = replace(step, t_low=table.get("unlearning", {}).get("t_low", bank.t_low))
         return cls(**sections, text=text)
 
 
-def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
-    """Text and content of a TOML file. Raises UserError."""
-    try:
-        return (text := path.read_text(encoding="utf-8")), tomllib.loads(text)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: is not valid TOML ({error})") from error
-
-
-def _section(name: str, kind: Any, values: Any) -> Any:
-    """A section from a table; `kind`: its class, or an object of it whose values are the defaults."""
-    _need(isinstance(values, dict), f"[{name}] must be a section")
-    known = {f.name: f for f in fields(kind)}
-    read = {}
-    for key, value in values.items():
-        _need(key in known, f"[{name}] {key}: unknown field; known are {', '.join(known)}")
-        read[key] = _value(f"[{name}] {key}", str(known[key].type), value)
-    try:
-        return kind(**read) if isinstance(kind, type) else replace(kind, **read)
-    except TypeError as error:
-        raise UserError(f"[{name}]: {str(error).split(')')[-1].strip()}") from error
-
-
-def _value(place: str, wanted: str, value: Any) -> Any:
-    if wanted.startswith("tuple[str"):
-        good = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        _need(good, f"{place} = {value!r}: must be a list of texts")
-        return tuple(value)
-    kinds: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool}
-    good = isinstance(value, kinds[wanted]) and isinstance(value, bool) == (wanted == "bool")
-    _need(good, f"{place} = {value!r}: must be of type {wanted}")
-    return value
-
-
 def fingerprint(*parts: Any) -> str:
-    """A short stable hash of settings and content hashes: what a cached result depends on."""
+    """A short stable hash of settings and content hashes, for all that a cached result depends on."""
 
-    def plain(value: Any) -> Any:
+    def simplify(value: Any) -> Any:
         if is_dataclass(value) and not isinstance(value, type):
             return {k: v for k, v in asdict(value).items() if k != "text"}
         return value
 
-    data = json.dumps([RESULTS, *(plain(p) for p in parts)], sort_keys=True, default=str)
+    data = json.dumps([RESULTS, *(simplify(p) for p in parts)], sort_keys=True, default=str)
     return hashlib.sha256(data.encode()).hexdigest()[:16]

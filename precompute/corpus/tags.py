@@ -1,4 +1,4 @@
-"""What a file says of itself: title, holders with their roles, ISRC, ISWC; by tinytag. Nothing is invented."""
+"""The tags of a sound file: title, holders with their roles, ISRC, ISWC; read by tinytag. Nothing is guessed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-ROLES = {  # of tinytag's fields -> the role in table `holders`
+ROLES = {  # field of tinytag -> role in table `holders`
     "composer": "composer",
     "lyricist": "lyricist",
     "arranger": "arranger",
@@ -36,7 +36,7 @@ class Tags:
     isrc: str = ""
     iswc: str = ""
 
-    def named(self, role: str) -> str:
+    def join_holders(self, role: str) -> str:
         """All holders of a role, joined for display."""
         return ", ".join(name for name, of in self.holders if of == role)
 
@@ -48,7 +48,7 @@ def read_tags(path: Path) -> Tags:
     try:
         tag = TinyTag.get(path, duration=False)
     except (TinyTagException, OSError, ValueError, UnicodeError, IndexError):
-        return Tags()  # a file that is not sound at all is told apart when it is decoded
+        return Tags()  # whether the file is sound at all is seen when it is decoded
     fields = {name: values for name, values in tag.as_dict().items() if isinstance(values, list) and values}
     holders: dict[tuple[str, str], None] = {}  # in order, each once
     for name, role in ROLES.items():
@@ -62,12 +62,12 @@ def read_tags(path: Path) -> Tags:
         composer=", ".join(name for name, role in holders if role == "composer"),
         album=first.get("album", ""),
         holders=tuple(holders),
-        isrc=code(first.get("isrc", ""), ISRC),
-        iswc=code(first.get("iswc", ""), ISWC),
+        isrc=parse_code(first.get("isrc", ""), ISRC),
+        iswc=parse_code(first.get("iswc", ""), ISWC),
     )
 
 
-def code(text: str, form: re.Pattern[str]) -> str:
+def parse_code(text: str, form: re.Pattern[str]) -> str:
     """An ISRC or ISWC without hyphens, dots and blanks; empty where it is not one."""
     plain = re.sub(r"[^A-Z0-9]", "", text.upper())
     return plain if form.fullmatch(plain) else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from precompute.corpus.audio import SUFFIXES
-from precompute.corpus.tags import ISRC, ISWC, Tags, code, read_tags
+from precompute.corpus.tags import ISRC, ISWC, Tags, parse_code, read_tags
 from precompute.errors import UserError
 
 AUDITIONS = ("full", "excerpt", "none")
@@ -20,7 +20,7 @@ UNKNOWN = "not stated"
 
 @dataclass(frozen=True)
 class Track:
-    """One recording of the corpus, as the manifest tells it."""
+    """One recording of the corpus, as the manifest describes it; or one window of a long recording."""
 
     track_id: int
     work_id: str
@@ -52,6 +52,7 @@ class Track:
 
     @property
     def is_decoy(self) -> bool:
+        """True where it was not trained on and is scored as a control."""
         return self.split == "decoy"
 
 
@@ -70,12 +71,12 @@ def _read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path}: is not a Parquet file ({str(error).splitlines()[0]})") from error
-    return table.column_names, [{k: _text(v) for k, v in row.items()} for row in table.to_pylist()]
+    return table.column_names, [{k: _format_cell(v) for k, v in row.items()} for row in table.to_pylist()]
 
 
-def _text(value: object) -> str:
+def _format_cell(value: object) -> str:
     if isinstance(value, list):
-        return "; ".join(f"{one.get('role', '')}: {one.get('holder', '')}" for one in value if isinstance(one, dict))
+        return "; ".join(f"{v.get('role', '')}: {v.get('holder', '')}" for v in value if isinstance(v, dict))
     return "" if value is None else str(value)
 
 
@@ -86,7 +87,7 @@ def read_manifest(path: Path) -> list[Track]:
     missing = sorted(needed - set(columns))
     if missing:
         raise UserError(f"{path}: column {missing[0]!r} is missing from the header")
-    tracks = [_track(path, line, row) for line, row in enumerate(rows, start=2)]
+    tracks = [_parse_track(path, line, row) for line, row in enumerate(rows, start=2)]
     if not tracks:
         raise UserError(f"{path}: the manifest has no rows")
     seen: set[int] = set()
@@ -101,7 +102,7 @@ def read_manifest(path: Path) -> list[Track]:
     return sorted(tracks, key=lambda t: t.track_id)
 
 
-def _track(path: Path, line: int, row: dict[str, str]) -> Track:
+def _parse_track(path: Path, line: int, row: dict[str, str]) -> Track:
     def number(name: str, kind: type) -> float:
         try:
             value = kind(row[name])
@@ -128,37 +129,37 @@ def _track(path: Path, line: int, row: dict[str, str]) -> Track:
     text["training_weight"] = weight = number("training_weight", float) if row.get("training_weight") else 1.0
     if weight < 0:
         raise UserError(f"{path}, line {line}: training_weight = {row['training_weight']!r} must not be below 0")
-    text["holders"] = _holders(path, line, row.get("holders") or "")
+    text["holders"] = _parse_holders(path, line, row.get("holders") or "")
     for name, form in (("isrc", ISRC), ("iswc", ISWC)):
-        text[name] = code(row.get(name) or "", form)
+        text[name] = parse_code(row.get(name) or "", form)
         if row.get(name) and not text[name]:
             raise UserError(f"{path}, line {line}: {name} = {row[name]!r} is not an {name.upper()}")
     return Track(**text)  # type: ignore[arg-type]
 
 
-def _holders(path: Path, line: int, text: str) -> tuple[tuple[str, str], ...]:
+def _parse_holders(path: Path, line: int, text: str) -> tuple[tuple[str, str], ...]:
     """'composer: A. Name; label: B' -> ((name, role), ...)."""
-    found = []
+    holders = []
     for part in filter(None, (p.strip() for p in text.split(";"))):
         role, colon, name = (p.strip() for p in part.partition(":"))
         if not (role and colon and name):
             raise UserError(f"{path}, line {line}: holders = {part!r} must read 'role: name; role: name'")
-        found.append((name, role))
-    return tuple(dict.fromkeys(found))
+        holders.append((name, role))
+    return tuple(dict.fromkeys(holders))
 
 
 def read_folder(folder: Path) -> list[Track]:
-    """Every audio file below a folder as a training track; what is not known about it says so."""
+    """Every audio file below a folder as a training track; what its tags lack is "not stated". Raises UserError."""
     if not folder.is_dir():
         raise UserError(f"{folder}: not a folder; [corpus] folder must hold audio files")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not paths:
         raise UserError(f"{folder}: no audio in it ({', '.join(sorted(SUFFIXES))})")
-    return [_of_file(number, path, folder, read_tags(path)) for number, path in enumerate(paths, start=1)]
+    return [_describe_file(number, path, folder, read_tags(path)) for number, path in enumerate(paths, start=1)]
 
 
-def _of_file(number: int, path: Path, folder: Path, tags: Tags) -> Track:
-    holder = tags.named("rights holder") or tags.named("label") or tags.named("publisher")
+def _describe_file(number: int, path: Path, folder: Path, tags: Tags) -> Track:
+    holder = tags.join_holders("rights holder") or tags.join_holders("label") or tags.join_holders("publisher")
     return Track(
         track_id=number,
         work_id=str(path.relative_to(folder).with_suffix("")),

@@ -137,5 +137,5 @@ def normalise_scores(result: MethodResult, tracks: Sequence[Track]) -> dict[str,
 
 def fingerprint_items(items: Items) -> str:
     """A fingerprint of everything in items; embeddings follow from the prompts."""
-    tensors = {"latents": items.latents, "valid_frames": items.valid_frames, "times": items.times()}
+    tensors = {"latents": items.latents, "valid_frames": items.valid_frames, "times": items.times}
     return fingerprint(hash_tensors(tensors), items.prompts)

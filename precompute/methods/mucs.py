@@ -166,7 +166,7 @@ class Mucs(Method):
         model, count = context.model, self.settings.null_draws
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
-            untrained = third_party.untrained_transformer(model.config)
+            untrained = third_party.create_transformer(model.config)
         weights = {name: p.detach().to(model.device) for name, p in untrained.named_parameters()}
         generator = torch.Generator().manual_seed(self.settings.seed)
         total = 0.0

@@ -1,4 +1,7 @@
-"""What is scored, under which noise, and what the network is asked to predict. Letters and objectives: `model.py`."""
+"""Tracks and clips as the network sees them, the noise bank, and the training objectives.
+
+Tensor letters and objectives: see `diffusion.py`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from precompute.common.seeds import derive_seed
 
 @dataclass(frozen=True)
 class Items:
-    """What can be scored or unlearned, tracks and clips alike."""
+    """A batch of tracks or clips that can be scored or unlearned."""
 
     latents: torch.Tensor  # [N, C, F] float32, of the zero-padded audio
     valid_frames: torch.Tensor  # [N] int64: ceil(true samples / ratio), at least 1
@@ -36,22 +39,23 @@ class Items:
             None if self.timing is None else self.timing[index],
         )
 
-    def joined(self, other: Items) -> Items:
+    def join(self, other: Items) -> Items:
         """These items, then the others of the same model."""
 
-        def both(one: torch.Tensor | None, two: torch.Tensor | None) -> torch.Tensor | None:
+        def join_optional(one: torch.Tensor | None, two: torch.Tensor | None) -> torch.Tensor | None:
             return None if one is None or two is None else torch.cat([one, two])
 
-        timing = None if self.timing is None and other.timing is None else both(self.times(), other.times())
+        timing = None if self.timing is None and other.timing is None else join_optional(self.times, other.times)
         return Items(
             torch.cat([self.latents, other.latents]),
             torch.cat([self.valid_frames, other.valid_frames]),
             torch.cat([self.seconds, other.seconds]),
             self.prompts + other.prompts,
-            both(self.embeddings, other.embeddings),
+            join_optional(self.embeddings, other.embeddings),
             timing,
         )
 
+    @property
     def times(self) -> torch.Tensor:
         """[N, 2]: seconds_start and seconds_total of every item."""
         return torch.stack([torch.zeros_like(self.seconds), self.seconds], 1) if self.timing is None else self.timing
@@ -84,18 +88,18 @@ class NoiseBank:
 
 
 def v_objective(z: torch.Tensor, t: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the network sees and what it should predict, [B, C, F] each, for latents z and noise eps at times t [B]."""
+    """Input and target of the network, [B, C, F] each, for latents z and noise eps at times t [B]; v-objective."""
     alpha, sigma = torch.cos(t * math.pi / 2)[:, None, None], torch.sin(t * math.pi / 2)[:, None, None]
     return alpha * z + sigma * eps, alpha * eps - sigma * z
 
 
-def schedule(objective: str, t: float) -> tuple[float, float]:
-    """alpha and sigma at time t."""
+def compute_schedule(objective: str, t: float) -> tuple[float, float]:
+    """alpha and sigma of an objective at time t."""
     return (math.cos(t * math.pi / 2), math.sin(t * math.pi / 2)) if objective == "v" else (1 - t, t)
 
 
 def rectified_flow(z: torch.Tensor, t: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same for rectified flow."""
+    """Input and target of the network, [B, C, F] each, for latents z and noise eps at times t [B]; rectified flow."""
     t = t[:, None, None]
     return (1 - t) * z + t * eps, eps - z
 

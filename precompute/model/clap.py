@@ -46,11 +46,11 @@ class Clap:
     def _read(cls, source: str, offline: bool, device: str) -> Clap:
         from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
-        third_party.silence_progress_bars()
         try:
-            model: Network = ClapModel.from_pretrained(source, local_files_only=offline, dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=offline)
-            extractor = ClapFeatureExtractor.from_pretrained(source, local_files_only=offline)
+            with third_party.hide_progress_bars():
+                model: Network = ClapModel.from_pretrained(source, local_files_only=offline, dtype=torch.float32)
+                tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=offline)
+                extractor = ClapFeatureExtractor.from_pretrained(source, local_files_only=offline)
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{source}: this CLAP cannot be loaded ({reason})") from error

@@ -1,7 +1,7 @@
 """CLEWS (arXiv 2502.16936): windows of a recording -> embeddings in which versions of one work are near each other.
 
-The published architecture in our words, with the parameter names of the published checkpoints, so that they load as
-they are: constant-Q magnitudes, two strided convolutions, residual blocks with half instance, half batch normalisation
+The published architecture, written anew, with the parameter names of the published checkpoints, so that these load
+unchanged: constant-Q magnitudes, two strided convolutions, residual blocks with half instance, half batch normalisation
 before each convolution (gain 0 at the start), generalised-mean pooling, a linear map. Sounds are mono at 16 kHz;
 a window shorter than the network's is repeated; the published noise of 1e-6 on the constant-Q input is left out.
 """
@@ -71,6 +71,7 @@ class ConstantQ(nn.Module):
         self.register_buffer("root", torch.from_numpy(np.sqrt(lengths)).float(), persistent=False)
 
     def forward(self, waves: torch.Tensor) -> torch.Tensor:
+        """[B, T] -> [B, bins, T // hop + 1]."""
         padded = F.pad(waves[:, None], (self.margin, self.margin), mode="reflect")
         frames = waves.shape[-1] // self.hop + 1
         parts = []
@@ -108,6 +109,7 @@ class InputScaling(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """[B, 1, bins, frames] -> the same shape."""
         h = h.clamp(min=0).pow(self.power)
         h = h - h.amin((2, 3), keepdim=True)
         return self.gain * h / (h.amax((2, 3), keepdim=True) + FLOOR) + self.bias
@@ -122,6 +124,7 @@ class HalfNorm(nn.Module):
         self.inst = nn.InstanceNorm2d(channels // 2, affine=True)
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """[B, C, ...] -> the same shape."""
         first, second = h.chunk(2, 1)
         return torch.cat([self.bn(first), self.inst(second)], 1)
 
@@ -134,6 +137,7 @@ class PaddedConv(nn.Module):
         self.conv = nn.Conv2d(inside, outside, 3, stride=stride, padding=1, bias=False)
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """[B, C, H, W] -> [B, outside, H / stride, W / stride], rounded up."""
         return self.conv(h)
 
 
@@ -158,6 +162,7 @@ class Block(nn.Module):
         self.gain = nn.Parameter(torch.zeros(1))
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """[B, C, H, W] -> [B, outside, H / stride, W / stride], rounded up."""
         return self.gain * self.convs(h) + self.skip(h)
 
 
@@ -169,6 +174,7 @@ class MeanPool(nn.Module):
         self.p = nn.Parameter(torch.full((1, 1, 1), math.log(math.expm1(2))))
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """[B, C, ...] -> [B, C]."""
         exponent = 1 + F.softplus(self.p)
         return h.flatten(2).clamp(min=FLOOR).pow(exponent).mean(-1).pow(1 / exponent[..., 0])
 
@@ -206,6 +212,7 @@ class Clews(nn.Module):
         return self.proj(self.pool(self.backbone(self.frontend(spectra[:, None]))))
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """[B, T] -> [B, dimension]."""
         return self.embed(self.spectra(windows))
 
     @torch.no_grad()

@@ -29,7 +29,7 @@ from precompute.common.files import hash_file
 from precompute.config.run import PassSection, RunConfig
 from precompute.errors import UserError
 from precompute.model import hub, third_party
-from precompute.model.batches import OBJECTIVES, schedule
+from precompute.model.batches import OBJECTIVES, compute_schedule
 from precompute.model.batches import Items as Items
 from precompute.model.batches import NoiseBank as NoiseBank
 from precompute.model.batches import rectified_flow as rectified_flow
@@ -211,7 +211,7 @@ class Model:
         """Conditioning tensors of all items, batch size N."""
         rows = [
             {"prompt": prompt, "seconds_start": start, "seconds_total": total}
-            for prompt, (start, total) in zip(items.prompts, items.times().tolist(), strict=True)
+            for prompt, (start, total) in zip(items.prompts, items.times.tolist(), strict=True)
         ]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # T5's conditioner asks for CUDA's autocast, whatever the device
@@ -313,8 +313,8 @@ class Model:
         for now, then in itertools.pairwise(torch.linspace(1, 0, steps + 1, dtype=torch.float64).tolist()):
             t = torch.full((len(x),), now, device=self.device)
             v = self.network.model(x, t, cfg_scale=guidance, use_checkpointing=False, **condition)
-            alpha, sigma = schedule(self.objective, now)
-            next_alpha, next_sigma = schedule(self.objective, then)
+            alpha, sigma = compute_schedule(self.objective, now)
+            next_alpha, next_sigma = compute_schedule(self.objective, then)
             if self.objective == "v":
                 clean, noise = alpha * x - sigma * v, sigma * x + alpha * v
             else:  # x + alpha v is the noise, x - sigma v what it covers

@@ -63,7 +63,8 @@ class LaionClap:
             raise UserError(f"{path}: not a laion_clap checkpoint ({reason})") from error
         if any("fusion_model" in name for name in audio):
             raise UserError(f"{path}: a CLAP with fusion; take one without, such as music_audioset_epoch_15_esc_90.14")
-        network = nn.ModuleDict({"audio_branch": _htsat(path, WIDTHS.get(width, "")), "audio_projection": _head(audio)})
+        branch = _make_htsat(path, WIDTHS.get(width, ""))
+        network = nn.ModuleDict({"audio_branch": branch, "audio_projection": _make_head(audio)})
         try:
             network.load_state_dict(audio)
         except RuntimeError as error:
@@ -76,14 +77,14 @@ class LaionClap:
         device = next(self.projection.parameters()).device
         rows = []
         for wave in waves:
-            batch = np.stack([_filled(crop) for crop in cut_crops(wave, CROP)])
-            found = self.branch({"waveform": torch.from_numpy(batch).to(device)}, mixup_lambda=None, device=device)
-            embedded = F.normalize(self.projection(found["embedding"]), dim=-1)
+            batch = np.stack([_fill_crop(crop) for crop in cut_crops(wave, CROP)])
+            output = self.branch({"waveform": torch.from_numpy(batch).to(device)}, mixup_lambda=None, device=device)
+            embedded = F.normalize(self.projection(output["embedding"]), dim=-1)
             rows.append(F.normalize(embedded.mean(0), dim=-1).cpu())
         return torch.stack(rows)
 
 
-def _filled(crop: np.ndarray) -> np.ndarray:
+def _fill_crop(crop: np.ndarray) -> np.ndarray:
     """[T] -> [CROP]: quantised to 16 bits; short audio repeated whole as often as it fits, then zeros."""
     crop = (np.clip(crop, -1, 1) * 32767).astype(np.int16).astype(np.float32) / 32767
     out = np.zeros(CROP, dtype=np.float32)
@@ -92,17 +93,17 @@ def _filled(crop: np.ndarray) -> np.ndarray:
     return out
 
 
-def _head(weights: dict[str, torch.Tensor]) -> nn.Module:
+def _make_head(weights: dict[str, torch.Tensor]) -> nn.Module:
     inside, joint = (weights[f"audio_projection.{k}.weight"].shape[1] for k in (0, 2))
     return nn.Sequential(nn.Linear(inside, joint), nn.ReLU(), nn.Linear(joint, joint))
 
 
-def _htsat(path: Path, name: str) -> nn.Module:
+def _make_htsat(path: Path, name: str) -> nn.Module:
     """An audio transformer of the package, by its size, with random weights."""
     if not name:
         raise UserError(f"{path}: its audio encoder is no HTSAT of a known size ({', '.join(WIDTHS.values())})")
     try:
-        create = third_party.laion_htsat()
+        create = third_party.import_htsat()
     except ImportError as error:
         raise UserError(f"{path}: needs the package laion-clap, which cannot be imported here ({error})") from error
     return create(SimpleNamespace(**FEATURES, model_name=name))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import nn
 
@@ -21,12 +21,12 @@ def create_network(config: dict[str, Any]) -> nn.Module:
         from stable_audio_tools.models import transformer
         from stable_audio_tools.models.factory import create_model_from_config
 
-        transformer.flash_attn_func = None  # where it is installed it would cast fp32 attention to fp16, unasked
+        transformer.flash_attn_func = None  # where installed, it would cast fp32 attention to fp16 without being asked
         return create_model_from_config(config)
 
 
-def untrained_transformer(config: dict[str, Any]) -> nn.Module:
-    """The diffusion transformer of a stable-audio-tools config as it is before any training."""
+def create_transformer(config: dict[str, Any]) -> nn.Module:
+    """The diffusion transformer of a stable-audio-tools config, freshly initialised."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         from stable_audio_tools.models.diffusion import DiTWrapper
@@ -35,15 +35,22 @@ def untrained_transformer(config: dict[str, Any]) -> nn.Module:
         return DiTWrapper(diffusion_objective=diffusion.get("diffusion_objective", "v"), **diffusion["config"])
 
 
-def silence_progress_bars() -> None:
-    """transformers draws a bar for every load; a run has its own progress."""
+@contextlib.contextmanager
+def hide_progress_bars() -> Iterator[None]:
+    """Within it, transformers draws no bar for a load; a run has its own progress."""
     from transformers.utils import logging
 
+    shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
-def laion_htsat() -> Callable[..., nn.Module]:
-    """laion_clap's maker of audio encoders, imported without the three tokenizers that the package loads from a hub.
+def import_htsat() -> Callable[..., nn.Module]:
+    """laion_clap's constructor of audio encoders, imported without the tokenizers that the package loads from a hub.
 
     With no network that import retries for minutes, then fails; audio needs none of them.
     """

@@ -13,7 +13,7 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from precompute.common.progress import progress
 from precompute.common.seeds import derive_seed
-from precompute.config.run import read_toml
+from precompute.config.reading import name_file, read_settings, read_toml
 from precompute.corpus.audio import read_audio
 from precompute.errors import UserError, need
 from precompute.model.clews import Clews, ClewsShape, average_best_pairs, compute_distances, cut_windows, save_clews
@@ -93,31 +93,16 @@ class TrainClewsSettings:
     material: RenderingSettings
     network: ClewsShape
     batch: BatchSettings
-    augment: AugmentSettings
     training: LoopSettings
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
 
     @classmethod
     def load(cls, path: Path, root: Path) -> TrainClewsSettings:
         """Raises UserError naming the field at fault."""
         _, table = read_toml(path)
-        try:
-            seed = int(table["seed"])
-            shape = {name: tuple(v) if isinstance(v, list) else v for name, v in table["network"].items()}
-            unknown = set(shape) - {f.name for f in fields(ClewsShape)}
-            need(not unknown, f"{path}: [network] {', '.join(sorted(unknown))}: unknown field")
-            return cls(
-                versions=root / table["versions"],
-                work=root / table["work"],
-                out=root / table["out"],
-                seed=seed,
-                material=RenderingSettings(**table["material"]),
-                network=ClewsShape(**shape),
-                batch=BatchSettings(**table["batch"]),
-                augment=AugmentSettings(**table.get("augment", {})),
-                training=LoopSettings(seed=seed, **table["training"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{path}: {error} is missing or not a setting") from error
+        with name_file(path):
+            settings = read_settings(cls, table, root=root)
+        return replace(settings, training=replace(settings.training, seed=settings.seed))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from precompute.common.files import write_atomically
-from precompute.config.run import read_toml
+from precompute.config.reading import name_file, read_settings, read_toml
 from precompute.corpus.audio import read_audio
 from precompute.corpus.tracks import Track, read_manifest
 from precompute.errors import UserError
@@ -50,15 +50,9 @@ class TrainDemoSettings:
     def load(cls, path: Path, root: Path) -> TrainDemoSettings:
         """Raises UserError naming the field at fault."""
         _, table = read_toml(path)
-        try:
-            seed = int(table["seed"])
-            for name in STAGES:
-                table[name]["keep_at"] = tuple(table[name].get("keep_at", ()))
-            loops = {name: LoopSettings(seed=seed, **table[name]) for name in STAGES}
-            paths = {name: root / table[name] for name in ("manifest", "model_config", "work", "out", "decoy_audio")}
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{path}: {error} is missing or not a setting") from error
-        return cls(**paths, seed=seed, **loops)
+        with name_file(path):
+            settings = read_settings(cls, table, root=root)
+        return replace(settings, **{n: replace(getattr(settings, n), seed=settings.seed) for n in STAGES})
 
 
 @dataclass(frozen=True)

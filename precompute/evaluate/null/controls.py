@@ -158,7 +158,7 @@ def evaluate_null(
     trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
     inputs = ControlInputs(
         names=names,
-        config=restrict_config(config.diagnostics.reduced(config), names, len(chosen) // 2, other_weights=True),
+        config=restrict_config(config.diagnostics.reduce(config), names, len(chosen) // 2, other_weights=True),
         cache=cache,
         model=model,
         tracks=[corpus.tracks[row] for row in chosen],

@@ -216,7 +216,7 @@ def _judge_unheard(scorer: PlantedScorer, inputs: PlantedInputs, prompts: list[P
     tracks = [inputs.corpus.tracks[row] for row in trained]
     tracks += [replace(track, split="train") for track in inputs.unheard]
     unheard, _ = load_latents(scorer.model, Corpus(inputs.unheard, root), scorer.config, scorer.cache)
-    items = inputs.items[trained].joined(unheard)
+    items = inputs.items[trained].join(unheard)
     is_unheard = np.arange(len(tracks)) >= len(trained)
     is_heard = truths.find_rare(tracks) & ~is_unheard
     bank, rare = make_noise_bank(scorer.config.bank), np.flatnonzero(is_heard | is_unheard)

@@ -144,10 +144,10 @@ class PlantedScorer:
         prompts = [Prompt(0, e.caption, e.seconds, first_seed + k) for e in exemplars for k in range(clips)]
         with apply_update(self.model, exemplars[0].pairs) if tuned else nullcontext():
             made = generate_clips(self.model, prompts, self.config, self.cache, "exemplar clips")
-            items = rivals.items.joined(own_items)
+            items = rivals.items.join(own_items)
             tracks = [*rivals.tracks, *(replace(track, split="train", planted="exemplar") for track in own)]
             for number in range(len(exemplars)) if decoys else ():
-                items = items.joined(recaption(rivals.decoy_items, made, number * clips))
+                items = items.join(recaption(rivals.decoy_items, made, number * clips))
                 tracks += [replace(track, planted="rival") for track in rivals.decoys]
             inputs = ScoringInputs(tracks, items, made, cohort, self.fisher)
             scores = self._score(names, "exemplars", inputs, config)

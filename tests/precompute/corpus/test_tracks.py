@@ -1,16 +1,14 @@
-"""Bad manifests and bad audio, each with its message; loudness and peaks of known signals."""
+"""Manifests and folders become tracks; every mistake is named."""
 
 from __future__ import annotations
 
 import csv
-import math
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 
-from precompute.corpus.audio import PEAK_BINS, AudioError, analyse, analyse_wave, read_audio
 from precompute.corpus.quarantine import examine_files
 from precompute.corpus.tracks import read_folder, read_manifest
 from precompute.errors import UserError
@@ -99,70 +97,6 @@ def test_a_missing_or_empty_manifest(tmp_path: Path) -> None:
         read_manifest(tmp_path / "head.csv")
 
 
-def bad_audio(path: Path, kind: str) -> None:
-    wave = tiny.tone(330, 0.5, 1)
-    if kind == "unreadable":
-        path.write_bytes(b"RIFF" + bytes(range(200)))
-    elif kind == "empty file":
-        path.write_bytes(b"")
-    elif kind == "zero-length":
-        soundfile.write(path, wave[:0], tiny.RATE)
-    elif kind == "NaN":
-        wave[100] = np.nan
-        soundfile.write(path, wave, tiny.RATE, subtype="FLOAT")
-    elif kind == "infinite":
-        wave[100] = np.inf
-        soundfile.write(path, wave, tiny.RATE, subtype="FLOAT")
-
-
-REASONS = {
-    "unreadable": "unreadable (",
-    "empty file": "unreadable (",
-    "zero-length": "empty: it holds no samples",
-    "NaN": "holds samples that are not finite",
-    "infinite": "holds samples that are not finite",
-    "missing": "missing",
-}
-
-
-@pytest.mark.parametrize("kind", REASONS)
-def test_bad_audio_is_quarantined_with_its_reason(tmp_path: Path, kind: str) -> None:
-    manifest = tiny.write_corpus(tmp_path / "corpus", trained=3, decoys=0)
-    path = tmp_path / "corpus" / "audio" / "0002.wav"
-    path.unlink()
-    bad_audio(path, kind)
-    found = examine_files(read_manifest(manifest))
-    assert [t.track_id for t in found.readable] == [1, 3] and list(found.quarantined) == [2]
-    assert found.quarantined[2].startswith(REASONS[kind])
-    with pytest.raises(AudioError):
-        read_audio(path, tiny.RATE, 1)
-
-
-def test_tracks_with_latents_alone_pass_the_quarantine(good: Path) -> None:
-    found = examine_files(read_manifest(good))
-    assert len(found.readable) == 8 and found.quarantined == {}
-
-
-@pytest.mark.parametrize("rate", [11_025, 44_100])
-def test_another_sample_rate_keeps_length_and_pitch(tmp_path: Path, rate: int) -> None:
-    time = np.arange(2 * rate) / rate
-    soundfile.write(tmp_path / "sine.wav", 0.5 * np.sin(2 * np.pi * 440 * time), rate, subtype="FLOAT")
-    wave = read_audio(tmp_path / "sine.wav", 8000, 1)
-    assert wave.dtype == np.float32 and wave.shape[0] == 1 and abs(wave.shape[1] - 16_000) <= 1
-    middle = wave[0, 4000:12_000]  # one second: bins of 1 Hz
-    assert int(np.abs(np.fft.rfft(middle)).argmax()) == 440
-    assert np.abs(middle).max() == pytest.approx(0.5, rel=0.02)
-
-
-def test_stereo_becomes_mono_and_mono_stereo(tmp_path: Path) -> None:
-    left, right = tiny.tone(330, 0.5, 1), tiny.tone(440, 0.5, 2)
-    soundfile.write(tmp_path / "stereo.wav", np.stack([left, right], 1), tiny.RATE, subtype="FLOAT")
-    assert np.allclose(read_audio(tmp_path / "stereo.wav", tiny.RATE, 1)[0], (left + right) / 2, atol=1e-6)
-    assert np.array_equal(read_audio(tmp_path / "stereo.wav", tiny.RATE, 2), np.stack([left, right]))
-    soundfile.write(tmp_path / "mono.wav", left, tiny.RATE, subtype="FLOAT")
-    assert np.array_equal(read_audio(tmp_path / "mono.wav", tiny.RATE, 2), np.stack([left, left]))
-
-
 def test_a_folder_of_audio_is_a_corpus(tmp_path: Path) -> None:
     (tmp_path / "jazz").mkdir()
     for name in ("b_slow.wav", "jazz/a-fast.flac"):
@@ -183,33 +117,50 @@ def test_a_folder_without_audio_says_so(tmp_path: Path) -> None:
         read_folder(tmp_path / "nowhere")
 
 
-def test_loudness_of_a_known_sine(tmp_path: Path) -> None:
-    """BS.1770: a 997 Hz sine at full scale in one channel reads -3.01 LUFS; at -20 dBFS, -23.01."""
-    rate = 48_000
-    sine = 0.1 * np.sin(2 * np.pi * 997 * np.arange(3 * rate) / rate)
-    soundfile.write(tmp_path / "sine.wav", sine, rate, subtype="FLOAT")
-    found = analyse(tmp_path / "sine.wav")
-    assert found.loudness_lufs == pytest.approx(-23.01, abs=0.1)
-    assert found.peak_dbfs == pytest.approx(-20, abs=0.01) and found.duration_s == 3.0
-    assert len(found.sha256) == 64
+def test_a_parquet_manifest_reads_as_its_csv(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    manifest = tiny.write_corpus(tmp_path / "corpus", trained=3, decoys=2)
+    table = list(csv.DictReader(manifest.open()))
+    for row in table:
+        row.update(isrc="", iswc="", holders="")
+    table[0].update(isrc="GB-AYE-69-00531", iswc="T-034.524.680-1", holders="composer: A; composer: B; label: C")
+    with manifest.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+    typed = [{**row, "track_id": int(row["track_id"]), "duration_s": float(row["duration_s"])} for row in table]
+    for row in typed:
+        row["matched_to"] = int(row["matched_to"]) if row["matched_to"] else None
+        row["holders"] = []
+    typed[0]["holders"] = [{"holder": h, "role": r} for r, h in (("composer", "A"), ("composer", "B"), ("label", "C"))]
+    path = manifest.with_name("manifest.parquet")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(typed), path)
+    found = read_manifest(path)
+    assert found == read_manifest(manifest)
+    assert (
+        found[0].holders == (("A", "composer"), ("B", "composer"), ("C", "label")) and found[0].isrc == "GBAYE6900531"
+    )
+    shutil.copy(manifest, path)
+    with pytest.raises(UserError, match=r"manifest.parquet: is not a Parquet file"):
+        read_manifest(path)
 
 
-def test_loudness_of_what_is_too_short_or_silent_is_absent() -> None:
-    short = analyse_wave(np.full((1, 3000), 0.5, np.float32), 8000, "")
-    assert short.loudness_lufs is None and short.peak_dbfs == pytest.approx(-6.02, abs=0.01)
-    silent = analyse_wave(np.zeros((1, 16_000), np.float32), 8000, "")
-    assert silent.loudness_lufs is None and math.isfinite(silent.peak_dbfs) and silent.peaks.max() == 0
-
-
-def test_peaks_are_the_largest_magnitude_a_bin() -> None:
-    wave = np.zeros((2, 10 * PEAK_BINS), np.float32)
-    wave[0, 5], wave[1, 25], wave[0, -1] = -1.0, 0.5, 3.0  # the last beyond full scale
-    peaks = analyse_wave(wave, 48_000, "").peaks
-    assert peaks.shape == (PEAK_BINS,) and peaks.dtype == np.uint8
-    assert (peaks[0], peaks[1], peaks[2], peaks[-1]) == (255, 0, 128, 255)
-    assert peaks.astype(int).sum() == 255 + 128 + 255
-
-
-def test_peaks_of_fewer_samples_than_bins() -> None:
-    peaks = analyse_wave(np.array([[0.0, 1.0, 0.2]], np.float32), 8000, "").peaks
-    assert peaks.tolist() == [0, 255, 51]
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("isrc", "123", r"line 2: isrc = '123' is not an ISRC"),
+        ("iswc", "x", r"line 2: iswc = 'x' is not an ISWC"),
+        ("holders", "Somebody", r"line 2: holders = 'Somebody' must read 'role: name; role: name'"),
+    ],
+)
+def test_bad_rights_are_named(tmp_path: Path, column: str, value: str, message: str) -> None:
+    manifest = tiny.write_corpus(tmp_path / "corpus", trained=1, decoys=0)
+    table = [{**row, column: value} for row in csv.DictReader(manifest.open())]
+    with manifest.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+    with pytest.raises(UserError, match=message):
+        read_manifest(manifest)

@@ -14,8 +14,7 @@ import pytest
 import torch
 
 from precompute.errors import UserError
-from precompute.model import laion
-from precompute.model import third_party as quiet
+from precompute.model import laion, third_party
 from precompute.model.clap import cut_crops
 from precompute.model.laion import CROP, LaionClap
 
@@ -47,7 +46,7 @@ def test_a_missing_package_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest
     def absent() -> Any:
         raise ImportError("No module named 'laion_clap'")
 
-    monkeypatch.setattr(quiet, "laion_htsat", absent)
+    monkeypatch.setattr(third_party, "import_htsat", absent)
     with pytest.raises(UserError, match=r"needs the package laion-clap.*laion_clap"):
         LaionClap.load(saved(tmp_path / "clap.pt", {**HEAD, FIRST: torch.zeros(128, 1)}))
 
@@ -55,7 +54,7 @@ def test_a_missing_package_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("samples", [1000, CROP // 3 + 1, CROP - 1, CROP])
 def test_short_audio_is_repeated_whole_then_padded(samples: int) -> None:
     wave = np.linspace(-1.5, 1, samples).astype(np.float32)
-    filled = laion._filled(wave)
+    filled = laion._fill_crop(wave)
     assert filled.shape == (CROP,)
     whole = CROP // samples
     np.testing.assert_allclose(filled[: whole * samples], np.tile(np.clip(wave, -1, 1), whole), atol=1 / 32767)
@@ -80,11 +79,11 @@ socket.create_connection = dead
 import numpy as np, torch
 from pathlib import Path
 from types import SimpleNamespace
-from precompute import laion, quiet
+from precompute.model import laion, third_party
 from torch import nn
 from torch.nn import functional as F
 torch.set_num_threads(1); torch.manual_seed(0)
-branch = quiet.laion_htsat()(SimpleNamespace(**laion.FEATURES, model_name="tiny")).eval()
+branch = third_party.import_htsat()(SimpleNamespace(**laion.FEATURES, model_name="tiny")).eval()
 head = nn.Sequential(nn.Linear(768, 512), nn.ReLU(), nn.Linear(512, 512))
 weights = {{f"module.audio_branch.{{k}}": v for k, v in branch.state_dict().items()}}
 weights |= {{f"module.audio_projection.{{k}}": v for k, v in head.state_dict().items()}}

@@ -12,7 +12,7 @@ from precompute.config.run import BankSection, UnlearningSection
 from precompute.gradients import finite_difference
 from precompute.gradients.context import make_noise_bank
 from precompute.gradients.steps import UnlearningStep
-from precompute.model.diffusion import Items, Model, rectified_flow, schedule, third_party
+from precompute.model.diffusion import Items, Model, compute_schedule, rectified_flow, third_party
 from support import tiny
 
 
@@ -45,7 +45,7 @@ def test_the_flow_runs_from_music_to_noise() -> None:
     start, target = rectified_flow(z, torch.zeros(2), eps)
     end, _ = rectified_flow(z, torch.ones(2), eps)
     assert torch.equal(start, z) and torch.equal(end, eps) and torch.equal(target, eps - z)
-    assert schedule("rectified_flow", 0.25) == (0.75, 0.25)
+    assert compute_schedule("rectified_flow", 0.25) == (0.75, 0.25)
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "dpmpp-2m"])
