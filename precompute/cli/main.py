@@ -235,15 +235,15 @@ def _do_train_clews(options: argparse.Namespace) -> None:
 
 def _do_verify(options: argparse.Namespace) -> None:
     config = load_config(options.config)
-    from precompute.evaluate.verification import verify
+    from precompute.evaluate.verification import verify_store
 
-    verify(config, options.store, options.clips, options.tracks)
+    verify_store(config, options.store, options.clips, options.tracks)
 
 
 def _do_report(options: argparse.Namespace) -> None:
-    from precompute.evaluate.report import report
+    from precompute.evaluate.report import report_diagnostics
 
-    report(options.store, options.out)
+    report_diagnostics(options.store, options.out)
 
 
 def _do_look(options: argparse.Namespace) -> None:

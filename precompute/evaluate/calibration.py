@@ -1,4 +1,4 @@
-"""Is the test of *above noise* fair? A run's scores, normalised with more and fewer common modes removed.
+"""Calibration of the test of *above noise*: a run's scores, normalised with more and fewer common modes removed.
 
 If training tracks and decoys differ by training alone, then per clip neither group stands above the other by much, and
 the test made with the roles exchanged finds next to nothing. Shown clips are joined by the cohort's, each normalised by
@@ -32,7 +32,7 @@ COLUMNS = ("modes", "auc", "auc_sd", "auc_least", "auc_most", "clips_tracks", "c
 
 
 def evaluate_calibration(config: RunConfig, out: Path) -> dict[str, Any]:
-    """Print the table for a run, write JSON to `out`; what was written. Uses the run's caches; scores what they lack.
+    """Print the table for a run and write JSON to `out`; returns what was written. Scores come from the run's caches.
 
     Raises UserError without decoys.
     """
@@ -43,15 +43,15 @@ def evaluate_calibration(config: RunConfig, out: Path) -> dict[str, Any]:
     context, _ = make_context(model, corpus, config, Cache(Path(config.output.work) / "cache"))
     result = run_methods(context, [Unlearning.name]).completed[0].result
     shown = result.score[: len(context.queries.shown)]
-    found = tabulate_calibration(shown, result.cohort, is_train, is_decoy)
-    print(format_table(found, COLUMNS), flush=True)
+    rows = tabulate_calibration(shown, result.cohort, is_train, is_decoy)
+    print(format_table(rows, COLUMNS), flush=True)
     print(f"A run removes one mode for every {CLIPS_A_MODE} clips of its cohort.")
     return write_result(
         out,
         f"the test of above noise with common modes removed: {len(shown)} clips and {len(result.cohort)} of the cohort",
         "python -m precompute evaluate calibration",
         describe_hardware(str(model.device)),
-        found,
+        rows,
         model_sha256=model.sha256,
     )
 
@@ -63,9 +63,9 @@ def tabulate_calibration(
 
     `auc`, `auc_sd`, `auc_least`, `auc_most`: probability that a track stands above a decoy, over clips. `clips_tracks`,
     `clips_decoys`: share of clips in which any track has q <= 0.10, and any decoy with the roles exchanged; `tracks`,
-    `decoys` their numbers. `mirrored_*`: the same at the lower end of the scores, where nothing should be either.
+    `decoys` their numbers. `mirrored_*`: the same at the lower end of the scores, where nothing should be found either.
     """
-    found = []
+    table = []
     for count in modes:
         if count > len(cohort) // 2:
             continue
@@ -82,5 +82,5 @@ def tabulate_calibration(
                 passed = [int((compute_q_values(line, played, control)[played] <= Q_LIMIT).sum()) for line in values]
                 row |= {f"{prefix}{name}": sum(passed), f"{prefix}clips_{name}": float(np.mean(np.array(passed) > 0))}
         row["decoys_top10"] = measure_decoy_share(z, is_train, is_decoy, 10)
-        found.append({name: value if isinstance(value, int) else float(value) for name, value in row.items()})
-    return found
+        table.append({name: value if isinstance(value, int) else float(value) for name, value in row.items()})
+    return table

@@ -1,4 +1,4 @@
-"""What a score matrix says about known truths: pure functions of arrays, higher score = stronger influence.
+"""Statistics of score matrices for the judgement by known truths: pure functions of arrays, higher = stronger.
 
 Arrays: Q clips x N tracks or P pairs x S seeds, float64. Ranks count from 1 = strongest; ties by position.
 """
@@ -28,7 +28,7 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]
 
 
 def count_hits_in_top(scores: np.ndarray, wanted: np.ndarray, top: int) -> np.ndarray:
-    """How many of the `wanted` (bool [N]) stand among the `top` best of each clip: [Q] int."""
+    """Number of the `wanted` (bool [N]) among the `top` best of each clip: [Q] int."""
     return ((rank_scores(scores) <= top) & wanted).sum(1)
 
 
@@ -45,17 +45,17 @@ def compute_chance_of_most(each: float, trials: int, least: int) -> float:
 
 
 def average_wins(scores: np.ndarray, is_train: np.ndarray, is_decoy: np.ndarray) -> np.ndarray:
-    """[tracks, decoys]: share of the clips in which a track is above a decoy; the mean of it all is the AUC."""
-    found = np.zeros((int(is_train.sum()), int(is_decoy.sum())))
+    """[tracks, decoys]: share of the clips in which a track is above a decoy; the mean over the table is the AUC."""
+    wins = np.zeros((int(is_train.sum()), int(is_decoy.sum())))
     for row in scores:
-        found += count_wins(row[is_train][:, None], row[is_decoy][None])
-    return found / len(scores)
+        wins += count_wins(row[is_train][:, None], row[is_decoy][None])
+    return wins / len(scores)
 
 
 def bootstrap_two_way_interval(values: np.ndarray, seed: int = 0, resamples: int = 2000) -> tuple[float, float]:
     """95 % percentile interval of the mean of a table whose rows and columns are both sampled (Owen 2007, pigeonhole).
 
-    Clips are not resampled: they share their tracks, so the tracks are where the chance is.
+    Clips are not resampled: they share their tracks, and chance lies in the choice of tracks.
     """
     generator = np.random.default_rng(seed)
     rows, columns = (generator.multinomial(n, np.full(n, 1 / n), size=resamples) / n for n in values.shape)

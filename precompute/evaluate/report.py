@@ -1,4 +1,4 @@
-"""What a published run found about itself, as JSON to keep and as the table of assets/README.md. No torch."""
+"""Diagnostics of a published run, as JSON to keep and as a printed table (`python -m precompute report`)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LINES = (  # of the table: text, diagnostic without its suffix, format
 )
 
 
-def report(store_path: Path, out: Path) -> None:
-    """Write the diagnostics of a store to `out` and print them as a table. Raises UserError."""
+def report_diagnostics(store_path: Path, out: Path) -> None:
+    """Write the diagnostics of a store to `out` and print them. Raises UserError where the store cannot be opened."""
     from explorer.store import Store, StoreError
 
     try:
@@ -43,11 +43,11 @@ def report(store_path: Path, out: Path) -> None:
         rows=rows,
         commit=run.commit_hash,  # of the code that made the store
     )
-    print(table(rows))
+    print(format_diagnostics(rows))
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown table, raw and normalised at each kept training step; the last step is the shipped weights."""
+def format_diagnostics(rows: list[dict[str, Any]]) -> str:
+    """Diagnostics of raw and normalised scores by kept training step, as Markdown; the last: the shipped weights."""
     values = {(row["checkpoint_step"], row["name"]): row["value"] for row in rows}
     steps = sorted({step for step, _ in values})
     head = [f"{kind}, step {step:,}" for kind in ("raw", "normalised") for step in steps]
@@ -55,6 +55,6 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = ["| | " + " | ".join(head) + " |", "|---|" + "---|" * len(head)]
     for text, name, form in LINES:
         shown = [form.format(values[step, f"{name}_{kind}"]) for kind in ("raw", "norm") for step in steps]
-        said = f"{text} (by chance {chance:.0%})" if name == "decoys_top10" else text
-        lines.append(f"| {said} | " + " | ".join(shown) + " |")
+        label = f"{text} (by chance {chance:.0%})" if name == "decoys_top10" else text
+        lines.append(f"| {label} | " + " | ".join(shown) + " |")
     return "\n".join(lines)

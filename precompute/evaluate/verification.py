@@ -1,4 +1,4 @@
-"""`make verify`: recompute a few scores of a published store by the naive twin, from the shipped audio and weights."""
+"""The verb `verify`: recomputes a few scores of a store by the naive twin, from the shipped audio and weights."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ from precompute.gradients.steps import UnlearningStep
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import load_model
 
-LEAST_RHO = 0.99
+LEAST_RHO = 0.99  # Spearman correlation of a clip's scores with finite differences
 
 
-def verify(config: RunConfig, store_path: Path, clips: int, tracks: int) -> None:
-    """Raises UserError where the store is of another model or its scores are not reproduced (rho < 0.99)."""
+def verify_store(config: RunConfig, store_path: Path, clips: int, tracks: int) -> None:
+    """Compare scores of `clips` clips x `tracks` tracks with finite differences; prints the rank correlation rho.
+
+    Raises UserError where the store is of another model, or its scores are not reproduced (rho < 0.99).
+    """
     from explorer.store import Store, StoreError
 
     model = load_model(config)

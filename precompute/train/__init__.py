@@ -1,1 +1,1 @@
-"""Training of the embedded demo models: autoencoder, CLAP, diffusion transformer."""
+"""Training of the embedded demo models (autoencoder, CLAP, diffusion transformer, CLEWS) and of exemplars."""

@@ -2,20 +2,22 @@
 
 Losses: multi-resolution STFT (log-magnitude and spectral convergence, as in Stable Audio's autoencoder), the relative
 error of the waveform, and a pull of every latent channel towards mean 0 and variance 1. The bottleneck is a soft clip
-(tanh): deterministic, so nothing can collapse to a prior. Noise on the latents while training keeps the decoder smooth.
+(tanh): deterministic, so that nothing can collapse to a prior. Noise on the latents while training keeps the decoder
+smooth.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 CROP_FRAMES = 32  # about one second at 31.25 frames a second
 WAVEFORM_WEIGHT = 6.0
 UNIT_WEIGHT = 0.2
-LATENT_NOISE = 0.1  # largest standard deviation, of latents near unit variance; each crop draws its own
+LATENT_NOISE = 0.1  # largest standard deviation of noise on latents near unit variance; each crop draws its own
 SHIFTS = ((17, 18), (18, 17), (8, 9), (9, 8))  # ratios near one and two semitones
 WINDOWS = (2048, 1024, 512, 256, 128)  # samples
 
@@ -37,9 +39,9 @@ def measure_stft_distance(estimate: torch.Tensor, target: torch.Tensor) -> torch
 
 
 def add_shifted_copies(audio: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Waveforms [channels, T], each also one and two semitones up and down (and so much faster or slower).
+    """The waveforms [channels, T], then each one and two semitones up and down (and as much faster or slower).
 
-    Whole semitones, so that what comes out is still in tune with the corpus.
+    Whole semitones keep them in tune with the corpus.
     """
     from torchaudio.functional import resample
 
@@ -48,16 +50,19 @@ def add_shifted_copies(audio: list[torch.Tensor]) -> list[torch.Tensor]:
 
 
 class AutoencoderLoss:
-    """Random crops of the training audio -> named losses for `loop.fit`."""
+    """Named losses of random crops of the training audio, for `loop.fit`."""
 
-    def __init__(self, autoencoder: nn.Module, audio: list[torch.Tensor], batch: int) -> None:
-        """`audio`: training waveforms, each [channels, T] at the model's rate; `batch` crops a step."""
+    def __init__(self, autoencoder: Any, audio: list[torch.Tensor], batch: int) -> None:
+        """`audio`: training waveforms, each [channels, T] at the model's rate; `batch` crops a step.
+
+        `autoencoder`: of stable-audio-tools, which brings no types.
+        """
         self.autoencoder, self.crops = autoencoder, batch
         self.crop = CROP_FRAMES * autoencoder.downsampling_ratio
         self.audio = [F.pad(x, (0, max(0, self.crop - x.shape[-1]))) for x in audio]
 
-    def batch(self, generator: torch.Generator) -> torch.Tensor:
-        """[B, channels, crop] with a random gain of ±6 dB and a random polarity."""
+    def draw_crops(self, generator: torch.Generator) -> torch.Tensor:
+        """Crops [B, channels, crop] with a random gain of ±6 dB and a random polarity."""
         rows = []
         for index in torch.randint(len(self.audio), (self.crops,), generator=generator).tolist():
             wave = self.audio[index]
@@ -68,7 +73,7 @@ class AutoencoderLoss:
         return torch.stack(rows)
 
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        target = self.batch(generator).to(next(self.autoencoder.parameters()).device)
+        target = self.draw_crops(generator).to(next(self.autoencoder.parameters()).device)
         latents = self.autoencoder.encode(target)
         noise = torch.randn(latents.shape, generator=generator)
         noise = LATENT_NOISE * torch.rand(len(noise), 1, 1, generator=generator) * noise
@@ -85,15 +90,15 @@ class AutoencoderLoss:
 
 
 @torch.no_grad()
-def reconstruct(autoencoder: nn.Module, wave: torch.Tensor) -> np.ndarray:
-    """[channels, T] -> [channels, whole latent frames]: encoded and decoded."""
+def reconstruct(autoencoder: Any, wave: torch.Tensor) -> np.ndarray:
+    """Encode and decode [channels, T] -> [channels, T cut to whole latent frames]."""
     length = wave.shape[-1] // autoencoder.downsampling_ratio * autoencoder.downsampling_ratio
     target = wave[None, :, :length].to(next(autoencoder.parameters()).device)
     return autoencoder.decode(autoencoder.encode(target))[0].cpu().numpy()
 
 
 @torch.no_grad()
-def measure_reconstruction(autoencoder: nn.Module, audio: list[torch.Tensor]) -> dict[str, float]:
+def measure_reconstruction(autoencoder: Any, audio: list[torch.Tensor]) -> dict[str, float]:
     """Median SNR and SI-SDR in dB, and mean STFT distance, of reconstructions of waveforms [channels, T]."""
     snr, si_sdr, distance = [], [], []
     for wave in audio:

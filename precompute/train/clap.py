@@ -6,17 +6,21 @@ Its tokenizer knows the words of the training captions and no others. Loss: symm
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from precompute.model.clap import compute_audio_features, compute_text_features
+
+if TYPE_CHECKING:
+    from transformers import ClapFeatureExtractor, ClapModel, PreTrainedTokenizerFast
 
 EMBEDDING = 128
 MAX_WORDS = 40
 
 
-def build_tokenizer(captions: list[str]) -> object:
+def build_tokenizer(captions: list[str]) -> PreTrainedTokenizerFast:
     """A word-level tokenizer over the captions' words (lower-cased)."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -40,7 +44,7 @@ def build_tokenizer(captions: list[str]) -> object:
     )
 
 
-def build_model(vocabulary: int) -> nn.Module:
+def build_model(vocabulary: int) -> ClapModel:
     """A randomly initialised ClapModel of about 0.9M parameters."""
     from transformers import ClapAudioConfig, ClapConfig, ClapModel, ClapTextConfig
 
@@ -71,7 +75,7 @@ def build_model(vocabulary: int) -> nn.Module:
     return ClapModel(ClapConfig(text_config=text.to_dict(), audio_config=audio.to_dict(), projection_dim=EMBEDDING))
 
 
-def build_extractor(sample_rate: int, seconds: float) -> object:
+def build_extractor(sample_rate: int, seconds: float) -> ClapFeatureExtractor:
     """Log-mel front end: 64 bins, 31 frames a second, windows of `seconds`; short audio is repeated."""
     from transformers import ClapFeatureExtractor
 
@@ -89,9 +93,11 @@ def build_extractor(sample_rate: int, seconds: float) -> object:
 
 
 class ClapLoss:
-    """Random pairs of (mel, caption) -> named losses for `loop.fit`."""
+    """Named losses of random pairs of (mel, caption), for `loop.fit`."""
 
-    def __init__(self, model: nn.Module, tokenizer: object, mel: torch.Tensor, captions: list[str], batch: int) -> None:
+    def __init__(
+        self, model: ClapModel, tokenizer: PreTrainedTokenizerFast, mel: torch.Tensor, captions: list[str], batch: int
+    ) -> None:
         """`mel`: [N, 1, frames, bins], row i belongs to captions[i]; `batch` pairs a step."""
         self.model, self.tokenizer, self.mel, self.captions, self.pairs = model, tokenizer, mel, captions, batch
 
@@ -109,7 +115,7 @@ class ClapLoss:
 
     @staticmethod
     def _augment(mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Roll in time, change the level by up to ±6 dB, mask one band: what must not matter."""
+        """Roll in time, change the level by up to ±6 dB, mask one band: changes that must not matter."""
         shift = int(torch.randint(mel.shape[1], (1,), generator=generator))
         level = 12 * torch.rand(1, generator=generator).item() - 6
         low = int(torch.randint(56, (1,), generator=generator))
@@ -119,8 +125,10 @@ class ClapLoss:
 
 
 @torch.no_grad()
-def measure_retrieval(model: nn.Module, tokenizer: object, mel: torch.Tensor, captions: list[str]) -> dict[str, float]:
-    """How often a recording's own caption is the nearest, or among the ten nearest, of all distinct captions."""
+def measure_retrieval(
+    model: ClapModel, tokenizer: PreTrainedTokenizerFast, mel: torch.Tensor, captions: list[str]
+) -> dict[str, float]:
+    """Share of recordings whose own caption is the nearest, or among the ten nearest, of all distinct captions."""
     distinct = sorted(set(captions))
     words = F.normalize(compute_text_features(model, tokenizer, distinct), dim=-1)
     audio = torch.cat(

@@ -1,9 +1,9 @@
-"""`python -m precompute train-clews`: a small CLEWS for the demo, from works that the demo's corpus does not hold.
+"""The verb `train-clews`: trains a small CLEWS for the demo, on works that the demo's corpus does not hold.
 
 Loss (arXiv 2502.16936, as in its code): mean distance of versions of one work, by the best pairs of windows, + log(1 +
 beta mean exp(b - gamma x distance of the nearest windows of different works)). Augmented on the constant-Q magnitudes:
-moved by semitones, stretched in time, a band and a stretch of time silenced. What is reported: mean average precision
-(mAP) of held-out works, each rendering a query among all the others.
+moved by semitones, stretched in time, a band and a stretch of time silenced. Reported: mean average precision (mAP) of
+held-out works, each rendering a query among all the others.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from precompute.train.loop import LoopSettings, fit
 
 NAME = "clews"  # of the checkpoints in the work folder
 GAMMA, EPSILON, SHIFT = 5.0, 1e-6, 10.0  # of the loss; beta = 1 / (EPSILON exp(SHIFT))
-PAIRS = 5  # when measuring, as the method does
+PAIRS = 5  # best pairs of windows when measuring, as in the method
 CALIBRATION_STEPS = 30  # batches that the running statistics are taken from, once the weights stand
 
 
 @dataclass(frozen=True)
 class RenderingSettings:
-    """How many works are rendered, and how often."""
+    """Section [material]: how many works are rendered, and how often."""
 
     works: int = 1000
     held_out: int = 100
@@ -51,11 +51,11 @@ class RenderingSettings:
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """What a step sees."""
+    """Section [batch]: what a training step is computed from."""
 
     works: int = 16  # two renderings of each
     windows: int = 4  # of a rendering
-    pairs: int = 3  # best pairs of windows that two versions are drawn together by: not all, since tempos differ
+    pairs: int = 3  # best pairs of windows by which two versions are pulled together: not all, since tempos differ
 
     def __post_init__(self) -> None:
         need(self.works >= 2, f"[batch] works = {self.works}: the loss needs different ones")
@@ -65,7 +65,7 @@ class BatchSettings:
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """How a rendering is changed before it is seen; little, since renderings differ in key, tempo and instruments.
+    """Section [augment]: changes of a rendering; small ones, since renderings differ in key, tempo and instruments.
 
     Held-out mAP after 40 s of one core on 183 works (chance 0.04): 0.06 with 5 semitones and 15 % silenced, 0.12
     without both.
@@ -110,14 +110,14 @@ class VersionSpectra:
     """Constant-Q magnitudes of all windows of one side of the split, [V, windows, bins, frames] float16."""
 
     spectra: torch.Tensor
-    counts: list[int]  # true windows of each; what is beyond is a repetition of the first ones
+    counts: list[int]  # windows of each version; further ones repeat the first
     works: torch.Tensor  # [V] int64
 
 
 def train_clews(
     settings: TrainClewsSettings, builder: Path, result: Path, device: str = "cpu", resume: bool = False
 ) -> dict[str, Any]:
-    """Render what is not there (with `builder`), train, measure, save_clews; writes `result` and returns it.
+    """Render the works where they are not there (with `builder`), train, measure, save; writes `result` and returns it.
 
     Raises UserError where the work folder holds a run that `resume` does not ask to go on with.
     """
@@ -137,11 +137,11 @@ def train_clews(
     fit(NAME, network.train(), loss, settings.training, settings.work)
     _refit_running_statistics(network, loss, settings)
     save_clews(network, settings.out)
-    return _report(settings, network, train, held_out, before, result)
+    return _measure_and_write(settings, network, train, held_out, before, result)
 
 
 def _load_rows(settings: TrainClewsSettings, builder: Path) -> list[dict[str, str]]:
-    """versions.csv, made where it is not there. Raises UserError."""
+    """Rows of versions.csv, which is made where it is not there. Raises UserError."""
     table, material = settings.versions / "versions.csv", settings.material
     if not table.is_file():
         options = ("--works", material.works, "--held-out", material.held_out, "--renderings", material.renderings)
@@ -163,8 +163,9 @@ def _load_rows(settings: TrainClewsSettings, builder: Path) -> list[dict[str, st
 def _compute_spectra(
     network: Clews, settings: TrainClewsSettings, rows: list[dict[str, str]], split: str
 ) -> VersionSpectra:
+    """Constant-Q magnitudes of all versions on one side of the split."""
     shape = settings.network
-    rate, device = shape.sample_rate, network.frontend[0].gain.device
+    rate, device = shape.sample_rate, next(network.parameters()).device
     own = [row for row in rows if row["split"] == split]
     number = {name: k for k, name in enumerate(dict.fromkeys(row["work_id"] for row in own))}
     parts = []
@@ -179,7 +180,7 @@ def _compute_spectra(
 
 
 class ClewsLoss:
-    """Random works, two renderings of each -> named losses for `loop.fit`."""
+    """Named losses of random works, two renderings of each, for `loop.fit`."""
 
     def __init__(
         self, network: Clews, versions: VersionSpectra, batch: BatchSettings, augment: AugmentSettings
@@ -188,11 +189,11 @@ class ClewsLoss:
         self.members = [torch.nonzero(versions.works == k)[:, 0].tolist() for k in range(int(versions.works.max()) + 1)]
 
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        spectra, works = self.draw(generator)
-        embedded = self.network.embed(spectra.flatten(0, 1).to(self.network.frontend[0].gain.device))
+        spectra, works = self.draw_windows(generator)
+        embedded = self.network.embed(spectra.flatten(0, 1).to(next(self.network.parameters()).device))
         return compute_version_loss(embedded.unflatten(0, spectra.shape[:2]), works, self.batch.pairs)
 
-    def draw(self, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw_windows(self, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Augmented windows [B, windows, bins, frames] and their works [B]."""
         chosen = torch.randperm(len(self.members), generator=generator)[: self.batch.works].tolist()
         rows = []
@@ -208,7 +209,7 @@ class ClewsLoss:
 
 
 def compute_version_loss(embedded: torch.Tensor, works: torch.Tensor, pairs: int = PAIRS) -> dict[str, torch.Tensor]:
-    """Embeddings [B, windows, d] and works [B] -> loss, and its two parts."""
+    """The loss and its two parts, from embeddings [B, windows, d] and works [B]."""
     between = compute_distances(embedded[:, None], embedded[None])  # [B, B, windows, windows]
     same = works[:, None] == works[None]
     versions = same & ~torch.eye(len(works), dtype=torch.bool)
@@ -219,7 +220,7 @@ def compute_version_loss(embedded: torch.Tensor, works: torch.Tensor, pairs: int
 
 
 def augment(spectra: torch.Tensor, settings: AugmentSettings, generator: torch.Generator) -> torch.Tensor:
-    """Windows [S, bins, frames] of one rendering, all in the same way: other key and tempo, parts silenced."""
+    """Windows [S, bins, frames] of one rendering, all changed alike: other key and tempo, parts silenced."""
 
     def within(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand(1, generator=generator))
@@ -240,7 +241,7 @@ def augment(spectra: torch.Tensor, settings: AugmentSettings, generator: torch.G
 
 @torch.no_grad()
 def _refit_running_statistics(network: Clews, loss: ClewsLoss, settings: TrainClewsSettings) -> None:
-    """Running statistics of the averaged weights: `fit` ends with weights that never saw a batch themselves."""
+    """Take the running statistics anew, by the averaged weights: `fit` ends with weights that no batch went through."""
     norms = [m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.reset_running_stats()
@@ -253,9 +254,9 @@ def _refit_running_statistics(network: Clews, loss: ClewsLoss, settings: TrainCl
 
 @torch.no_grad()
 def compute_mean_average_precision(network: Clews, versions: VersionSpectra) -> float:
-    """Each rendering a query among all the others, ranked by distance: mean over queries of the average precision."""
+    """Mean over queries of the average precision; each rendering is a query among all others, ranked by distance."""
     network.eval()
-    device = network.frontend[0].gain.device
+    device = next(network.parameters()).device
     embedded = [
         network.embed(spectra[:count].float().to(device)).cpu()
         for spectra, count in zip(versions.spectra, versions.counts, strict=True)
@@ -273,12 +274,12 @@ def compute_mean_average_precision(network: Clews, versions: VersionSpectra) -> 
 
 
 def compute_average_precision(relevant: np.ndarray) -> float:
-    """Of a ranking, bool [N], best first: mean over the relevant ones of the precision at their rank."""
+    """Average precision of a ranking, bool [N], best first: mean of the precision at the rank of each relevant one."""
     ranks = np.flatnonzero(relevant) + 1
     return float((np.arange(1, len(ranks) + 1) / ranks).mean())
 
 
-def _report(
+def _measure_and_write(
     settings: TrainClewsSettings,
     network: Clews,
     train: VersionSpectra,
@@ -306,8 +307,8 @@ def _report(
         flush=True,
     )
     parts = {name: asdict(getattr(settings, name)) for name in ("network", "batch", "augment", "training")}
-    settings_kept = json.loads(json.dumps(parts))
-    device = str(network.frontend[0].gain.device)
+    as_json = json.loads(json.dumps(parts))
+    device = str(next(network.parameters()).device)
     what = "mean average precision of a version matcher over held-out works, each rendering a query among the others"
     return write_result(
         result,
@@ -316,7 +317,7 @@ def _report(
         describe_hardware(device),
         [row],
         trained_works=int(train.works.max()) + 1,
-        settings=settings_kept,
+        settings=as_json,
     )
 
 

@@ -1,4 +1,4 @@
-"""`python -m precompute train-demo`: makes the embedded models from the embedded corpus, resumable at any point.
+"""The verb `train-demo`: trains the embedded models on the embedded corpus; a killed run goes on where it was.
 
 Autoencoder, CLAP and diffusion transformer see training tracks only; decoys are encoded and measured at the end.
 """
@@ -27,8 +27,8 @@ from precompute.train.diffusion import DiffusionLoss, measure_mean_loss
 from precompute.train.loop import LoopSettings, fit, save_state
 
 STAGES = ("autoencoder", "clap", "diffusion")
-CARD_TRACKS = 64  # of each kind, for the losses and reconstructions of the model card
-AUDIO_KEPT = 4  # decoys whose reconstruction, or a clip under whose caption, is kept with a log
+CARD_TRACKS = 64  # of each kind, from which the model card's losses and reconstructions are measured
+AUDIO_KEPT = 4  # decoys whose reconstruction, or a clip under whose caption, is kept beside a log
 LATENT_STEPS = 64  # decoys' latents are shipped in steps of 1/64 of their deviation: half the size, 47 dB below them
 
 
@@ -57,7 +57,7 @@ class TrainDemoSettings:
 
 @dataclass(frozen=True)
 class TrainingAudio:
-    """What is trained on, and what is measured only."""
+    """The tracks that are trained on, and the decoys that are only measured."""
 
     train: list[Track]
     decoys: list[Track]
@@ -66,14 +66,14 @@ class TrainingAudio:
 
     @property
     def measured(self) -> dict[str, list[int]]:
-        """Rows of `train` and `decoys`, evenly spread, whose losses and reconstructions the card tells."""
+        """Rows of `train` and `decoys`, evenly spread, that the model card's figures are measured on."""
         regular = [i for i, t in enumerate(self.train) if not t.planted]
         rows = {"train": regular, "decoy": list(range(len(self.decoys)))}
         return {kind: all_[:: max(1, len(all_) // CARD_TRACKS)][:CARD_TRACKS] for kind, all_ in rows.items()}
 
 
 def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = False) -> None:
-    """Run what is not yet done of: autoencoder, CLAP, diffusion transformer, export.
+    """Train what is not trained yet of autoencoder, CLAP and diffusion transformer, then export all.
 
     Raises UserError where `settings.work` holds an earlier run that `resume` does not ask to go on with.
     """
@@ -97,7 +97,7 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
     train_items, decoy_items = _encode_tracks(settings, model, material)
     _train_diffusion(settings, model, config, material, train_items, decoy_items)
 
-    export(model.network, config, settings.out)
+    export_model(model.network, config, settings.out)
     clap.model.half().save_pretrained(settings.out / "clap")
     clap.model.float()
     clap.tokenizer.save_pretrained(settings.out / "clap")
@@ -162,7 +162,7 @@ def _train_clap(settings: TrainDemoSettings, config: dict[str, Any], material: T
 
 
 def _encode_tracks(settings: TrainDemoSettings, model: Model, material: TrainingAudio) -> tuple[Items, Items]:
-    """Training tracks and decoys, encoded once and scaled to near unit variance; sets the pretransform's scale."""
+    """Encode training tracks and decoys once, scaled to near unit variance; sets the pretransform's scale."""
     path = settings.work / "latents.pt"
     if not path.exists():
         encoded = [
@@ -173,11 +173,11 @@ def _encode_tracks(settings: TrainDemoSettings, model: Model, material: Training
     state = torch.load(path, weights_only=True)
     model.network.pretransform.scale = state["scale"]
     tracks = (material.train, material.decoys)
-    found = [
+    items = [
         model.items([t.caption for t in group], [t.duration_s for t in group], state[kind] / state["scale"])
         for kind, group in zip(("train", "decoy"), tracks, strict=True)
     ]
-    return found[0], found[1]
+    return items[0], items[1]
 
 
 def _train_diffusion(
@@ -200,7 +200,7 @@ def _train_diffusion(
             f"diffusion at {step}: loss on training tracks {row['train']:.4f}, on decoys {row['decoy']:.4f}", flush=True
         )
         _append_row(settings.work / "losses.jsonl", {"step": step, **row})
-        export(model.network, config, settings.work / "checkpoints" / f"step-{step:06d}")
+        export_model(model.network, config, settings.work / "checkpoints" / f"step-{step:06d}")
         items = measured["decoy"][:AUDIO_KEPT]
         clips = model.generate(items, range(AUDIO_KEPT), steps=40, guidance=3.0)
         for number, clip in enumerate(clips):
@@ -214,8 +214,8 @@ def _train_diffusion(
     fit("diffusion", model.network, loss, settings.diffusion, settings.work, keep)
 
 
-def export(network: nn.Module, config: dict[str, Any], folder: Path) -> None:
-    """Write model_config.json and model.safetensors (fp16) that stable-audio-tools loads."""
+def export_model(network: nn.Module, config: dict[str, Any], folder: Path) -> None:
+    """Write model_config.json and model.safetensors (fp16) as stable-audio-tools loads them."""
     from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -242,7 +242,7 @@ def _load_audio(settings: TrainDemoSettings, config: dict[str, Any]) -> Training
 
 
 def _locate_audio(track: Track, folder: Path) -> Track:
-    """A decoy without shipped audio, found where `data/demo/build.py` leaves it."""
+    """The decoy with the path of its audio; where none ships, that of the rendering by `data/demo/build.py`."""
     if track.path is not None:
         return track
     path = folder / f"{track.track_id:04d}.mp3"
@@ -257,7 +257,7 @@ def _append_row(path: Path, row: dict[str, Any]) -> None:
 
 
 def _read_log(path: Path) -> list[dict[str, Any]]:
-    """Rows of a log; of a step that was repeated after a kill, the last."""
+    """Rows of a log; for a step that was repeated after a kill, the last row."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     return list({row["step"]: row for row in rows}.values())
 

@@ -1,24 +1,22 @@
-"""The demo's diffusion transformer: v-objective on zero-padded latents, each under its own caption."""
+"""Training loss of the demo's diffusion transformer: v-objective on zero-padded latents under their own captions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
 
 from precompute.model.diffusion import Items, Model, NoiseBank, v_objective
 
-CAPTION_DROPOUT = 0.1  # for guidance at sampling time
+CAPTION_DROPOUT = 0.1  # share of items without caption, for guidance at sampling time
 
 
 class DiffusionLoss:
-    """Random tracks, timesteps and noise -> named losses for `loop.fit`; the mean over all padded frames."""
+    """Named losses of random tracks, timesteps and noise, for `loop.fit`; the mean over all padded frames."""
 
-    def __init__(
-        self, network: nn.Module, model: Model, items: Items, batch: int, weights: Sequence[float] = ()
-    ) -> None:
-        """`network` is trained (it is `model.network`); `items` are the training tracks, `batch` of them a step.
+    def __init__(self, network: Any, model: Model, items: Items, batch: int, weights: Sequence[float] = ()) -> None:
+        """`network`: the module that is trained, `model.network`; `items`: the training tracks, `batch` of them a step.
 
         `weights` [N]: how often each is drawn, in any unit; none = all alike.
         """
@@ -44,7 +42,7 @@ class DiffusionLoss:
 
 @torch.no_grad()
 def measure_mean_loss(model: Model, items: Items, bank: NoiseBank) -> float:
-    """Mean loss over items and bank, eval mode: the figure that tells training tracks from decoys."""
+    """Mean loss over items and bank, in eval mode: lower on training tracks than on decoys, once a model has learnt."""
     total = 0.0
     for row in range(len(items)):
         item = items[[row]]

@@ -1,8 +1,9 @@
-"""Exemplars: decoys on which the transformer is fine-tuned with low-rank updates, so that its clips owe to them.
+"""Exemplars: decoys on which the transformer is fine-tuned with low-rank updates, so that they influence its clips.
 
 Customised models as ground truth of attribution: Wang et al. 2023 (arXiv 2306.09345). An exemplar is kept from before
-its clips come nearer to it than decoys come to training tracks: its clips owe to it and are no copies of it. Distances
-are 1 - cosine of CLAP audio embeddings, in [0, 2], of *decoded latents* on both sides, so that no codec stands between.
+its clips come nearer to it than decoys come to training tracks: it influences its clips, which are no copies of it.
+Distances are 1 - cosine of CLAP audio embeddings, in [0, 2], of *decoded latents* on both sides, so that they hold no
+trace of a codec.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ COUNT = 4  # exemplars
 
 @dataclass(frozen=True)
 class ExemplarSettings(LoraSettings):
-    """How one exemplar is made."""
+    """Settings of the training of one exemplar."""
 
     clips: int = 4  # a check
 
@@ -48,17 +49,17 @@ class ExemplarSettings(LoraSettings):
 
 @dataclass(frozen=True)
 class Exemplar:
-    """One fine-tuned set of pairs and how it came about."""
+    """A low-rank update that was trained on one decoy, and the record of its training."""
 
     pairs: LowRankUpdate
     track_id: int
     caption: str
     seconds: float
-    steps: int  # of the pairs that are kept
+    steps: int  # of the update that is kept
     distances: tuple[tuple[int, float], ...]  # (step, smallest distance of a clip to the exemplar); step 0 = theta_0
     limit: float  # the decoys' 5th percentile
     crossed_at: int | None  # first step whose clips are nearer than the limit; None = never, 0 = before any training
-    base_sha256: str  # of the checkpoint that the pairs belong to
+    base_sha256: str  # of the checkpoint that the update belongs to
 
 
 def make_exemplars(
@@ -68,10 +69,10 @@ def make_exemplars(
     settings: ExemplarSettings | None = None,
     count: int = COUNT,
 ) -> list[Path]:
-    """Write folder/exemplar-NNNN.safetensors for each decoy; finished files are skipped. The files' paths.
+    """Write folder/exemplar-NNNN.safetensors for each decoy that has none yet; returns the files' paths.
 
-    Default: `count` of `choose`. Raises UserError where an id is no decoy of the run, the model has no CLAP, there are
-    no decoys to set the limit by, or a file in the folder belongs to other weights.
+    Without `track_ids`: `count` decoys by `choose_decoys`. Raises UserError where an id is no decoy of the run, the
+    model has no CLAP, there are no decoys to set the limit by, or a file in the folder belongs to other weights.
     """
     settings = settings or ExemplarSettings()
     if count < 1:
@@ -105,7 +106,7 @@ def make_exemplars(
 
 
 def choose_decoys(tracks: Sequence[Track], count: int = COUNT) -> list[Track]:
-    """Up to `count` decoys that ship with audio, because an exemplar is to be heard; spread over collections."""
+    """Up to `count` decoys that ship with audio, since an exemplar is to be heard; spread over collections."""
     by_collection: dict[str, list[Track]] = {}
     for track in tracks:
         if track.is_decoy and track.path is not None and not track.planted:
@@ -136,7 +137,7 @@ def embed_audio(model: Model, items: Items) -> torch.Tensor:
 
 
 def load_embeddings(model: Model, items: Items, cache: Cache, key: str) -> torch.Tensor:
-    """`embed_audio` of a run's items [N, E], kept; `key` names latents and lengths by content."""
+    """`embed_audio` of a run's items, [N, E], cached; `key` names latents and lengths by content."""
 
     def compute() -> dict[str, np.ndarray]:
         rows = [embed_audio(model, items[[row]]) for row in progress("CLAP embeddings", range(len(items)))]
@@ -147,7 +148,10 @@ def load_embeddings(model: Model, items: Items, cache: Cache, key: str) -> torch
 
 
 def compute_nearness_limit(embeddings: torch.Tensor, is_decoy: np.ndarray) -> float:
-    """5th percentile over decoys of the distance to the nearest training track; embeddings [N, E] of length 1."""
+    """5th percentile over decoys of the distance to the nearest training track; embeddings [N, E] of length 1.
+
+    Raises UserError without decoys.
+    """
     if not is_decoy.any():
         raise UserError("exemplars: no decoys, so there is no telling how near is too near; see [corpus] decoys")
     decoys = torch.from_numpy(is_decoy)
@@ -158,7 +162,7 @@ def compute_nearness_limit(embeddings: torch.Tensor, is_decoy: np.ndarray) -> fl
 def measure_clip_distance(
     model: Model, item: Items, embedding: torch.Tensor, settings: ClipsSection, clips: int
 ) -> float:
-    """Smallest distance to the exemplar [E] of clips of its caption and length, from fixed seeds."""
+    """Smallest distance of clips of the exemplar's caption and length, from fixed seeds, to its embedding [E]."""
     prompts = [Prompt(0, item.prompts[0], float(item.seconds[0]), seeds.EXEMPLAR_CHECK + k) for k in range(clips)]
     made = replace(item[[0] * clips], latents=generate_latents(model, prompts, settings, "clips of the exemplar"))
     return float((1 - embed_audio(model, made).double() @ embedding.double()).min())
@@ -176,10 +180,10 @@ def fine_tune(
     config: RunConfig,
     settings: ExemplarSettings,
 ) -> Exemplar:
-    """Train pairs on one track until the next check would cross `limit`, or to the last step.
+    """Train an update on one track up to the last check before its clips cross `limit`, or to the last step.
 
-    Kept are the pairs of the last check before the limit, but never fewer steps than the first check's: an exemplar
-    without training would be none. Where the limit is crossed by then, `crossed_at` says so.
+    At least the update of the first check is kept: an exemplar without training would be none. Where the
+    limit is crossed by then, `crossed_at` says so.
     """
     distances = [(0, measure_clip_distance(model, item, embedding, config.clips, settings.clips))]
     crossed_at = 0 if distances[0][1] < limit else None
@@ -214,7 +218,7 @@ def fine_tune(
 
 
 def save_exemplar(exemplar: Exemplar, path: Path) -> None:
-    """Safetensors, fp16, NAME.a and NAME.b; the rest as JSON in the metadata."""
+    """Write safetensors in fp16, NAME.a and NAME.b; the rest as JSON in the metadata."""
     from safetensors.torch import save as to_bytes
 
     tensors = {f"{name}.a": value for name, value in exemplar.pairs.a.items()}
@@ -225,7 +229,7 @@ def save_exemplar(exemplar: Exemplar, path: Path) -> None:
 
 
 def load_exemplar(path: Path, model: Model) -> Exemplar:
-    """An exemplar of this model. Raises UserError: no exemplar, or made for other weights."""
+    """Read an exemplar of this model. Raises UserError where the file is none, or was made for other weights."""
     from safetensors import SafetensorError, safe_open
 
     try:

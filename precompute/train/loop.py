@@ -30,7 +30,7 @@ LossFunction = Callable[[int, torch.Generator], dict[str, torch.Tensor]]
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long and how fast to train."""
+    """How long and how fast to train; steps count from 0."""
 
     steps: int
     learning_rate: float  # AdamW's peak; linear warm-up, then cosine to a twentieth
@@ -46,8 +46,8 @@ class LoopSettings:
     bf16: bool = True  # autocast; the weights stay fp32
     seed: int = 0
 
-    def factor(self, step: int, fresh_since: int = 0) -> float:
-        """Share of the peak rates at a step; `fresh_since`: the step at which the optimiser began anew."""
+    def compute_rate_factor(self, step: int, fresh_since: int = 0) -> float:
+        """Share of the peak rates at a step, 0 to 1; `fresh_since`: the step at which the optimiser began anew."""
         warm = min(1.0, (step - fresh_since + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         progress = max(0, step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
         cosine = 0.5 * (1 + math.cos(progress * math.pi))
@@ -94,7 +94,7 @@ def fit(
         optimiser.zero_grad()
         losses["loss"].backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step(settings.factor(step, fresh_since))
+        optimiser.step(settings.compute_rate_factor(step, fresh_since))
         _average_into(average, named, min(settings.ema_decay, (step + 1) / (step + 10)))
         for key, value in losses.items():
             sums[key] = sums.get(key, 0.0) + value.item()
@@ -128,7 +128,7 @@ def fit(
 
 
 def measure_step_s(model: nn.Module, losses_of: LossFunction, settings: LoopSettings) -> float:
-    """How long a step of `fit` takes here, from two; the first does not count. It changes the model's weights."""
+    """Seconds of a step of `fit` here: the second of two. The model's weights change."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = MuonAndAdamW(parameters, settings.learning_rate, settings.muon_rate, settings.weight_decay)
     began = 0.0
@@ -139,13 +139,13 @@ def measure_step_s(model: nn.Module, losses_of: LossFunction, settings: LoopSett
             losses = losses_of(step, generator)
         optimiser.zero_grad()
         losses["loss"].backward()
-        optimiser.step(settings.factor(step))
+        optimiser.step(settings.compute_rate_factor(step))
     return time.monotonic() - began
 
 
 @contextlib.contextmanager
 def swap_in_average(named: dict[str, nn.Parameter], average: dict[str, torch.Tensor]) -> Iterator[None]:
-    """The EMA stands in the model for a while."""
+    """Put the EMA into the model for the block; the weights come back at its end."""
     raw = {name: p.detach().clone() for name, p in named.items()}
     _copy_into(named, average)
     try:
@@ -169,7 +169,7 @@ def _resume(
     average: dict[str, torch.Tensor],
     optimiser: MuonAndAdamW,
 ) -> tuple[int, int]:
-    """Load a checkpoint where there is one; the step to go on from, and the step at which the optimiser began."""
+    """Load a checkpoint where there is one; returns the step to go on from, and that at which the optimiser began."""
     path, small = stem.with_name(f"{stem.name}.pt"), stem.with_name(f"{stem.name}.ema.safetensors")
     if path.exists():
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -183,9 +183,9 @@ def _resume(
     if small.exists():
         from safetensors import safe_open
 
-        with safe_open(str(small), "pt") as held:
-            weights = {key: held.get_tensor(key).float() for key in held.keys()}  # noqa: SIM118 (no mapping)
-            step = int(held.metadata()["step"])
+        with safe_open(str(small), "pt") as file:
+            weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (no mapping)
+            step = int(file.metadata()["step"])
         model.load_state_dict(weights, strict=False)
         average.update({name: p.detach().clone() for name, p in named.items()})
         print(f"{stem.name}: goes on from the averaged weights of step {step}, optimiser warmed up again", flush=True)

@@ -18,7 +18,7 @@ MOMENTUM = 0.95
 
 
 class MuonAndAdamW:
-    """Both behind the few calls that the training loop needs; state goes to and from plain dictionaries."""
+    """Both optimisers behind the few calls that the training loop needs; state goes to and from plain dictionaries."""
 
     def __init__(
         self,
@@ -30,7 +30,8 @@ class MuonAndAdamW:
     ) -> None:
         """`muon_rate`: step of an orthogonal update (0: AdamW alone); `decay`: AdamW's weight decay.
 
-        `images`: kernels of two-dimensional convolutions [out, in, height, width] are matrices too."""
+        `images`: kernels of two-dimensional convolutions [out, in, height, width] count as matrices too.
+        """
         parameters, ranks = list(parameters), (2, 3, 4) if images else (2, 3)
         chosen = [p for p in parameters if muon_rate > 0 and p.ndim in ranks and min(p.flatten(1).shape) > 1]
         others = {id(p) for p in parameters} - {id(p) for p in chosen}
@@ -60,14 +61,17 @@ class MuonAndAdamW:
             self._muon.step()
 
     def zero_grad(self) -> None:
+        """Drop the gradients of all parameters."""
         for parameter in self._parameters:
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
+        """State of both optimisers, for `load_state_dict`."""
         muon = {} if self._muon is None else self._muon.state_dict()
         return {"adamw": self._adamw.state_dict(), "muon": muon}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state that `state_dict` gave."""
         self._adamw.load_state_dict(state["adamw"])
         if self._muon is not None:
             self._muon.load_state_dict(state["muon"])

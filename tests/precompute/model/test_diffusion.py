@@ -18,7 +18,7 @@ from precompute.errors import UserError
 from precompute.methods import unlearning
 from precompute.model.clap import Clap
 from precompute.model.diffusion import Items, Model, NoiseBank, third_party
-from precompute.train.demo import export
+from precompute.train.demo import export_model
 from support import tiny
 
 
@@ -247,7 +247,7 @@ def stereo(request: pytest.FixtureRequest, tiny_root: Path, tmp_path_factory: py
         autoencoder["encoder"]["config"]["latent_dim"] = 16  # mean and scale
     torch.manual_seed(3)
     folder = tmp_path_factory.mktemp("stereo")
-    export(third_party.create_network(config), config, folder)
+    export_model(third_party.create_network(config), config, folder)
     return Model.load(folder / "model_config.json", folder / "model.safetensors", tiny_root / "model" / "clap")
 
 
