@@ -1,4 +1,4 @@
-"""How fast the page is over a large store: `make bench-explorer`, or `python assets/benchmarks/bench_explorer.py`.
+"""Measures the page over a large store: `make bench-explorer`, or `python assets/benchmarks/bench_explorer.py`.
 
 The real server runs as a process of its own; this process is the only client, and all its listeners are tasks of one
 loop. Nothing is pinned: client and server share the machine's cores. Time of a selection: from the click to the whole
@@ -34,13 +34,13 @@ WHAT = "python -m explorer over a made-up store: start, memory, time and size of
 ALONE = 300  # selections of one listener alone
 THINK_S = 1.0  # mean of the exponential pause of a listener who listens in between
 ONE, CLOSED, PAUSED = "one listener", "many listeners, closed loop", "many listeners with pauses"
-# What is asked for.
+# Targets.
 MOST_START_S, MOST_ALONE_P50_MS, MOST_P95_MS, MOST_CURVE_KB = 4.0, 150.0, 1000.0, 50.0
 
 
 @contextmanager
-def serving(store: Path) -> Iterator[tuple[str, int, float]]:
-    """(address, process id, time.monotonic at the start) of a server of its own; it ends with the block."""
+def serve(store: Path) -> Iterator[tuple[str, int, float]]:
+    """Start a server; yields its address, process id, and time.monotonic at the start. It ends with the block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -48,29 +48,29 @@ def serving(store: Path) -> Iterator[tuple[str, int, float]]:
     command = [sys.executable, "-m", "explorer", "--store", str(store), "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         try:
-            found = None
-            while found is None and (line := server.stdout.readline() if server.stdout else ""):
-                found = re.search(r" at (http://[\d.:]+) ", line)
-            if found is None:
+            match = None
+            while match is None and (line := server.stdout.readline() if server.stdout else ""):
+                match = re.search(r" at (http://[\d.:]+) ", line)
+            if match is None:
                 raise SystemExit("bench-explorer: the server did not start; its message stands above")
-            yield found[1], server.pid, started
+            yield match[1], server.pid, started
         finally:
             server.terminate()
 
 
-def memory_mb(pid: int) -> int:
+def measure_memory_mb(pid: int) -> int:
     """Resident memory of a process, MB."""
-    said = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True)
-    return round(int(said.stdout) / 1000)
+    done = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True)
+    return round(int(done.stdout) / 1000)
 
 
-def _client(address: str) -> httpx.AsyncClient:
+def _open_client(address: str) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     return httpx.AsyncClient(base_url=address, timeout=2 * TIMEOUT_S, limits=limits, trust_env=False)
 
 
 @dataclass(frozen=True)
-class Run:
+class ListenerRun:
     """One case, with a server of its own, whose caches are empty at first."""
 
     tally: Tally
@@ -80,22 +80,22 @@ class Run:
     end_mb: int
 
 
-async def run(store: Path, listeners: int, seconds: float, think_s: float, most: int | None) -> Run:
+async def run_listeners(store: Path, listeners: int, seconds: float, think_s: float, most: int | None) -> ListenerRun:
     """Listeners side by side for so long, or until each has made `most` selections."""
     tally = Tally()
-    with serving(store) as (address, pid, started):
-        async with _client(address) as http:
+    with serve(store) as (address, pid, started):
+        async with _open_client(address) as http:
             first, *others = (SimulatedListener(http, 1000 * listeners + i, tally) for i in range(listeners))
             await first.open()
-            start_s, start_mb = time.monotonic() - started, memory_mb(pid)
+            start_s, start_mb = time.monotonic() - started, measure_memory_mb(pid)
             await asyncio.gather(*(listener.open() for listener in others))
             begun = time.monotonic()
             people = [first, *others]
-            await asyncio.gather(*(listener.until(begun + seconds, think_s, most) for listener in people))
-            return Run(tally, time.monotonic() - begun, start_s, start_mb, memory_mb(pid))
+            await asyncio.gather(*(listener.select_until(begun + seconds, think_s, most) for listener in people))
+            return ListenerRun(tally, time.monotonic() - begun, start_s, start_mb, measure_memory_mb(pid))
 
 
-def measure(options: argparse.Namespace, store: Path) -> list[dict[str, Any]]:
+def measure_cases(options: argparse.Namespace, store: Path) -> list[dict[str, Any]]:
     """Rows of the result: the start (median of the cases), each case, then bytes over all cases."""
     runs, rows = [], []
     for case, listeners, think_s, most in (
@@ -103,10 +103,10 @@ def measure(options: argparse.Namespace, store: Path) -> list[dict[str, Any]]:
         (CLOSED, options.listeners, 0.0, None),
         (PAUSED, options.listeners, THINK_S, None),
     ):
-        done = asyncio.run(run(store, listeners, options.seconds, think_s, most))
+        done = asyncio.run(run_listeners(store, listeners, options.seconds, think_s, most))
         runs.append(done)
-        found = done.tally.rows({"case": case, "listeners": listeners, "think_s": think_s}, done.wall_s)
-        rows += [{**found[0], "memory_mb": done.end_mb}, *found[1:]]
+        of_case = done.tally.make_rows({"case": case, "listeners": listeners, "think_s": think_s}, done.wall_s)
+        rows += [{**of_case[0], "memory_mb": done.end_mb}, *of_case[1:]]
         for error in done.tally.errors[:3]:
             print(f"bench-explorer: {case}: {error}", file=sys.stderr)
     start_s = statistics.median(done.start_s for done in runs)
@@ -121,8 +121,8 @@ def measure(options: argparse.Namespace, store: Path) -> list[dict[str, Any]]:
     return [{"case": "start", "starts": len(runs), "seconds": round(start_s, 2), "memory_mb": start_mb}, *rows]
 
 
-def verdicts(rows: list[dict[str, Any]]) -> list[str]:
-    """What was asked for beside what was found, a line each."""
+def compare_with_targets(rows: list[dict[str, Any]]) -> list[str]:
+    """A line for each target: met or not, and the measured value."""
     by = {(row["case"], row.get("kind")): row for row in rows}
     start, curve = by[("start", None)]["seconds"], by[("part of an answer", "curve")]["max_kb"]
     alone, closed = by[(ONE, "all")], by[(CLOSED, "all")]
@@ -144,8 +144,8 @@ def verdicts(rows: list[dict[str, Any]]) -> list[str]:
     return [f"{'met' if met else 'NOT met'}: {text}" for met, text in checks]
 
 
-def show(rows: list[dict[str, Any]]) -> str:
-    """The rows as a table; what a row has not stays empty."""
+def format_rows(rows: list[dict[str, Any]]) -> str:
+    """The rows as a table; a cell is empty where a row has no such value."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     cells = [columns, *([str(row.get(key, "")) for key in columns] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
@@ -153,7 +153,7 @@ def show(rows: list[dict[str, Any]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def parse() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure the page over a large store.")
     explorer_store.add_sizes(parser)
     parser.add_argument("--seconds", type=float, default=120.0, help="of each run (default: %(default)s)")
@@ -163,14 +163,14 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    options = parse()
-    size = explorer_store.Size(options.tracks, options.clips, options.methods)
-    rows = measure(options, explorer_store.make(size, options.folder))
+    options = parse_arguments()
+    size = explorer_store.StoreSize(options.tracks, options.clips, options.methods)
+    rows = measure_cases(options, explorer_store.make_store(size, options.folder))
     sizes = f"{size.tracks:,} tracks and {size.decoys:,} decoys × {size.clips} clips × {size.methods} methods"
     hardware = f"{describe_hardware()}; client and server share them"
     write_result(options.out, f"{WHAT} ({sizes})", "make bench-explorer", hardware, rows)
-    print(show(rows))
-    print("\n".join(verdicts(rows)))
+    print(format_rows(rows))
+    print("\n".join(compare_with_targets(rows)))
 
 
 if __name__ == "__main__":

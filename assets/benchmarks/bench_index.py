@@ -1,10 +1,10 @@
-"""How fast the index is searched at the size of a real corpus: `python assets/benchmarks/bench_index.py`.
+"""Measures the search of the index at the size of a real corpus: `python assets/benchmarks/bench_index.py`.
 
 115,000 made-up tracks of random int8 sketches in a file of 0.9 GB, memory-mapped as `attribute` maps them; ten seconds,
-no torch. What takes the time does not depend on the numbers. Cases: "search", a new clip's scores (two halves and eight
+no torch. The time does not depend on the numbers. Cases: "search", a new clip's scores (two halves and eight
 windows, as `attribute` asks for); "judge", what is fitted on 48 cohort clips before the first search. The file has just
 been written, so it is read from memory: the first reading after a start adds what the disk takes. `memory_mb`: the
-process' largest, that of the mapped file included; `computed_mb`: the file, the columns and the scores.
+process' peak, the mapped file included; `computed_mb`: the file, the columns and the scores.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from precompute.index.search import Estimator, products  # noqa: E402
 from precompute.significance.normalisation import Normalisation  # noqa: E402
 
 WHAT = "search of an index of made-up sketches, and what is fitted before it"
-MOST_SEARCH_S = 1.0  # what is asked for
+MOST_SEARCH_S = 1.0  # the target
 CLIPS, PARTS, REPEATS = 48, 10, 5
 STEP = 4096  # tracks that are made at once
 
 
-def made(path: Path, tracks: int, width: int) -> np.ndarray:
-    """Random sketches [N, k] int8, on disk."""
+def make_sketches(path: Path, tracks: int, width: int) -> np.ndarray:
+    """Write random sketches [N, k] int8 to disk; returns them memory-mapped."""
     rng = np.random.default_rng(0)
     rows = np.lib.format.open_memmap(path, "w+", np.int8, (tracks, width))
     for start in range(0, tracks, STEP):
@@ -43,10 +43,10 @@ def made(path: Path, tracks: int, width: int) -> np.ndarray:
     return np.load(path, mmap_mode="r")
 
 
-def measured(tracks: int, width: int, folder: Path) -> list[dict[str, float | int | str]]:
-    """A row a case."""
+def measure_cases(tracks: int, width: int, folder: Path) -> list[dict[str, float | int | str]]:
+    """Median seconds and memory, a row a case."""
     rng = np.random.default_rng(1)
-    rows = made(folder / "sketches.npy", tracks, width)
+    rows = make_sketches(folder / "sketches.npy", tracks, width)
     scale = np.ones(tracks, np.float32)
     clip = rng.standard_normal((PARTS, width)).astype(np.float32)
     cohort = rng.standard_normal((CLIPS, width)).astype(np.float32)
@@ -75,7 +75,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "assets/benchmarks/index.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows = measured(options.tracks, options.width, Path(folder))
+        rows = measure_cases(options.tracks, options.width, Path(folder))
     write_result(options.out, WHAT, "python assets/benchmarks/bench_index.py", describe_hardware(), rows, REPEATS)
     for row in rows:
         print(", ".join(f"{name} {value}" for name, value in row.items()))

@@ -43,7 +43,7 @@ NAMES = (
 
 
 @dataclass(frozen=True)
-class Size:
+class StoreSize:
     """Decoys come on top of `tracks`: 10,000 for 115,000."""
 
     tracks: int = 115_000
@@ -59,15 +59,15 @@ class Size:
         return (self.tracks + self.decoys) * self.clips * self.methods
 
 
-def store_path(size: Size, folder: Path = FOLDER) -> Path:
-    """Where the store of this size, made by these files, lies or will lie."""
+def find_store_path(size: StoreSize, folder: Path = FOLDER) -> Path:
+    """Path of the store of this size, as made by these files; there or not."""
     mark = hashlib.sha256(b"".join(path.read_bytes() for path in (SCHEMA, DERIVED, Path(__file__)))).hexdigest()
     return folder / f"bench-explorer-{'x'.join(map(str, astuple(size)))}-{mark[:12]}.duckdb"
 
 
-def make(size: Size, folder: Path = FOLDER) -> Path:
-    """The store of this size, made where it is not there yet. Raises SystemExit where the disk lacks the space."""
-    path = store_path(size, folder)
+def make_store(size: StoreSize, folder: Path = FOLDER) -> Path:
+    """Path of the store of this size; makes it where it is not there. Raises SystemExit where the disk is too full."""
+    path = find_store_path(size, folder)
     if path.is_file():
         return path
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,11 +75,11 @@ def make(size: Size, folder: Path = FOLDER) -> Path:
         outdated.unlink()
     needed = size.scores * BYTES_PER_SCORE + (size.tracks + size.decoys) * BYTES_PER_TRACK
     free = shutil.disk_usage(folder).free
-    said = f"bench-explorer: a store of {size.tracks:,} tracks × {size.clips} clips × {size.methods} methods"
-    said += f" needs {needed / 1e9:.1f} GB of disk, and up to {MEMORY_GB} GB of memory while it is made"
+    message = f"bench-explorer: a store of {size.tracks:,} tracks × {size.clips} clips × {size.methods} methods"
+    message += f" needs {needed / 1e9:.1f} GB of disk, and up to {MEMORY_GB} GB of memory while it is made"
     if free < needed:
-        raise SystemExit(f"{said}; only {free / 1e9:.1f} GB are free in {folder.name}/")
-    print(said, file=sys.stderr)
+        raise SystemExit(f"{message}; only {free / 1e9:.1f} GB are free in {folder.name}/")
+    print(message, file=sys.stderr)
     started = time.monotonic()
     beside = folder / f".{path.name}.{os.getpid()}.part"
     spill = beside.with_suffix(".tmp")
@@ -96,15 +96,15 @@ def make(size: Size, folder: Path = FOLDER) -> Path:
             con.execute("CHECKPOINT")
         os.replace(beside, path)
     finally:
-        for left in (beside, beside.with_name(beside.name + ".wal")):
-            left.unlink(missing_ok=True)
+        for leftover in (beside, beside.with_name(beside.name + ".wal")):
+            leftover.unlink(missing_ok=True)
         shutil.rmtree(spill, ignore_errors=True)
-    took, held = time.monotonic() - started, path.stat().st_size
-    print(f"bench-explorer: {path.name}: {held / 1e9:.1f} GB in {took:.0f} s", file=sys.stderr)
+    seconds, size_bytes = time.monotonic() - started, path.stat().st_size
+    print(f"bench-explorer: {path.name}: {size_bytes / 1e9:.1f} GB in {seconds:.0f} s", file=sys.stderr)
     return path
 
 
-def _fill(con: duckdb.DuckDBPyConnection, size: Size) -> None:
+def _fill(con: duckdb.DuckDBPyConnection, size: StoreSize) -> None:
     con.execute("INSERT INTO store_info VALUES (3, '.', '.', 'made-up scores of no music, for measuring the page')")
     con.execute("INSERT INTO runs VALUES (1, '', '{}', NULL, repeat('0', 64), 'none', TIMESTAMP '2026-01-01', 0)")
     for method_id, name in enumerate(NAMES[: size.methods], start=1):
@@ -124,13 +124,15 @@ def _fill(con: duckdb.DuckDBPyConnection, size: Size) -> None:
     hub = rng.normal(0, 1, ids.size)  # of each track: what raw scores have in common over clips
     for method_id in range(1, size.methods + 1):
         for clip_id in range(1, size.clips + 1):
-            _insert_scores(con, method_id, clip_id, _scores(ids, decoy, hub, rng))
+            _insert_scores(con, method_id, clip_id, _draw_scores(ids, decoy, hub, rng))
     if size.methods:
         con.execute(_CLIP_MOMENTS.format(windows=WINDOWS))
         con.execute(_MOMENTS, [MOMENTS, MOMENT_TRACKS])
 
 
-def _scores(ids: np.ndarray, decoy: np.ndarray, hub: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def _draw_scores(
+    ids: np.ndarray, decoy: np.ndarray, hub: np.ndarray, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
     """Columns of one clip under one method: normal noise, and a few dozen training tracks far out in front."""
     norm = rng.normal(0, 1, ids.size)
     strong = rng.choice(np.flatnonzero(~decoy), size=min(ids.size // 8, int(rng.integers(1, 80))), replace=False)
@@ -222,7 +224,7 @@ FROM scores WHERE train_rank <= ? ORDER BY ALL
 """
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Make the store that bench_explorer.py measures; print its path.")
     add_sizes(parser)
     return parser.parse_args(arguments)
@@ -230,12 +232,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def add_sizes(parser: argparse.ArgumentParser) -> None:
     """--tracks, --clips, --methods and --folder."""
-    parser.add_argument("--tracks", type=int, default=Size.tracks, help="training tracks (default: %(default)s)")
-    parser.add_argument("--clips", type=int, default=Size.clips)
-    parser.add_argument("--methods", type=int, default=Size.methods, choices=range(1, len(NAMES) + 1))
+    parser.add_argument("--tracks", type=int, default=StoreSize.tracks, help="training tracks (default: %(default)s)")
+    parser.add_argument("--clips", type=int, default=StoreSize.clips)
+    parser.add_argument("--methods", type=int, default=StoreSize.methods, choices=range(1, len(NAMES) + 1))
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the store is kept (default: data/work)")
 
 
 if __name__ == "__main__":
-    chosen = parse()
-    print(make(Size(chosen.tracks, chosen.clips, chosen.methods), chosen.folder))
+    chosen = parse_arguments()
+    print(make_store(StoreSize(chosen.tracks, chosen.clips, chosen.methods), chosen.folder))

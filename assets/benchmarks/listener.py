@@ -1,4 +1,4 @@
-"""One listener of bench_explorer.py: a browser without a screen, with habits of its own.
+"""A listener of bench_explorer.py: a browser without a screen, with habits of its own.
 
 It speaks to the server as Gradio's front end does: the page's own configuration says which event has which number, a
 click is POST /gradio_api/queue/join with a session hash, the answer comes from /gradio_api/queue/data. It leaves out
@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 import httpx
 
 TIMEOUT_S = 10.0  # a slower answer counts as an error
-# What a listener does next, by weight. Clips, methods, places and rows are drawn evenly: the worst for any cache.
+# The next action of a listener, by weight. Clips, methods, places and rows are drawn evenly: the worst for any cache.
 HABITS = {"clip": 25, "place": 20, "row": 15, "table": 15, "method": 9, "order": 8, "span": 8}
 WORDS = ("waltz", "river", "night", "etude", "organ", "brandt", "second take", "zzz")  # and a number, so rarely twice
 WATCHED = {  # part of the page, event -> fn_index is looked up in the page's own configuration
@@ -40,7 +40,7 @@ class ListenerError(RuntimeError):
 
 @dataclass
 class Layout:
-    """What a front end reads from the page's own configuration: which event has which number, inputs and outputs."""
+    """The events of the page, read from its own configuration: number, inputs and outputs of each."""
 
     events: dict[str, dict[str, Any]]  # kind -> dependency
     targets: dict[str, int]  # kind -> component whose event it is
@@ -49,11 +49,11 @@ class Layout:
     methods: list[str]
 
     @classmethod
-    def of(cls, page: str) -> Layout:
-        found = re.search(r"window\.gradio_config = (.*?);</script>", page, re.DOTALL)
-        if found is None:
+    def read(cls, page: str) -> Layout:
+        match = re.search(r"window\.gradio_config = (.*?);</script>", page, re.DOTALL)
+        if match is None:
             raise ListenerError("the page holds no configuration")
-        config = json.loads(found[1])
+        config = json.loads(match[1])
         names = {part["id"]: part["props"].get("elem_id") or "" for part in config["components"]}
         choices = {part["props"].get("elem_id"): part["props"].get("choices") for part in config["components"]}
         ids = {name: number for number, name in names.items()}
@@ -70,21 +70,23 @@ class Layout:
 
 @dataclass
 class Tally:
-    """What happened in one run: seconds of each selection by kind, bytes by (case, kind), and what went wrong."""
+    """Counts of one run: seconds of each selection by kind, bytes by (case, kind), and error messages."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     bytes: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     errors: list[str] = field(default_factory=list)
 
-    def rows(self, head: dict[str, Any], wall_s: float) -> list[dict[str, Any]]:
-        """One for all selections together, then one for each kind."""
+    def make_rows(self, head: dict[str, Any], wall_s: float) -> list[dict[str, Any]]:
+        """Rows of the result: all selections together, then each kind."""
         every = [value for values in self.seconds.values() for value in values]
         whole = {"selections_per_s": round(len(every) / wall_s, 1), "errors": len(self.errors)}
-        rows = [{**head, "kind": "all", **_spread(every), **whole}]
-        return rows + [{**head, "kind": kind, **_spread(self.seconds[kind])} for kind in HABITS if self.seconds[kind]]
+        rows = [{**head, "kind": "all", **_summarise(every), **whole}]
+        return rows + [
+            {**head, "kind": kind, **_summarise(self.seconds[kind])} for kind in HABITS if self.seconds[kind]
+        ]
 
 
-def _spread(seconds: list[float]) -> dict[str, Any]:
+def _summarise(seconds: list[float]) -> dict[str, Any]:
     ordered = sorted(seconds) or [0.0]
     p50, p95, most = (ordered[min(len(ordered) - 1, int(part * len(ordered)))] for part in (0.5, 0.95, 1.0))
     ms = {"p50_ms": p50, "p95_ms": p95, "max_ms": most}
@@ -102,14 +104,14 @@ class SimulatedListener:
         self.layout: Layout
 
     async def open(self) -> None:
-        """The page, then what it asks for by itself."""
+        """Load the page, then fire the event that it fires by itself."""
         page = await self.http.get("/", headers={"Accept": "text/html"})
         page.raise_for_status()
-        self.layout = Layout.of(page.text)
+        self.layout = Layout.read(page.text)
         await self.fire("load", [], None)
 
     async def fire(self, kind: str, data: list[Any], event: object) -> int:
-        """Bytes of the answer; raises ListenerError, or httpx.HTTPError."""
+        """Fire an event and wait for its answer; returns the bytes. Raises ListenerError or httpx.HTTPError."""
         dependency = self.layout.events[kind]
         body = {
             "data": data,
@@ -143,8 +145,8 @@ class SimulatedListener:
         return size
 
     async def select(self) -> None:
-        """One selection, timed and counted."""
-        kind, data, event = self._next()
+        """Make one selection and count its time and bytes."""
+        kind, data, event = self._choose_next()
         started = time.perf_counter()
         try:
             size = await asyncio.wait_for(self.fire(kind, data, event), TIMEOUT_S)
@@ -154,7 +156,7 @@ class SimulatedListener:
         self.tally.seconds[kind].append(time.perf_counter() - started)
         self.tally.bytes["whole answer", kind].append(size)
 
-    async def until(self, end: float, think_s: float, most: int | None) -> None:
+    async def select_until(self, end: float, think_s: float, most: int | None) -> None:
         """Selections until the clock says `end` (of time.monotonic), or `most` are made."""
         made = 0
         while time.monotonic() < end and made != most:
@@ -163,7 +165,7 @@ class SimulatedListener:
             if think_s:
                 await asyncio.sleep(self.rng.expovariate(1 / think_s))
 
-    def _next(self) -> tuple[str, list[Any], object]:
+    def _choose_next(self) -> tuple[str, list[Any], object]:
         """(kind, data, event data) of the next selection."""
         rng, query = self.rng, self.values["link"]
         kind = rng.choices(list(HABITS), list(HABITS.values()))[0]
@@ -189,12 +191,12 @@ class SimulatedListener:
             decoy = rng.random() < 0.1
             count = self.values["curve"]["decoy" if decoy else "track"]["count"]
             return kind, [query], {"place": int(count ** rng.random()), "decoy": decoy}  # low places more often
-        return kind, [query], self._asked()
+        return kind, [query], self._choose_table_request()
 
-    def _asked(self) -> dict[str, Any]:
+    def _choose_table_request(self) -> dict[str, Any]:
         """A filter, an order or a page of the table, or all of it again."""
         rng, shown = self.rng, self.values["table"]
-        ways: list[dict[str, Any]] = [
+        requests: list[dict[str, Any]] = [
             {"text": f"{rng.choice(WORDS)} {rng.randrange(90)}"},
             {"collection": rng.choice(shown["collections"])},
             {"above": True},
@@ -203,4 +205,4 @@ class SimulatedListener:
             {"offset": 100 * rng.randrange(5)},
             {},
         ]
-        return rng.choice(ways)
+        return rng.choice(requests)

@@ -1,4 +1,4 @@
-"""Take the README's pictures with Debian's Chromium: `python assets/pictures/take.py [--store PATH]`."""
+"""Takes the README's pictures with Debian's Chromium: `python assets/pictures/take.py [--store PATH]`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from explorer.server import create_server
 from explorer.settings import Password, Settings
@@ -28,14 +27,15 @@ VIEWS = (  # name, width and height in px, colour scheme, query, keys to press
 )
 
 
-def keep(page: Any, path: Path) -> None:
+def save_screenshot(page: Page, path: Path) -> None:
+    """Write the visible part of a page as PNG, with a palette of 64 colours."""
     shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     shot.quantize(64).save(path, optimize=True)
     print(path)
 
 
-def listening_session(browser: Any, address: str, key: str, path: Path) -> None:
-    """A blind session as a listener sees it; the host's form as it comes."""
+def take_listening_session(browser: Browser, address: str, key: str, path: Path) -> None:
+    """Take a blind session as a listener sees it, with the settings that the host's form starts with."""
     host, listener = (
         browser.new_page(viewport={"width": 1280, "height": 1060}, color_scheme="light") for _ in range(2)
     )
@@ -54,10 +54,11 @@ def listening_session(browser: Any, address: str, key: str, path: Path) -> None:
     for digit in "42315":
         listener.keyboard.press(digit)
     listener.wait_for_timeout(1500)
-    keep(listener, path)
+    save_screenshot(listener, path)
 
 
 def main() -> None:
+    """Start a server over the store and take all pictures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--store", type=Path, default=HERE.parents[1] / "assets/demo/store.duckdb")
     parser.add_argument("--out", type=Path, default=HERE)
@@ -82,9 +83,9 @@ def main() -> None:
             for key in keys:
                 page.keyboard.press(key)
             page.wait_for_timeout(1500)
-            keep(page, options.out / f"{name}.png")
+            save_screenshot(page, options.out / f"{name}.png")
             page.close()
-        listening_session(browser, f"http://127.0.0.1:{port}", host_key, options.out / "session-light.png")
+        take_listening_session(browser, f"http://127.0.0.1:{port}", host_key, options.out / "session-light.png")
         browser.close()
     server.should_exit = True
     thread.join()
