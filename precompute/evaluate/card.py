@@ -223,7 +223,11 @@ def format_calibration_table(result: Any) -> str:
         )
         for row in result["rows"]
     ]
-    head = ("modes removed", "track above decoy, mean and range over clips", "clips with tracks found, tracks")
+    head: tuple[str, ...] = (
+        "modes removed",
+        "track above decoy, mean and range over clips",
+        "clips with tracks found, tracks",
+    )
     head += ("roles exchanged: clips with decoys found, decoys", "at the lower end: tracks, decoys")
     return format_markdown((*head, "decoys in the top 10"), body)
 

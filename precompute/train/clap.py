@@ -6,15 +6,16 @@ Its tokenizer knows the words of the training captions and no others. Loss: symm
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from precompute.model.clap import compute_audio_features, compute_text_features
 
 if TYPE_CHECKING:
-    from transformers import ClapFeatureExtractor, ClapModel, PreTrainedTokenizerFast
+    from transformers import ClapFeatureExtractor, PreTrainedTokenizerFast
 
 EMBEDDING = 128
 MAX_WORDS = 40
@@ -44,7 +45,7 @@ def build_tokenizer(captions: list[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def build_model(vocabulary: int) -> ClapModel:
+def build_model(vocabulary: int) -> nn.Module:
     """A randomly initialised ClapModel of about 0.9M parameters."""
     from transformers import ClapAudioConfig, ClapConfig, ClapModel, ClapTextConfig
 
@@ -95,10 +96,11 @@ def build_extractor(sample_rate: int, seconds: float) -> ClapFeatureExtractor:
 class ClapLoss:
     """Named losses of random pairs of (mel, caption), for `loop.fit`."""
 
-    def __init__(
-        self, model: ClapModel, tokenizer: PreTrainedTokenizerFast, mel: torch.Tensor, captions: list[str], batch: int
-    ) -> None:
-        """`mel`: [N, 1, frames, bins], row i belongs to captions[i]; `batch` pairs a step."""
+    def __init__(self, model: Any, tokenizer: Any, mel: torch.Tensor, captions: list[str], batch: int) -> None:
+        """`model`: a ClapModel, `tokenizer`: its own, whose types in transformers are rough.
+
+        `mel`: [N, 1, frames, bins], row i belongs to captions[i]; `batch` pairs a step.
+        """
         self.model, self.tokenizer, self.mel, self.captions, self.pairs = model, tokenizer, mel, captions, batch
 
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -125,9 +127,7 @@ class ClapLoss:
 
 
 @torch.no_grad()
-def measure_retrieval(
-    model: ClapModel, tokenizer: PreTrainedTokenizerFast, mel: torch.Tensor, captions: list[str]
-) -> dict[str, float]:
+def measure_retrieval(model: Any, tokenizer: Any, mel: torch.Tensor, captions: list[str]) -> dict[str, float]:
     """Share of recordings whose own caption is the nearest, or among the ten nearest, of all distinct captions."""
     distinct = sorted(set(captions))
     words = F.normalize(compute_text_features(model, tokenizer, distinct), dim=-1)

@@ -86,7 +86,7 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
     torch.manual_seed(settings.seed)
     config = json.loads(settings.model_config.read_text())
     material = _load_audio(settings, config)
-    network = third_party.create_network(config).to(device)
+    network: Any = third_party.create_network(config).to(device)  # stable-audio-tools brings no types
     print(
         f"train-demo: {len(material.train)} training tracks; {_format_millions(network)} million parameters", flush=True
     )
@@ -98,10 +98,10 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
     _train_diffusion(settings, model, config, material, train_items, decoy_items)
 
     export_model(model.network, config, settings.out)
-    clap.model.half().save_pretrained(settings.out / "clap")
+    parts: tuple[Any, ...] = (clap.model.half(), clap.tokenizer, clap.extractor)  # of transformers
+    for part in parts:
+        part.save_pretrained(settings.out / "clap")
     clap.model.float()
-    clap.tokenizer.save_pretrained(settings.out / "clap")
-    clap.extractor.save_pretrained(settings.out / "clap")
     shipped = {
         f"{t.track_id}": z.mul(LATENT_STEPS).round().div(LATENT_STEPS).half().numpy()
         for t, z in zip(material.decoys, decoy_items.latents, strict=True)
@@ -111,7 +111,7 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
     card = {
         "losses": _read_log(settings.work / "losses.jsonl"),
         "reconstruction": _read_log(settings.work / "reconstruction.jsonl"),
-        "latent_scale": model.network.pretransform.scale,
+        "latent_scale": network.pretransform.scale,
         "clap_decoys": small_clap.measure_retrieval(
             clap.model,
             clap.tokenizer,
@@ -128,7 +128,7 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
     print(f"train-demo: done; {settings.out}", flush=True)
 
 
-def _train_autoencoder(settings: TrainDemoSettings, network: nn.Module, material: TrainingAudio) -> None:
+def _train_autoencoder(settings: TrainDemoSettings, network: Any, material: TrainingAudio) -> None:
     autoencoder = network.pretransform.model.eval().requires_grad_(True)  # train() would only add checkpointing
     rate = autoencoder.sample_rate
 
@@ -154,7 +154,8 @@ def _train_clap(settings: TrainDemoSettings, config: dict[str, Any], material: T
     tokenizer = small_clap.build_tokenizer(captions)
     extractor = small_clap.build_extractor(config["sample_rate"], config["sample_size"] / config["sample_rate"])
     torch.manual_seed(settings.seed)
-    model = small_clap.build_model(len(tokenizer)).to(device)
+    model: nn.Module = small_clap.build_model(len(tokenizer))
+    model = model.to(device)
     mel = _compute_mels(extractor, material.train_audio)
     loss = small_clap.ClapLoss(model, tokenizer, mel, captions, settings.clap.batch)
     fit("clap", model, loss, settings.clap, settings.work)
@@ -171,7 +172,8 @@ def _encode_tracks(settings: TrainDemoSettings, model: Model, material: Training
         ]
         save_state({"scale": float(encoded[0].std()), "train": encoded[0], "decoy": encoded[1]}, path)
     state = torch.load(path, weights_only=True)
-    model.network.pretransform.scale = state["scale"]
+    pretransform: Any = model.network.pretransform
+    pretransform.scale = state["scale"]
     tracks = (material.train, material.decoys)
     items = [
         model.items([t.caption for t in group], [t.duration_s for t in group], state[kind] / state["scale"])
@@ -188,7 +190,8 @@ def _train_diffusion(
     train_items: Items,
     decoy_items: Items,
 ) -> None:
-    config["model"]["pretransform"]["scale"] = model.network.pretransform.scale
+    network: Any = model.network
+    config["model"]["pretransform"]["scale"] = network.pretransform.scale
     measured = {
         kind: items[material.measured[kind]] for kind, items in (("train", train_items), ("decoy", decoy_items))
     }
@@ -207,10 +210,10 @@ def _train_diffusion(
             path = settings.work / "audio" / f"diffusion-{step:06d}" / f"clip-{number}.flac"
             _write_audio(path, model.decode(clip), model.sample_rate)
 
-    model.network.model.requires_grad_(True)
-    model.network.conditioner.requires_grad_(True)
+    network.model.requires_grad_(True)
+    network.conditioner.requires_grad_(True)
     weights = [t.training_weight for t in material.train]
-    loss = DiffusionLoss(model.network, model, train_items, settings.diffusion.batch, weights)
+    loss = DiffusionLoss(network, model, train_items, settings.diffusion.batch, weights)
     fit("diffusion", model.network, loss, settings.diffusion, settings.work, keep)
 
 
@@ -252,6 +255,7 @@ def _locate_audio(track: Track, folder: Path) -> Track:
 
 
 def _append_row(path: Path, row: dict[str, Any]) -> None:
+    """Add a line of JSON to a log."""
     with path.open("a") as handle:
         handle.write(json.dumps(row) + "\n")
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +27,9 @@ def make_fresh_model(like: Model, seed: int) -> Model:
     settings = copy.deepcopy(like.config)
     with torch.random.fork_rng():  # other seeds are not disturbed
         torch.manual_seed(seed)
-        network = third_party.create_network(settings)
-    network.pretransform.model.load_state_dict(like.network.pretransform.model.state_dict())
+        network: Any = third_party.create_network(settings)  # stable-audio-tools brings no types
+    autoencoder: Any = like.network.pretransform
+    network.pretransform.model.load_state_dict(autoencoder.model.state_dict())
     model = Model(network.to(like.device), settings, like.clap, sha256="", arithmetic=like.arithmetic)
     return _update_hashes(model, like)
 

@@ -202,7 +202,7 @@ def test_a_builder_that_fails_is_told(root: Path) -> None:
 
 
 def test_the_demos_settings_are_read_and_small() -> None:
-    settings = TrainClewsSettings.load(DEMO.parents[2] / "precompute/configs/train-clews.toml", DEMO.parents[2])
+    settings = TrainClewsSettings.load(DEMO.parents[1] / "precompute/configs/train-clews.toml", DEMO.parents[1])
     network = Clews(settings.network)
     assert 2 * sum(value.numel() for value in network.state_dict().values()) < 3_000_000  # bytes in fp16
     assert (settings.network.window_s, settings.network.hop_s) == (4, 1)
