@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -23,7 +24,7 @@ from precompute.model.diffusion import Items, Model, NoiseBank
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """How pairs are trained; it checks itself."""
+    """How an update is trained; it checks itself."""
 
     rank: int = 4
     scale: float = 1.0  # of B A
@@ -43,30 +44,30 @@ class LoraSettings:
 
 @dataclass(frozen=True)
 class LowRankUpdate:
-    """Low-rank updates by the parameter's name; fp16, as they are stored."""
+    """Low-rank updates of matrices, by the parameter's name; fp16, as they are stored."""
 
     a: dict[str, torch.Tensor]  # [rank, in]
     b: dict[str, torch.Tensor]  # [out, rank]
     scale: float
 
-    def update(self, name: str) -> torch.Tensor:
+    def compute_change(self, name: str) -> torch.Tensor:
         """scale B A of one parameter, [out, in] float32."""
         return self.scale * (self.b[name].float() @ self.a[name].float())
 
 
-def collect_matrices(model: Model) -> dict[str, torch.Tensor]:
-    """The transformer layers' weights with two axes [out, in] by name, without gradients of their own."""
-    found = {name: p for name, p in model.parameters("all").items() if p.ndim == 2}
+def freeze_matrices(model: Model) -> dict[str, torch.Tensor]:
+    """The transformer layers' weights with two axes [out, in] by name; the network takes no gradients from here on."""
+    matrices: dict[str, torch.Tensor] = {name: p for name, p in model.parameters("all").items() if p.ndim == 2}
     model.network.requires_grad_(False)
-    return found
+    return matrices
 
 
 def train_update(model: Model, item: Items, settings: LoraSettings) -> Iterator[tuple[int, LowRankUpdate]]:
-    """(step, pairs so far) at every check and at the last step; the base weights are only read.
+    """Yield (step, update so far) at every check and at the last step; the base weights are only read.
 
     v-objective over all padded frames of one track under its own caption, in eval mode (no dropout).
     """
-    weights = collect_matrices(model)
+    weights = freeze_matrices(model)
     generator = torch.Generator().manual_seed(settings.seed)
     a, b = {}, {}
     for name, weight in weights.items():  # A random, B zero: the first update is nothing
@@ -92,19 +93,20 @@ def train_update(model: Model, item: Items, settings: LoraSettings) -> Iterator[
 
 
 @contextlib.contextmanager
-def apply_update(model: Model, pairs: LowRankUpdate) -> Iterator[None]:
-    """The merged weights stand in the model for a while; at exit every bit is as before.
+def apply_update(model: Model, update: LowRankUpdate) -> Iterator[None]:
+    """Let the model have the merged weights within the block; at its end every bit is as before.
 
     Inside, the model's hashes name the tuned weights, so that no cache takes their results for theta_0's.
     """
-    weights = {name: p for name, p in model.network.model.named_parameters() if name in pairs.a}
+    transformer: Any = model.network.model
+    weights = {name: p for name, p in transformer.named_parameters() if name in update.a}
     hashes = model.sha256, model.inputs_sha256
-    content = fingerprint(pairs.scale, hash_tensors({**{f"{n}.a": v for n, v in pairs.a.items()}, **pairs.b}))
+    content = fingerprint(update.scale, hash_tensors({**{f"{n}.a": v for n, v in update.a.items()}, **update.b}))
     with restored_weights(weights):
         try:
             with torch.no_grad():
                 for name, parameter in weights.items():
-                    parameter.add_(pairs.update(name).to(model.device))
+                    parameter.add_(update.compute_change(name).to(model.device))
             model.sha256, model.inputs_sha256 = (fingerprint(value, content) for value in hashes)
             yield
         finally:
@@ -113,7 +115,7 @@ def apply_update(model: Model, pairs: LowRankUpdate) -> Iterator[None]:
 
 def hash_tensors(tensors: dict[str, torch.Tensor]) -> str:
     """SHA-256 over names and bytes, in the order of names."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in sorted(tensors):
-        found.update(name.encode() + tensors[name].detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
+        digest.update(name.encode() + tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

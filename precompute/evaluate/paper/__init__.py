@@ -1,1 +1,1 @@
-"""The experiments of arXiv 2506.18312 on the embedded model."""
+"""Experiments of the reference paper (arXiv 2506.18312) on the embedded model."""

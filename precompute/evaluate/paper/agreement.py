@@ -1,6 +1,6 @@
-"""Which method to trust for what: all methods of a run on clips of the longest length, beside each other.
+"""Agreement of all methods of a run, on clips of the longest length, beside what tells which to trust.
 
-Of every pair of methods how far they agree; of every method how it spreads its score, how alike its rankings of
+For every pair of methods how far they agree; for every method how it spreads its score, how alike its rankings of
 different clips are, how many tracks that were never heard it puts on top, and whether it finds planted truths. Raw and
 normalised scores both: published figures are of raw ones.
 """
@@ -35,8 +35,8 @@ from precompute.significance.ranks import correlate_clips
 from precompute.significance.verdicts import mask_tracks
 
 PAPER = {"lpips": 0.56, "clap": 0.46, "clews": 0.32, "rps": 0.11}  # Pearson with unlearning, arXiv 2506.18312
-BASE = "unlearning"  # whose agreement with the others the paper gives
-KINDS = {"raw": "raw", "normalised": "norm"}  # of scores, and how columns name them
+BASE = "unlearning"  # the method whose agreement with others the paper gives
+KINDS = {"raw": "raw", "normalised": "norm"}  # kinds of scores -> their suffix in columns
 CONCENTRATION = ("gini", "effective_tracks", "share_top1", "share_top10", "share_top100", "between_clips")
 TOP = 10  # training tracks among which a weighted one is looked for
 BOTH = (
@@ -61,9 +61,10 @@ METHOD_COLUMNS = (
 def evaluate_agreement(
     config: RunConfig, out: Path, clips: int = 16, methods: Sequence[str] = (), picture: Path | None = None
 ) -> dict[str, Any]:
-    """Score `clips` clips of the model's full length by `methods` (none = those of the config); print and keep tables.
+    """Score `clips` clips of the model's full length by `methods` (none = those of the config); prints the tables.
 
-    Raises UserError for an unknown method, or fewer than 2 clips.
+    Writes JSON to `out` and a heat map to `picture`; returns what was written. Raises UserError for an unknown method,
+    or fewer than 2 clips.
     """
     unknown = [name for name in methods if name not in CATALOGUE]
     if unknown:
@@ -124,9 +125,9 @@ def make_long_prompts(prompts: Sequence[Prompt], count: int, seconds: float) -> 
 def tabulate_agreement(
     done: Sequence[MethodRun], tracks: Sequence[Track], texts: Sequence[str]
 ) -> tuple[list[Row], list[Row]]:
-    """Rows of pairs and of single methods; scores over training tracks alone where no decoy is named.
+    """Rows of pairs of methods, and rows of single methods; agreement is measured over training tracks alone.
 
-    texts: the clips' prompts, which say whose weighted track a clip asks for.
+    `texts`: the clips' prompts, which say which weighted track a clip asks for.
     """
     is_train, is_decoy, trained = mask_tracks(tracks)
     kinds: dict[str, dict[str, np.ndarray]] = {}
@@ -139,13 +140,13 @@ def tabulate_agreement(
     for kind in ("raw", "normalised"):
         for a, name in enumerate(names):
             for other in names[a + 1 :]:
-                found = measure_agreement(kinds[name][kind][:, trained], kinds[other][kind][:, trained])
-                row: Row = {"method": name, "other": other, "score": kind, **found}
+                agreement = measure_agreement(kinds[name][kind][:, trained], kinds[other][kind][:, trained])
+                row: Row = {"method": name, "other": other, "score": kind, **agreement}
                 if name == BASE and other in PAPER and kind == "raw":
                     row["paper"] = PAPER[other]
                 pairs.append(row)
     single = [
-        {"method": one.method.name, "score": kind, **measure(scores, tracks, texts), "cost_s": one.cost_s}
+        {"method": one.method.name, "score": kind, **measure_method(scores, tracks, texts), "cost_s": one.cost_s}
         for one in done
         for kind, scores in kinds[one.method.name].items()
     ]
@@ -153,17 +154,17 @@ def tabulate_agreement(
 
 
 def merge_kinds(rows: Sequence[Row]) -> list[Row]:
-    """Rows of raw and of normalised scores as one: figures named NAME_raw and NAME_norm."""
-    found: dict[tuple[str, str], Row] = {}
+    """Rows of raw and of normalised scores joined, with columns NAME_raw and NAME_norm."""
+    joined: dict[tuple[str, str], Row] = {}
     for row in rows:
         names = {name: row[name] for name in ("method", "other", "paper", "cost_s") if name in row}
-        one = found.setdefault((row["method"], row.get("other", "")), {})
+        one = joined.setdefault((row["method"], row.get("other", "")), {})
         one |= names | {f"{n}_{KINDS[row['score']]}": v for n, v in row.items() if n not in {*names, "score"}}
-    return list(found.values())
+    return list(joined.values())
 
 
 def summarise(single: Sequence[Row], pairs: Sequence[Row]) -> list[Row]:
-    """The one table: a row a method, with its agreement with unlearning where that ran."""
+    """The table by method: a row each, with its agreement with unlearning where that ran."""
     with_base = {}
     for pair_row in merge_kinds(pairs):
         if BASE in (pair_row["method"], pair_row["other"]):
@@ -172,28 +173,28 @@ def summarise(single: Sequence[Row], pairs: Sequence[Row]) -> list[Row]:
     return [row | with_base.get(row["method"], {}) for row in merge_kinds(single)]
 
 
-def measure(scores: np.ndarray, tracks: Sequence[Track], texts: Sequence[str]) -> dict[str, float]:
-    """Of one method's scores [Q, N]: concentration, likeness between clips, decoys on top, planted truths.
+def measure_method(scores: np.ndarray, tracks: Sequence[Track], texts: Sequence[str]) -> dict[str, float]:
+    """Measures of one method's scores [Q, N]: concentration, likeness between clips, decoys on top, planted truths.
 
-    A planted truth is asked on the clips of its own prompt alone: is the weighted track above its twin, and is it among
-    the ten strongest training tracks?
+    Planted truths are looked for in the clips of their own prompt alone: whether the weighted track is above its twin,
+    and whether it is among the ten strongest training tracks.
     """
     is_train, is_decoy, trained = mask_tracks(tracks)
     own = scores[:, trained]
-    found = {"gini": compute_gini(own), "effective_tracks": count_effective_tracks(own)}
-    found |= {f"share_top{top}": measure_top_share(own, top) for top in (1, 10, 100)}
-    found["between_clips"] = correlate_clips(own)
+    values = {"gini": compute_gini(own), "effective_tracks": count_effective_tracks(own)}
+    values |= {f"share_top{top}": measure_top_share(own, top) for top in (1, 10, 100)}
+    values["between_clips"] = correlate_clips(own)
     if is_decoy.any():
-        found |= {f"decoys_top{n}": measure_decoy_share(scores, is_train, is_decoy, n) for n in (10, 40)}
-        found["auc"] = compute_auc(scores, is_train, is_decoy)
+        values |= {f"decoys_top{n}": measure_decoy_share(scores, is_train, is_decoy, n) for n in (10, 40)}
+        values["auc"] = compute_auc(scores, is_train, is_decoy)
     asked = find_asked_pairs(tracks, texts)
     if asked:
-        found["weighted_above_twin"] = float(
+        values["weighted_above_twin"] = float(
             np.mean([scores[q, one.weighted] > scores[q, one.twin] for q, one in asked])
         )
         places = np.array([(own[q] > scores[q, one.weighted]).sum() for q, one in asked])
-        found[f"weighted_top{TOP}"] = float(np.mean(places < TOP))
-    return found
+        values[f"weighted_top{TOP}"] = float(np.mean(places < TOP))
+    return values
 
 
 def find_asked_pairs(tracks: Sequence[Track], texts: Sequence[str]) -> list[tuple[int, TwinPair]]:
@@ -203,7 +204,7 @@ def find_asked_pairs(tracks: Sequence[Track], texts: Sequence[str]) -> list[tupl
 
 
 def _compute_chance(tracks: Sequence[Track]) -> float:
-    """Share of decoys among all that count: how many a method blind to them would put on top."""
+    """Share of decoys among the regular tracks, as a method blind to them would put on top."""
     is_train, is_decoy, _ = mask_tracks(tracks)
     return float(is_decoy.sum() / max(1, (is_train | is_decoy).sum()))
 
@@ -212,9 +213,9 @@ def compute_gini(scores: np.ndarray) -> float:
     """Gini coefficient of the positive score, mean over clips: 0 = all tracks alike, 1 = one has all."""
     values = np.sort(np.clip(scores, 0, None), axis=1)
     count, totals = values.shape[1], values.sum(1)
-    kept = totals > 0
+    positive = totals > 0
     weights = 2 * np.arange(1, count + 1) - count - 1
-    return float(((values[kept] * weights).sum(1) / (count * totals[kept])).mean()) if kept.any() else 0.0
+    return float(((values[positive] * weights).sum(1) / (count * totals[positive])).mean()) if positive.any() else 0.0
 
 
 def count_effective_tracks(scores: np.ndarray) -> float:
@@ -227,7 +228,7 @@ def count_effective_tracks(scores: np.ndarray) -> float:
 
 
 def draw_heat_map(pairs: Sequence[Row], labels: Sequence[str], names: Sequence[str], path: Path) -> None:
-    """Heat map: Spearman of normalised scores above the diagonal, Pearson of raw ones below."""
+    """Draw a heat map: Spearman of normalised scores above the diagonal, Pearson of raw ones below."""
     try:
         import matplotlib
     except ModuleNotFoundError:
@@ -246,17 +247,17 @@ def draw_heat_map(pairs: Sequence[Row], labels: Sequence[str], names: Sequence[s
         else:
             values[b, a] = row["pearson"]
     figure, axes = pyplot.subplots(figsize=(2 + 0.6 * len(names), 1.5 + 0.6 * len(names)))
-    shown = axes.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r")
+    image = axes.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r")
     for (y, x), value in np.ndenumerate(values):
         colour = "white" if abs(value) > 0.6 else "black"
         axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
     axes.set_yticks(range(len(labels)), labels)
     axes.set_title("Agreement: Spearman of normalised scores (above), Pearson of raw scores (below)", fontsize=9)
-    figure.colorbar(shown)
+    figure.colorbar(image)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, bbox_inches="tight", dpi=80)
     pyplot.close(figure)
-    with Image.open(path) as picture:  # flat colours: a palette takes a quarter of the bytes
-        small = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    with Image.open(path) as drawn:  # flat colours: a palette takes a quarter of the bytes
+        small = drawn.convert("RGB").quantize(64, dither=Image.Dither.NONE)
     small.save(path, optimize=True)

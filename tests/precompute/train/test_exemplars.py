@@ -25,7 +25,7 @@ from precompute.train.exemplars import (
     make_exemplars,
     save_exemplar,
 )
-from precompute.train.lora import LowRankUpdate, apply_update, collect_matrices, train_update
+from precompute.train.lora import LowRankUpdate, apply_update, freeze_matrices, train_update
 
 DECOY = 16  # row of a decoy among the fixture's tracks
 SMALL = ExemplarSettings(rank=2, steps=4, draws=2, check_every=2, clips=2)
@@ -54,7 +54,7 @@ def twin(config: RunConfig) -> Model:
 
 
 def test_merged_weights_are_w_plus_ba_and_leave_no_trace(twin: Model, items: Items) -> None:
-    weights = collect_matrices(twin)
+    weights = freeze_matrices(twin)
     assert weights and all(w.ndim == 2 for w in weights.values())
     pairs, before, hashes = random_pairs(weights, 3), bits(twin), (twin.sha256, twin.inputs_sha256)
     t, eps = NoiseBank(1, 1, 4, seed=1).cell(0, 0, (twin.latent_channels, twin.frames))
@@ -72,7 +72,7 @@ def test_merged_weights_are_w_plus_ba_and_leave_no_trace(twin: Model, items: Ite
 
 def test_the_bits_come_back_after_an_error(twin: Model) -> None:
     before = bits(twin)
-    with pytest.raises(RuntimeError, match="inside"), apply_update(twin, random_pairs(collect_matrices(twin), 2)):
+    with pytest.raises(RuntimeError, match="inside"), apply_update(twin, random_pairs(freeze_matrices(twin), 2)):
         raise RuntimeError("inside")
     assert all(torch.equal(value, before[name]) for name, value in bits(twin).items())
 
@@ -92,7 +92,7 @@ def test_training_lowers_the_loss_of_its_track_and_touches_no_base_weight(twin: 
 
 
 def test_saved_and_loaded_it_is_the_same(model: Model, tmp_path: Path) -> None:
-    one = exemplar_of(random_pairs(collect_matrices(model), 2), model.sha256)
+    one = exemplar_of(random_pairs(freeze_matrices(model), 2), model.sha256)
     save_exemplar(one, tmp_path / "one.safetensors")
     other = load_exemplar(tmp_path / "one.safetensors", model)
     assert replace(other, pairs=one.pairs) == one
@@ -105,7 +105,7 @@ def test_saved_and_loaded_it_is_the_same(model: Model, tmp_path: Path) -> None:
 
 def test_pairs_of_other_weights_and_broken_files_are_refused(model: Model, tmp_path: Path) -> None:
     path = tmp_path / "one.safetensors"
-    save_exemplar(exemplar_of(random_pairs(collect_matrices(model), 2), "0" * 64), path)
+    save_exemplar(exemplar_of(random_pairs(freeze_matrices(model), 2), "0" * 64), path)
     with pytest.raises(UserError, match="other weights"):
         load_exemplar(path, model)
     path.write_bytes(b"not safetensors")
@@ -117,7 +117,7 @@ def test_pairs_of_other_weights_and_broken_files_are_refused(model: Model, tmp_p
 def test_a_file_of_the_demo_model_is_at_most_half_a_megabyte(tmp_path: Path, depth: int) -> None:
     config = json.loads(REALISTIC.read_text())
     config["model"]["diffusion"]["config"]["depth"] = depth
-    weights = collect_matrices(Model(third_party.create_network(config), config, None, sha256="x"))
+    weights = freeze_matrices(Model(third_party.create_network(config), config, None, sha256="x"))
     save_exemplar(exemplar_of(random_pairs(weights, ExemplarSettings().rank), "x"), tmp_path / "one.safetensors")
     assert (tmp_path / "one.safetensors").stat().st_size <= 500_000
 

@@ -23,10 +23,8 @@ from precompute.evaluate.null.controls import (
     evaluate_null,
     is_reversed,
 )
-from precompute.evaluate.ranking import average_wins, bootstrap_two_way_interval
 from precompute.evaluate.scoring import restrict_config
 from precompute.model.diffusion import Items, Model
-from precompute.significance.diagnostics import compute_auc
 from support import tiny
 
 METHODS = ("unlearning", "unlearning-gram", "clap")
@@ -70,17 +68,6 @@ def test_separation_of_hand_made_scores(tracks: list[Track]) -> None:
     assert (area["value"], share["value"]) == (1.0, 0.0)
     area, share = ControlRows("m", "c", tracks).measure_separation("", "raw", -above, "")
     assert (area["value"], share["value"]) == (0.0, 1.0)
-
-
-def test_the_interval_of_a_table_counts_rows_and_columns() -> None:
-    assert bootstrap_two_way_interval(np.full((3, 4), 0.25)) == pytest.approx((0.25, 0.25))
-    scores = np.random.default_rng(0).normal(size=(1, 400))
-    is_train = np.arange(400) < 200
-    won = average_wins(scores, is_train, ~is_train)
-    assert won.mean() == pytest.approx(compute_auc(scores, is_train, ~is_train))
-    low, high = bootstrap_two_way_interval(won)
-    theory = np.sqrt(401 / (12 * 200 * 200))  # standard error of the AUC under no difference (Mann and Whitney 1947)
-    assert (high - low) / (2 * 1.96) == pytest.approx(theory, rel=0.1)
 
 
 def test_the_more_numerous_are_thinned_to_the_same_number(tracks: list[Track]) -> None:

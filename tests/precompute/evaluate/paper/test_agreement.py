@@ -1,9 +1,8 @@
-"""The paper's two experiments on the tiny model: what they print, keep, and compute again."""
+"""Agreement of methods on the tiny model, and its measures by hand."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,147 +10,11 @@ import numpy as np
 import pytest
 
 from precompute.cli.main import main
-from precompute.common.cache import Cache
 from precompute.config.run import RunConfig
-from precompute.corpus.intake import load_corpus
-from precompute.errors import UserError
 from precompute.evaluate.paper import agreement
-from precompute.evaluate.paper.self_influence import (
-    SelfInfluence,
-    SelfInfluenceSettings,
-    choose_targets,
-    load_clap_embeddings,
-)
-from precompute.evaluate.paper.self_scores import UnlearningVariant
-from precompute.gradients.context import make_noise_bank
-from precompute.gradients.fisher import compute_fisher, invert_fisher
-from precompute.gradients.steps import UnlearningStep
 from precompute.methods.catalogue import CATALOGUE
-from precompute.model.diffusion import load_model
-from precompute.pipeline import make_context
-from support import tiny
 
 REPOSITORY = Path(__file__).resolve().parents[4]
-
-
-@pytest.fixture(scope="module")
-def small(tiny_root: Path) -> Path:
-    """A config with few draws."""
-    path = tiny.write_run(tiny_root, tiny_root / "judged", checkpoints='""')
-    run = '\n[bank]\nreplicates = 2\nstrata = 2\n[methods]\nrun = ["unlearning", "influence", "random"]\n'
-    path.write_text(path.read_text() + run)
-    return path
-
-
-def test_self_influence_table(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cache = small.parent / "work" / "cache"
-    command = ["evaluate", "self-influence", "--config", str(small), "--out", str(tmp_path / "own.json")]
-    options = [
-        "--targets",
-        "4",
-        "--layers",
-        "to_kv",
-        "all",
-        "--steps",
-        "1",
-        "2",
-        "--draws",
-        "4",
-        "--top",
-        "3",
-        "--fd",
-        "8",
-    ]
-    assert main(command + options) == 0
-    kept = json.loads((tmp_path / "own.json").read_text())
-    ways = {(row["layers"], row["mask"], row["steps"]) for row in kept["rows"]}
-    assert len(kept["rows"]) == len(ways) == 2 * 3 * 2
-    for row in kept["rows"]:
-        assert 1 <= row["R"] <= 16 and row["tracks"] == 16 and row["seconds"] > 0
-        assert -1 <= row["clap_bottom"] <= 1 and -1 <= row["duration_correlation"] <= 1
-        assert row["steps"] == 2 or (row["frechet"] >= 0 and row["frechet_before"] >= 0)
-    paper = {(r["layers"], r["mask"]): r["paper_R"] for r in kept["rows"] if "paper_R" in r}
-    assert paper == {("to_kv", "mixed"): 103.2, ("all", "none"): 6615.7, ("all", "mixed"): 1.0, ("all", "dual"): 1.0}
-    steps = [row["relative_step"] for row in kept["finite_differences"]]
-    assert steps == [1e-5, 1e-4, 1e-3] and max(row["rho"] for row in kept["finite_differences"]) > 0.99
-    said = capsys.readouterr().out
-    assert "| layers | mask | steps | R | clap_top |" in said and "finite difference, step 1e-05: rho" in said
-    assert list(cache.glob("self-scores-*.npz")) and not list(cache.glob("self-direction-*.npz")), "gigabytes"
-    seconds = {(row["layers"], row["mask"], row["steps"]): row["seconds"] for row in kept["rows"]}
-    assert seconds["all", "mixed", 1] < seconds["all", "mixed", 2]
-
-
-@pytest.mark.parametrize("normalised", [False, True])
-def test_its_scores_are_those_of_unlearning(small: Path, tmp_path: Path, normalised: bool) -> None:
-    """All groups, masks and steps by one pass, beside each by itself."""
-    config = RunConfig.load(small)
-    section = replace(config.unlearning, ascent_draws=4, normalise_timesteps=normalised, window_s=1e9)
-    config = replace(config, clips=replace(config.clips, targets=0), unlearning=section)
-    corpus, model = load_corpus(config), load_model(config)
-    context, _ = make_context(model, corpus, config, Cache(tmp_path))
-    context = replace(context, bank=make_noise_bank(config.bank))
-    run = SelfInfluence(
-        context, load_clap_embeddings(context), [3, 8], SelfInfluenceSettings(targets=2, draws=4, top=3, steps=(1, 2))
-    )
-    found = run.found.scores()
-    assert len(found) == 4 * 3 * 2 and all(scores.shape == (2, 16) for scores in found.values())
-    for way in (
-        UnlearningVariant("to_kv", "dual", 1),
-        UnlearningVariant("self_attn", "none", 1),
-        UnlearningVariant("all", "mixed", 2),
-        UnlearningVariant("cross_attn", "dual", 2),
-    ):
-        step = UnlearningStep(run.found.section(way), len(run.items))
-        settings = config.fisher
-        curvature = invert_fisher(compute_fisher(model, run.items, way.layers, settings), settings.damping)
-        rows = tiny.differentiate_track(model, run.items[[5]], step.section, context.bank).mean(0).double()
-        directions = [
-            step.compute_directions(model, run.targets[[q]], curvature, False).sum(1).mean(0) for q in range(2)
-        ]
-        assert np.allclose(
-            found[way][:, 5], [float(rows @ direction.double()) for direction in directions], rtol=1e-3
-        ), way
-
-
-def test_a_resumed_pass_computes_what_is_missing(small: Path, tmp_path: Path) -> None:
-    config = RunConfig.load(small)
-    config = replace(config, clips=replace(config.clips, targets=0))
-    context, _ = make_context(load_model(config), load_corpus(config), config, Cache(tmp_path))
-    options = SelfInfluenceSettings(targets=2, layers=("to_kv",), masks=("mixed",), steps=(1,), draws=4, top=3)
-    found = SelfInfluence(context, np.eye(16), [3, 8], options).found
-    whole = found.scores()[UnlearningVariant("to_kv", "mixed", 1)]
-    found.delete_directions()
-    next(tmp_path.glob("self-scores-00000-*.npz")).unlink()
-    again = SelfInfluence(context, np.eye(16), [3, 8], options).found
-    assert np.array_equal(again.scores()[UnlearningVariant("to_kv", "mixed", 1)], whole)
-
-
-def test_measures_by_hand() -> None:
-    four = SimpleNamespace(
-        chosen=[0, 2],
-        embeddings=np.eye(4)[[0, 0, 1, 1]],  # two pairs that are alike
-        seconds_of_tracks=np.array([1.0, 2.0, 3.0, 4.0]),
-        options=SelfInfluenceSettings(targets=2, top=1),
-    )
-    scores = np.array([[4.0, 3.0, 2.0, 1.0], [4.0, 3.0, 2.0, 1.0]])
-    found = SelfInfluence.measure(four, scores)  # type: ignore[arg-type]
-    assert found["R"] == (1 + 3) / 2 and found["duration_correlation"] == pytest.approx(-1)
-    assert found["clap_top"] == (1 + 0) / 2 and found["clap_bottom"] == (0 + 1) / 2
-
-
-def test_targets_are_spread_and_differ() -> None:
-    rng = np.random.default_rng(0)
-    centres = 10 * rng.standard_normal((5, 3))
-    points = np.repeat(centres, 6, axis=0) + 0.1 * rng.standard_normal((30, 3))
-    chosen = choose_targets(points, 5)
-    assert [row // 6 for row in chosen] == [0, 1, 2, 3, 4]
-    assert choose_targets(points[:4], 9) == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize("changes", [{"targets": 1}, {"layers": ("mlp",)}, {"masks": ("x",)}, {"steps": (0,)}])
-def test_senseless_options_are_refused(changes: dict) -> None:
-    with pytest.raises(UserError):
-        SelfInfluenceSettings(**changes)
 
 
 def test_agreement_table_and_picture(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,6 +76,6 @@ def test_planted_truths_are_asked_on_clips_of_their_own_prompt_alone() -> None:
     scores[0, [1, 2]] = 2, 1  # of the weighted track's prompt: above its twin and first
     scores[1, [1, 2]] = 1, 2  # of another prompt: does not count
     scores[2], scores[2, [1, 2]] = 5, (1, 2)  # of its prompt: below twelve others
-    found = agreement.measure(scores, tracks, ["c1", "c0", "c1"])  # type: ignore[arg-type]
+    found = agreement.measure_method(scores, tracks, ["c1", "c0", "c1"])  # type: ignore[arg-type]
     assert found["weighted_above_twin"] == 0.5 and found["weighted_top10"] == 0.5
-    assert "weighted_above_twin" not in agreement.measure(scores, tracks, ["c0"] * 3)  # type: ignore[arg-type]
+    assert "weighted_above_twin" not in agreement.measure_method(scores, tracks, ["c0"] * 3)  # type: ignore[arg-type]

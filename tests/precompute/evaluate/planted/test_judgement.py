@@ -1,10 +1,9 @@
-"""Known truths: the statistics in closed form, and the whole judgement on the tiny model."""
+"""The whole judgement by planted truths, on the tiny model."""
 
 from __future__ import annotations
 
 import csv
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,18 +12,10 @@ import pytest
 
 from precompute.config.methods import ClewsSettings
 from precompute.config.run import BankSection, RunConfig
-from precompute.corpus.tracks import Track, read_manifest
+from precompute.corpus.tracks import read_manifest
 from precompute.errors import UserError
 from precompute.evaluate.planted import scorer
 from precompute.evaluate.planted.judgement import PlantedSettings, evaluate_planted, truths
-from precompute.evaluate.planted.truths import TwinPair
-from precompute.evaluate.ranking import (
-    bootstrap_interval,
-    compute_chance_of_hits,
-    compute_chance_of_most,
-    count_hits_in_top,
-    count_wins,
-)
 from precompute.gradients import track_pass
 from precompute.train.exemplars import ExemplarSettings, make_exemplars
 from support import tiny
@@ -40,12 +31,6 @@ PLANTED = {  # track_id -> planted, matched_to; captions are alike within a pair
     9: ("rare", ""),
     15: ("rare", ""),
 }
-
-
-def places(ranks: list[int], before: list[int], place: list[int], place_before: list[int]) -> dict:
-    """A case of one method, raw scores."""
-    given = {"ranks": ranks, "ranks_untuned": before, "places": place, "places_untuned": place_before}
-    return {name: {"m": {"raw": values}} for name, values in given.items()}
 
 
 def planted_manifest(root: Path, name: str, cases: dict[int, tuple[str, str]]) -> Path:
@@ -99,101 +84,6 @@ def judged(small: RunConfig, tiny_root: Path) -> dict:
     return told
 
 
-# -- statistics --------------------------------------------------------------------------------------------------
-
-
-def test_wins_count_ties_by_half() -> None:
-    assert count_wins(np.array([2.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0])).tolist() == [1.0, 0.5, 0.0]
-
-
-def test_the_share_above_the_twin_is_over_pairs_and_seeds() -> None:
-    scores = np.array([[5.0, 1.0, 0.0, 9.0], [0.0, 1.0, 0.0, 9.0], [0.0, 0.0, 3.0, 2.0], [0.0, 0.0, 4.0, 2.0]])
-    pairs = [TwinPair(weighted=0, twin=1), TwinPair(weighted=2, twin=3)]  # two seeds each
-    assert truths.count_pair_wins(scores, pairs, 2).tolist() == [[1.0, 0.0], [1.0, 1.0]]
-    row, chance = truths.judge_weighted({"m": {"raw": scores}}, pairs, 2)
-    assert (row["value"], row["low"], row["high"]) == (0.75, 0.5, 1.0)
-    assert (chance["method"], chance["value"]) == ("random", 0.5)
-
-
-def test_the_bootstrap_interval_holds_the_mean_and_shrinks() -> None:
-    assert bootstrap_interval(np.full(5, 0.25)) == (0.25, 0.25)
-    values = np.random.default_rng(0).random(400)
-    low, high = bootstrap_interval(values)
-    half_width = 1.96 * values.std() / np.sqrt(len(values))
-    assert low == pytest.approx(values.mean() - half_width, abs=0.004)
-    assert high == pytest.approx(values.mean() + half_width, abs=0.004)
-
-
-def test_hits_in_the_top() -> None:
-    scores = np.array([[9.0, 8.0, 7.0, 0.0], [0.0, 1.0, 2.0, 3.0]])
-    wanted = np.array([True, False, True, True])
-    assert count_hits_in_top(scores, wanted, 2).tolist() == [1, 2]
-
-
-def test_chances_are_those_of_counting() -> None:
-    assert compute_chance_of_hits(4, 2, 2, 1) == pytest.approx(1 - 1 / 6)  # of 6 pairs one misses both
-    assert compute_chance_of_hits(4, 2, 2, 2) == pytest.approx(1 / 6)
-    assert compute_chance_of_hits(3, 2, 10, 2) == 1.0  # everything is in the top
-    assert compute_chance_of_most(0.5, 4, 3) == pytest.approx(5 / 16)
-
-
-def test_a_rare_style_succeeds_with_three_hits_in_all_seeds_but_one() -> None:
-    rare = np.arange(40) < 5
-    good, poor = np.where(rare, 1.0, 0.0), np.where(rare, 0.0, 1.0)
-    by_name = {
-        r["name"]: r["value"] for r in truths.judge_rare({"m": {"raw": np.stack([good] * 3 + [poor])}}, rare)[:3]
-    }
-    assert by_name == {"hits_in_top10": 3.75, "seeds_with_3_hits": 0.75, "success": 1.0}
-    rows = truths.judge_rare({"m": {"raw": np.stack([good] * 2 + [poor] * 2)}}, rare)
-    assert rows[2]["value"] == 0.0
-    assert rows[3] == {"truth": "rare", "method": "random", "score": "", "name": "hits_in_top10", "value": 1.25}
-
-
-def test_heard_tracks_are_told_from_unheard_ones() -> None:
-    heard, unheard = np.arange(40) < 5, np.arange(40) >= 32
-    losses = np.where(np.arange(13) < 5, 0.25, 0.5)
-    scores = np.stack([np.arange(40, 0, -1.0), np.arange(40, 0, -1.0)])  # the heard first, the unheard last
-    rows = {r["name"]: r["value"] for r in truths.judge_unheard({"m": {"raw": scores}}, heard, unheard, losses)[:6]}
-    assert rows["auc_over_unheard"] == 1.0
-    assert rows["p_value"] == pytest.approx(1 / math.comb(13, 5))  # exact: no other labelling is as good
-    assert (rows["alone_in_top10"], rows["unheard_alone_in_top10"]) == (1.0, 0.0)
-    assert (rows["mean_heard"], rows["mean_unheard"]) == (0.25, 0.5)
-
-
-def test_a_caption_alone_does_not_pass_for_hearing() -> None:
-    heard, unheard = np.arange(40) < 5, np.arange(40) >= 32
-    scores = np.tile(np.where(heard | unheard, 1.0, 0.0), (2, 1)) + np.random.default_rng(0).random((2, 40)) / 2
-    rows = {r["name"]: r for r in truths.judge_unheard({"m": {"raw": scores}}, heard, unheard, np.zeros(13))[2:6]}
-    assert rows["alone_in_top10"]["value"] == rows["unheard_alone_in_top10"]["value"] == 1.0
-    both = scores[:, heard | unheard]
-    auc = np.mean([[a > b for a in row[:5] for b in row[5:]] for row in both])
-    assert rows["auc_over_unheard"]["value"] == pytest.approx(auc)
-    assert rows["p_value"]["value"] > 0.05
-
-
-def test_exemplar_rows_are_over_exemplars_and_clips() -> None:
-    cases = [
-        {"rivals": 3, **places([1, 3], [5, 7], [1, 1], [2, 4])},
-        {"rivals": 3, **places([20, 40], [10, 10], [2, 2], [3, 3])},
-    ]
-    rows = {(r["method"], r["name"]): r for r in truths.judge_exemplars(cases, 99)}
-    assert rows["m", "mean_rank_untuned"]["value"] == 8.0
-    assert (rows["m", "mean_place"]["value"], rows["m", "mean_place_untuned"]["value"]) == (1.5, 3.0)
-    gained = rows["m", "places_gained"]
-    assert (gained["value"], gained["low"], gained["high"]) == (1.5, 1.0, 2.0)
-    assert rows["random", "mean_place"]["value"] == 2.5
-    alone = truths.judge_exemplars([{**case, "rivals": 0} for case in cases], 99)
-    assert not {r["name"] for r in alone} & {"mean_place", "places_gained"}
-    assert rows["m", "mean_rank"]["value"] == 16.0
-    assert (rows["m", "mean_rank"]["low"], rows["m", "mean_rank"]["high"]) == (2.0, 30.0)
-    assert rows["m", "share_first"]["value"] == 0.25
-    assert rows["m", "share_in_top10"]["value"] == 0.5
-    assert rows["random", "mean_rank"]["value"] == 50.0
-
-
-# -- the whole ---------------------------------------------------------------------------------------------------
-
-
 def test_pairs_and_the_rare_style_are_found(small: RunConfig) -> None:
     tracks = read_manifest(Path(small.corpus.manifest))
     pairs = truths.find_pairs(tracks)
@@ -201,15 +91,6 @@ def test_pairs_and_the_rare_style_are_found(small: RunConfig) -> None:
     rare = truths.find_rare(tracks)
     assert np.flatnonzero(rare).tolist() == [2, 8, 14]
     assert truths.find_rare_caption(tracks, rare) == ("a low plucked chord, slow", 1.5)
-
-
-def test_a_weighted_track_without_its_twin_is_told(tracks: list[Track]) -> None:
-    alone = [replace(tracks[0], planted="weighted")]
-    with pytest.raises(UserError, match="no twin"):
-        truths.find_pairs(alone)
-    other_caption = replace(tracks[1], planted="twin", matched_to=tracks[0].track_id)
-    with pytest.raises(UserError, match="no twin of the same caption"):
-        truths.find_pairs([*alone, other_caption])
 
 
 def test_every_question_is_answered_by_every_method(judged: dict) -> None:
