@@ -1,9 +1,9 @@
-"""The pass at the real size on a GPU: `make bench-gpu`, or `python assets/benchmarks/bench_gpu.py`.
+"""Measures the pass at the real size on a GPU: `make bench-gpu`, or `python assets/benchmarks/bench_gpu.py`.
 
 A diffusion transformer of stable-audio-open-1.0's shape with random weights (1.06 billion parameters; time does not
 depend on them), bf16 autocast: one gradient by one draw, products with as many directions as fit, the share of the
-card's own measured matmul rate, and what the time goes to. Projected from these: 115,000 tracks x 64 clips, beside the
-paper's 40 GPU-hours a clip. Kept in assets/benchmarks/gpu.json, where `precompute plan` finds it.
+card's own measured matmul rate, and the operations that take the time. Projected from these: 115,000 tracks x 64
+clips, beside the paper's 40 GPU-hours a clip. Kept in assets/benchmarks/gpu.json, where `precompute plan` finds it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ SMALL = TransformerSize(0, 64, 2, 8)
 TOKENS, CONDITION = 130, 768  # of the prompt and the two times
 
 
-def network(size: TransformerSize) -> nn.Module:
-    """The transformer alone."""
+def make_network(size: TransformerSize) -> nn.Module:
+    """The transformer alone, with random weights."""
     from stable_audio_tools.models.dit import DiffusionTransformer
 
     settings: dict[str, Any] = {"io_channels": size.channels, "embed_dim": size.width, "depth": size.depth}
@@ -54,8 +54,8 @@ def network(size: TransformerSize) -> nn.Module:
     return DiffusionTransformer(**settings).eval()
 
 
-class Case:
-    """One length on one device."""
+class GradientCase:
+    """A gradient by one draw, at one length on one device."""
 
     def __init__(
         self, net: nn.Module, size: TransformerSize, frames: int, device: torch.device, compiled: bool
@@ -70,7 +70,7 @@ class Case:
         self.timing = torch.randn(1, 2 * CONDITION, generator=draw).to(device)
         self.t = torch.full((1,), 0.5, device=device)
 
-    def gradient(self) -> torch.Tensor:
+    def compute_gradient(self) -> torch.Tensor:
         """[P] bfloat16, as `cell_products` holds it."""
         options = {"cross_attn_cond": self.prompt, "global_embed": self.timing, "use_checkpointing": False}
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -81,11 +81,13 @@ class Case:
         return torch.cat([(torch.zeros_like(p) if g is None else g).flatten().bfloat16() for g, p in pairs])
 
 
-def measure(case: Case, size: TransformerSize, frames: int, card: str, memory: float, repeats: int) -> dict[str, Any]:
-    """One row."""
+def measure_case(
+    case: GradientCase, size: TransformerSize, frames: int, card: str, memory: float, repeats: int
+) -> dict[str, Any]:
+    """The row of one case."""
     count = sum(p.numel() for p in case.parameters)
     size = TransformerSize(count, size.width, size.depth, size.channels)
-    gradient_s = time_call(case.gradient, repeats, case.device)
+    gradient_s = time_call(case.compute_gradient, repeats, case.device)
     held, at_once = divide_memory(memory, count, CELLS, True)
     rows = count_directions(CLIPS, COHORT)
     at_once = min(at_once, rows)
@@ -118,14 +120,14 @@ def measure(case: Case, size: TransformerSize, frames: int, card: str, memory: f
     }
 
 
-def profile(case: Case) -> list[dict[str, Any]]:
-    """What the time of a gradient goes to: the ten largest, share of all."""
+def profile_gradient(case: GradientCase) -> list[dict[str, Any]]:
+    """The ten operations that take most of a gradient's time, as shares."""
     kinds = [torch.profiler.ProfilerActivity.CPU]
     on_gpu = case.device.type == "cuda"
     if on_gpu:
         kinds.append(torch.profiler.ProfilerActivity.CUDA)
     with torch.profiler.profile(activities=kinds) as found:
-        case.gradient()
+        case.compute_gradient()
         if on_gpu:
             torch.cuda.synchronize()
     name = "self_device_time_total" if on_gpu else "self_cpu_time_total"
@@ -149,13 +151,13 @@ def main() -> None:
     card = next((known for known in CARDS if known in name.lower()), name)
     size = SMALL if options.small else REAL
     total = torch.cuda.get_device_properties(0).total_memory if device.type == "cuda" else 1e8
-    net, began, rows = network(size).to(device), time.monotonic(), []
+    net, began, rows = make_network(size).to(device), time.monotonic(), []
     for compiled in (False, True) if options.compile else (False,):
         for frames in options.frames:
-            case = Case(net, size, frames, device, compiled)
+            case = GradientCase(net, size, frames, device, compiled)
             weights = sum(p.numel() for p in net.parameters()) * 4
-            row = measure(case, size, frames, card, MEMORY_SHARE * total - weights, options.repeats)
-            row |= {"compiled": compiled, "profile": profile(case)}
+            row = measure_case(case, size, frames, card, MEMORY_SHARE * total - weights, options.repeats)
+            row |= {"compiled": compiled, "profile": profile_gradient(case)}
             if device.type == "cuda":
                 row["peak_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 1)
             rows.append(row)

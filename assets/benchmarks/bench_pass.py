@@ -1,9 +1,10 @@
-"""How fast the pass is on the embedded model: `make bench`, or `python assets/benchmarks/bench_pass.py`.
+"""Measures the pass on the embedded model: `make bench`, or `python assets/benchmarks/bench_pass.py`.
 
-Ways to the same score of a track by Q clips: (a) the paper's two losses subtracted, a forward pass of the whole noise
-bank before and after every clip's step; (c) one gradient a cell, and a product with each clip's direction. As in a run
-tracks are shared by processes of one thread; the ways by turns, medians over rounds. Peak memory: of a process for each
-way. A new clip: its direction and all tracks of the corpus by either way, from the times above; by the index, the
+Two computations of the same score of a track by Q clips. Finite difference ("way (a)" in the result): the paper's two
+losses subtracted, a forward pass of the whole noise bank before and after every clip's step. Gradient product ("way
+(c)"): one gradient a cell, and a product with each clip's direction. As in a run, tracks are shared by processes of one
+thread; both run by turns, medians over rounds. Peak memory: of a process for each of them. A new clip: its direction
+and all tracks of the corpus by either of them, from the times above; by the index, the
 direction and exact scores of a shortlist from the times above, and (where `make demo` and `precompute index` have left
 a store and an index) `precompute attribute` as it is, each time a new process. Units stand in the names. Tracks and
 clips are decoys' latents as they ship.
@@ -57,8 +58,8 @@ SECTION = UnlearningSection(ascent_draws=4)
 
 
 @dataclass(frozen=True)
-class Case:
-    """What is measured on."""
+class PassCase:
+    """The model, rows and directions that are measured on."""
 
     model: Model
     tracks: Items
@@ -69,8 +70,11 @@ class Case:
     windows_s: float  # the same with the windows of the clip, which the index needs
 
 
-def make(tracks: int, clips: int, cells: int, bare: bool = False) -> Case:
-    """`bare`: directions of random numbers, which take no memory to make."""
+def make_case(tracks: int, clips: int, cells: int, bare: bool = False) -> PassCase:
+    """Load decoys as tracks and clips, and compute the clips' directions.
+
+    `bare`: directions of random numbers instead, which take no memory to make.
+    """
     model = load_embedded_model()
     with np.load(DEMO / "decoy-latents.npz") as archive:
         latents = {int(name): archive[name].astype(np.float32) for name in archive.files[: tracks + clips]}
@@ -81,7 +85,7 @@ def make(tracks: int, clips: int, cells: int, bare: bool = False) -> Case:
     bank = NoiseBank(2, cells // 2, 1, 303)
     if bare:
         steps = torch.randn(clips, count_parameters(model.parameters("all")))
-        return Case(model, items[:tracks], items[tracks:], bank, steps, 0.0, 0.0)
+        return PassCase(model, items[:tracks], items[tracks:], bank, steps, 0.0, 0.0)
     section = FisherSection(draws=2, tracks=min(16, tracks))
     inverse_fisher = invert_fisher(compute_fisher(model, items[:tracks], "all", section), section.damping)
     step = UnlearningStep(SECTION, tracks=len(by_id))
@@ -92,16 +96,16 @@ def make(tracks: int, clips: int, cells: int, bare: bool = False) -> Case:
         began = time.perf_counter()
         as_shipped.compute_directions(model, rows[0], inverse_fisher, windows)
         seconds.append(time.perf_counter() - began)
-    return Case(model, items[:tracks], items[tracks:], bank, steps, *seconds)
+    return PassCase(model, items[:tracks], items[tracks:], bank, steps, *seconds)
 
 
-def by_products(case: Case, row: int, clips: int) -> np.ndarray:
+def score_by_gradient_products(case: PassCase, row: int, clips: int) -> np.ndarray:
     """Gradient products: [Q] scores of a track."""
     seen = compute_track_gradients(case.model, case.tracks[[row]], [GradientKind()], case.bank)
     return multiply_each([seen.rows[GradientKind()]], case.directions[:clips])[0].mean(0).numpy()
 
 
-def by_differences(case: Case, row: int, clips: int) -> np.ndarray:
+def score_by_finite_differences(case: PassCase, row: int, clips: int) -> np.ndarray:
     """Finite differences, relative step 1e-5: the loss as trained once, then one for every clip."""
     model, track = case.model, case.tracks[[row]]
     parameters = model.parameters("all")
@@ -115,8 +119,8 @@ def by_differences(case: Case, row: int, clips: int) -> np.ndarray:
     return np.array(scores)
 
 
-def reference(case: Case, clips: int) -> np.ndarray:
-    """[N, Q] in fp64 throughout: gradients of the network in double precision, times the same directions."""
+def compute_reference(case: PassCase, clips: int) -> np.ndarray:
+    """Scores [N, Q] in fp64 throughout: gradients of the network in double precision, times the same directions."""
     twin = load_embedded_model()
     twin.network.double()
     parameters, steps, rows = twin.parameters("all"), case.directions[:clips].double(), []
@@ -134,13 +138,13 @@ def reference(case: Case, clips: int) -> np.ndarray:
     return np.stack(rows)
 
 
-def speed(case: Case, numbers: list[int], rounds: int, timed_tracks: int) -> list[dict]:
-    """Median ms a track by way and number of clips, the ways by turns; tracks shared as in a run."""
+def measure_speed(case: PassCase, numbers: list[int], rounds: int, timed_tracks: int) -> list[dict]:
+    """Median ms a track of either computation by number of clips, in turns; tracks shared as in a run."""
     seconds = defaultdict(list)
     workers = count_workers(case.model.device, case.directions.shape[1])
     for _ in range(rounds):
         for clips in numbers:
-            for way, run in (("a", by_differences), ("c", by_products)):
+            for way, run in (("a", score_by_finite_differences), ("c", score_by_gradient_products)):
                 began = time.perf_counter()
                 with contextlib.redirect_stdout(io.StringIO()):  # its progress
                     run_jobs("tracks", range(timed_tracks), lambda row: run(case, row, clips), workers)  # noqa: B023
@@ -153,10 +157,14 @@ def speed(case: Case, numbers: list[int], rounds: int, timed_tracks: int) -> lis
     return found
 
 
-def precision(case: Case, clips: int) -> list[dict]:
-    """Least rank correlation over clips to fp64, of each way."""
-    wanted, found = reference(case, clips), []
-    ways = (("(c) fp32", by_products, "fp32"), ("(c) bf16", by_products, "bf16"), ("(a) fp32", by_differences, "fp32"))
+def measure_precision(case: PassCase, clips: int) -> list[dict]:
+    """Least rank correlation over clips to fp64, of either computation."""
+    wanted, found = compute_reference(case, clips), []
+    ways = (
+        ("(c) fp32", score_by_gradient_products, "fp32"),
+        ("(c) bf16", score_by_gradient_products, "bf16"),
+        ("(a) fp32", score_by_finite_differences, "fp32"),
+    )
     for name, run, kind in ways:
         altered = replace(case, model=case.model.with_arithmetic(PassSection(precision=kind)))
         scores = np.stack([run(altered, row, clips) for row in range(len(case.tracks))])
@@ -165,7 +173,7 @@ def precision(case: Case, clips: int) -> list[dict]:
     return found
 
 
-def memory(clips: int, cells: int) -> list[dict]:
+def measure_memory(clips: int, cells: int) -> list[dict]:
     """Peak of a process that does one track, the model and the directions of Q clips included."""
     found = []
     for way in "ac":
@@ -175,8 +183,8 @@ def memory(clips: int, cells: int) -> list[dict]:
     return found
 
 
-def latency(rows: list[dict], case: Case, rounds: int) -> list[dict]:
-    """A clip that comes later: its direction, then all tracks of the corpus, or the index's shortlist; from times."""
+def measure_latency(rows: list[dict], case: PassCase, rounds: int) -> list[dict]:
+    """Seconds of a new clip, from measured times: its direction, then all tracks, or the index's shortlist."""
     one = next(row for row in rows if row.get("clips") == 1)
     found, tracks, index = [], len(read_manifest(MANIFEST)), IndexSection()
     for way in "ac":
@@ -198,7 +206,7 @@ def latency(rows: list[dict], case: Case, rounds: int) -> list[dict]:
     return found
 
 
-def attributed(config: Path, rounds: int) -> dict:
+def measure_attribute(config: Path, rounds: int) -> dict:
     """`precompute attribute PROMPT` as a user waits for it: a process each time, into a copy of the store."""
     settings = RunConfig.load(config)
     store, case = ROOT / settings.output.store, "a new clip, the index, measured"
@@ -218,8 +226,8 @@ def attributed(config: Path, rounds: int) -> dict:
                 return {"case": case, "result": f"failed: {done.stderr.strip().splitlines()[-1]}"}
             now = resource.getrusage(resource.RUSAGE_CHILDREN)
             busy.append(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime)
-            told = done.stdout.split(": ")[-1]
-            stages.append({name: float(took) for name, took in re.findall(r"(\w[\w ]*) ([\d.]+) s", told)})
+            summary = done.stdout.split(": ")[-1]
+            stages.append({name: float(s) for name, s in re.findall(r"(\w[\w ]*) ([\d.]+) s", summary)})
     finally:
         copy.unlink(missing_ok=True)
         for path in set(clips.iterdir()) - before:
@@ -229,8 +237,8 @@ def attributed(config: Path, rounds: int) -> dict:
     return row | {"stages_s": {name: statistics.median(one[name] for one in stages) for name in stages[0]}}
 
 
-def profile(case: Case) -> dict:
-    """What the time of one track's gradients goes to on one thread, by share of the processor's time."""
+def profile_gradients(case: PassCase) -> dict:
+    """Shares of the processor's time of one track's gradients, on one thread, by kind of operation."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     compute_track_gradients(case.model, case.tracks[[0]], [GradientKind()], case.bank)
@@ -240,13 +248,13 @@ def profile(case: Case) -> dict:
     spent = {event.key.split("::")[-1]: event.self_cpu_time_total for event in found.key_averages()}
     whole, parts = sum(spent.values()) or 1.0, defaultdict(float)
     for name, time_us in spent.items():
-        parts[_kind(name)] += time_us / whole
-    rest = sorted(((t / whole, name) for name, t in spent.items() if _kind(name) == "rest"), reverse=True)[:5]
+        parts[_classify(name)] += time_us / whole
+    rest = sorted(((t / whole, name) for name, t in spent.items() if _classify(name) == "rest"), reverse=True)[:5]
     row = {"case": "profile of a track's gradients", **{kind: round(part, 3) for kind, part in sorted(parts.items())}}
     return row | {"most of the rest": {name: round(share, 3) for share, name in rest}}
 
 
-def _kind(name: str) -> str:
+def _classify(name: str) -> str:
     if name in ("mm", "addmm", "bmm", "_linear_pointwise"):
         return "matrix products"
     return "attention" if name.startswith("_scaled_dot_product") else "rest"
@@ -265,23 +273,25 @@ def main() -> None:
     options = parser.parse_args()
     setup_torch()
     if options.peak:
-        case = make(1, 1 if options.peak == "a" else options.clips, options.cells, bare=True)
-        (by_differences if options.peak == "a" else by_products)(case, 0, len(case.directions))
+        case = make_case(1, 1 if options.peak == "a" else options.clips, options.cells, bare=True)
+        (score_by_finite_differences if options.peak == "a" else score_by_gradient_products)(
+            case, 0, len(case.directions)
+        )
         print(read_peak_mb())
         return
-    began, case = time.monotonic(), make(options.tracks, options.clips, options.cells)
+    began, case = time.monotonic(), make_case(options.tracks, options.clips, options.cells)
     numbers = sorted({n for n in (1, 16, 64) if n < options.clips} | {options.clips})
-    rows = speed(case, numbers, options.rounds, options.timed)
-    rows += latency(rows, case, options.rounds)
-    rows += precision(case, min(4, options.clips))
-    rows.append(attributed(options.config, options.rounds))
-    rows += memory(options.clips, options.cells)
+    rows = measure_speed(case, numbers, options.rounds, options.timed)
+    rows += measure_latency(rows, case, options.rounds)
+    rows += measure_precision(case, min(4, options.clips))
+    rows.append(measure_attribute(options.config, options.rounds))
+    rows += measure_memory(options.clips, options.cells)
     parameters = count_parameters(case.model.parameters("all"))
     tflops = measure_matmul_tflops(case.model.device, torch.float32, 2048)
     rate = 6.0 * parameters * case.model.frames * options.cells / (rows[0]["way_c_ms"] / 1e3) / 1e12
     rows.append({"case": "share of the matmul rate, way (c)", "share": round(rate / tflops, 3)})
     rows[-1] |= {"tflops": round(rate, 4), "matmul_tflops": round(tflops, 4)}
-    rows.append(profile(case))
+    rows.append(profile_gradients(case))
     write_result(options.out, WHAT, "make bench", describe_hardware(), rows, options.rounds)
     for row in rows:
         print(row)

@@ -1,10 +1,10 @@
-"""Other libraries on the same model, rows and noise: `make bench-peers`, or `python assets/benchmarks/bench_peers.py`.
+"""Measures other libraries on the same model, rows and noise: `make bench-peers`.
 
 A row is one track under one draw; a score is the raw product of two rows' gradients with respect to the weights and
 biases of the transformer layers' Linear modules, which all of them can take. Each library has an environment of its
 own in data/work/peers (torch shared with this one), runs as a process of its own, and is given the rows as .npz. It is
-proved by its rank correlation to exact products in fp64; one that cannot be installed, or fails, is reported so. Rounds
-by turns, medians; seconds without the start of the process.
+proved by its rank correlation to exact products in fp64; where one cannot be installed, or fails, its row says so.
+Rounds by turns, medians; seconds without the start of the process.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ FOLDER = ROOT / "data/work/peers"
 LEAST = 0.999
 
 
-def environment(name: str, packages: list[str]) -> tuple[Path | None, str]:
-    """Its interpreter; or None, and why it could not be installed."""
+def prepare_environment(name: str, packages: list[str]) -> tuple[Path | None, str]:
+    """The interpreter of a library's environment; or None, and why it could not be installed."""
     if not packages:
         return Path(sys.executable), ""
     folder = FOLDER / name
@@ -66,7 +66,7 @@ def environment(name: str, packages: list[str]) -> tuple[Path | None, str]:
 
 
 def make_rows(model: Model, train: int, queries: int) -> dict[str, np.ndarray]:
-    """Decoys' latents as they ship, each under a draw of its own."""
+    """Rows of decoys' latents as they ship, each under a draw of its own."""
     with np.load(DEMO / "decoy-latents.npz") as archive:
         latents = np.stack([archive[name].astype(np.float32) for name in archive.files[: train + queries]])
     longest = model.sample_size / model.sample_rate
@@ -82,12 +82,12 @@ def make_rows(model: Model, train: int, queries: int) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in arrays.items()} | {"train": np.array(train)}
 
 
-def exact(rows: dict[str, np.ndarray]) -> np.ndarray:
-    """[train, queries] in fp64 throughout."""
+def compute_exact(rows: dict[str, np.ndarray]) -> np.ndarray:
+    """Products [train, queries] in fp64 throughout."""
     sys.path.insert(0, str(Path(__file__).parent))
-    from peer import Network, load_rows
+    from peer import PeerNetwork, load_rows
 
-    network = Network(load_embedded_model()).double()
+    network = PeerNetwork(load_embedded_model()).double()
     train, queries = load_rows(rows, torch.float64)
     parameters = network.linear_parameters()
 
@@ -99,8 +99,8 @@ def exact(rows: dict[str, np.ndarray]) -> np.ndarray:
     return torch.stack([wanted @ gradient(row) for row in train]).numpy()
 
 
-def run(name: str, python: Path, rows: Path, out: Path) -> dict[str, Any]:
-    """One round of one library: seconds and peak memory as it tells them, or an error."""
+def run_peer(name: str, python: Path, rows: Path, out: Path) -> dict[str, Any]:
+    """Run one round of a library; its seconds and peak memory as it prints them, or an error."""
     command = [str(python), str(Path(__file__).with_name("peer.py")), name, str(rows), str(out)]
     settings = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=settings, cwd=out.parent)
@@ -122,26 +122,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path, rows = Path(folder) / "rows.npz", make_rows(load_embedded_model(), options.train, options.queries)
         np.savez(path, **rows)
-        wanted = exact(rows)
-        ready = {name: environment(name, PEERS[name]) for name in options.only}
-        told: dict[str, list[dict[str, Any]]] = {name: [] for name in options.only}
+        wanted = compute_exact(rows)
+        ready = {name: prepare_environment(name, PEERS[name]) for name in options.only}
+        rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in options.only}
         for _ in range(options.rounds):
             for name, (python, _) in ready.items():
-                if python is not None and not any("error" in round_ for round_ in told[name]):
-                    told[name].append(run(name, python, path, Path(folder) / f"{name}.npz"))
+                if python is not None and not any("error" in round_ for round_ in rounds[name]):
+                    rounds[name].append(run_peer(name, python, path, Path(folder) / f"{name}.npz"))
         for name, (python, why) in ready.items():
-            errors = [round_["error"] for round_ in told[name] if "error" in round_]
+            errors = [round_["error"] for round_ in rounds[name] if "error" in round_]
             if python is None or errors:
                 reason = f"could not be installed: {why}" if python is None else f"failed: {errors[0]}"
                 found.append({"case": name, "packages": PEERS[name], "result": reason})
                 continue
             scores = np.load(Path(folder) / f"{name}.npz")["scores"]
             rho = min(correlate_ranks(scores[:, q], wanted[:, q]) for q in range(options.queries))
-            seconds = statistics.median(round_["seconds"] for round_ in told[name])
+            seconds = statistics.median(round_["seconds"] for round_ in rounds[name])
             row = {"case": name, "packages": PEERS[name], "rho_fp64": round(rho, 6), "proved": bool(rho >= LEAST)}
             row |= {"rows": options.train, "queries": options.queries}
             row["ms_a_row"] = round(seconds / options.train * 1e3, 1)
-            found.append(row | {"peak_mb": max(round_["peak_mb"] for round_ in told[name])})
+            found.append(row | {"peak_mb": max(round_["peak_mb"] for round_ in rounds[name])})
     write_result(options.out, WHAT, "make bench-peers", describe_hardware(), found, options.rounds)
     for row in found:
         print(row)
