@@ -41,13 +41,13 @@ def report_readiness(config: RunConfig) -> None:
     missing: list[str] = []
     model_config = _report_model(config.model, missing)
     longest_s = compute_window_s(model_config) if model_config else None
-    taken = _attempt(lambda: _report_corpus(config, longest_s), missing)
-    trained = sum(not t.is_decoy for t in taken.tracks) if taken else config.clips.targets
+    intake = _attempt(lambda: _report_corpus(config, longest_s), missing)
+    trained = sum(not t.is_decoy for t in intake.tracks) if intake else config.clips.targets
     clips = _attempt(lambda: _report_clips(config, longest_s, min(config.clips.targets, trained)), missing)
     _report_methods(config)
     _report_output(config, missing)
-    if model_config and taken and clips and not missing:
-        _report_cost(config, model_config, taken, clips)
+    if model_config and intake and clips and not missing:
+        _report_cost(config, model_config, intake, clips)
     for line in missing:
         print(f"missing: {line}")
     if missing:
@@ -111,25 +111,25 @@ def _report_model(section: ModelSection, missing: list[str]) -> dict[str, Any] |
 
 
 def _report_corpus(config: RunConfig, longest_s: float | None) -> Intake:
-    taken = take_in(config, longest_s if longest_s is not None else float("inf"))
+    intake = take_in(config, longest_s if longest_s is not None else float("inf"))
     place = config.corpus.manifest or config.corpus.folder
-    print(f"corpus: {len(taken.files)} files of {place}, {len(taken.quarantined)} left out")
-    by_id = {t.track_id: t for t in taken.files}
-    for track_id, reason in taken.quarantined.items():
+    print(f"corpus: {len(intake.files)} files of {place}, {len(intake.quarantined)} left out")
+    by_id = {t.track_id: t for t in intake.files}
+    for track_id, reason in intake.quarantined.items():
         print(f"  left out: {by_id[track_id].path}: {reason}")
     if longest_s is not None:
-        for line in summarise(taken, longest_s):
+        for line in summarise(intake, longest_s):
             print(f"  {line}")
-    decoys = sum(t.is_decoy for t in taken.tracks)
-    seconds = format_duration(sum(t.duration_s for t in taken.tracks))
-    print(f"  {len(taken.tracks) - decoys} training tracks and {decoys} decoys, {seconds} of sound")
-    if taken.to_write:
-        print(f"  {len(taken.to_write)} of them are written as FLAC, into {Path(config.output.clips) / 'tracks'}")
+    decoys = sum(t.is_decoy for t in intake.tracks)
+    seconds = format_duration(sum(t.duration_s for t in intake.tracks))
+    print(f"  {len(intake.tracks) - decoys} training tracks and {decoys} decoys, {seconds} of sound")
+    if intake.to_write:
+        print(f"  {len(intake.to_write)} of them are written as FLAC, into {Path(config.output.clips) / 'tracks'}")
     if not decoys:
         print("  without decoys no score can be told from noise: a manifest may name some")
-    named = sum(bool(t.holders) or UNKNOWN not in (t.composer, t.rights_holder) for t in taken.tracks)
-    print(f"  rights holders are named for {named}, an ISRC for {sum(bool(t.isrc) for t in taken.tracks)}")
-    return taken
+    named = sum(bool(t.holders) or UNKNOWN not in (t.composer, t.rights_holder) for t in intake.tracks)
+    print(f"  rights holders are named for {named}, an ISRC for {sum(bool(t.isrc) for t in intake.tracks)}")
+    return intake
 
 
 def _report_clips(config: RunConfig, longest_s: float | None, targets: int) -> tuple[int, list[OwnClip]]:
@@ -189,7 +189,7 @@ def _find_existing_parent(path: Path) -> Path:
 
 
 def _report_cost(
-    config: RunConfig, model_config: dict[str, Any], taken: Intake, clips: tuple[int, list[OwnClip]]
+    config: RunConfig, model_config: dict[str, Any], intake: Intake, clips: tuple[int, list[OwnClip]]
 ) -> None:
     counts = (
         _count_parameters(config, hub.find_cached(hub.find_repository(config.model.name), hub.CHECKPOINTS))
@@ -202,7 +202,7 @@ def _report_cost(
     parameters, stepped = counts
     ratio = int(model_config["model"]["pretransform"]["config"]["downsampling_ratio"])
     frames = int(model_config["sample_size"]) // ratio
-    trained = sum(not t.is_decoy for t in taken.tracks)
+    trained = sum(not t.is_decoy for t in intake.tracks)
     network = model_config["model"]["diffusion"]["config"]
     size = RunSize(
         transformer=TransformerSize(
@@ -216,7 +216,7 @@ def _report_cost(
         window_frames=max(1, round(config.unlearning.window_s * int(model_config["sample_rate"]) / ratio)),
         shown=clips[0] + len(clips[1]),
         targets=min(config.clips.targets, trained),
-        tracks=len(taken.tracks),
+        tracks=len(intake.tracks),
         trained=trained,
     )
     import torch
@@ -225,8 +225,8 @@ def _report_cost(
 
     matmul_tflops = measure_matmul_tflops(torch.device(config.model.device), torch.float32, 1024)
     seconds = estimate_seconds(config, size, matmul_tflops)
-    shapes = {t.path: taken.shapes[t.track_id] for t in taken.files if t.track_id in taken.shapes}
-    to_write = [(t, shapes[t.original].sample_rate, shapes[t.original].channels) for t in taken.to_write]
+    shapes = {t.path: intake.shapes[t.track_id] for t in intake.files if t.track_id in intake.shapes}
+    to_write = [(t, shapes[t.original].sample_rate, shapes[t.original].channels) for t in intake.to_write]
     free = shutil.disk_usage(_find_existing_parent(Path(config.output.work))).free
     print(
         f"time: about {format_duration(seconds)} on {config.model.device} as busy as it is now,"

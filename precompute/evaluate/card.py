@@ -233,7 +233,7 @@ def format_calibration_table(result: Any) -> str:
 
 
 def format_planted_table(result: Any) -> str:
-    """How well each method finds the planted truths: a table for each truth."""
+    """Measures of each method by the planted truths: a table for each truth."""
     parts = []
     for truth, (text, measures) in TRUTHS.items():
         rows = [row for row in result["rows"] if row["truth"] == truth]

@@ -73,6 +73,7 @@ class AutoencoderLoss:
         return torch.stack(rows)
 
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Losses of a step; all its random choices come from the generator."""
         target = self.draw_crops(generator).to(next(self.autoencoder.parameters()).device)
         latents = self.autoencoder.encode(target)
         noise = torch.randn(latents.shape, generator=generator)

@@ -104,6 +104,7 @@ class ClapLoss:
         self.model, self.tokenizer, self.mel, self.captions, self.pairs = model, tokenizer, mel, captions, batch
 
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Losses of a step; all its random choices come from the generator."""
         rows = torch.randint(len(self.captions), (self.pairs,), generator=generator).tolist()
         mel = torch.stack([self._augment(self.mel[i], generator) for i in rows]).to(self.model.device)
         texts = [self.captions[i] for i in rows]

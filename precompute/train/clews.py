@@ -189,6 +189,7 @@ class ClewsLoss:
         self.members = [torch.nonzero(versions.works == k)[:, 0].tolist() for k in range(int(versions.works.max()) + 1)]
 
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Losses of a step; all its random choices come from the generator."""
         spectra, works = self.draw_windows(generator)
         embedded = self.network.embed(spectra.flatten(0, 1).to(next(self.network.parameters()).device))
         return compute_version_loss(embedded.unflatten(0, spectra.shape[:2]), works, self.batch.pairs)

@@ -25,14 +25,15 @@ class DiffusionLoss:
         self.weights = torch.tensor(list(weights) or [1.0] * len(items), dtype=torch.float64)
 
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Losses of a step; all its random choices come from the generator."""
         rows = torch.multinomial(self.weights, self.batch, replacement=True, generator=generator).tolist()
         items = self.items[rows]
         t = (torch.arange(self.batch) + torch.rand(self.batch, generator=generator)) / self.batch  # one draw a stratum
         t = t[torch.randperm(self.batch, generator=generator)]
         eps = torch.randn(items.latents.shape, generator=generator)
         condition = self.model.condition(items)
-        kept = (torch.rand(self.batch, generator=generator) >= CAPTION_DROPOUT).float()[:, None, None]
-        condition["cross_attn_cond"] = condition["cross_attn_cond"] * kept.to(self.model.device)
+        has_caption = (torch.rand(self.batch, generator=generator) >= CAPTION_DROPOUT).float()[:, None, None]
+        condition["cross_attn_cond"] = condition["cross_attn_cond"] * has_caption.to(self.model.device)
         z, t, eps = (tensor.to(self.model.device) for tensor in (items.latents, t, eps))
         noised, target = v_objective(z, t, eps)
         predicted = self.network.model(noised, t, use_checkpointing=False, **condition)

@@ -189,18 +189,20 @@ def fine_tune(
     crossed_at = 0 if distances[0][1] < limit else None
     if crossed_at == 0:
         print(f"  exemplar {track_id}: clips of the untuned model are nearer than the limit already", flush=True)
-    kept: tuple[int, LowRankUpdate] | None = None
+    best: tuple[int, LowRankUpdate] | None = None
     for step, pairs in train_update(model, item, settings):
         with apply_update(model, pairs):
             distances.append((step, measure_clip_distance(model, item, embedding, config.clips, settings.clips)))
         print(f"  exemplar {track_id}: {step} of {settings.steps} steps, distance {distances[-1][1]:.4f}", flush=True)
         if crossed_at is None and distances[-1][1] < limit:
             crossed_at = step
-        if kept is None or crossed_at is None:
-            kept = step, pairs
+        if best is None or crossed_at is None:
+            best = step, pairs
         if crossed_at is not None:
             break
-    steps, pairs = kept  # type: ignore[misc]  # there is at least one check
+    if best is None:
+        raise ValueError("a training of no steps gives no update")  # LoraSettings has at least one
+    steps, pairs = best
     return Exemplar(
         pairs=pairs,
         track_id=track_id,

@@ -30,7 +30,7 @@ LossFunction = Callable[[int, torch.Generator], dict[str, torch.Tensor]]
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long and how fast to train; steps count from 0."""
+    """Length and rates of a training; steps count from 0."""
 
     steps: int
     learning_rate: float  # AdamW's peak; linear warm-up, then cosine to a twentieth
@@ -83,9 +83,7 @@ def fit(
     optimiser = MuonAndAdamW(parameters, *rates, settings.weight_decay, settings.muon_images)
     average = {name: p.detach().clone() for name, p in named.items()}
     start, fresh_since = _resume(folder / name, model, named, average, optimiser)
-    log = (folder / f"{name}.log.jsonl").open("a")
-    sums: dict[str, float] = {}
-    began = time.monotonic()
+    log = _TrainingLog(name, folder, settings, start)
     for step in range(start, settings.steps):
         generator = torch.Generator().manual_seed(derive_seed(settings.seed, step))
         torch.manual_seed(derive_seed(settings.seed, step))  # dropout, where the model has any, draws from here
@@ -96,19 +94,8 @@ def fit(
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step(settings.compute_rate_factor(step, fresh_since))
         _average_into(average, named, min(settings.ema_decay, (step + 1) / (step + 10)))
-        for key, value in losses.items():
-            sums[key] = sums.get(key, 0.0) + value.item()
         done = step + 1
-        if done % settings.log_every == 0 or done == settings.steps:
-            count = (done - start - 1) % settings.log_every + 1
-            row = {key: total / count for key, total in sums.items()}
-            pace = (time.monotonic() - began) / (done - start)
-            left_min = pace * (settings.steps - done) / 60
-            shown = "  ".join(f"{key} {value:.4f}" for key, value in row.items())
-            print(f"{name} {done}/{settings.steps}  {shown}  {pace:.2f} s a step, {left_min:.0f} min left", flush=True)
-            log.write(json.dumps({"step": done, **row}) + "\n")
-            log.flush()
-            sums = {}
+        log.add(losses, done)
         if on_keep is not None and (done in settings.keep_at or done == settings.steps):
             with swap_in_average(named, average):
                 on_keep(done)
@@ -123,8 +110,34 @@ def fit(
             }
             save_state(state, folder / f"{name}.pt")
             save_average({**average, **dict(model.named_buffers())}, done, folder / f"{name}.ema.safetensors")
-    log.close()
     _copy_into(named, average)
+
+
+class _TrainingLog:
+    """Means of the losses since the last line, written to stdout and to `folder/NAME.log.jsonl`."""
+
+    def __init__(self, name: str, folder: Path, settings: LoopSettings, start: int) -> None:
+        self.name, self.settings, self.start = name, settings, start
+        self.path = folder / f"{name}.log.jsonl"
+        self.began = time.monotonic()
+        self.sums: dict[str, float] = {}
+
+    def add(self, losses: dict[str, torch.Tensor], done: int) -> None:
+        """Count in the losses of a step; write a line where one is due after `done` steps."""
+        for key, value in losses.items():
+            self.sums[key] = self.sums.get(key, 0.0) + value.item()
+        settings = self.settings
+        if done % settings.log_every and done != settings.steps:
+            return
+        count = (done - self.start - 1) % settings.log_every + 1
+        row = {key: total / count for key, total in self.sums.items()}
+        pace = (time.monotonic() - self.began) / (done - self.start)
+        left_min = pace * (settings.steps - done) / 60
+        shown = "  ".join(f"{key} {value:.4f}" for key, value in row.items())
+        print(f"{self.name} {done}/{settings.steps}  {shown}  {pace:.2f} s a step, {left_min:.0f} min left", flush=True)
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": done, **row}) + "\n")
+        self.sums = {}
 
 
 def measure_step_s(model: nn.Module, losses_of: LossFunction, settings: LoopSettings) -> float:

@@ -24,7 +24,7 @@ from precompute.model.diffusion import Items, Model, NoiseBank
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """How an update is trained; it checks itself."""
+    """Settings of the training of an update; it checks itself."""
 
     rank: int = 4
     scale: float = 1.0  # of B A

@@ -68,7 +68,7 @@ COLUMNS = ("method", "control", "case", "score", "name", "value", "low", "high",
 
 @dataclass(frozen=True)
 class NullSettings:
-    """How much the controls look at; it checks itself."""
+    """Numbers of clips, tracks and training steps of the controls; it checks itself."""
 
     swap_steps: int = 800  # of each short training; 0 = leave this control out
     captions: int = 2  # clips under whose caption all tracks are scored; 0 = leave this control out

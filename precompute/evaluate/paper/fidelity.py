@@ -34,7 +34,7 @@ LEAST = 8  # clips
 
 @dataclass(frozen=True)
 class FidelitySettings:
-    """How much is generated, and how far the step goes."""
+    """Number of clips, and length of the unlearning step."""
 
     clips: int  # before and after
     relative_step: float  # length of the unlearning step, relative to the weights

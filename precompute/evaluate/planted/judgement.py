@@ -42,7 +42,7 @@ REUSED = "the preconditioner is that of the untuned weights"
 
 @dataclass(frozen=True)
 class PlantedSettings:
-    """How much is judged; it checks itself."""
+    """Numbers of clips and decoys, and the methods that exemplars judge; it checks itself."""
 
     seeds: int = 4  # clips a caption
     exemplar_clips: int = 2

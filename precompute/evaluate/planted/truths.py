@@ -106,7 +106,7 @@ def judge_losses(losses: np.ndarray) -> list[Row]:
 def list_weighted_cases(
     scores: ByMethod, pairs: Sequence[TwinPair], seeds: int, losses: np.ndarray, tracks: Sequence[Track]
 ) -> list[Row]:
-    """Every pair by itself: ids, caption, losses [P, 2], and share of seeds in which the weighted track is above."""
+    """Single pairs: ids, caption, losses [P, 2], and share of seeds in which the weighted track is above."""
     shares = {
         f"{method}_{kind}": count_pair_wins(v, pairs, seeds).mean(1).tolist()
         for method, kind, v in _list_scores(scores)

@@ -1,4 +1,4 @@
-"""What the autoencoder loses, on decoys as recorded (it never heard them), and its metallic ringing.
+"""Losses of the autoencoder on decoys as recorded (it never heard them), and its metallic ringing.
 
 Sound in, latents, sound out. Levels are in dB relative to full scale, latents in the units of the transformer (the
 pretransform's scale applied).

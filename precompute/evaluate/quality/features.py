@@ -109,9 +109,9 @@ def generate_timed_clips(
         latents = generate_latents(model, prompts, settings, what).numpy()
         return {"latents": latents, "seconds": np.array((time.monotonic() - began) / len(prompts))}
 
-    kept = cache.get(Entry("quality-clips", key), compute)
-    items = model.items([p.text for p in prompts], [p.seconds for p in prompts], torch.from_numpy(kept["latents"]))
-    return items, float(kept["seconds"])
+    cached = cache.get(Entry("quality-clips", key), compute)
+    items = model.items([p.text for p in prompts], [p.seconds for p in prompts], torch.from_numpy(cached["latents"]))
+    return items, float(cached["seconds"])
 
 
 def decode(model: Model, latents: torch.Tensor, seconds: float) -> np.ndarray:
@@ -141,8 +141,7 @@ def extract_from_audio(model: Model, tracks: Sequence[Track], cache: Cache, what
 def _load_or_extract(model: Model, waves: Iterable[np.ndarray], cache: Cache, digest: str) -> Features:
     """Features from the cache, else of the waveforms; `digest`: of their content."""
     entry = Entry("features", fingerprint(model.inputs_sha256, digest))
-    kept = cache.get(entry, lambda: vars(extract(model, waves)))
-    return Features(**kept)
+    return Features(**cache.get(entry, lambda: vars(extract(model, waves))))
 
 
 def extract(model: Model, waves: Iterable[np.ndarray]) -> Features:

@@ -138,7 +138,7 @@ def measure_nearness(space: str, trained: Features, decoys: Features, clips: Fea
 def measure_adherence(
     trained: Features, trained_labels: Sequence[str], decoys: Features, clips: Features, labels: Sequence[str]
 ) -> list[Measurement]:
-    """How often an instrument classifier hears in clip q the instrument that its caption asks for, labels [N].
+    """Share of clips q in which an instrument classifier hears the instrument of the caption, labels [N].
 
     Logistic regression (L2, C = 1) on standardise descriptors, fitted on training tracks [M]; instruments with fewer
     than 4 training tracks are left out. `accuracy`, `times_chance` of decoys and clips; `chance` is the larger of 1 / K
