@@ -10,6 +10,7 @@ import csv
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,7 +77,7 @@ def _report_model(section: ModelSection, missing: list[str]) -> dict[str, Any] |
             names[0] for names in (("model_config.json",), hub.CHECKPOINTS) if hub.find_cached(repo, names) is None
         ]
         if absent and not hub.is_reachable():
-            _attempt(lambda: hub.require_network(repo, absent[0]), missing)
+            _attempt(partial(hub.require_network, repo, absent[0]), missing)
             return None
         if absent:
             print(
@@ -111,6 +112,7 @@ def _report_model(section: ModelSection, missing: list[str]) -> dict[str, Any] |
 
 
 def _report_corpus(config: RunConfig, longest_s: float | None) -> Intake:
+    """Print what the corpus gives and what is set aside; the intake. Raises UserError where nothing is left."""
     intake = take_in(config, longest_s if longest_s is not None else float("inf"))
     place = config.corpus.manifest or config.corpus.folder
     print(f"corpus: {len(intake.files)} files of {place}, {len(intake.quarantined)} left out")
@@ -133,6 +135,7 @@ def _report_corpus(config: RunConfig, longest_s: float | None) -> Intake:
 
 
 def _report_clips(config: RunConfig, longest_s: float | None, targets: int) -> tuple[int, list[OwnClip]]:
+    """Print the clips that are generated, heard and unlearned; number of prompts, and own clips. Raises UserError."""
     prompts = 0
     if config.clips.prompts:
         prompts = _count_prompts(Path(config.clips.prompts))
@@ -150,6 +153,7 @@ def _report_clips(config: RunConfig, longest_s: float | None, targets: int) -> t
 
 
 def _count_prompts(path: Path) -> int:
+    """Number of prompts in a CSV file. Raises UserError where it or a column is missing."""
     if not path.is_file():
         raise UserError(
             f"{path}: no prompts here; [clips] prompts must name a CSV file (clip_id, prompt, seconds, seed)"
@@ -163,6 +167,7 @@ def _count_prompts(path: Path) -> int:
 
 
 def _report_methods(config: RunConfig) -> None:
+    """Print what each method needs."""
     from precompute.methods.catalogue import find_class
 
     print("methods:")
@@ -171,6 +176,7 @@ def _report_methods(config: RunConfig) -> None:
 
 
 def _report_output(config: RunConfig, missing: list[str]) -> None:
+    """Print where results go; folders that cannot be written to join `missing`."""
     store = Path(config.output.store)
     replaced = ", in place of the one that is there" if store.exists() else ""
     print(f"output: {store}{replaced}; clips in {config.output.clips}, caches in {config.output.work}")
@@ -191,13 +197,13 @@ def _find_existing_parent(path: Path) -> Path:
 def _report_cost(
     config: RunConfig, model_config: dict[str, Any], intake: Intake, clips: tuple[int, list[OwnClip]]
 ) -> None:
-    counts = (
-        _count_parameters(config, hub.find_cached(hub.find_repository(config.model.name), hub.CHECKPOINTS))
-        if config.model.name
-        else (_count_parameters(config, Path(config.model.checkpoint)))
-    )
+    """Print the estimates of time, disk and memory; `clips`: number of prompts, and own clips."""
+    checkpoint: Path | None = Path(config.model.checkpoint)
+    if config.model.name:
+        checkpoint = hub.find_cached(hub.find_repository(config.model.name), hub.CHECKPOINTS)
+    counts = _count_parameters(config, checkpoint)
     if counts is None:
-        print("time and disk: not told for a checkpoint that is not .safetensors or not here yet")
+        print("time and disk: not estimated, since the checkpoint is no .safetensors file or not here yet")
         return
     parameters, stepped = counts
     ratio = int(model_config["model"]["pretransform"]["config"]["downsampling_ratio"])
