@@ -110,8 +110,10 @@ def test_a_run_goes_on_from_averaged_weights_alone(
         train_diffusion(config, items[:16], tmp_path, die_at=10)  # it goes on at step 10, not before
     train_diffusion(config, items[:16], tmp_path)
     assert torch.load(tmp_path / "diffusion.pt", weights_only=True)["fresh_since"] == 10
-    assert SETTINGS.factor(10, fresh_since=10) == pytest.approx(SETTINGS.factor(10) / SETTINGS.warmup_steps)
-    assert SETTINGS.factor(16, fresh_since=10) == SETTINGS.factor(16)
+    assert SETTINGS.compute_rate_factor(10, fresh_since=10) == pytest.approx(
+        SETTINGS.compute_rate_factor(10) / SETTINGS.warmup_steps
+    )
+    assert SETTINGS.compute_rate_factor(16, fresh_since=10) == SETTINGS.compute_rate_factor(16)
 
 
 def test_weighted_tracks_are_drawn_more_often(model: Model, items: Items) -> None:
@@ -194,7 +196,7 @@ def test_the_model_ends_with_the_moving_average_of_its_weights(tmp_path: Path) -
 
 def test_learning_rate_warms_up_and_ends_at_a_twentieth() -> None:
     settings = LoopSettings(steps=100, learning_rate=2.0, warmup_steps=10)
-    rates = [settings.factor(step) for step in range(101)]
+    rates = [settings.compute_rate_factor(step) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == rates[10] == 1.0 and rates[100] == pytest.approx(0.05)
     assert all(a < b for a, b in pairwise(rates[:10])) and all(a > b for a, b in pairwise(rates[10:]))
 
