@@ -51,7 +51,7 @@ class ExemplarSettings(LoraSettings):
 class Exemplar:
     """A low-rank update that was trained on one decoy, and the record of its training."""
 
-    pairs: LowRankUpdate
+    update: LowRankUpdate
     track_id: int
     caption: str
     seconds: float
@@ -190,21 +190,21 @@ def fine_tune(
     if crossed_at == 0:
         print(f"  exemplar {track_id}: clips of the untuned model are nearer than the limit already", flush=True)
     best: tuple[int, LowRankUpdate] | None = None
-    for step, pairs in train_update(model, item, settings):
-        with apply_update(model, pairs):
+    for step, update in train_update(model, item, settings):
+        with apply_update(model, update):
             distances.append((step, measure_clip_distance(model, item, embedding, config.clips, settings.clips)))
         print(f"  exemplar {track_id}: {step} of {settings.steps} steps, distance {distances[-1][1]:.4f}", flush=True)
         if crossed_at is None and distances[-1][1] < limit:
             crossed_at = step
         if best is None or crossed_at is None:
-            best = step, pairs
+            best = step, update
         if crossed_at is not None:
             break
     if best is None:
         raise ValueError("a training of no steps gives no update")  # LoraSettings has at least one
-    steps, pairs = best
+    steps, update = best
     return Exemplar(
-        pairs=pairs,
+        update=update,
         track_id=track_id,
         caption=item.prompts[0],
         seconds=float(item.seconds[0]),
@@ -223,10 +223,10 @@ def save_exemplar(exemplar: Exemplar, path: Path) -> None:
     """Write safetensors in fp16, NAME.a and NAME.b; the rest as JSON in the metadata."""
     from safetensors.torch import save as to_bytes
 
-    tensors = {f"{name}.a": value for name, value in exemplar.pairs.a.items()}
-    tensors |= {f"{name}.b": value for name, value in exemplar.pairs.b.items()}
-    record = {name: value for name, value in asdict(exemplar).items() if name != "pairs"}
-    metadata = {"exemplar": json.dumps({**record, "scale": exemplar.pairs.scale})}
+    tensors = {f"{name}.a": value for name, value in exemplar.update.a.items()}
+    tensors |= {f"{name}.b": value for name, value in exemplar.update.b.items()}
+    record = {name: value for name, value in asdict(exemplar).items() if name != "update"}
+    metadata = {"exemplar": json.dumps({**record, "scale": exemplar.update.scale})}
     write_atomically(path, to_bytes({name: value.half().contiguous() for name, value in tensors.items()}, metadata))
 
 

@@ -112,7 +112,7 @@ class PlantedScorer:
         for exemplar, untuned in zip(exemplars, before, strict=True):
             print(f"exemplar {exemplar.track_id}: {exemplar.caption}", flush=True)
             [tuned] = self._rank_among(rivals, [exemplar], names, clips, tuned=True)
-            record = {name: value for name, value in vars(exemplar).items() if name != "pairs"}
+            record = {name: value for name, value in vars(exemplar).items() if name != "update"}
             cases.append({**record, **tuned, **{f"{name}_untuned": untuned[name] for name in ("ranks", "places")}})
         return cases
 
@@ -142,7 +142,7 @@ class PlantedScorer:
         own_items, _ = load_latents(self.model, Corpus(own, rivals.root), self.config, self.cache)
         first_seed = seeds.PLANTED_EXEMPLARS
         prompts = [Prompt(0, e.caption, e.seconds, first_seed + k) for e in exemplars for k in range(clips)]
-        with apply_update(self.model, exemplars[0].pairs) if tuned else nullcontext():
+        with apply_update(self.model, exemplars[0].update) if tuned else nullcontext():
             made = generate_clips(self.model, prompts, self.config, self.cache, "exemplar clips")
             items = rivals.items.join(own_items)
             tracks = [*rivals.tracks, *(replace(track, split="train", planted="exemplar") for track in own)]

@@ -1,4 +1,4 @@
-"""Exemplars: low-rank pairs come and go without a trace, and training them moves nothing else."""
+"""Exemplars: low-rank updates come and go without a trace, and training them moves nothing else."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def bits(model: Model) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in model.network.state_dict().items()}
 
 
-def random_pairs(weights: dict[str, torch.Tensor], rank: int, scale: float = 0.5) -> LowRankUpdate:
+def make_random_update(weights: dict[str, torch.Tensor], rank: int, scale: float = 0.5) -> LowRankUpdate:
     generator = torch.Generator().manual_seed(3)
     a = {n: torch.randn(rank, w.shape[1], generator=generator).half() * 0.1 for n, w in weights.items()}
     b = {n: torch.randn(w.shape[0], rank, generator=generator).half() * 0.1 for n, w in weights.items()}
     return LowRankUpdate(a, b, scale)
 
 
-def exemplar_of(pairs: LowRankUpdate, sha256: str) -> Exemplar:
-    return Exemplar(pairs, 17, "a caption", 1.5, 4, ((0, 0.5), (4, 0.25)), 0.1, None, sha256)
+def make_exemplar(update: LowRankUpdate, sha256: str) -> Exemplar:
+    return Exemplar(update, 17, "a caption", 1.5, 4, ((0, 0.5), (4, 0.25)), 0.1, None, sha256)
 
 
 @pytest.fixture
@@ -56,13 +56,13 @@ def twin(config: RunConfig) -> Model:
 def test_merged_weights_are_w_plus_ba_and_leave_no_trace(twin: Model, items: Items) -> None:
     weights = freeze_matrices(twin)
     assert weights and all(w.ndim == 2 for w in weights.values())
-    pairs, before, hashes = random_pairs(weights, 3), bits(twin), (twin.sha256, twin.inputs_sha256)
+    update, before, hashes = make_random_update(weights, 3), bits(twin), (twin.sha256, twin.inputs_sha256)
     t, eps = NoiseBank(1, 1, 4, seed=1).cell(0, 0, (twin.latent_channels, twin.frames))
     condition = twin.condition(items[[DECOY]])
-    explicit = {n: w + 0.5 * pairs.b[n].float() @ pairs.a[n].float() for n, w in weights.items()}
+    explicit = {n: w + 0.5 * update.b[n].float() @ update.a[n].float() for n, w in weights.items()}
     wanted = twin.frame_loss(items.latents[DECOY], condition, t, eps, weights=explicit)
     plain = twin.frame_loss(items.latents[DECOY], condition, t, eps)
-    with apply_update(twin, pairs):
+    with apply_update(twin, update):
         assert torch.allclose(twin.frame_loss(items.latents[DECOY], condition, t, eps), wanted, rtol=1e-5, atol=1e-6)
         assert {twin.sha256, twin.inputs_sha256}.isdisjoint(hashes)
     assert not torch.allclose(wanted, plain)
@@ -72,7 +72,7 @@ def test_merged_weights_are_w_plus_ba_and_leave_no_trace(twin: Model, items: Ite
 
 def test_the_bits_come_back_after_an_error(twin: Model) -> None:
     before = bits(twin)
-    with pytest.raises(RuntimeError, match="inside"), apply_update(twin, random_pairs(freeze_matrices(twin), 2)):
+    with pytest.raises(RuntimeError, match="inside"), apply_update(twin, make_random_update(freeze_matrices(twin), 2)):
         raise RuntimeError("inside")
     assert all(torch.equal(value, before[name]) for name, value in bits(twin).items())
 
@@ -92,20 +92,20 @@ def test_training_lowers_the_loss_of_its_track_and_touches_no_base_weight(twin: 
 
 
 def test_saved_and_loaded_it_is_the_same(model: Model, tmp_path: Path) -> None:
-    one = exemplar_of(random_pairs(freeze_matrices(model), 2), model.sha256)
+    one = make_exemplar(make_random_update(freeze_matrices(model), 2), model.sha256)
     save_exemplar(one, tmp_path / "one.safetensors")
     other = load_exemplar(tmp_path / "one.safetensors", model)
-    assert replace(other, pairs=one.pairs) == one
-    assert other.pairs.scale == one.pairs.scale
+    assert replace(other, update=one.update) == one
+    assert other.update.scale == one.update.scale
     for side in ("a", "b"):
-        ours, theirs = getattr(one.pairs, side), getattr(other.pairs, side)
+        ours, theirs = getattr(one.update, side), getattr(other.update, side)
         assert ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in ours)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one.safetensors"]
 
 
 def test_pairs_of_other_weights_and_broken_files_are_refused(model: Model, tmp_path: Path) -> None:
     path = tmp_path / "one.safetensors"
-    save_exemplar(exemplar_of(random_pairs(freeze_matrices(model), 2), "0" * 64), path)
+    save_exemplar(make_exemplar(make_random_update(freeze_matrices(model), 2), "0" * 64), path)
     with pytest.raises(UserError, match="other weights"):
         load_exemplar(path, model)
     path.write_bytes(b"not safetensors")
@@ -118,7 +118,9 @@ def test_a_file_of_the_demo_model_is_at_most_half_a_megabyte(tmp_path: Path, dep
     config = json.loads(REALISTIC.read_text())
     config["model"]["diffusion"]["config"]["depth"] = depth
     weights = freeze_matrices(Model(third_party.create_network(config), config, None, sha256="x"))
-    save_exemplar(exemplar_of(random_pairs(weights, ExemplarSettings().rank), "x"), tmp_path / "one.safetensors")
+    save_exemplar(
+        make_exemplar(make_random_update(weights, ExemplarSettings().rank), "x"), tmp_path / "one.safetensors"
+    )
     assert (tmp_path / "one.safetensors").stat().st_size <= 500_000
 
 
