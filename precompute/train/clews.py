@@ -98,7 +98,7 @@ class TrainClewsSettings:
 
     @classmethod
     def load(cls, path: Path, root: Path) -> TrainClewsSettings:
-        """Raises UserError naming the field at fault."""
+        """Read the settings from TOML; paths in it are below `root`. Raises UserError naming the field at fault."""
         _, table = read_toml(path)
         with name_file(path):
             settings = read_settings(cls, table, root=root)

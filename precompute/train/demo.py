@@ -48,7 +48,7 @@ class TrainDemoSettings:
 
     @classmethod
     def load(cls, path: Path, root: Path) -> TrainDemoSettings:
-        """Raises UserError naming the field at fault."""
+        """Read the settings from TOML; paths in it are below `root`. Raises UserError naming the field at fault."""
         _, table = read_toml(path)
         with name_file(path):
             settings = read_settings(cls, table, root=root)
