@@ -22,19 +22,27 @@ from precompute.corpus.latents import load_latents
 from precompute.corpus.tracks import Track
 from precompute.gradients.context import Context, Queries, make_noise_bank
 from precompute.gradients.finite_difference import audit_clip
-from precompute.methods.run import MethodRefusal, MethodRun, compute_moments, run_methods
+from precompute.methods.run import MethodRun, compute_moments, run_methods
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model, load_model
 from precompute.resemblance.tables import ComparedClips, choose_pairs, tabulate_resemblance
 from precompute.significance.diagnostics import diagnose
 from precompute.significance.normalisation import Normalisation
 from precompute.significance.verdicts import TrackMasks, Verdicts, calibrate_scores, fit_normalisation, mask_tracks
-from precompute.store import record
-from precompute.store import tables as rows
-from precompute.store.publication import Columns, StoreContents, merged, publish, relative_path, relative_root
+from precompute.store import tables as store_tables
+from precompute.store.evaluations import collect_evaluations
+from precompute.store.publication import (
+    Columns,
+    StoreContents,
+    make_relative_path,
+    make_relative_root,
+    publish_store,
+    stack_tables,
+)
+from precompute.store.tables import ResultKeys
 
 TARGET_CLIP_ID = 1000  # clips of kind 'track' count up from here
-SCORE_TABLES = ("scores", "score_parts", "moments", "clip_moments")  # of one method each, then merged
+SCORE_TABLES = ("scores", "score_parts", "moments", "clip_moments")  # of one method each, then stacked
 NO_DECOYS = "No decoys were scored, so no score can be told from noise."
 
 
@@ -78,7 +86,7 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     masks = mask_tracks(corpus.tracks)
     runs = [calibrate_run(one, masks) for one in outcome.completed]
     clips = StoredClips(prompts, [corpus.tracks[row] for row in context.target_rows])
-    tables = [tabulate_run(one, context, clips) for one in runs]  # moments among them
+    tables = [tabulate_results(one, context, clips) for one in runs]  # moments among them
     if audit:
         audit_scores(context, outcome.completed, prompts[0].clip_id)
     diagnostics = [table["diagnostics"] for table in tables]
@@ -95,22 +103,20 @@ def run(config: RunConfig, audit: bool = False) -> Path:
 
     contents = StoreContents(
         store_info=_describe_store(store, corpus.root, clip_folder, note),
-        runs=record.run_columns(config, model, started, time.monotonic() - began),
-        tracks=rows.track_columns(corpus.tracks, analyses, _list_audio_paths(corpus)),
-        holders=rows.holder_columns(corpus.tracks),
-        clips=record.clip_columns(
-            prompts, shown, clip_paths, clips.ids, context.target_rows, corpus, analyses, clip_folder
-        ),
-        methods=merged([record.method_columns(one, config) for one in outcome.completed]),
-        skipped_methods={name: [getattr(one, name) for one in outcome.skipped] for name in MethodRefusal._fields},
-        diagnostics=merged(diagnostics),
-        agreement=tabulate_agreement(runs, len(prompts), masks),
+        runs=store_tables.tabulate_run(config, model, started, time.monotonic() - began),
+        tracks=store_tables.tabulate_tracks(corpus.tracks, analyses, _list_audio_paths(corpus)),
+        holders=store_tables.tabulate_holders(corpus.tracks),
+        clips=tabulate_clips(clips, shown.seconds.tolist(), clip_paths, clip_folder, analyses),
+        methods=stack_tables([store_tables.tabulate_method(one, config) for one in outcome.completed]),
+        skipped_methods=store_tables.tabulate_skipped(outcome.skipped),
+        diagnostics=stack_tables(diagnostics),
+        agreement=compare_methods(runs, len(prompts), masks),
         aspects=aspects,
         passages=passages,
-        evaluations=record.kept_evaluations(Path(config.output.evaluations), model.sha256),
-        **{name: merged([table[name] for table in tables]) for name in SCORE_TABLES},
+        evaluations=collect_evaluations(Path(config.output.evaluations), model.sha256),
+        **{name: stack_tables([table[name] for table in tables]) for name in SCORE_TABLES},
     )
-    publish(contents, store)
+    publish_store(contents, store)
     print(f"published {store} in {format_duration(time.monotonic() - began)}", flush=True)
     return store
 
@@ -129,8 +135,8 @@ def _describe_store(store: Path, track_root: Path, clip_root: Path, note: str) -
     """Table `store_info`; folders are relative to the store's."""
     return {
         "version": [SCHEMA_VERSION],
-        "track_root": [relative_root(track_root, store)],
-        "clip_root": [relative_root(clip_root, store)],
+        "track_root": [make_relative_root(track_root, store)],
+        "clip_root": [make_relative_root(clip_root, store)],
         "note": [note or None],
     }
 
@@ -168,7 +174,7 @@ def calibrate_run(run: MethodRun, masks: TrackMasks) -> CalibratedRun:
     return CalibratedRun(run, normalisation, calibrate_scores(run.result.cells, normalisation, masks))
 
 
-def tabulate_run(calibrated: CalibratedRun, context: Context, clips: StoredClips) -> dict[str, Columns]:
+def tabulate_results(calibrated: CalibratedRun, context: Context, clips: StoredClips) -> dict[str, Columns]:
     """Tables of one method's results: SCORE_TABLES and diagnostics."""
     run, verdicts, generated = calibrated.run, calibrated.verdicts, len(clips.prompts)
     result, tracks, config, frame_rate = run.result, context.tracks, context.config, context.model.frame_rate
@@ -177,16 +183,17 @@ def tabulate_run(calibrated: CalibratedRun, context: Context, clips: StoredClips
         rises = compute_moments(context, run.method, _choose_moment_pairs(verdicts, generated, config.moments.tracks))
     valid, least = context.items.valid_frames.numpy(), config.moments.rate_hz
     window_s = max(1, round(config.unlearning.window_s * frame_rate)) / frame_rate
+    keys = ResultKeys(run.method_id, clips.ids, tracks)
     windows: Columns = {}
     if result.windows is not None:
-        windows = rows.clip_moment_columns(result.windows, clips.ids[:generated], tracks, window_s, run.method_id)
-    report = [*diagnose(verdicts, context.target_rows, tracks, generated), *result.remarks]
+        windows = store_tables.tabulate_clip_moments(result.windows, keys, window_s)
+    figures = [*diagnose(verdicts, context.target_rows, tracks, generated), *result.remarks]
     return {
-        "scores": rows.score_columns(verdicts, clips.ids, tracks, run.method_id),
-        "score_parts": rows.part_columns(result.cells, verdicts, clips.ids, tracks, run.method_id, config.bank.t_low),
-        "moments": rows.moment_columns(rises, clips.ids, tracks, valid, frame_rate, least, run.method_id),
+        "scores": store_tables.tabulate_scores(verdicts, keys),
+        "score_parts": store_tables.tabulate_score_parts(result.cells, verdicts.rank, keys, config.bank.t_low),
+        "moments": store_tables.tabulate_moments(rises, keys, valid, frame_rate, least),
         "clip_moments": windows,
-        "diagnostics": record.diagnostic_columns(run.method_id, config.diagnostics.final_step, report),
+        "diagnostics": store_tables.tabulate_diagnostics(run.method_id, config.diagnostics.final_step, figures),
     }
 
 
@@ -196,12 +203,25 @@ def _choose_moment_pairs(verdicts: Verdicts, generated: int, tracks: int) -> lis
     return [(int(q), int(i)) for q, i in zip(*np.nonzero((chosen > 0) & (chosen <= tracks)), strict=True)]
 
 
-def tabulate_agreement(runs: list[CalibratedRun], generated: int, masks: TrackMasks) -> Columns:
+def tabulate_clips(
+    clips: StoredClips, seconds: list[float], paths: list[Path], folder: Path, analyses: dict[int, Analysis]
+) -> Columns:
+    """Table `clips`; `seconds` and `paths` of those that are shown, whose audio lies below `folder`."""
+    shown, ids = len(clips.prompts), clips.ids
+    return stack_tables(
+        [
+            store_tables.tabulate_prompted_clips(clips.prompts, ids[:shown], seconds, paths, folder),
+            store_tables.tabulate_target_clips(clips.targets, ids[shown:], analyses),
+        ]
+    )
+
+
+def compare_methods(runs: list[CalibratedRun], generated: int, masks: TrackMasks) -> Columns:
     """Table `agreement` of every two methods, on the generated clips."""
     scores = [  # normalised anew: in a slice of all verdicts the last bits of a product may differ
         one.normalisation.apply(one.run.result.score[:generated])[:, masks.trained] for one in runs
     ]
-    return rows.agreement_columns([one.run.method_id for one in runs], scores)
+    return store_tables.tabulate_agreement([one.run.method_id for one in runs], scores)
 
 
 def audit_scores(context: Context, runs: list[MethodRun], clip_id: int) -> None:
@@ -235,8 +255,8 @@ def diagnose_checkpoints(
             print(f"diagnostics at training step {step}", flush=True)
             context, _ = make_context(load_model(config, path), corpus, reduced, cache)
             early = calibrate_run(run_methods(context, [run.method.name]).completed[0], masks)
-            report = diagnose(early.verdicts, context.target_rows, corpus.tracks, generated)
-            tables.append(record.diagnostic_columns(run.method_id, step, report))
+            figures = diagnose(early.verdicts, context.target_rows, corpus.tracks, generated)
+            tables.append(store_tables.tabulate_diagnostics(run.method_id, step, figures))
     return tables
 
 
@@ -256,4 +276,4 @@ def analyse_tracks(corpus: Corpus) -> dict[int, Analysis]:
 
 def _list_audio_paths(corpus: Corpus) -> dict[int, str]:
     """Paths below the corpus' folder, by track_id."""
-    return {t.track_id: relative_path(t.path, corpus.root) for t in corpus.tracks if t.path}
+    return {t.track_id: make_relative_path(t.path, corpus.root) for t in corpus.tracks if t.path}

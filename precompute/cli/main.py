@@ -262,14 +262,14 @@ def _do_train_exemplars(options: argparse.Namespace) -> None:
 
 
 def _do_remove(options: argparse.Namespace) -> None:
-    from precompute.removal.removal import members, remove
-    from precompute.removal.report import told
+    from precompute.removal.removal import find_members, remove_tracks
+    from precompute.removal.report import describe_removal
 
     if (options.by is None) != (options.of is None):
         raise UserError("remove: --by and --of go together: --by composer --of 'Clara Schumann'")
-    ids = [*options.tracks, *(members(options.store, options.by, options.of) if options.of is not None else [])]
-    done = remove(options.store, ids, options.audio, options.manifest, options.index, not options.no_index)
-    for line in told(done, options.store):
+    ids = [*options.tracks, *(find_members(options.store, options.by, options.of) if options.of is not None else [])]
+    report = remove_tracks(options.store, ids, options.audio, options.manifest, options.index, options.no_index)
+    for line in describe_removal(report, options.store):
         print(line)
 
 

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from precompute.index.layout import Index
 from precompute.model.diffusion import Model
 from precompute.significance.verdicts import Verdicts
 from precompute.store import tables as columns
-from precompute.store.publication import Columns, extend, merged, relative_path
+from precompute.store.publication import Columns, extend_store, make_relative_path, stack_tables
+from precompute.store.tables import ResultKeys
 
 METHOD = "unlearning"
 AGAIN = "run `precompute run` and `precompute index` again with the same config"
@@ -98,7 +99,7 @@ def publish(store: Path, config: RunConfig, model: Model, clips: Sequence[NewCli
         try:
             for clip, clip_id in zip(clips, ids, strict=True):
                 written.append(write(model, clip, clip_id, folder))
-            near = replace(found, **{f.name: getattr(found, f.name)[:, places] for f in fields(Verdicts)})
+            keys = ResultKeys(method_id, ids, tracks)
             close = [tracks[int(place)] for place in places]
             rate = model.frame_rate
             valid = np.array([model.valid_frames(round(t.duration_s * model.sample_rate)) for t in tracks])
@@ -106,12 +107,14 @@ def publish(store: Path, config: RunConfig, model: Model, clips: Sequence[NewCli
             least = config.moments.rate_hz
             tables = {
                 "clips": _clip_columns(clips, ids, written, folder),
-                "scores": columns.score_columns(found, ids, tracks, method_id),
-                "score_parts": columns.part_columns(results.cells, near, ids, close, method_id, config.bank.t_low),
-                "moments": columns.moment_columns(results.rises, ids, tracks, valid, rate, least, method_id),
-                "clip_moments": columns.clip_moment_columns(results.windows, ids, tracks, window_s, method_id),
+                "scores": columns.tabulate_scores(found, keys),
+                "score_parts": columns.tabulate_score_parts(
+                    results.cells, found.rank[:, places], ResultKeys(method_id, ids, close), config.bank.t_low
+                ),
+                "moments": columns.tabulate_moments(results.rises, keys, valid, rate, least),
+                "clip_moments": columns.tabulate_clip_moments(results.windows, keys, window_s),
             }
-            extend(store, tables, _noted(note, ids, len(places), len(tracks)))
+            extend_store(store, tables, _noted(note, ids, len(places), len(tracks)))
         except BaseException:
             for path in written:
                 path.unlink(missing_ok=True)
@@ -152,11 +155,11 @@ def _clip_columns(clips: Sequence[NewClip], ids: list[int], paths: list[Path], f
             "conditioning": [clip.conditioning],
             "seed": [wanted.seed if clip.wave is None else None],
             "duration_s": [float(clip.items.seconds[0])],
-            "audio_path": [relative_path(path, folder)],
+            "audio_path": [make_relative_path(path, folder)],
             "title": [wanted.title or None],
         }
-        found.append({**row, **columns.analysis_columns([analyse(path)])})
-    return merged(found)
+        found.append({**row, **columns.tabulate_analyses([analyse(path)])})
+    return stack_tables(found)
 
 
 def _noted(note: str | None, ids: Sequence[int], exact: int, tracks: int) -> str:

@@ -1,1 +1,1 @@
-"""Taking tracks out of a published store."""
+"""Taking tracks out of what a run published: its store, its index of sketches, sound files and a manifest."""

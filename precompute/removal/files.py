@@ -1,34 +1,43 @@
-"""What `precompute remove` touches beside the store: sound files and a manifest."""
+"""What `precompute remove` touches beside store and index: sound files and a manifest."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from precompute.common.files import write_atomically
 from precompute.errors import UserError
 
 
-def sound_files(store: Path, sounds: dict[int, Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """(files to delete, files that a track which stays uses too). A path that leads out of its folder is no file."""
+@dataclass(frozen=True)
+class SoundFiles:
+    """Sound of the tracks that are taken out."""
+
+    own: tuple[Path, ...]  # that no other track uses
+    shared: tuple[Path, ...]  # that a track which stays uses too
+
+
+def find_sound_files(store: Path, sound_paths: dict[int, Path]) -> SoundFiles:
+    """Files of these tracks, by id, within the store's folder of tracks; a path that leads out of it is passed over."""
     import duckdb
 
     with duckdb.connect(str(store), read_only=True) as con:
-        (root,) = con.execute("SELECT track_root FROM store_info").fetchone()
-        rest = con.execute(
+        [(root,)] = con.execute("SELECT track_root FROM store_info").fetchall()
+        others = con.execute(
             "SELECT audio_path FROM tracks WHERE audio_path IS NOT NULL AND NOT list_contains(?::INTEGER[], track_id)",
-            [list(sounds)],
+            [list(sound_paths)],
         ).fetchall()
     base = (store.parent / root).resolve()
-    used = {(base / path).resolve() for (path,) in rest}
-    found = {path for path in sounds.values() if path.resolve().is_relative_to(base) and path.is_file()}
-    shared = {path for path in found if path.resolve() in used}
-    return tuple(sorted(found - shared)), tuple(sorted(shared))
+    used = {(base / path).resolve() for (path,) in others}
+    paths = {path for path in sound_paths.values() if path.resolve().is_relative_to(base) and path.is_file()}
+    shared = {path for path in paths if path.resolve() in used}
+    return SoundFiles(tuple(sorted(paths - shared)), tuple(sorted(shared)))
 
 
-def manifest_without(path: Path, ids: Iterable[int]) -> tuple[bytes, int]:
+def remove_manifest_rows(path: Path, ids: Iterable[int]) -> tuple[bytes, int]:
     """(a manifest's text without these tracks, how many rows went); other rows stay as they are. Raises UserError."""
     try:
         text = path.read_bytes().decode("utf-8")  # read_text would lose the kind of line ends
@@ -38,15 +47,16 @@ def manifest_without(path: Path, ids: Iterable[int]) -> tuple[bytes, int]:
     header = [name.lstrip("\ufeff") for name in rows[0]] if rows else []
     if "track_id" not in header:
         raise UserError(f"{path}: is no manifest, its header has no column track_id; nothing was changed")
-    at, gone = header.index("track_id"), {str(i) for i in ids}
-    kept = [row for row in rows[1:] if len(row) <= at or row[at].strip() not in gone]
+    column, gone = header.index("track_id"), {str(i) for i in ids}
+    left = [row for row in rows[1:] if len(row) <= column or row[column].strip() not in gone]
     written = io.StringIO(newline="")
     writer = csv.writer(written, lineterminator="\r\n" if "\r\n" in text else "\n")
-    writer.writerows([rows[0], *kept])
-    return written.getvalue().encode("utf-8"), len(rows) - 1 - len(kept)
+    writer.writerows([rows[0], *left])
+    return written.getvalue().encode("utf-8"), len(rows) - 1 - len(left)
 
 
 def write_manifest(path: Path, data: bytes) -> None:
+    """Replace a manifest. Raises UserError, for the store has been published by then."""
     try:
         write_atomically(path, data)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What `precompute remove` does to an index of sketches: its rows of the tracks that are taken out go too.
+"""A new version of an index of sketches without some tracks: `precompute remove` drops their rows.
 
 The new version of the index is written beside the old one before the store is touched, and put in its place after the
 store's, so that a failure on the way changes neither. What all rows share stays as it was: the Fisher information,
@@ -26,11 +26,11 @@ from precompute.index import layout
 
 
 @dataclass(frozen=True)
-class Dropped:
+class ReducedIndex:
     """A new version of an index, written and not yet in place."""
 
     folder: Path
-    rows: int  # that are not in it
+    dropped_rows: int
     manifest: dict[str, Any] | None  # None: no row goes, so the index stays as it is
 
     def commit(self) -> None:
@@ -45,14 +45,14 @@ class Dropped:
                 "out; the store is without it already. Delete the index and make it again"
             ) from error
 
-    def undo(self) -> None:
+    def discard(self) -> None:
         """Remove what was written; the old version is as it was. After `commit` this does nothing."""
         if self.manifest is not None:
             layout.tidy(self.folder, layout.read_manifest(self.folder))
 
 
-class Chosen:
-    """Some rows of an array that lies on disk, read when they are written: an index may be larger than memory."""
+class SelectedRows:
+    """Some rows of an array [N, k] on disk, read when they are written: an index may be larger than memory."""
 
     def __init__(self, array: np.ndarray, places: np.ndarray) -> None:
         self.array, self.places = array, places
@@ -62,19 +62,19 @@ class Chosen:
         return self.array[self.places[rows]]
 
 
-def index_of(store: Path, config_toml: str) -> Path | None:
-    """The index of a store's run, where its config says, else beside the store; None where there is none."""
+def locate_index(store: Path, config_toml: str) -> Path | None:
+    """Folder of the index of a store's run, where its config says, else beside the store; None where there is none."""
     try:
         section = tomllib.loads(config_toml).get("index", {})
     except tomllib.TOMLDecodeError:
         section = {}
-    named = section.get("folder") if isinstance(section, dict) else None
-    folder = Path(named) if isinstance(named, str) and named else store.with_suffix(".index")
+    setting = section.get("folder") if isinstance(section, dict) else None
+    folder = Path(setting) if isinstance(setting, str) and setting else store.with_suffix(".index")
     return folder if (folder / layout.MANIFEST).is_file() else None
 
 
-def dropped(folder: Path, ids: Iterable[int], models: set[str]) -> Dropped:
-    """Write the index without these tracks beside itself. `models`: hashes of the weights that the store is of.
+def reduce_index(folder: Path, ids: Iterable[int], store_weights: str) -> ReducedIndex:
+    """Write the index without these tracks beside itself. `store_weights`: hash of those that the store is of.
 
     A track that the index does not hold is no mistake: it may have been dropped before. Raises UserError: no index
     here, one of other weights or that does not say which, one that is damaged or would be empty, no room.
@@ -86,24 +86,25 @@ def dropped(folder: Path, ids: Iterable[int], models: set[str]) -> Dropped:
             f"{folder}: does not say which weights it was made with; run `precompute index` with its config once, or "
             "leave it as it is with --no-index; nothing was changed"
         )
-    if models != {weights}:
+    if weights != store_weights:
         raise UserError(
-            f"{folder}: made with another model ({weights[:12]}) than the store's scores "
-            f"({', '.join(sorted(one[:12] for one in models))}); name the right one with --index, or leave this one as "
-            "it is with --no-index; nothing was changed"
+            f"{folder}: made with another model ({weights[:12]}) than the store's scores ({store_weights[:12]}); name "
+            "the right one with --index, or leave this one as it is with --no-index; nothing was changed"
         )
-    kept = np.flatnonzero(~np.isin(index.rows.track_id, list(ids)))
-    went = len(index.rows) - len(kept)
-    if not went:
-        return Dropped(folder, 0, None)
-    if not len(kept):
+    left = np.flatnonzero(~np.isin(index.rows.track_id, list(ids)))
+    dropped_rows = len(index.rows) - len(left)
+    if not dropped_rows:
+        return ReducedIndex(folder, 0, None)
+    if not len(left):
         raise UserError(f"{folder}: nothing would be left of it; delete it instead; nothing was changed")
     if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise UserError(f"{folder}: cannot be written; nothing was changed")
-    columns = {name: getattr(index.rows, name)[kept] for name in layout.COLUMNS}
-    rows = replace(index.rows, **columns, sketches=Chosen(index.rows.sketches, kept))
+    columns = {name: getattr(index.rows, name)[left] for name in layout.COLUMNS}
+    rows = replace(index.rows, **columns, sketches=SelectedRows(index.rows.sketches, left))
     try:
-        return Dropped(folder, went, layout.prepared(folder, index.manifest, rows, index.cohort, index.fisher))
+        return ReducedIndex(
+            folder, dropped_rows, layout.prepared(folder, index.manifest, rows, index.cohort, index.fisher)
+        )
     except OSError as error:
         layout.tidy(folder, index.manifest)
         raise UserError(f"{folder}: a new version could not be written ({error.strerror}); nothing was changed") from (

@@ -17,7 +17,7 @@ from precompute.significance.ranks import correlate_clips, correlate_with_proper
 from precompute.significance.verdicts import TrackMasks, Verdicts, mask_tracks
 
 
-class Diagnostic(NamedTuple):
+class RunFigure(NamedTuple):
     """One figure about a run."""
 
     name: str
@@ -25,7 +25,7 @@ class Diagnostic(NamedTuple):
     meaning: str  # a plain clause
 
 
-def diagnose(verdicts: Verdicts, targets: np.ndarray, tracks: Sequence[Track], generated: int) -> list[Diagnostic]:
+def diagnose(verdicts: Verdicts, targets: np.ndarray, tracks: Sequence[Track], generated: int) -> list[RunFigure]:
     """Figures about one method's results.
 
     The first `generated` clips of `verdicts` are generated ones; the rest unlearn the track rows `targets` [T].
@@ -41,60 +41,60 @@ def diagnose(verdicts: Verdicts, targets: np.ndarray, tracks: Sequence[Track], g
     ]
 
 
-def _diagnose_decoys(scores: dict[str, np.ndarray], masks: TrackMasks) -> list[Diagnostic]:
+def _diagnose_decoys(scores: dict[str, np.ndarray], masks: TrackMasks) -> list[RunFigure]:
     is_train, is_decoy, _ = masks
     chance = float(is_decoy.sum() / (is_train.sum() + is_decoy.sum()))
     figures = [
-        Diagnostic("decoys_chance", chance, "share of decoys among regular items: what a random ranking shows"),
+        RunFigure("decoys_chance", chance, "share of decoys among regular items: what a random ranking shows"),
     ]
     for name, values in scores.items():
         for top in (10, 40):
             share = measure_decoy_share(values, is_train, is_decoy, top)
             meaning = f"share of never-heard decoys in the top {top}, {name} score"
-            figures.append(Diagnostic(f"decoys_top{top}_{name}", share, meaning))
+            figures.append(RunFigure(f"decoys_top{top}_{name}", share, meaning))
         area = compute_auc(values, is_train, is_decoy)
         meaning = f"probability that a training track outranks a decoy, {name} score"
-        figures.append(Diagnostic(f"auc_{name}", area, meaning))
+        figures.append(RunFigure(f"auc_{name}", area, meaning))
     rate = estimate_error_rate(scores["norm"], is_decoy)
     meaning = "share of clips where half of the decoys, posing as tracks, pass q <= 0.10"
-    return [*figures, Diagnostic("fdr_empirical", rate, meaning)]
+    return [*figures, RunFigure("fdr_empirical", rate, meaning)]
 
 
-def _diagnose_rankings(scores: dict[str, np.ndarray], trained: np.ndarray, seconds: np.ndarray) -> list[Diagnostic]:
+def _diagnose_rankings(scores: dict[str, np.ndarray], trained: np.ndarray, seconds: np.ndarray) -> list[RunFigure]:
     kinds = {"raw": "raw", "norm": "normalised"}
     figures = []
     for top in (1, 10, 100):
         for name, values in scores.items():
             share = measure_top_share(values[:, trained], top)
             meaning = f"share of the positive {kinds[name]} score held by the top {top} training tracks"
-            figures.append(Diagnostic(f"share_top{top}_{name}", share, meaning))
+            figures.append(RunFigure(f"share_top{top}_{name}", share, meaning))
     for name, values in scores.items():
         between = correlate_clips(values[:, trained])
         meaning = f"mean Spearman correlation of clips' rankings, {name} score"
-        figures.append(Diagnostic(f"clip_correlation_{name}", between, meaning))
+        figures.append(RunFigure(f"clip_correlation_{name}", between, meaning))
         with_length = correlate_with_property(values[:, trained], seconds[trained])
         meaning = f"mean Spearman correlation of {name} score and track length"
-        figures.append(Diagnostic(f"duration_correlation_{name}", with_length, meaning))
+        figures.append(RunFigure(f"duration_correlation_{name}", with_length, meaning))
     return figures
 
 
-def _count_above_noise(above_noise: np.ndarray, masks: TrackMasks) -> list[Diagnostic]:
+def _count_above_noise(above_noise: np.ndarray, masks: TrackMasks) -> list[RunFigure]:
     tracks = float((above_noise & masks.trained).sum(1).mean())
     decoys = float((above_noise & masks.is_decoy).sum(1).mean())
     return [
-        Diagnostic("above_noise_mean", tracks, "training tracks above noise, mean over generated clips"),
-        Diagnostic("above_noise_decoys_mean", decoys, "decoys that meet the same criteria, mean over generated clips"),
+        RunFigure("above_noise_mean", tracks, "training tracks above noise, mean over generated clips"),
+        RunFigure("above_noise_decoys_mean", decoys, "decoys that meet the same criteria, mean over generated clips"),
     ]
 
 
-def _diagnose_targets(verdicts: Verdicts, targets: np.ndarray, generated: int) -> list[Diagnostic]:
+def _diagnose_targets(verdicts: Verdicts, targets: np.ndarray, generated: int) -> list[RunFigure]:
     clips = np.arange(len(targets))
     raw = rank_scores(verdicts.score[generated:])[clips, targets]
     norm = verdicts.rank[generated:][clips, targets]
     meaning = "R: mean rank of an unlearned training track in its own {} ranking"
     return [
-        Diagnostic("self_rank_raw", float(raw.mean()), meaning.format("raw")),
-        Diagnostic("self_rank_norm", float(norm.mean()), meaning.format("normalised")),
+        RunFigure("self_rank_raw", float(raw.mean()), meaning.format("raw")),
+        RunFigure("self_rank_norm", float(norm.mean()), meaning.format("normalised")),
     ]
 
 

@@ -1,13 +1,29 @@
-"""What `evaluate` kept on a model, put into a store that was published from it: a new version of the store."""
+"""Results of `evaluate` as table `evaluations`: collected from a folder, put into a store that is published already."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from explorer.store import Store, StoreError
 from precompute.errors import UserError
-from precompute.store.publication import replace_rows
-from precompute.store.record import kept_evaluations
+from precompute.store.publication import Columns, replace_table
+
+
+def collect_evaluations(folder: Path, model_sha256: str) -> Columns:
+    """Table `evaluations` from the result files in a folder, those of these weights alone; others are passed over."""
+    results = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if not isinstance(result, dict) or result.get("model_sha256") != model_sha256:
+            continue
+        _, evaluated, verb = result.get("command", "").partition(" evaluate ")
+        if evaluated:
+            results[verb.split()[0]] = json.dumps(result, separators=(",", ":"))
+    return {"name": list(results), "result_json": list(results.values())}
 
 
 def store_evaluations(store: Path, folder: Path) -> list[str]:
@@ -24,8 +40,8 @@ def store_evaluations(store: Path, folder: Path) -> list[str]:
         weights = opened.runs.read_latest().model_sha256
     finally:
         opened.close()
-    found = kept_evaluations(folder, weights)
-    if not found["name"]:
+    evaluations = collect_evaluations(folder, weights)
+    if not evaluations["name"]:
         raise UserError(f"{folder}: no evaluation of the weights of {store} is kept here; nothing was changed")
-    replace_rows(store, "evaluations", found)
-    return list(found["name"])
+    replace_table(store, "evaluations", evaluations)
+    return list(evaluations["name"])

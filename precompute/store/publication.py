@@ -1,25 +1,29 @@
-"""Rows -> a DuckDB file written beside -> checked -> renamed into place: readers never see half a store."""
+"""Columns -> a DuckDB file written beside -> checked -> renamed into place: readers never see half a store."""
 
 from __future__ import annotations
 
 import os
 import posixpath
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from precompute.common.files import part_path, replace_atomically
 from precompute.errors import UserError
 
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
 Columns = dict[str, Any]  # column name -> list or array, all of one length
 EXPLORER = Path(__file__).resolve().parents[2] / "explorer"
 SCHEMA, DERIVED = EXPLORER / "schema.sql", EXPLORER / "derived.sql"
-SMALL_ROWS = 1_000_000  # a store with fewer scores takes small blocks: half the bytes
+SMALL_ROWS = 1_000_000  # scores; a store with fewer takes small blocks: half the bytes
+SMALL_BLOCK, BLOCK = 16_384, 262_144  # bytes
 DERIVED_TABLES = ("summaries", "window_sums")
 LISTS = {"moments": "influence", "clip_moments": "influence"}  # finite numbers inside lists, which no CHECK can see
 
@@ -45,92 +49,135 @@ class StoreContents:
     agreement: Columns = field(default_factory=dict)
     evaluations: Columns = field(default_factory=dict)
 
+    @property
     def tables(self) -> dict[str, Columns]:
-        """In an order that satisfies the foreign keys."""
-        return dict(vars(self).items())
+        """Columns by table, in an order that satisfies the foreign keys."""
+        return dict(vars(self))
 
 
-def publish(contents: StoreContents, path: Path) -> None:
-    """Write the store. On any failure nothing is left behind and a store that was there stays as it was."""
+def publish_store(contents: StoreContents, path: Path) -> None:
+    """Write a store from nothing. On any failure nothing is left behind and a store that was there stays as it was.
+
+    Raises UserError where a result breaks the schema's rules or the file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    small = len(contents.scores["score"]) < SMALL_ROWS
-    with (
-        _beside(path) as beside,
-        _connected(beside, {"default_block_size": 16_384 if small else 262_144}) as connection,
-    ):
+    with write_new_version(path, scores=len(contents.scores["score"])) as connection:
         connection.execute(SCHEMA.read_text(encoding="utf-8"))
-        for name, columns in contents.tables().items():
-            _insert(connection, name, columns)
-        _finish(connection)
+        for name, columns in contents.tables.items():
+            insert_rows(connection, name, columns)
+        finish_store(connection)
 
 
-def extend(path: Path, tables: dict[str, Columns], note: str | None) -> None:
+def extend_store(path: Path, tables: dict[str, Columns], note: str | None) -> None:
     """Publish a new version of the store: the old one with further rows, named by table, and another note.
 
-    As with `publish`, a failure leaves the store as it was.
+    As with `publish_store`, a failure leaves the store as it was. Raises UserError.
     """
-    with _beside(path) as beside:
-        shutil.copyfile(path, beside)
-        with _connected(beside, {}) as connection:
-            for name, columns in tables.items():
-                _insert(connection, name, columns)
-            connection.execute("UPDATE store_info SET note = ?", [note])
-            for derived in DERIVED_TABLES:
-                connection.execute(f"DELETE FROM {derived}")
-            _finish(connection)
+    with write_new_version(path) as connection:
+        for name, columns in tables.items():
+            insert_rows(connection, name, columns)
+        connection.execute("UPDATE store_info SET note = ?", [note])
+        for derived in DERIVED_TABLES:
+            connection.execute(f"DELETE FROM {derived}")
+        finish_store(connection)
 
 
-def replace_rows(path: Path, name: str, columns: Columns) -> None:
+def replace_table(path: Path, name: str, columns: Columns) -> None:
     """Publish a new version of the store in which a table that nothing is derived from holds these rows alone.
 
-    As with `publish`, a failure leaves the store as it was.
+    As with `publish_store`, a failure leaves the store as it was. Raises UserError.
     """
-    with _beside(path) as beside:
-        shutil.copyfile(path, beside)
-        with _connected(beside, {}) as connection:
-            connection.execute(f"DELETE FROM {name}")
-            _insert(connection, name, columns)
-            connection.execute("CHECKPOINT")
+    with write_new_version(path) as connection:
+        connection.execute(f"DELETE FROM {name}")
+        insert_rows(connection, name, columns)
 
 
 @contextmanager
-def _connected(beside: Path, options: dict[str, int]) -> Iterator[Any]:
+def write_new_version(path: Path, scores: int | None = None) -> Iterator[DuckDBPyConnection]:
+    """Connect to a file beside the store, renamed to `path` where the block ends well, else removed.
+
+    `scores`: begin with an empty file, with blocks for about so many rows of scores; None: with a copy of the store.
+    Raises UserError where the file cannot be written or a row breaks the schema's rules.
+    """
     import duckdb
 
-    connection = duckdb.connect(str(beside), config={"threads": 2, **options})
+    old = ", the old one is as it was" if path.exists() else ""
     try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def _finish(connection: Any) -> None:
-    """Check, fill the derived tables, and leave nothing for a log."""
-    _check(connection)
-    connection.execute(DERIVED.read_text(encoding="utf-8"))
-    connection.execute("CHECKPOINT")
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write the store under; renamed into place when all went well."""
-    import duckdb
-
-    remove_abandoned(path)
-    try:
+        remove_abandoned(path)
         with replace_atomically(path) as beside:
-            yield beside
-    except (duckdb.IOException, duckdb.FatalException) as error:  # fatal: a checkpoint that finds no room
-        raise UserError(f"{path}: the store could not be written ({str(error).splitlines()[0]})") from error
+            options: dict[str, str | bool | int | float | list[str]] = {"threads": 2}
+            if scores is None:
+                shutil.copyfile(path, beside)
+            else:
+                options["default_block_size"] = SMALL_BLOCK if scores < SMALL_ROWS else BLOCK
+            connection = duckdb.connect(str(beside), config=options)
+            try:
+                yield connection
+                connection.execute("CHECKPOINT")  # leaves nothing for a log
+            finally:
+                connection.close()
+    except (duckdb.IOException, duckdb.FatalException, OSError) as error:  # fatal: a checkpoint that finds no room
+        raise UserError(f"{path}: the store could not be written{old} ({str(error).splitlines()[0]})") from error
     except duckdb.ConstraintException as error:
-        raise UserError(f"{path}: a result breaks the store's rules ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{path}: a result breaks the store's rules{old} ({str(error).splitlines()[0]})") from error
     finally:
         part = part_path(path)
         part.with_name(part.name + ".wal").unlink(missing_ok=True)
 
 
-def merged(parts: list[Columns]) -> Columns:
-    """Tables of the same columns, one below the other; empty ones may lack them all."""
+def insert_rows(connection: DuckDBPyConnection, name: str, columns: Columns) -> None:
+    """Add rows to a table, by column."""
+    import pyarrow
+
+    if not columns or not len(next(iter(columns.values()))):
+        return
+    # lists of arrays stay lists, arrays stay arrays: Arrow reads both without a copy by row
+    plain = {key: values if isinstance(values, np.ndarray) else list(values) for key, values in columns.items()}
+    table = pyarrow.table({key: pyarrow.array(values) for key, values in plain.items()})
+    connection.register("rows", table)
+    names = ", ".join(columns)
+    connection.execute(f"INSERT INTO {name} ({names}) SELECT {names} FROM rows")
+    connection.unregister("rows")
+
+
+def finish_store(connection: DuckDBPyConnection) -> None:
+    """Check what the schema's own checks cannot see, and fill the derived tables. Raises UserError."""
+    for table, column in LISTS.items():
+        [(bad,)] = connection.execute(
+            f"SELECT count(*) FROM (SELECT unnest({column}) AS value FROM {table}) WHERE NOT isfinite(value)"
+        ).fetchall()
+        if bad:
+            raise UserError(f"{table}.{column} holds {bad} values that are not finite; nothing was published")
+    orphans = connection.execute(
+        "SELECT count(*) FROM scores s ANTI JOIN tracks t USING (track_id)"
+        " UNION ALL SELECT count(*) FROM scores s ANTI JOIN clips c USING (clip_id)"
+    ).fetchall()
+    if any(row[0] for row in orphans):
+        raise UserError("scores name tracks or clips that the store does not hold; nothing was published")
+    connection.execute(DERIVED.read_text(encoding="utf-8"))
+
+
+def remove_abandoned(path: Path) -> None:
+    """Delete what publishing processes that no longer run have left beside the store."""
+    for left in path.parent.glob(f".{path.name}.*.part*"):
+        pid = left.name.removeprefix(f".{path.name}.").split(".")[0]
+        if not pid.isdigit() or int(pid) == os.getpid() or not is_running(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process of this id is there, whoever it belongs to."""
+    try:
+        os.kill(pid, 0)  # sends nothing: asks whether it is there
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def stack_tables(parts: Sequence[Columns]) -> Columns:
+    """Rows of several tables with the same columns, one below the other; an empty one may lack them all."""
     parts = [part for part in parts if part]
     if len(parts) < 2:
         return parts[0] if parts else {}
@@ -142,63 +189,12 @@ def merged(parts: list[Columns]) -> Columns:
     }
 
 
-def remove_abandoned(path: Path) -> None:
-    """Delete what publishing processes that no longer run have left beside the store."""
-    for left in path.parent.glob(f".{path.name}.*.part*"):
-        pid = left.name.removeprefix(f".{path.name}.").split(".")[0]
-        if not pid.isdigit() or int(pid) == os.getpid() or not _runs(int(pid)):
-            left.unlink(missing_ok=True)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)  # sends nothing: asks whether it is there
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is, and belongs to somebody else
-        return True
-    return True
-
-
-def _insert(connection: Any, name: str, columns: Columns) -> None:
-    import pyarrow
-
-    if not columns or not len(next(iter(columns.values()))):
-        return
-    table = pyarrow.table({key: pyarrow.array(_plain(values)) for key, values in columns.items()})
-    connection.register("rows", table)
-    names = ", ".join(columns)
-    connection.execute(f"INSERT INTO {name} ({names}) SELECT {names} FROM rows")
-    connection.unregister("rows")
-
-
-def _plain(values: Any) -> Any:
-    """Lists of arrays stay lists; arrays stay arrays (Arrow reads both without a copy by row)."""
-    return values if isinstance(values, np.ndarray) else list(values)
-
-
-def _check(connection: Any) -> None:
-    """What the schema's own checks cannot see. Raises UserError naming table and column."""
-    for table, column in LISTS.items():
-        bad = connection.execute(
-            f"SELECT count(*) FROM (SELECT unnest({column}) AS value FROM {table}) WHERE NOT isfinite(value)"
-        ).fetchone()[0]
-        if bad:
-            raise UserError(f"{table}.{column} holds {bad} values that are not finite; nothing was published")
-    orphans = connection.execute(
-        "SELECT count(*) FROM scores s ANTI JOIN tracks t USING (track_id)"
-        " UNION ALL SELECT count(*) FROM scores s ANTI JOIN clips c USING (clip_id)"
-    ).fetchall()
-    if any(row[0] for row in orphans):
-        raise UserError("scores name tracks or clips that the store does not hold; nothing was published")
-
-
-def relative_root(folder: Path, store: Path) -> str:
+def make_relative_root(folder: Path, store: Path) -> str:
     """`folder` as a path relative to the store's folder, with forward slashes."""
     return Path(os.path.relpath(folder.resolve(), store.resolve().parent)).as_posix()
 
 
-def relative_path(path: Path, root: Path) -> str:
+def make_relative_path(path: Path, root: Path) -> str:
     """`path` below `root`, with forward slashes. Raises UserError where it lies outside."""
     relative = Path(os.path.relpath(path.resolve(), root.resolve())).as_posix()
     if relative.startswith("../") or posixpath.isabs(relative):

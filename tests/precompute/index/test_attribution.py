@@ -24,7 +24,7 @@ from precompute.gradients.steps import UnlearningStep
 from precompute.index import attribution as verb
 from precompute.index.addition import _noted
 from precompute.index.clips import Wanted, told_apart
-from precompute.store import publication as publish
+from precompute.store import publication
 from support import tiny
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -179,7 +179,7 @@ def test_a_fault_while_publishing_leaves_the_store_and_no_audio(shop: Path, monk
     def stop(connection: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(publish, "_finish", stop)
+    monkeypatch.setattr(publication, "finish_store", stop)
     with pytest.raises(KeyboardInterrupt):
         verb.attribute(RunConfig.load(shop), [Wanted(prompt="a low chord", seconds=1.0)], store)
     assert hashlib.sha256(store.read_bytes()).hexdigest() == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from precompute.methods.base import MethodResult
 from precompute.methods.catalogue import CATALOGUE, find_class
 from precompute.methods.ensemble import average_ranks
 from precompute.methods.run import run_methods
-from precompute.store.record import kept_evaluations
 from support import tiny
 from support.twins import make_context
 
@@ -207,14 +205,3 @@ def test_mistakes_in_the_methods_section_name_their_place(tmp_path: Path, text: 
     path.write_text(path.read_text() + "\n" + text + "\n")
     with pytest.raises(UserError, match=message):
         RunConfig.load(path)
-
-
-def test_kept_evaluations_of_the_same_model_go_into_the_store(tmp_path: Path) -> None:
-    for name, sha in (("demo-agreement", "a"), ("demo-quality", "b")):
-        command = f"python -m precompute evaluate {name.removeprefix('demo-')}"
-        (tmp_path / f"{name}.json").write_text(json.dumps({"command": command, "model_sha256": sha, "rows": [1]}))
-    (tmp_path / "other.json").write_text("[]")
-    (tmp_path / "broken.json").write_text("{")
-    columns = kept_evaluations(tmp_path, "a")
-    assert columns["name"] == ["agreement"] and json.loads(columns["result_json"][0])["rows"] == [1]
-    assert kept_evaluations(tmp_path / "none", "a") == {"name": [], "result_json": []}

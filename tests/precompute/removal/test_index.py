@@ -16,9 +16,9 @@ from precompute.cli.main import main
 from precompute.config.run import RunConfig
 from precompute.errors import UserError
 from precompute.index import addition, layout
-from precompute.removal import removal as removing
-from precompute.removal.index import index_of
-from precompute.removal.removal import remove
+from precompute.removal import store as reduced_store
+from precompute.removal.index import locate_index
+from precompute.removal.removal import remove_tracks
 from support import make_store
 from support.tiny import write_index_run
 
@@ -96,22 +96,22 @@ def test_rows_go_and_the_others_stay_bit_for_bit(store: Path, capsys: pytest.Cap
 def test_an_index_elsewhere_is_named_and_what_it_does_not_hold_is_no_mistake(store: Path, tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     make_index(folder, [i for i in ids_of(store) if i != 17], model_of(store))
-    done = remove(store, GONE, index=folder)
+    done = remove_tracks(store, GONE, index=folder)
     assert (done.index, done.index_rows) == (folder, 2)
     before = files_of(folder)
     make_index(store.with_suffix(".index"), [3], "of another model")
-    done = remove(store, [2], indexed=False)
+    done = remove_tracks(store, [2], skip_index=True)
     assert done.index is None and files_of(folder) == before and 2 not in ids_of(store)
 
 
 def test_the_run_s_config_says_where_its_index_is(store: Path, tmp_path: Path) -> None:
     folder = tmp_path / "named"
     config = f'[index]\nfolder = "{folder}"\n'
-    assert index_of(store, config) is None
+    assert locate_index(store, config) is None
     make_index(folder, [1], "w")
-    assert index_of(store, config) == folder and index_of(store, "") is None
+    assert locate_index(store, config) == folder and locate_index(store, "") is None
     make_index(store.with_suffix(".index"), [1], "w")
-    assert index_of(store, "") == index_of(store, "no [ TOML") == store.with_suffix(".index")
+    assert locate_index(store, "") == locate_index(store, "no [ TOML") == store.with_suffix(".index")
 
 
 def of_another_model(store: Path, folder: Path) -> None:
@@ -164,9 +164,9 @@ def test_a_failure_of_the_store_leaves_the_index(store: Path, monkeypatch: pytes
     def full(con) -> None:
         raise duckdb.IOException("No space left on device")
 
-    monkeypatch.setattr(removing, "_score", full)
+    monkeypatch.setattr(reduced_store, "_write_scores", full)
     with pytest.raises(UserError, match="the old one is as it was"):
-        remove(store, GONE)
+        remove_tracks(store, GONE)
     assert store.read_bytes() == kept and files_of(folder) == before
 
 
@@ -181,7 +181,7 @@ def test_a_full_disk_while_the_index_is_written_changes_nothing(store: Path, mon
 
     monkeypatch.setattr(layout, "_write_rows", full)
     with pytest.raises(UserError, match=r"could not be written \(No space left on device\); nothing was changed"):
-        remove(store, GONE)
+        remove_tracks(store, GONE)
     assert store.read_bytes() == kept and files_of(folder) == before
 
 
@@ -195,7 +195,7 @@ def test_an_index_that_cannot_be_replaced_is_told_of(store: Path, monkeypatch: p
 
     monkeypatch.setattr(layout, "write_atomically", refused)
     with pytest.raises(UserError, match="still holds what was taken out; the store is without it already"):
-        remove(store, GONE)
+        remove_tracks(store, GONE)
     assert 17 not in ids_of(store) and files_of(folder) == before
 
 

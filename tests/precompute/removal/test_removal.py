@@ -18,9 +18,10 @@ import pytest
 from explorer.store import Store
 from precompute.cli.main import main
 from precompute.errors import UserError
-from precompute.removal import removal as removing
-from precompute.removal.files import manifest_without
-from precompute.removal.removal import remove, rescored
+from precompute.removal import store as reduced_store
+from precompute.removal.files import remove_manifest_rows
+from precompute.removal.removal import remove_tracks
+from precompute.removal.store import recalibrate_scores
 from precompute.significance.q_values import compute_q_values
 from support import make_store
 
@@ -59,7 +60,7 @@ def rows(store: Path, sql: str) -> list[tuple]:
 
 def test_no_row_of_any_table_names_what_was_taken_out(store: Path) -> None:
     before = rows(store, "SELECT * FROM tracks WHERE track_id NOT IN (1, 17, 45) ORDER BY track_id")
-    done = remove(store, [17, 1, 45, 17])
+    done = remove_tracks(store, [17, 1, 45, 17])
     assert done.tracks == (1, 17, 45) and done.clips == (101,) and done.evaluations == ("targets", "titles")
     for table, column in rows(store, HAS_TRACK):
         assert rows(store, f"SELECT count(*) FROM {table} WHERE {column} IN (1, 17, 45)") == [(0,)], (table, column)
@@ -77,7 +78,7 @@ def test_ranks_go_from_one_on_in_the_same_order(store: Path) -> None:
     old = rows(
         store, "SELECT method_id, clip_id, track_id FROM scores WHERE track_id NOT IN (17, 60) ORDER BY 1, 2, rank"
     )
-    remove(store, [17, 60])
+    remove_tracks(store, [17, 60])
     new = rows(store, "SELECT method_id, clip_id, track_id FROM scores ORDER BY method_id, clip_id, rank")
     assert new == old
     listed = "SELECT list({0} ORDER BY {0}) FILTER ({0} IS NOT NULL) AS found FROM scores GROUP BY method_id, clip_id"
@@ -88,7 +89,7 @@ def test_ranks_go_from_one_on_in_the_same_order(store: Path) -> None:
 
 def test_what_is_compared_with_other_tracks_is_made_again(store: Path) -> None:
     raw = dict(rows(store, "SELECT (method_id, clip_id, track_id), (score, std_error) FROM scores"))
-    remove(store, [17, 60])
+    remove_tracks(store, [17, 60])
     for key, value in rows(store, "SELECT (method_id, clip_id, track_id), (score, std_error) FROM scores"):
         assert raw[key] == value  # rests on its own track alone
     opened = Store(store)
@@ -111,15 +112,15 @@ def test_without_a_loss_nothing_changes(finished) -> None:
             "SELECT s.*, is_decoy, planted IS NULL AS regular FROM scores s JOIN tracks USING (track_id)"
             " WHERE clip_id = 1 ORDER BY track_id"
         ).fetchnumpy()
-    again = rescored(columns)
+    again = recalibrate_scores(columns)
     for name in ("score_norm", "std_error_norm", "q_value", "above_noise", "rank"):
         assert np.allclose(np.asarray(again[name], float), np.asarray(columns[name], float), atol=2e-5), name
     assert np.array_equal(again["train_rank"], columns["train_rank"].filled(0))
 
 
 def test_the_store_says_so_and_twice_is_twice(store: Path) -> None:
-    remove(store, [17])
-    remove(store, [18, 19])
+    remove_tracks(store, [17])
+    remove_tracks(store, [18, 19])
     note = rows(store, "SELECT note FROM store_info")[0][0]
     assert note.startswith("demo run: ") and "1 track was taken out on 20" in note and "2 tracks were taken out" in note
     assert "The model still contains what was taken out" in note
@@ -128,11 +129,11 @@ def test_the_store_says_so_and_twice_is_twice(store: Path) -> None:
 def test_sound_is_deleted_where_asked(store: Path) -> None:
     audio = store.parent / "audio"
     path = audio / "track017.flac"
-    done = remove(store, [18], audio=False)
-    assert path.is_file() and not done.files
+    done = remove_tracks(store, [18], delete_audio=False)
+    assert path.is_file() and not done.deleted_files
     outside = store.parent / "outside" / "secret.wav"
-    done = remove(store, [17, make_store.ESCAPING, make_store.LINKED, make_store.MISSING], audio=True)
-    assert done.files == (path,) and not path.exists()
+    done = remove_tracks(store, [17, make_store.ESCAPING, make_store.LINKED, make_store.MISSING], delete_audio=True)
+    assert done.deleted_files == (path,) and not path.exists()
     assert outside.is_file() and (audio / "link.wav").is_symlink()  # what leads outside is not ours to delete
     assert (audio / "track018.mp3").is_file()
 
@@ -143,18 +144,18 @@ def test_sound_that_another_track_uses_stays(store: Path) -> None:
         names = [row[0] for row in con.execute("DESCRIBE tracks").fetchall()]
         others = ", ".join("900" if name == "track_id" else name for name in names)
         con.execute(f"INSERT INTO tracks SELECT {others} FROM tracks WHERE track_id = 39")
-    done = remove(store, [39], audio=True)
-    assert done.files == () and done.kept_files == (store.parent.resolve() / "audio" / path,)
-    assert done.kept_files[0].is_file()
+    done = remove_tracks(store, [39], delete_audio=True)
+    assert done.deleted_files == () and done.shared_files == (store.parent.resolve() / "audio" / path,)
+    assert done.shared_files[0].is_file()
 
 
 def test_a_manifest_loses_its_rows_and_nothing_else(store: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.csv"
     text = 'title,track_id,note\r\n"a, ""b""\r\nc",17,x\r\nWaltz,18,"y, z"\r\nshort\r\n'
     manifest.write_bytes(text.encode())
-    assert remove(store, [17], manifest=manifest).manifest_rows == 1
+    assert remove_tracks(store, [17], manifest=manifest).manifest_rows == 1
     assert manifest.read_bytes() == b'title,track_id,note\r\nWaltz,18,"y, z"\r\nshort\r\n'
-    assert manifest_without(manifest, [99])[1] == 0
+    assert remove_manifest_rows(manifest, [99])[1] == 0
 
 
 def unknown(store: Path) -> list[str]:
@@ -244,9 +245,9 @@ def test_a_failure_while_writing_leaves_the_old_store(store: Path, monkeypatch: 
     def full(con) -> None:
         raise duckdb.IOException("No space left on device")
 
-    monkeypatch.setattr(removing, "_score", full)
+    monkeypatch.setattr(reduced_store, "_write_scores", full)
     with pytest.raises(UserError, match=r"the old one is as it was \(No space left"):
-        remove(store, [17], audio=True)
+        remove_tracks(store, [17], delete_audio=True)
     assert store.read_bytes() == before and (store.parent / "audio/track017.flac").is_file()
     assert sorted(os.listdir(store.parent)) == ["audio", "clips", "outside", "store.duckdb"]
 
@@ -276,7 +277,7 @@ def test_a_folder_that_cannot_be_written(shop: Path, audio: bool) -> None:
         before = store.read_bytes()
         said = "cannot be deleted, its folder cannot be written" if audio else "the old one is as it was"
         with somebody_else(), pytest.raises(UserError, match=said):
-            remove(store, [17], audio=audio)
+            remove_tracks(store, [17], delete_audio=audio)
         assert store.read_bytes() == before and sorted(os.listdir(store.parent)) == sorted(os.listdir(shop.parent))
         assert (store.parent / "audio/track017.flac").is_file()
     finally:
@@ -287,7 +288,7 @@ def test_a_folder_that_cannot_be_written(shop: Path, audio: bool) -> None:
 
 def test_readers_keep_the_old_version(store: Path) -> None:
     reader = Store(store)
-    remove(store, [17])
+    remove_tracks(store, [17])
     assert reader.tracks.read(17).track_id == 17
     reader.close()
 
@@ -296,6 +297,6 @@ def test_the_manifest_reader_keeps_a_byte_order_mark() -> None:
     with tempfile.NamedTemporaryFile(suffix=".csv") as file:
         file.write("\ufefftrack_id,title\n1,a\n2,b\n".encode())
         file.flush()
-        data, went = manifest_without(Path(file.name), [2])
+        data, went = remove_manifest_rows(Path(file.name), [2])
     assert went == 1 and data.decode() == "\ufefftrack_id,title\n1,a\n"
     assert list(csv.DictReader(io.StringIO(data.decode("utf-8-sig")))) == [{"track_id": "1", "title": "a"}]

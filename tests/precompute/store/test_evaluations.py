@@ -14,8 +14,8 @@ from explorer.store import Store
 from precompute.cli.main import main
 from precompute.common.results import add_options
 from precompute.errors import UserError
-from precompute.store import publication as publish
-from precompute.store.evaluations import store_evaluations
+from precompute.store import publication
+from precompute.store.evaluations import collect_evaluations, store_evaluations
 
 SHIPPED = Path(__file__).resolve().parents[3] / "assets/demo/store.duckdb"
 
@@ -99,8 +99,19 @@ def test_a_failure_leaves_the_store_as_it_was(
     def full(*_: object) -> None:
         raise duckdb.IOException("no space left on device")
 
-    monkeypatch.setattr(publish, "_insert", full)
+    monkeypatch.setattr(publication, "insert_rows", full)
     with pytest.raises(UserError, match="could not be written"):
         store_evaluations(store, tmp_path / "kept")
     assert sha256(store.read_bytes()).hexdigest() == digest
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["store.duckdb"]
+
+
+def test_results_of_the_same_model_are_collected_from_a_folder(tmp_path: Path) -> None:
+    for name, sha in (("demo-agreement", "a"), ("demo-quality", "b")):
+        command = f"python -m precompute evaluate {name.removeprefix('demo-')}"
+        (tmp_path / f"{name}.json").write_text(json.dumps({"command": command, "model_sha256": sha, "rows": [1]}))
+    (tmp_path / "other.json").write_text("[]")
+    (tmp_path / "broken.json").write_text("{")
+    columns = collect_evaluations(tmp_path, "a")
+    assert columns["name"] == ["agreement"] and json.loads(columns["result_json"][0])["rows"] == [1]
+    assert collect_evaluations(tmp_path / "none", "a") == {"name": [], "result_json": []}

@@ -17,12 +17,12 @@ from precompute.cli.main import main
 from precompute.common.cache import Cache, Entry
 from precompute.common.files import part_path
 from precompute.errors import UserError
-from precompute.store.publication import StoreContents, publish, relative_path, relative_root
+from precompute.store.publication import StoreContents, make_relative_path, make_relative_root, publish_store
 from support import tiny
 
 
 def contents_of(store: Path) -> StoreContents:
-    """A store's rows, read back as the columns that `publish` takes."""
+    """A store's rows, read back as the columns that `publish_store` takes."""
     tables = {}
     with duckdb.connect(str(store), read_only=True) as connection:
         for name in StoreContents.__dataclass_fields__:
@@ -41,7 +41,7 @@ def contents(finished) -> StoreContents:
 @pytest.fixture
 def store(contents: StoreContents, tmp_path: Path) -> Path:
     path = tmp_path / "store.duckdb"
-    publish(contents, path)
+    publish_store(contents, path)
     return path
 
 
@@ -94,7 +94,7 @@ def test_a_failed_publish_leaves_the_old_store(contents: StoreContents, store: P
     before = store.read_bytes()
     spoil(contents)
     with pytest.raises(UserError, match=FAILURES[spoil]) as caught:
-        publish(contents, store)
+        publish_store(contents, store)
     assert "\n" not in str(caught.value)
     assert store.read_bytes() == before and os.listdir(store.parent) == ["store.duckdb"]
 
@@ -102,7 +102,7 @@ def test_a_failed_publish_leaves_the_old_store(contents: StoreContents, store: P
 def test_a_failed_first_publish_leaves_nothing(contents: StoreContents, tmp_path: Path) -> None:
     q_above_one(contents)
     with pytest.raises(UserError):
-        publish(contents, tmp_path / "new" / "store.duckdb")
+        publish_store(contents, tmp_path / "new" / "store.duckdb")
     assert os.listdir(tmp_path / "new") == []
 
 
@@ -111,7 +111,7 @@ def test_a_reader_keeps_its_snapshot(contents: StoreContents, store: Path) -> No
     method = reader.runs.list_methods()[0].method_id
     before = reader.scores.read_frame(method, 1)
     contents.scores["score"] = [value + 1.0 for value in contents.scores["score"]]
-    publish(contents, store)
+    publish_store(contents, store)
     assert reader.scores.read_frame(method, 1).equals(before)
     reader.close()
     fresh = Store(store)
@@ -120,10 +120,10 @@ def test_a_reader_keeps_its_snapshot(contents: StoreContents, store: Path) -> No
 
 
 def test_paths_are_relative_with_forward_slashes(tmp_path: Path) -> None:
-    assert relative_root(tmp_path / "data" / "demo", tmp_path / "assets" / "store.duckdb") == "../data/demo"
-    assert relative_path(tmp_path / "a" / "b.wav", tmp_path) == "a/b.wav"
+    assert make_relative_root(tmp_path / "data" / "demo", tmp_path / "assets" / "store.duckdb") == "../data/demo"
+    assert make_relative_path(tmp_path / "a" / "b.wav", tmp_path) == "a/b.wav"
     with pytest.raises(UserError, match=r"b.wav: lies outside .*, where the page would not serve it"):
-        relative_path(tmp_path / "b.wav", tmp_path / "a")
+        make_relative_path(tmp_path / "b.wav", tmp_path / "a")
 
 
 # -- cache and full disk -----------------------------------------------------------------------------------------------
@@ -194,5 +194,5 @@ def test_what_a_killed_process_left_is_removed(contents: StoreContents, tmp_path
     abandoned = tmp_path / f".store.duckdb.{gone.pid}.part"
     abandoned.write_bytes(b"half a store")
     running.write_bytes(b"somebody's")
-    publish(contents, store)
+    publish_store(contents, store)
     assert sorted(os.listdir(tmp_path)) == [running.name, store.name]
