@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from precompute.common.results import describe_hardware, write_result  # noqa: E402
-from precompute.index.search import Estimator, products  # noqa: E402
+from precompute.index.search import Estimator, multiply_sketches  # noqa: E402
 from precompute.significance.normalisation import Normalisation  # noqa: E402
 
 WHAT = "search of an index of made-up sketches, and what is fitted before it"
@@ -54,11 +54,11 @@ def measure_cases(tracks: int, width: int, folder: Path) -> list[dict[str, float
     search, judge = [], []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        products(rows, scale, clip)
+        multiply_sketches(rows, scale, clip)
         search.append(time.perf_counter() - began)
     for _ in range(2):
         began = time.perf_counter()
-        Estimator.fit(exact, products(rows, scale, cohort), cohort, np.linalg.norm(cohort, axis=1))
+        Estimator.fit(exact, multiply_sketches(rows, scale, cohort), cohort, np.linalg.norm(cohort, axis=1))
         Normalisation.fit(exact, is_train, ~is_train)
         judge.append(time.perf_counter() - began)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000

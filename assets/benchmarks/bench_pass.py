@@ -46,8 +46,8 @@ from precompute.gradients.flat_vectors import count_parameters  # noqa: E402
 from precompute.gradients.item_gradients import GradientKind, compute_track_gradients  # noqa: E402
 from precompute.gradients.steps import UnlearningStep  # noqa: E402
 from precompute.gradients.weights import add_to_weights, measure_length, restored_weights  # noqa: E402
-from precompute.index.layout import folder_of  # noqa: E402
-from precompute.index.search import products  # noqa: E402
+from precompute.index.layout import get_index_folder  # noqa: E402
+from precompute.index.search import multiply_sketches  # noqa: E402
 from precompute.model.diffusion import Items, Model, NoiseBank  # noqa: E402
 
 WHAT = "The pass on the embedded model: ms a track for Q clips by ways (a) and (c), rank correlation to fp64, memory"
@@ -198,7 +198,7 @@ def measure_latency(rows: list[dict], case: PassCase, rounds: int) -> list[dict]
         UnlearningStep(SECTION, tracks).compute_rises(case.model, case.tracks[[0]], case.directions[0], case.bank)
         rise_s.append(time.perf_counter() - began)
         began = time.perf_counter()
-        products(sketches, np.ones(tracks, np.float32), clip)
+        multiply_sketches(sketches, np.ones(tracks, np.float32), clip)
         search_s.append(time.perf_counter() - began)
     seconds = case.windows_s + statistics.median(search_s) + index.shortlist * statistics.median(rise_s)
     found.append({"case": "a new clip, the index, computed", "tracks": tracks, "seconds": round(seconds, 1)})
@@ -210,7 +210,7 @@ def measure_attribute(config: Path, rounds: int) -> dict:
     """`precompute attribute PROMPT` as a user waits for it: a process each time, into a copy of the store."""
     settings = RunConfig.load(config)
     store, case = ROOT / settings.output.store, "a new clip, the index, measured"
-    if not store.is_file() or not (ROOT / folder_of(settings)).is_dir():
+    if not store.is_file() or not (ROOT / get_index_folder(settings)).is_dir():
         made = "`precompute run` and `precompute index` make them"
         return {"case": case, "result": f"not measured: no store or no index of {config.name} here; {made}"}
     copy, clips = store.with_name(f"bench-{store.name}"), ROOT / settings.output.clips

@@ -202,20 +202,20 @@ def _do_check(options: argparse.Namespace) -> None:
 
 def _do_index(options: argparse.Namespace) -> None:
     config = load_config(options.config)
-    from precompute.index.build import build
+    from precompute.index.build import build_index
 
-    build(config, options.curve)
+    build_index(config, options.curve)
 
 
 def _do_attribute(options: argparse.Namespace) -> None:
     config = load_config(options.config)
-    from precompute.index.clips import told_apart
+    from precompute.index.clips import parse_requests
 
     rest = {name: getattr(options, name) for name in ("caption", "title", "seconds", "seed")}
-    wanted = told_apart(options.inputs, options.prompt, options.audio, **rest)
-    from precompute.index.attribution import attribute
+    requests = parse_requests(options.inputs, options.prompt, options.audio, **rest)
+    from precompute.index.attribution import attribute_clips
 
-    attribute(config, wanted, options.store)
+    attribute_clips(config, requests, options.store)
 
 
 def _do_train_demo(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""New clips into a store that is there: a new version of it, with all that the old one holds."""
+"""Adding clips to a store that is there: a new version of it, with all that the old one holds."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from precompute.config.run import RunConfig
-from precompute.corpus.audio import analyse
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
-from precompute.index.clips import NewClip, write
+from precompute.index.clips import NewClip, write_clip
 from precompute.index.layout import Index
 from precompute.model.diffusion import Model
 from precompute.significance.verdicts import Verdicts
-from precompute.store import tables as columns
-from precompute.store.publication import Columns, extend_store, make_relative_path, stack_tables
+from precompute.store import tables
+from precompute.store.publication import Columns, extend_store
 from precompute.store.tables import ResultKeys
 
 METHOD = "unlearning"
@@ -32,11 +30,11 @@ _ADDED = re.compile(r"Clips added later \(([\d, ]+)\):.*$", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Results:
-    """What is to be added, of Q clips and N tracks."""
+class AddedResults:
+    """Results that are to be added, of Q clips and N tracks."""
 
     tracks: Sequence[Track]  # [N]
-    scores: Verdicts
+    verdicts: Verdicts
     places: np.ndarray  # [n]: tracks with exact scores
     cells: np.ndarray  # [Q, n, R, S, H]: their partial scores
     windows: np.ndarray  # [Q, N, W]
@@ -44,7 +42,7 @@ class Results:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ExtendableStore:
     """A store that clips can be added to."""
 
     path: Path
@@ -56,8 +54,18 @@ class Standing:
             raise UserError(f"{self.path}: its scores are of another model ({', '.join(self.models)[:12]}); {AGAIN}")
 
 
-def check(store: Path, index: Index) -> Standing:
-    """Raises UserError where the store does not hold the index's tracks, scored by unlearning with its settings."""
+@dataclass(frozen=True)
+class StoreState:
+    """What new rows of a store build on."""
+
+    method_id: int
+    next_clip_id: int
+    clip_folder: Path
+    note: str | None
+
+
+def check_store(store: Path, index: Index) -> ExtendableStore:
+    """The store, checked. Raises UserError where it does not hold the index's tracks, scored with its settings."""
     import duckdb
 
     from explorer.store import SCHEMA_VERSION
@@ -78,53 +86,62 @@ def check(store: Path, index: Index) -> Standing:
         raise UserError(f"{store}: is not a store ({str(error).splitlines()[0]})") from error
     if METHOD not in methods:
         raise UserError(f"{store}: holds no scores by {METHOD}, which is what the index estimates")
-    settings, wanted = json.loads(methods[METHOD]), index.manifest["settings"]
-    flat = {**wanted["unlearning"], "bank": wanted["bank"], "fisher": wanted["fisher"]}
-    for name, value in flat.items():
+    settings, indexed = json.loads(methods[METHOD]), index.manifest["settings"]
+    for name, value in {**indexed["unlearning"], "bank": indexed["bank"], "fisher": indexed["fisher"]}.items():
         if settings.get(name) != value:
             raise UserError(f"{store}: made with {name} = {settings.get(name)}, the index with {value}; {AGAIN}")
     strange = sorted(ids ^ set(index.rows.track_id.tolist()))
     if strange:
         raise UserError(f"{store}: track {strange[0]} is not in both store and index ({len(strange)} such); {AGAIN}")
-    return Standing(store, models)
+    return ExtendableStore(store, models)
 
 
-def publish(store: Path, config: RunConfig, model: Model, clips: Sequence[NewClip], results: Results) -> list[int]:
-    """Audio beside the store's own, rows into a new version of it; ids are given out while nobody else does."""
-    found, places, tracks, written = results.scores, results.places, results.tracks, []
-    with _alone(store.parent):
-        method_id, first, root, note = _now(store)
-        ids = list(range(first, first + len(clips)))
-        folder = (store.parent / root).resolve()
+def add_clips(
+    store: Path, config: RunConfig, model: Model, clips: Sequence[NewClip], results: AddedResults
+) -> list[int]:
+    """Write audio beside the store's own and rows into a new version of it; the clips' ids.
+
+    Ids are given out while no other process adds to a store of this folder. A failure leaves the store as it was, and
+    no audio. Raises UserError, OSError.
+    """
+    paths: list[Path] = []
+    with _lock_folder(store.parent):
+        state = _read_state(store)
+        ids = list(range(state.next_clip_id, state.next_clip_id + len(clips)))
         try:
             for clip, clip_id in zip(clips, ids, strict=True):
-                written.append(write(model, clip, clip_id, folder))
-            keys = ResultKeys(method_id, ids, tracks)
-            close = [tracks[int(place)] for place in places]
-            rate = model.frame_rate
-            valid = np.array([model.valid_frames(round(t.duration_s * model.sample_rate)) for t in tracks])
-            window_s = max(1, round(config.unlearning.window_s * rate)) / rate
-            least = config.moments.rate_hz
-            tables = {
-                "clips": _clip_columns(clips, ids, written, folder),
-                "scores": columns.tabulate_scores(found, keys),
-                "score_parts": columns.tabulate_score_parts(
-                    results.cells, found.rank[:, places], ResultKeys(method_id, ids, close), config.bank.t_low
-                ),
-                "moments": columns.tabulate_moments(results.rises, keys, valid, rate, least),
-                "clip_moments": columns.tabulate_clip_moments(results.windows, keys, window_s),
+                paths.append(write_clip(model, clip, clip_id, state.clip_folder))
+            prompts = [clip.describe(clip_id) for clip, clip_id in zip(clips, ids, strict=True)]
+            seconds = [prompt.seconds for prompt in prompts]
+            new_rows = {
+                "clips": tables.tabulate_prompted_clips(prompts, ids, seconds, paths, state.clip_folder),
+                **_tabulate_results(results, ResultKeys(state.method_id, ids, results.tracks), config, model),
             }
-            extend_store(store, tables, _noted(note, ids, len(places), len(tracks)))
+            extend_store(store, new_rows, extend_note(state.note, ids, len(results.places), len(results.tracks)))
         except BaseException:
-            for path in written:
+            for path in paths:
                 path.unlink(missing_ok=True)
             raise
     return ids
 
 
+def _tabulate_results(results: AddedResults, keys: ResultKeys, config: RunConfig, model: Model) -> dict[str, Columns]:
+    rate = model.frame_rate
+    valid = np.array([model.valid_frames(round(t.duration_s * model.sample_rate)) for t in keys.tracks])
+    window_s = max(1, round(config.unlearning.window_s * rate)) / rate
+    near = replace(keys, tracks=[keys.tracks[int(place)] for place in results.places])
+    rank = results.verdicts.rank[:, results.places]
+    return {
+        "scores": tables.tabulate_scores(results.verdicts, keys),
+        "score_parts": tables.tabulate_score_parts(results.cells, rank, near, config.bank.t_low),
+        "moments": tables.tabulate_moments(results.rises, keys, valid, rate, config.moments.rate_hz),
+        "clip_moments": tables.tabulate_clip_moments(results.windows, keys, window_s),
+    }
+
+
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Waits until no other process adds to a store of this folder."""
+def _lock_folder(folder: Path) -> Iterator[None]:
+    """Wait until no other process adds to a store of this folder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -133,42 +150,26 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _now(store: Path) -> tuple[int, int, str, str | None]:
-    """Id of the method, the next clip id, the clips' folder and the note of the store as it is now."""
+def _read_state(store: Path) -> StoreState:
     import duckdb
 
     with duckdb.connect(str(store), read_only=True) as connection:
         method = connection.execute("SELECT method_id FROM methods WHERE name = ?", [METHOD]).fetchall()[0][0]
         last = connection.execute("SELECT max(clip_id) FROM clips").fetchall()[0][0]
         root, note = connection.execute("SELECT clip_root, note FROM store_info").fetchall()[0]
-    return int(method), int(last or 0) + 1, str(root), note
+    return StoreState(int(method), int(last or 0) + 1, (store.parent / str(root)).resolve(), note)
 
 
-def _clip_columns(clips: Sequence[NewClip], ids: list[int], paths: list[Path], folder: Path) -> Columns:
-    found: list[dict[str, Any]] = []
-    for clip, clip_id, path in zip(clips, ids, paths, strict=True):
-        wanted = clip.wanted
-        row = {
-            "clip_id": [clip_id],
-            "kind": [clip.kind],
-            "prompt": [wanted.prompt or None],
-            "conditioning": [clip.conditioning],
-            "seed": [wanted.seed if clip.wave is None else None],
-            "duration_s": [float(clip.items.seconds[0])],
-            "audio_path": [make_relative_path(path, folder)],
-            "title": [wanted.title or None],
-        }
-        found.append({**row, **columns.tabulate_analyses([analyse(path)])})
-    return stack_tables(found)
+def extend_note(note: str | None, ids: Sequence[int], exact: int, tracks: int) -> str:
+    """The store's note with one sentence on all clips that were added.
 
-
-def _noted(note: str | None, ids: Sequence[int], exact: int, tracks: int) -> str:
-    """The store's note with one sentence on all clips that were added."""
+    `exact` of `tracks` tracks and decoys have exact scores for the clips `ids`.
+    """
     before = _ADDED.search(note or "")
     all_ids = [*(before.group(1).split(", ") if before else []), *map(str, ids)]
     head = (note or "")[: before.start()].strip() if before else (note or "").strip()
-    said = (
+    sentence = (
         f"Clips added later ({', '.join(all_ids)}): for each, the tracks and decoys nearest to it (of the last, "
         f"{exact} of {tracks}) have exact scores; all others are estimated from sketches, and their errors say so."
     )
-    return f"{head} {said}".strip()
+    return f"{head} {sentence}".strip()

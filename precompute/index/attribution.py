@@ -1,4 +1,4 @@
-"""`python -m precompute attribute`: new clips by the index, and a new version of the store that holds them.
+"""Attributing new clips by the index, into a new version of the store: `python -m precompute attribute`.
 
 Exact: scores and moments of the shortlist (`exact.py`). Estimated: all others, from sketches (`search.py`). Tracks and
 decoys are shortlisted by one rule, so that q-values keep their meaning.
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,30 +31,32 @@ from precompute.gradients.directions import HALVES, Directions
 from precompute.gradients.fisher import invert_fisher
 from precompute.gradients.sketches import Sketch
 from precompute.gradients.steps import UnlearningStep
-from precompute.index import addition, layout
-from precompute.index import clips as made
-from precompute.index.addition import Results
-from precompute.index.build import digest_of
-from precompute.index.clips import Wanted
+from precompute.index import layout
+from precompute.index.addition import AddedResults, add_clips, check_store
+from precompute.index.build import hash_track
+from precompute.index.calibration import IndexCalibration
+from precompute.index.clips import ClipRequest, NewClip, make_clip
 from precompute.index.exact import Shortlist
 from precompute.index.layout import Index
-from precompute.index.search import Judge, fold, products
+from precompute.index.search import fold_sketches, multiply_sketches
 from precompute.model.diffusion import Items, Model, load_model
 
 
-class Watch:
-    """What the stages of a command take, in seconds."""
+class Stopwatch:
+    """Seconds that the stages of a command take."""
 
     def __init__(self) -> None:
         self.began = self.last = time.monotonic()
         self.spent: dict[str, float] = {}
 
-    def lap(self, stage: str) -> None:
-        """The stage that ends now."""
+    def end_stage(self, stage: str) -> None:
+        """Note what the stage took that ends now."""
         now = time.monotonic()
         self.spent[stage], self.last = now - self.last, now
 
-    def whole(self) -> float:
+    @property
+    def total_s(self) -> float:
+        """All stages together."""
         return self.last - self.began
 
     def __str__(self) -> str:
@@ -61,66 +64,82 @@ class Watch:
 
 
 @dataclass(frozen=True)
-class Searched:
-    """What the index says of Q new clips: scores from sketches, corrected by what these are known to miss."""
+class SketchedScores:
+    """Scores of Q new clips from sketches, corrected by what these are known to miss."""
 
     halves: np.ndarray  # [Q, H, N]
     windows: list[np.ndarray]  # Q of [W, N]: parts by window of the clip
     lengths: np.ndarray  # [Q]: |b|
 
 
-def attribute(config: RunConfig, wanted: Sequence[Wanted], store: Path | None = None) -> list[int]:
+def attribute_clips(config: RunConfig, requests: Sequence[ClipRequest], store: Path | None = None) -> list[int]:
     """Publish a new version of the store with these clips; their ids. Raises UserError; the store is then as it was."""
-    watch, folder = Watch(), layout.folder_of(config)
+    watch, folder = Stopwatch(), layout.get_index_folder(config)
     store = store or Path(config.output.store)
     layout.check_settings(layout.read_manifest(folder), config, folder)
-    index = layout.load(folder)
-    tracks = _tracks(config, index)
-    standing = addition.check(store, index)
-    watch.lap("index")
+    index = layout.load_index(folder)
+    tracks = _list_tracks(config, index)
+    extendable = check_store(store, index)
+    watch.end_stage("index")
     model = load_model(config)
     layout.check_model(index.manifest, model.inputs_sha256, folder)
-    standing.check_model(model.sha256)
-    watch.lap("model")
-    step = UnlearningStep(config.unlearning, index.manifest["trained"])
-    clips = [made.make(model, one, config) for one in wanted]
-    watch.lap("clip")
-    items = _joined([clip.items for clip in clips])
-    queries = Queries(shown=items, targets=items[[]], cohort=items[[]])
-    damped = invert_fisher(torch.from_numpy(index.fisher), config.fisher.damping)
-    with _scratch(Path(config.output.work)) as cache:
-        key = fingerprint("attribute", hashlib.sha256(items.latents.numpy()).hexdigest())
-        directions = step.make_directions(model, queries, lambda: damped, config, cache, key)
-        directions.ensure()
-        watch.lap("direction")
-        print("search", flush=True)
-        judge = Judge.of(index)
-        found = _search(directions, index, judge, damped, config)
-        estimates = judge.estimator.line(found.halves.mean(1), found.lengths)
-        places = judge.shortlist(estimates, config.index.shortlist)
-        watch.lap("search")
-        print(f"  {len(places)} of {len(index.rows)} tracks and decoys get exact scores", flush=True)
-        near = [tracks[int(place)] for place in places]
-        near_items = _items(model, near, index.rows.digest[places], config)
-        halves = judge.estimator.slope * found.halves
-        apart = (halves - halves.mean(1, keepdims=True))[:, :, places].transpose(0, 2, 1)
-        bank = make_noise_bank(config.bank)
-        shortlist = Shortlist(model, step, directions, queries, near_items, apart, bank, cache)
-        cells, windows = shortlist.scores()
-        result = judge.judged(found.halves, found.lengths, places, cells)
-        by_window = _windows(judge, found, places, cells, windows)
-        best = (result.train_rank[:, places] > 0) & (result.train_rank[:, places] <= config.moments.tracks)
-        rises = shortlist.moments([(int(q), int(n)) for q, n in zip(*np.nonzero(best), strict=True)])
-        rises = {(q, int(places[n])): rise for (q, n), rise in rises.items()}
-        watch.lap("exact scores")
-    ids = addition.publish(store, config, model, clips, Results(tracks, result, places, cells, by_window, rises))
-    watch.lap("store")
-    clip_ids, took = ", ".join(map(str, ids)), format_duration(watch.whole())
+    extendable.check_model(model.sha256)
+    watch.end_stage("model")
+    clips = [make_clip(model, request, config) for request in requests]
+    watch.end_stage("clip")
+    results = _score_clips(config, index, model, tracks, clips, watch)
+    ids = add_clips(store, config, model, clips, results)
+    watch.end_stage("store")
+    clip_ids, took = ", ".join(map(str, ids)), format_duration(watch.total_s)
     print(f"published {store} with clip {clip_ids} in {took}: {watch}", flush=True)
     return ids
 
 
-def _tracks(config: RunConfig, index: Index) -> list[Track]:
+def _score_clips(
+    config: RunConfig,
+    index: Index,
+    model: Model,
+    tracks: Sequence[Track],
+    clips: Sequence[NewClip],
+    watch: Stopwatch,
+) -> AddedResults:
+    """Search the index for Q clips, and score a shortlist of tracks and decoys exactly."""
+    items = _join_items([clip.items for clip in clips])
+    queries = Queries(shown=items, targets=items[[]], cohort=items[[]])
+    damped = invert_fisher(torch.from_numpy(index.fisher), config.fisher.damping)
+    step = UnlearningStep(config.unlearning, index.manifest["trained"])
+    with _open_scratch(Path(config.output.work)) as cache:
+        key = fingerprint("attribute", hashlib.sha256(items.latents.numpy().tobytes()).hexdigest())
+        directions = step.make_directions(model, queries, lambda: damped, config, cache, key)
+        directions.ensure()
+        watch.end_stage("direction")
+        print("search", flush=True)
+        calibration = IndexCalibration.fit(index)
+        estimator = calibration.estimator
+        sketched = _search_index(directions, index, calibration, damped, config)
+        estimates = estimator.estimate(sketched.halves.mean(1), sketched.lengths)
+        places = calibration.choose_shortlist(estimates, config.index.shortlist)
+        watch.end_stage("search")
+        print(f"  {len(places)} of {len(index.rows)} tracks and decoys get exact scores", flush=True)
+        near = [tracks[int(place)] for place in places]
+        near_items = _load_items(model, near, index.rows.digest[places], config)
+        halves = estimator.slope * sketched.halves
+        apart = (halves - halves.mean(1, keepdims=True))[:, :, places].transpose(0, 2, 1)
+        bank = make_noise_bank(config.bank)
+        shortlist = Shortlist(model, step, directions, queries, near_items, apart, bank, cache)
+        cells, exact_windows = shortlist.compute_scores()
+        verdicts = calibration.judge_clips(sketched.halves, sketched.lengths, places, cells)
+        windows = _estimate_windows(calibration, sketched, places, cells)
+        if exact_windows is not None:
+            windows[:, places] = exact_windows
+        best = (verdicts.train_rank[:, places] > 0) & (verdicts.train_rank[:, places] <= config.moments.tracks)
+        rises = shortlist.compute_moments([(int(q), int(n)) for q, n in zip(*np.nonzero(best), strict=True)])
+        rises = {(q, int(places[n])): rise for (q, n), rise in rises.items()}
+        watch.end_stage("exact scores")
+    return AddedResults(tracks, verdicts, places, cells, windows, rises)
+
+
+def _list_tracks(config: RunConfig, index: Index) -> list[Track]:
     """The corpus' entries in the order of the index; no audio is read. Raises UserError."""
     section = config.corpus
     listed = read_manifest(Path(section.manifest)) if section.manifest else read_folder(Path(section.folder))
@@ -131,16 +150,16 @@ def _tracks(config: RunConfig, index: Index) -> list[Track]:
     return [by_id[track_id] for track_id in index.rows.track_id.tolist()]
 
 
-def _joined(items: Sequence[Items]) -> Items:
+def _join_items(items: Sequence[Items]) -> Items:
     """Clips one below the other."""
     prompts = tuple(prompt for one in items for prompt in one.prompts)
     rest = {f.name: [getattr(one, f.name) for one in items] for f in fields(Items) if f.name != "prompts"}
-    tensors = {name: None if parts[0] is None else torch.cat(parts) for name, parts in rest.items()}
+    tensors: dict[str, Any] = {name: None if parts[0] is None else torch.cat(parts) for name, parts in rest.items()}
     return Items(prompts=prompts, **tensors)
 
 
 @contextmanager
-def _scratch(work: Path) -> Iterator[Cache]:
+def _open_scratch(work: Path) -> Iterator[Cache]:
     """A cache of this process alone; what killed ones have left is removed."""
     for left in work.glob("attribute-*"):
         pid = left.name.removeprefix("attribute-")
@@ -153,31 +172,33 @@ def _scratch(work: Path) -> Iterator[Cache]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _search(directions: Directions, index: Index, judge: Judge, damped: torch.Tensor, config: RunConfig) -> Searched:
+def _search_index(
+    directions: Directions, index: Index, calibration: IndexCalibration, damped: torch.Tensor, config: RunConfig
+) -> SketchedScores:
     """Sketches of the clips' steps, and their products with all tracks in one reading of the index."""
     width = index.rows.sketches.shape[1]
     sketch = Sketch(len(index.fisher), config.index.widest, config.index.seed)
     weight, vectors, lengths, counts = 1.0 / damped.sqrt(), [], [], []
     for number in range(len(directions.clips)):
-        kept = directions.load_clip(number)
-        steps = torch.cat([torch.from_numpy(kept["halves"]), torch.from_numpy(kept["windows"])])
-        vectors.append(fold(sketch(steps, weight).numpy(), width))
+        arrays = directions.load_clip(number)
+        steps = torch.cat([torch.from_numpy(arrays["halves"]), torch.from_numpy(arrays["windows"])])
+        vectors.append(fold_sketches(sketch(steps, weight).numpy(), width))
         lengths.append(float((steps[:HALVES].mean(0) * weight).double().norm()))
         counts.append(len(steps))
     clips = np.concatenate(vectors)
-    scores = judge.estimator.corrected(products(index.rows.sketches, index.rows.scale, clips), clips)
-    parts = np.split(scores, np.cumsum(counts)[:-1])
+    products = multiply_sketches(index.rows.sketches, index.rows.scale, clips)
+    parts = np.split(calibration.estimator.correct(products, clips), np.cumsum(counts)[:-1])
     halves = np.stack([part[:HALVES] for part in parts])
-    return Searched(halves, [part[HALVES:] for part in parts], np.array(lengths))
+    return SketchedScores(halves, [part[HALVES:] for part in parts], np.array(lengths))
 
 
-def _items(model: Model, tracks: Sequence[Track], digests: np.ndarray, config: RunConfig) -> Items:
+def _load_items(model: Model, tracks: Sequence[Track], digests: np.ndarray, config: RunConfig) -> Items:
     """Latents and conditions of the shortlist, read now. Raises UserError where a track is not what was indexed."""
     shipped, latents = read_shipped_latents(config), []
     for track, digest in zip(tracks, digests.tolist(), strict=True):
         if track.path is not None and not track.path.is_file():
             raise UserError(f"track {track.track_id} ({track.path}): missing; run `precompute index` again")
-        if digest_of(track, shipped) != digest:
+        if hash_track(track, shipped) != digest:
             raise UserError(f"track {track.track_id} is not what was indexed; run `precompute index` again")
         if track.path is None:
             latents.append(torch.from_numpy(shipped[str(track.track_id)].astype(np.float32)))
@@ -186,20 +207,19 @@ def _items(model: Model, tracks: Sequence[Track], digests: np.ndarray, config: R
     return model.items([t.caption for t in tracks], [t.duration_s for t in tracks], torch.stack(latents))
 
 
-def _windows(
-    judge: Judge, found: Searched, places: np.ndarray, cells: np.ndarray, exact: np.ndarray | None
+def _estimate_windows(
+    calibration: IndexCalibration, sketched: SketchedScores, places: np.ndarray, cells: np.ndarray
 ) -> np.ndarray:
     """[Q, N, W]: parts of the score by window of the clip, that sum to it; NaN past a clip's last window.
 
-    Where no exact ones are at hand, what an exact score [Q, n, ...] and its estimated parts differ by is spread evenly.
+    What exact scores [Q, n, ...] and their estimated parts differ by is spread evenly over the windows.
     """
-    counts = [len(part) for part in found.windows]
-    by_window = np.full((len(counts), len(judge.rows), max(counts)), np.nan)
-    for q, part in enumerate(found.windows):
-        estimates = (judge.estimator.slope * part + judge.estimator.offset * (found.lengths[q] / counts[q])).T
+    estimator = calibration.estimator
+    counts = [len(part) for part in sketched.windows]
+    by_window = np.full((len(counts), len(calibration.rows), max(counts)), np.nan)
+    for q, part in enumerate(sketched.windows):
+        estimates = (estimator.slope * part + estimator.offset * (sketched.lengths[q] / counts[q])).T
         short = cells[q].mean((1, 2, 3)) - estimates[places].sum(1)
         estimates[places] += short[:, None] / counts[q]
         by_window[q, :, : counts[q]] = estimates
-    if exact is not None:
-        by_window[:, places] = exact
     return by_window

@@ -1,8 +1,8 @@
-"""How wide must a sketch be? The recall of the ten strongest tracks, measured over widths.
+"""How wide a sketch must be: the recall of the ten strongest tracks, measured over widths.
 
 The clips are the cohort's, whose exact scores are known. They are cut into folds: what estimates and normalises a fold
 is fitted on the others. For a clip, the shortlist gets its exact scores, all others keep their estimates, and the ten
-strongest training tracks of that list are compared with those of the exact one. No torch.
+strongest training tracks of that list are compared with those of the exact one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute.index.search import Estimator, fold, products, quantised
+from precompute.index.search import Estimator, fold_sketches, multiply_sketches, quantise_sketches
 from precompute.significance.normalisation import Normalisation
 from precompute.significance.ranks import rank_scores
 
@@ -22,8 +22,8 @@ NARROWEST = 512  # of the widths that are measured
 
 
 @dataclass(frozen=True)
-class Point:
-    """One width."""
+class WidthRecall:
+    """What sketches of one width reach."""
 
     width: int  # k
     recall: float  # share of the exact first ten that the shortlist's list has among its own, mean over clips
@@ -33,58 +33,55 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What the widths are compared on."""
+class RecallSample:
+    """What the widths are compared on: K clips of the cohort, n tracks and decoys."""
 
-    exact: np.ndarray  # [K, n]
+    exact: np.ndarray  # [K, n]: scores
     rows: np.ndarray  # [n, W] float32: widest sketches of tracks
     clips: np.ndarray  # [K, W] float32: of the cohort's clips
-    lengths: np.ndarray  # [K]
-    is_train: np.ndarray  # bool [n]
-    is_control: np.ndarray  # bool [n]
+    lengths: np.ndarray  # [K]: |b|
+    is_train: np.ndarray  # bool [n]: regular training tracks
+    is_decoy: np.ndarray  # bool [n]: regular decoys
 
 
-def widths_of(widest: int) -> list[int]:
-    """The widest and its halves."""
+def list_widths(widest: int) -> list[int]:
+    """The widest and its halves, ascending."""
     widths = [widest]
     while widths[-1] % 2 == 0 and widths[-1] // 2 >= min(NARROWEST, widest // 4):
         widths.append(widths[-1] // 2)
     return sorted(widths)
 
 
-def curve(measured: Measured, widths: Sequence[int], shortlist: int) -> list[Point]:
-    """Recall at each width."""
-    return [_point(measured, width, shortlist) for width in widths]
+def measure_recall(sample: RecallSample, width: int, shortlist: int) -> WidthRecall:
+    """Recall at one width, with exact scores for a shortlist of so many tracks and decoys."""
+    sketches, scale = quantise_sketches(fold_sketches(sample.rows, width))
+    folded = fold_sketches(sample.clips, width)
+    sketched = multiply_sketches(sketches, scale, folded)
+    clips = np.arange(len(sample.exact))
+    folds = min(FOLDS, max(2, len(clips) // 2))
+    with_exact: list[float] = []
+    alone: list[float] = []
+    for part in range(folds):
+        held, rest = clips[clips % folds == part], clips[clips % folds != part]
+        normalisation = Normalisation.fit(sample.exact[rest], sample.is_train, sample.is_decoy)
+        estimator = Estimator.fit(sample.exact[rest], sketched[rest], folded[rest], sample.lengths[rest])
+        estimates = estimator.estimate(estimator.correct(sketched[held], folded[held]), sample.lengths[held])
+        mixed = _mix(estimates, normalisation.apply(estimates), sample.exact[held], shortlist)
+        wanted = _find_first(normalisation.apply(sample.exact[held]), sample.is_train)
+        with_exact += _measure_shares(wanted, _find_first(normalisation.apply(mixed), sample.is_train))
+        alone += _measure_shares(wanted, _find_first(normalisation.apply(estimates), sample.is_train))
+    order = rank_scores(-sketched[:, sample.is_train]), rank_scores(-sample.exact[:, sample.is_train])
+    rho = [np.corrcoef(a, b)[0, 1] for a, b in zip(*order, strict=True)]
+    return WidthRecall(width, float(np.mean(with_exact)), float(np.mean(alone)), float(np.mean(rho)), width + 4)
 
 
-def chosen(points: Sequence[Point], wanted: float) -> int:
+def choose_width(points: Sequence[WidthRecall], wanted: float) -> int:
     """The least width that reaches the wanted recall; the one of highest recall where none does."""
     enough = [point.width for point in points if point.recall >= wanted]
     return min(enough) if enough else max(points, key=lambda point: (point.recall, -point.width)).width
 
 
-def _point(measured: Measured, width: int, shortlist: int) -> Point:
-    sketches, scale = quantised(fold(measured.rows, width))
-    folded = fold(measured.clips, width)
-    sketched = products(sketches, scale, folded)
-    clips = np.arange(len(measured.exact))
-    folds = min(FOLDS, max(2, len(clips) // 2))
-    with_exact, alone = [], []
-    for part in range(folds):
-        held, rest = clips[clips % folds == part], clips[clips % folds != part]
-        normalisation = Normalisation.fit(measured.exact[rest], measured.is_train, measured.is_control)
-        estimator = Estimator.fit(measured.exact[rest], sketched[rest], folded[rest], measured.lengths[rest])
-        estimates = estimator(sketched[held], folded[held], measured.lengths[held])
-        mixed = _mixed(estimates, normalisation.apply(estimates), measured.exact[held], shortlist)
-        wanted = _first(normalisation.apply(measured.exact[held]), measured.is_train)
-        with_exact += _shared(wanted, _first(normalisation.apply(mixed), measured.is_train))
-        alone += _shared(wanted, _first(normalisation.apply(estimates), measured.is_train))
-    order = rank_scores(-sketched[:, measured.is_train]), rank_scores(-measured.exact[:, measured.is_train])
-    rho = [np.corrcoef(a, b)[0, 1] for a, b in zip(*order, strict=True)]
-    return Point(width, float(np.mean(with_exact)), float(np.mean(alone)), float(np.mean(rho)), width + 4)
-
-
-def _mixed(estimates: np.ndarray, order: np.ndarray, exact: np.ndarray, shortlist: int) -> np.ndarray:
+def _mix(estimates: np.ndarray, order: np.ndarray, exact: np.ndarray, shortlist: int) -> np.ndarray:
     """Exact scores for each clip's own shortlist, estimates for the rest."""
     short = np.argsort(-order, axis=1, kind="stable")[:, :shortlist]
     mixed = estimates.copy()
@@ -92,17 +89,17 @@ def _mixed(estimates: np.ndarray, order: np.ndarray, exact: np.ndarray, shortlis
     return mixed
 
 
-def _first(scores: np.ndarray, is_train: np.ndarray) -> np.ndarray:
-    """Which training tracks are among the ten strongest of each clip, bool [Q, n]."""
+def _find_first(scores: np.ndarray, is_train: np.ndarray) -> np.ndarray:
+    """The training tracks that are among the ten strongest of each clip, bool [Q, n]."""
     return rank_scores(np.where(is_train, scores, -np.inf)) <= min(TOP, int(is_train.sum()))
 
 
-def _shared(wanted: np.ndarray, found: np.ndarray) -> list[float]:
-    return list((wanted & found).sum(1) / wanted.sum(1))
+def _measure_shares(wanted: np.ndarray, present: np.ndarray) -> list[float]:
+    return list((wanted & present).sum(1) / wanted.sum(1))
 
 
-def told(points: Sequence[Point], width: int, tracks: int, clips: int, shortlist: int) -> str:
-    """The curve as text for a terminal."""
+def format_recall(points: Sequence[WidthRecall], width: int, tracks: int, clips: int, shortlist: int) -> str:
+    """The curve as text for a terminal; `width`: the one that is taken."""
     lines = [
         f"recall of the {TOP} strongest training tracks, {clips} cohort clips, {tracks} tracks and decoys, shortlist "
         f"{shortlist}:",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class ReducedIndex:
         if self.manifest is None:
             return
         try:
-            layout.commit(self.folder, self.manifest)
+            layout.commit_version(self.folder, self.manifest)
         except OSError as error:
             raise UserError(
                 f"{self.folder}: the index could not be replaced ({error.strerror}) and still holds what was taken "
@@ -48,18 +48,7 @@ class ReducedIndex:
     def discard(self) -> None:
         """Remove what was written; the old version is as it was. After `commit` this does nothing."""
         if self.manifest is not None:
-            layout.tidy(self.folder, layout.read_manifest(self.folder))
-
-
-class SelectedRows:
-    """Some rows of an array [N, k] on disk, read when they are written: an index may be larger than memory."""
-
-    def __init__(self, array: np.ndarray, places: np.ndarray) -> None:
-        self.array, self.places = array, places
-        self.shape = (len(places), array.shape[1])
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        return self.array[self.places[rows]]
+            layout.remove_stale_files(self.folder, layout.read_manifest(self.folder))
 
 
 def locate_index(store: Path, config_toml: str) -> Path | None:
@@ -79,7 +68,7 @@ def reduce_index(folder: Path, ids: Iterable[int], store_weights: str) -> Reduce
     A track that the index does not hold is no mistake: it may have been dropped before. Raises UserError: no index
     here, one of other weights or that does not say which, one that is damaged or would be empty, no room.
     """
-    index = layout.load(folder)
+    index = layout.load_index(folder)
     weights = index.manifest.get("weights")
     if weights is None:
         raise UserError(
@@ -99,14 +88,10 @@ def reduce_index(folder: Path, ids: Iterable[int], store_weights: str) -> Reduce
         raise UserError(f"{folder}: nothing would be left of it; delete it instead; nothing was changed")
     if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise UserError(f"{folder}: cannot be written; nothing was changed")
-    columns = {name: getattr(index.rows, name)[left] for name in layout.COLUMNS}
-    rows = replace(index.rows, **columns, sketches=SelectedRows(index.rows.sketches, left))
     try:
-        return ReducedIndex(
-            folder, dropped_rows, layout.prepared(folder, index.manifest, rows, index.cohort, index.fisher)
-        )
+        return ReducedIndex(folder, dropped_rows, layout.write_version(index, left))
     except OSError as error:
-        layout.tidy(folder, index.manifest)
+        layout.remove_stale_files(folder, index.manifest)
         raise UserError(f"{folder}: a new version could not be written ({error.strerror}); nothing was changed") from (
             error
         )

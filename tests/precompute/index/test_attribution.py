@@ -21,9 +21,9 @@ from precompute.config.run import RunConfig
 from precompute.gradients.context import make_noise_bank
 from precompute.gradients.fisher import invert_fisher, load_fisher
 from precompute.gradients.steps import UnlearningStep
-from precompute.index import attribution as verb
-from precompute.index.addition import _noted
-from precompute.index.clips import Wanted, told_apart
+from precompute.index import attribution
+from precompute.index.addition import extend_note
+from precompute.index.clips import ClipRequest, parse_requests
 from precompute.store import publication
 from support import tiny
 
@@ -90,7 +90,7 @@ def test_a_duplicate_of_a_track_is_found_first_and_exactly(added: Path, shop: Pa
 
 
 def test_exact_scores_are_those_of_the_method(added: Path, shop: Path) -> None:
-    """The shortlist's scores of the prompt's clip, by gradient products in one go."""
+    """The shortlist's scores of the prompt's clip, by a gradient product in one go."""
     import torch
 
     from precompute.clips.generation import generate_latents
@@ -121,9 +121,9 @@ def test_derivatives_and_gradients_give_the_same_scores(shop: Path, added: Path,
     from precompute.index import exact
 
     store = copied(shop, "gradients")
-    monkeypatch.setattr(exact, "FEW", 0)
-    wanted = [Wanted(prompt="a high plucked chord, fast", seconds=1.2)]
-    assert verb.attribute(RunConfig.load(shop), wanted, store) == [4]
+    monkeypatch.setattr(exact, "FORWARD_MODE_CLIPS", 0)
+    wanted = [ClipRequest(prompt="a high plucked chord, fast", seconds=1.2)]
+    assert attribution.attribute_clips(RunConfig.load(shop), wanted, store) == [4]
     sql = "SELECT track_id, {} FROM {} WHERE clip_id = {} ORDER BY track_id"
     near = [row[0] for row in rows(store, "SELECT DISTINCT track_id FROM score_parts WHERE clip_id = 4")]
     for what, table in (("score", "scores"), ("std_error", "scores")):
@@ -160,14 +160,14 @@ def test_all_that_was_there_stays(added: Path, shop: Path) -> None:
 
 
 def test_a_file_without_words_is_heard_by_clap(shop: Path) -> None:
-    from precompute.index.clips import make
+    from precompute.index.clips import make_clip
     from precompute.model.diffusion import load_model
 
     config = RunConfig.load(shop)
     model = load_model(config)
     audio = shop.parent.parent / "corpus/audio/0003.wav"
-    clip = make(model, Wanted(audio=audio, title="x"), config)
-    assert (clip.kind, clip.conditioning, clip.items.prompts) == ("user", "clap_audio", ("",))
+    clip = make_clip(model, ClipRequest(audio=audio, title="x"), config)
+    assert (clip.describe(4).kind, clip.conditioning, clip.items.prompts) == ("user", "clap_audio", ("",))
     assert abs(float(clip.items.embeddings.norm()) - 1) < 1e-4
     assert not np.allclose(clip.items.embeddings, model.embed_prompts([""]))
 
@@ -181,7 +181,7 @@ def test_a_fault_while_publishing_leaves_the_store_and_no_audio(shop: Path, monk
 
     monkeypatch.setattr(publication, "finish_store", stop)
     with pytest.raises(KeyboardInterrupt):
-        verb.attribute(RunConfig.load(shop), [Wanted(prompt="a low chord", seconds=1.0)], store)
+        attribution.attribute_clips(RunConfig.load(shop), [ClipRequest(prompt="a low chord", seconds=1.0)], store)
     assert hashlib.sha256(store.read_bytes()).hexdigest() == before
     assert sorted(p.name for p in store.parent.iterdir()) == ["clips", "store.duckdb"]
     assert len(list((store.parent / "clips").iterdir())) == 3
@@ -201,7 +201,7 @@ def test_killed_in_the_middle_the_store_is_the_old_one(shop: Path, environment) 
     Store(store).close()
     left = shop.parent / "work" / f"attribute-{process.pid}"
     if left.exists():  # what it had kept is removed by the next one
-        with verb._scratch(shop.parent / "work"):
+        with attribution._open_scratch(shop.parent / "work"):
             assert not left.exists()
 
 
@@ -234,10 +234,10 @@ def test_a_store_of_other_tracks_or_weights_is_refused(shop: Path, capsys) -> No
         assert named in error and error.count("\n") == 1
 
 
-def test_inputs_are_told_apart(tmp_path: Path) -> None:
+def test_inputs_are_parse_requests(tmp_path: Path) -> None:
     file = tmp_path / "song"
     file.write_bytes(b"x")
-    wanted = told_apart([str(file), "a waltz"], ["another"], [], caption="words", seed=3)
+    wanted = parse_requests([str(file), "a waltz"], ["another"], [], caption="words", seed=3)
     assert [(w.audio, w.prompt, w.title, w.seed) for w in wanted] == [
         (file, "words", "song", 0),
         (None, "a waltz", "", 3),
@@ -246,15 +246,15 @@ def test_inputs_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_the_note_names_all_added_clips_once() -> None:
-    note = _noted("A quick run.", [20], 30, 600)
-    again = _noted(note, [21, 22], 31, 600)
+    note = extend_note("A quick run.", [20], 30, 600)
+    again = extend_note(note, [21, 22], 31, 600)
     assert again.startswith("A quick run. Clips added later (20, 21, 22):") and again.count("added") == 1
     assert "31 of 600" in again
 
 
 def test_stages_are_told_in_seconds() -> None:
-    watch = verb.Watch()
-    watch.lap("model")
-    watch.lap("exact scores")
+    watch = attribution.Stopwatch()
+    watch.end_stage("model")
+    watch.end_stage("exact scores")
     assert re.fullmatch(r"model \d+\.\d s, exact scores \d+\.\d s", str(watch))
-    assert watch.whole() == pytest.approx(sum(watch.spent.values()))
+    assert watch.total_s == pytest.approx(sum(watch.spent.values()))

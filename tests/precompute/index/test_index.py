@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from precompute.cli.main import main
 from precompute.config.run import RunConfig
 from precompute.index import layout, recall
-from precompute.index.search import Estimator, Judge, fold, products, quantised
+from precompute.index.calibration import IndexCalibration
+from precompute.index.search import Estimator, fold_sketches, multiply_sketches, quantise_sketches
 from support import tiny
 
 
@@ -27,25 +28,25 @@ def made(finished, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig,
     out = tmp_path_factory.mktemp("index")
     path = tiny.write_index_run(finished.root, out, out / "run.index", work=f'"{finished.out}/work"')
     assert main(["index", "--config", str(path)]) == 0
-    return RunConfig.load(path), layout.load(out / "run.index", whole=True)
+    return RunConfig.load(path), layout.load_index(out / "run.index", check_sketches=True)
 
 
 def test_search_against_its_naive_twin() -> None:
     rng = np.random.default_rng(0)
     wide = rng.standard_normal((300, 4096)).astype(np.float32)
     clips = rng.standard_normal((3, 64)).astype(np.float32)
-    narrow = fold(wide, 64)
+    narrow = fold_sketches(wide, 64)
     for row in range(0, 300, 37):
         assert np.allclose(narrow[row], sum(wide[row, start : start + 64] for start in range(0, 4096, 64)), atol=1e-3)
-    sketches, scale = quantised(narrow)
+    sketches, scale = quantise_sketches(narrow)
     assert sketches.dtype == np.int8 and np.abs(sketches).max() == 127
     naive = [[float((sketches[i].astype(float) * float(scale[i])) @ clips[q]) for i in range(300)] for q in range(3)]
-    assert np.allclose(products(sketches, scale, clips), naive, rtol=1e-4, atol=1e-3)
+    assert np.allclose(multiply_sketches(sketches, scale, clips), naive, rtol=1e-4, atol=1e-3)
     assert np.abs(sketches * scale[:, None] - narrow).max() <= scale.max() * 0.501
 
 
 def test_a_row_of_zeros_stays() -> None:
-    sketches, scale = quantised(np.zeros((2, 8), np.float32))
+    sketches, scale = quantise_sketches(np.zeros((2, 8), np.float32))
     assert not sketches.any() and not scale.any()
 
 
@@ -59,27 +60,30 @@ def test_an_estimate_is_the_least_squares_line_of_each_track() -> None:
         slope, offset = np.polyfit(sketched[:, track], exact[:, track], 1)
         assert found.slope[track] == pytest.approx(slope) and found.offset[track] == pytest.approx(offset)
     new = np.zeros((1, 20))
-    assert found.slope[4] == 0 and found(sketched[:1], new, lengths[:1])[0, 4] == pytest.approx(exact[:, 4].mean())
+    assert found.slope[4] == 0 and found.estimate(found.correct(sketched[:1], new), lengths[:1])[0, 4] == pytest.approx(
+        exact[:, 4].mean()
+    )
     longer = Estimator.fit(3 * exact, 3 * sketched, 3 * clips, 3 * lengths)  # a louder gradient changes the scale alone
-    assert np.allclose(longer(3 * sketched, 3 * clips, 3 * lengths), 3 * found(sketched, clips, lengths))
+    scaled = longer.estimate(longer.correct(3 * sketched, 3 * clips), 3 * lengths)
+    assert np.allclose(scaled, 3 * found.estimate(found.correct(sketched, clips), lengths))
 
 
 def test_what_the_sketch_misses_of_the_cohort_is_put_right() -> None:
     """Clips that are combinations of the cohort's: their scores are nearly exact, though the sketch is narrow."""
     rng = np.random.default_rng(5)
     tracks, cohort = rng.standard_normal((50, 4096)), rng.standard_normal((12, 4096))
-    rows, clips = fold(tracks * 1.0, 256), fold(cohort * 1.0, 256)
+    rows, clips = fold_sketches(tracks * 1.0, 256), fold_sketches(cohort * 1.0, 256)
     exact, lengths = cohort @ tracks.T, np.linalg.norm(cohort, axis=1)
     found = Estimator.fit(exact, clips @ rows.T, clips, lengths)
     new = 0.6 * cohort[:1] + 0.8 * cohort[1:2]
-    corrected = found.corrected(fold(new, 256) @ rows.T, fold(new, 256))
-    before = np.abs(fold(new, 256) @ rows.T - new @ tracks.T).mean()
+    corrected = found.correct(fold_sketches(new, 256) @ rows.T, fold_sketches(new, 256))
+    before = np.abs(fold_sketches(new, 256) @ rows.T - new @ tracks.T).mean()
     assert np.abs(corrected - new @ tracks.T).mean() < before
     by_hand = []
     for k in range(12):  # a clip from the others, the long way
         rest = np.delete(np.arange(12), k)
         twin = Estimator.fit(exact[rest], (clips @ rows.T)[rest], clips[rest], lengths[rest])
-        by_hand.append(np.abs(twin.corrected((clips @ rows.T)[[k]], clips[[k]]) - exact[[k]]).mean())
+        by_hand.append(np.abs(twin.correct((clips @ rows.T)[[k]], clips[[k]]) - exact[[k]]).mean())
     assert np.mean(by_hand) < 1.1 * np.abs(clips @ rows.T - exact).mean() and (found.residual > 0).all()
 
 
@@ -100,9 +104,9 @@ def test_rows_hold_exact_cohort_scores_and_sketches_near_them(finished, made) ->
     context, _ = make_context(load_model(config), corpus, config, cache)
     cohort = run_methods(context, ["unlearning"]).completed[0].result.cohort
     assert np.allclose(index.rows.cohort.T, cohort, rtol=1e-4, atol=1e-6 * np.abs(cohort).max())
-    sketched = products(index.rows.sketches, index.rows.scale, index.cohort.sketches)
+    sketched = multiply_sketches(index.rows.sketches, index.rows.scale, index.cohort.sketches)
     assert np.corrcoef(sketched.ravel(), cohort.ravel())[0, 1] > 0.9
-    assert (index.rows.noise > 0).all() and len(index.rows) == 32 and index.rows.is_control.sum() == 16
+    assert (index.rows.noise > 0).all() and len(index.rows) == 32 and index.rows.masks.is_decoy.sum() == 16
 
 
 def test_with_a_perfect_sketch_judging_is_what_a_run_does(finished, made) -> None:
@@ -112,12 +116,12 @@ def test_with_a_perfect_sketch_judging_is_what_a_run_does(finished, made) -> Non
 
     config, index = made
     rng = np.random.default_rng(2)
-    judge = Judge.of(index)
+    judge = IndexCalibration.fit(index)
     one = np.ones(len(index.rows))
     judge = replace(judge, estimator=replace(judge.estimator, slope=one, offset=0 * one, residual=0 * one))
     cells = index.rows.cohort.T[:2, :, None, None, None] + rng.standard_normal((2, 32, 4, 4, 2)) * 1e-12
     places = np.arange(32)
-    found = judge.judged(cells.mean((2, 3)).transpose(0, 2, 1), np.ones(2), places, cells)
+    found = judge.judge_clips(cells.mean((2, 3)).transpose(0, 2, 1), np.ones(2), places, cells)
     masks = mask_tracks(load_corpus(config).tracks)
     wanted = calibrate_scores(cells, fit_normalisation(index.rows.cohort.T, masks), masks)
     assert np.allclose(found.score_norm, wanted.score_norm) and (found.rank == wanted.rank).all()
@@ -140,7 +144,7 @@ def test_appended_and_dropped_tracks_leave_the_others_as_they_were(finished, mad
             writer.writerows(line for line in lines if kept(int(line["track_id"])))
         path = tiny.write_index_run(root, root / name, root / name / "run.index")
         assert main(["index", "--config", str(path)]) == 0
-        return layout.load(root / name / "run.index", whole=True)
+        return layout.load_index(root / name / "run.index", check_sketches=True)
 
     half = index_of(lambda i: i % 16 < 8, "a")
     # what a fresh index of all tracks would share with it: Fisher and cohort are fixed when an index is first made
@@ -214,7 +218,8 @@ def test_a_fault_while_writing_leaves_the_old_index(made, tmp_path: Path, monkey
     _, index = made
     folder = tmp_path / "kept.index"
     shutil.copytree(index.folder, folder)
-    fewer = index.rows.taken(np.arange(5))
+    fewer = layout.IndexRows(**{name: value[:5] for name, value in vars(index.rows).items()})
+    fewer = replace(index, folder=folder, rows=fewer)
 
     write = layout.write_atomically
 
@@ -225,11 +230,11 @@ def test_a_fault_while_writing_leaves_the_old_index(made, tmp_path: Path, monkey
 
     monkeypatch.setattr(layout, "write_atomically", stop)
     with pytest.raises(KeyboardInterrupt):
-        layout.save(folder, index.manifest, fewer, index.cohort, index.fisher)
-    assert len(layout.load(folder, whole=True).rows) == 32
+        layout.save_index(fewer)
+    assert len(layout.load_index(folder, check_sketches=True).rows) == 32
     monkeypatch.undo()
-    layout.save(folder, index.manifest, fewer, index.cohort, index.fisher)
-    assert len(layout.load(folder, whole=True).rows) == 5 and len(list(folder.iterdir())) == 5
+    layout.save_index(fewer)
+    assert len(layout.load_index(folder, check_sketches=True).rows) == 5 and len(list(folder.iterdir())) == 5
 
 
 def test_recall_is_one_where_the_shortlist_holds_all_and_the_curve_is_told(finished, tmp_path: Path, capsys) -> None:
@@ -238,13 +243,13 @@ def test_recall_is_one_where_the_shortlist_holds_all_and_the_curve_is_told(finis
     clips[:, :64] *= 30
     rows[:, :64] *= 30
     train = np.arange(60) < 40
-    measured = recall.Measured(clips @ rows.T, rows, clips, np.linalg.norm(clips, axis=1), train, ~train)
-    points = recall.curve(measured, recall.widths_of(2048), 60)
+    measured = recall.RecallSample(clips @ rows.T, rows, clips, np.linalg.norm(clips, axis=1), train, ~train)
+    points = [recall.measure_recall(measured, width, 60) for width in recall.list_widths(2048)]
     assert [p.recall for p in points] == [1.0] * len(points)
     assert [p.width for p in points] == [512, 1024, 2048]
-    few = recall.curve(measured, recall.widths_of(2048), 15)
+    few = [recall.measure_recall(measured, width, 15) for width in recall.list_widths(2048)]
     assert few[0].recall_alone <= few[0].recall < 1 and few[0].rho < few[-1].rho and few[-1].recall > 0.95
-    assert recall.chosen(few, 0.01) == 512 and recall.chosen(points, 1.0) == 512
+    assert recall.choose_width(few, 0.01) == 512 and recall.choose_width(points, 1.0) == 512
     path = tiny.write_index_run(finished.root, tmp_path, tmp_path / "run.index", width=0, work=f'"{finished.out}/work"')
     assert main(["index", "--config", str(path), "--curve", str(tmp_path / "curve.json")]) == 0
     text = capsys.readouterr().out

@@ -34,7 +34,7 @@ def model_of(store: Path) -> str:
 def make_index(folder: Path, track_ids: list[int], weights: str | None) -> layout.Index:
     """Of numbers drawn by chance: what `remove` does not look into."""
     rng, count = np.random.default_rng(0), len(track_ids)
-    rows = layout.Rows(
+    rows = layout.IndexRows(
         track_id=np.array(track_ids),
         digest=np.array([f"{i:032x}" for i in track_ids]),
         is_decoy=np.array(track_ids) > 40,
@@ -44,10 +44,13 @@ def make_index(folder: Path, track_ids: list[int], weights: str | None) -> layou
         cohort=rng.random((count, CLIPS)),
         sketches=rng.integers(-127, 128, (count, WIDTH), np.int8),
     )
-    cohort = layout.Cohort(["a"] * CLIPS, [1.0] * CLIPS, *(rng.random((CLIPS, 2)) for _ in range(2)), np.ones(CLIPS))
+    cohort = layout.IndexCohort(
+        ["a"] * CLIPS, [1.0] * CLIPS, *(rng.random((CLIPS, 2)) for _ in range(2)), np.ones(CLIPS)
+    )
     said = {} if weights is None else {"weights": weights}
-    layout.save(folder, {"width": WIDTH, "trained": 40, **said}, rows, cohort, np.ones(WEIGHTS, np.float32))
-    return replace(layout.load(folder, whole=True), rows=rows)
+    manifest = {"width": WIDTH, "trained": 40, **said}
+    layout.save_index(layout.Index(folder, manifest, rows, cohort, np.ones(WEIGHTS, np.float32)))
+    return replace(layout.load_index(folder, check_sketches=True), rows=rows)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,7 @@ def test_rows_go_and_the_others_stay_bit_for_bit(store: Path, capsys: pytest.Cap
     said = capsys.readouterr().out
     assert f"dropped 3 entries of the index {folder}: a new version is in place" in said
     assert "`precompute index` adds again what the corpus lists" in said and "The model still contains" in said
-    after = layout.load(folder, whole=True)
+    after = layout.load_index(folder, check_sketches=True)
     kept = ~np.isin(before.rows.track_id, GONE)
     for name in (*layout.COLUMNS, "sketches"):
         assert np.array_equal(getattr(after.rows, name), getattr(before.rows, name)[kept]), name
@@ -173,13 +176,13 @@ def test_a_failure_of_the_store_leaves_the_index(store: Path, monkeypatch: pytes
 def test_a_full_disk_while_the_index_is_written_changes_nothing(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = store.with_suffix(".index")
     make_index(folder, ids_of(store), model_of(store))
-    kept, before, write = store.read_bytes(), files_of(folder), layout._write_rows
+    kept, before, write = store.read_bytes(), files_of(folder), layout._write_sketches
 
-    def full(handle, sketches) -> None:
-        write(handle, sketches)
+    def full(handle, sketches, places) -> None:
+        write(handle, sketches, places)
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(layout, "_write_rows", full)
+    monkeypatch.setattr(layout, "_write_sketches", full)
     with pytest.raises(UserError, match=r"could not be written \(No space left on device\); nothing was changed"):
         remove_tracks(store, GONE)
     assert store.read_bytes() == kept and files_of(folder) == before
@@ -205,10 +208,10 @@ def test_store_and_index_of_a_run_still_go_together(finished, tmp_path: Path) ->
     path = write_index_run(finished.root, tmp_path, folder, work=f'"{finished.out}/work"')
     shutil.copy(finished.store, store)
     assert main(["index", "--config", str(path)]) == 0
-    addition.check(store, layout.load(folder, whole=True))
+    addition.check_store(store, layout.load_index(folder, check_sketches=True))
     track = ids_of(store)[0]
     assert main(["remove", str(track), "--store", str(store), "--index", str(folder)]) == 0
-    index = layout.load(folder, whole=True)
+    index = layout.load_index(folder, check_sketches=True)
     assert track not in index.rows.track_id and len(index.rows) == 31
-    addition.check(store, index).check_model(index.manifest["weights"])
+    addition.check_store(store, index).check_model(index.manifest["weights"])
     layout.check_settings(index.manifest, RunConfig.load(path), folder)
