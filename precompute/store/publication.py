@@ -119,7 +119,7 @@ def write_new_version(path: Path, scores: int | None = None) -> Iterator[DuckDBP
     except (duckdb.IOException, duckdb.FatalException, OSError) as error:  # fatal: a checkpoint that finds no room
         raise UserError(f"{path}: the store could not be written{old} ({str(error).splitlines()[0]})") from error
     except duckdb.ConstraintException as error:
-        raise UserError(f"{path}: a result breaks the store's rules{old} ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{path}: a result breaks the store's rules ({str(error).splitlines()[0]})") from error
     finally:
         part = part_path(path)
         part.with_name(part.name + ".wal").unlink(missing_ok=True)
