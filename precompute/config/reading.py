@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from precompute.errors import UserError, need
 
@@ -42,9 +42,11 @@ def name_file(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: {error}") from error
 
 
-def read_settings(
-    defaults: type[Settings] | Settings, table: Any, section: str = "", root: Path | None = None
-) -> Settings:
+@overload
+def read_settings(defaults: type[Settings], table: Any, section: str = ..., root: Path | None = ...) -> Settings: ...
+@overload
+def read_settings(defaults: Settings, table: Any, section: str = ..., root: Path | None = ...) -> Settings: ...
+def read_settings(defaults: Any, table: Any, section: str = "", root: Path | None = None) -> Any:
     """A dataclass from a TOML table; fields that are dataclasses are sections of it. Raises UserError.
 
     `defaults`: the class, or an object of it whose values hold where the table has none. `section`: the table's name,
@@ -62,7 +64,7 @@ def read_settings(
         else:
             values[name] = _check_type(f"{prefix}{name}", types[name], value, root)
     if not isinstance(defaults, type):
-        return replace(defaults, **values)  # type: ignore[type-var]
+        return replace(defaults, **values)
     missing = [name for name, field in known.items() if name not in values and _is_required(field)]
     need(not missing, f"{prefix}{', '.join(missing)}: missing")
     return kind(**values)

@@ -150,26 +150,26 @@ def test_save_and_load(small: Clews, tmp_path: Path) -> None:
     )  # fp16
 
 
-class Settings:
+class PickledSettings:
     """Something that a trainer keeps beside the weights; making it is told."""
 
     made = 0
 
     def __init__(self) -> None:
-        Settings.made += 1
+        PickledSettings.made += 1
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
-        return Settings, ()
+        return PickledSettings, ()
 
 
 def test_a_published_checkpoint_loads_and_runs_nothing(tmp_path: Path) -> None:
     shape = ClewsShape(front=(2, 4), blocks=(1, 1, 1, 1), channels=(4, 6, 8, 10), dimension=3)
     network = seeded(shape, 1)
     weights = {**network.state_dict(), "cqt.0.cqt_kernels_real": torch.zeros(84, 1, 4)}
-    torch.save({"model": weights, "conf": Settings(), "epoch": 3}, tmp_path / "checkpoint_best.ckpt")
-    made = Settings.made
+    torch.save({"model": weights, "conf": PickledSettings(), "epoch": 3}, tmp_path / "checkpoint_best.ckpt")
+    made = PickledSettings.made
     found = load_clews(tmp_path / "checkpoint_best.ckpt")
-    assert Settings.made == made
+    assert PickledSettings.made == made
     assert found.shape == shape
     assert all(
         torch.equal(a, b) for a, b in zip(found.state_dict().values(), network.state_dict().values(), strict=True)
