@@ -37,14 +37,9 @@ REMADE = ("score_norm", "std_error_norm", "q_value", "above_noise", "rank", "tra
 
 def write_store_without(store: Path, ids: Sequence[int]) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Write the new version and rename it into place; (clips, evaluations) that are not in it. Raises UserError."""
-    import duckdb
-
-    with duckdb.connect(str(store), read_only=True) as old:
-        [(scores,)] = old.execute("SELECT count(*) FROM scores").fetchall()
-    with write_new_version(store, scores) as con:
+    with write_new_version(store, _count_scores(store)) as con:
         con.execute(SCHEMA.read_text(encoding="utf-8"))
-        quoted = str(store).replace("'", "''")
-        con.execute(f"ATTACH '{quoted}' AS old (READ_ONLY)")
+        con.execute(_write_attach_sql(store))
         con.execute("CREATE TEMP TABLE gone AS SELECT unnest(?::INTEGER[]) AS track_id", [list(ids)])
         con.execute(
             "CREATE TEMP TABLE gone_clips AS SELECT clip_id FROM old.clips"
@@ -60,6 +55,20 @@ def write_store_without(store: Path, ids: Sequence[int]) -> tuple[tuple[int, ...
         con.execute("DETACH old")
         finish_store(con)
     return clips, tuple(evaluations)
+
+
+def _count_scores(store: Path) -> int:
+    import duckdb
+
+    with duckdb.connect() as con:  # attached, since a reader of this process may have the file open in its own way
+        con.execute(_write_attach_sql(store))
+        [(count,)] = con.execute("SELECT count(*) FROM old.scores").fetchall()
+    return int(count)
+
+
+def _write_attach_sql(store: Path) -> str:
+    quoted = str(store).replace("'", "''")
+    return f"ATTACH '{quoted}' AS old (READ_ONLY)"
 
 
 def _list_copied_tables(con: DuckDBPyConnection) -> list[str]:
