@@ -1,13 +1,12 @@
 """Measures the pass on the embedded model: `make bench`, or `python assets/benchmarks/bench_pass.py`.
 
-Two computations of the same score of a track by Q clips. Finite difference ("way (a)" in the result): the paper's two
-losses subtracted, a forward pass of the whole noise bank before and after every clip's step. Gradient product ("way
-(c)"): one gradient a cell, and a product with each clip's direction. As in a run, tracks are shared by processes of one
-thread; both run by turns, medians over rounds. Peak memory: of a process for each of them. A new clip: its direction
-and all tracks of the corpus by either of them, from the times above; by the index, the
-direction and exact scores of a shortlist from the times above, and (where `make demo` and `precompute index` have left
-a store and an index) `precompute attribute` as it is, each time a new process. Units stand in the names. Tracks and
-clips are decoys' latents as they ship.
+Two computations of the same score of a track by Q clips. Finite difference: the paper's two losses subtracted, a
+forward pass of the whole noise bank before and after every clip's step. Gradient product: one gradient a cell, and a
+product with each clip's direction. As in a run, tracks are shared by processes of one thread; both run by turns,
+medians over rounds. Peak memory: of a process for each of them. A new clip: its direction and all tracks of the corpus
+by either of them, from the times above; by the index, the direction and exact scores of a shortlist from the times
+above, and (where `make demo` and `precompute index` have left a store and an index) `precompute attribute` as it is,
+each time a new process. Units stand in the names. Tracks and clips are decoys' latents as they ship.
 """
 
 from __future__ import annotations
@@ -50,7 +49,10 @@ from precompute.index.layout import get_index_folder  # noqa: E402
 from precompute.index.search import multiply_sketches  # noqa: E402
 from precompute.model.diffusion import Items, Model, NoiseBank  # noqa: E402
 
-WHAT = "The pass on the embedded model: ms a track for Q clips by ways (a) and (c), rank correlation to fp64, memory"
+WHAT = (
+    "The pass on the embedded model: ms a track for Q clips by finite difference and gradient product,"
+    " rank correlation to fp64, memory"
+)
 MANIFEST = ROOT / "data/demo/manifest.csv"
 CONFIG = ROOT / "precompute/configs/demo.toml"
 PROMPT = "a slow waltz on solo piano"
@@ -138,22 +140,25 @@ def compute_reference(case: PassCase, clips: int) -> np.ndarray:
     return np.stack(rows)
 
 
+COMPUTATIONS = {"finite difference": score_by_finite_differences, "gradient product": score_by_gradient_products}
+
+
 def measure_speed(case: PassCase, numbers: list[int], rounds: int, timed_tracks: int) -> list[dict]:
     """Median ms a track of either computation by number of clips, in turns; tracks shared as in a run."""
     seconds = defaultdict(list)
     workers = count_workers(case.model.device, case.directions.shape[1])
     for _ in range(rounds):
         for clips in numbers:
-            for way, run in (("a", score_by_finite_differences), ("c", score_by_gradient_products)):
+            for name, run in COMPUTATIONS.items():
                 began = time.perf_counter()
                 with contextlib.redirect_stdout(io.StringIO()):  # its progress
                     run_jobs("tracks", range(timed_tracks), lambda row: run(case, row, clips), workers)  # noqa: B023
-                seconds[way, clips].append((time.perf_counter() - began) / timed_tracks)
+                seconds[name, clips].append((time.perf_counter() - began) / timed_tracks)
     found = []
     for clips in numbers:
-        old, new = (statistics.median(seconds[way, clips]) for way in "ac")
-        found.append({"case": f"Q = {clips}", "clips": clips, "way_a_ms": round(old * 1e3, 1)})
-        found[-1] |= {"way_c_ms": round(new * 1e3, 1), f"speedup_q{clips}": round(old / new, 2)}
+        old, new = (statistics.median(seconds[name, clips]) for name in COMPUTATIONS)
+        found.append({"case": f"Q = {clips}", "clips": clips, "difference_ms": round(old * 1e3, 1)})
+        found[-1] |= {"product_ms": round(new * 1e3, 1), f"speedup_q{clips}": round(old / new, 2)}
     return found
 
 
@@ -161,9 +166,9 @@ def measure_precision(case: PassCase, clips: int) -> list[dict]:
     """Least rank correlation over clips to fp64, of either computation."""
     wanted, found = compute_reference(case, clips), []
     ways = (
-        ("(c) fp32", score_by_gradient_products, "fp32"),
-        ("(c) bf16", score_by_gradient_products, "bf16"),
-        ("(a) fp32", score_by_finite_differences, "fp32"),
+        ("gradient product fp32", score_by_gradient_products, "fp32"),
+        ("gradient product bf16", score_by_gradient_products, "bf16"),
+        ("finite difference fp32", score_by_finite_differences, "fp32"),
     )
     for name, run, kind in ways:
         altered = replace(case, model=case.model.with_arithmetic(PassSection(precision=kind)))
@@ -176,10 +181,10 @@ def measure_precision(case: PassCase, clips: int) -> list[dict]:
 def measure_memory(clips: int, cells: int) -> list[dict]:
     """Peak of a process that does one track, the model and the directions of Q clips included."""
     found = []
-    for way in "ac":
-        command = [sys.executable, __file__, "--peak", way, "--clips", str(clips), "--cells", str(cells)]
+    for name in COMPUTATIONS:
+        command = [sys.executable, __file__, "--peak", name, "--clips", str(clips), "--cells", str(cells)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found.append({"case": f"peak memory, way ({way}), Q = {clips}", "peak_mb": json.loads(done.stdout.split()[-1])})
+        found.append({"case": f"peak memory, {name}, Q = {clips}", "peak_mb": json.loads(done.stdout.split()[-1])})
     return found
 
 
@@ -187,9 +192,9 @@ def measure_latency(rows: list[dict], case: PassCase, rounds: int) -> list[dict]
     """Seconds of a new clip, from measured times: its direction, then all tracks, or the index's shortlist."""
     one = next(row for row in rows if row.get("clips") == 1)
     found, tracks, index = [], len(read_manifest(MANIFEST)), IndexSection()
-    for way in "ac":
-        seconds = case.clip_s + tracks * one[f"way_{way}_ms"] / 1e3
-        found.append({"case": f"a new clip, way ({way}), computed", "tracks": tracks, "seconds": round(seconds, 1)})
+    for name, column in (("finite difference", "difference_ms"), ("gradient product", "product_ms")):
+        seconds = case.clip_s + tracks * one[column] / 1e3
+        found.append({"case": f"a new clip, {name}, computed", "tracks": tracks, "seconds": round(seconds, 1)})
     rise_s, search_s = [], []
     sketches = np.random.default_rng(0).integers(-127, 128, (tracks, index.widest), dtype=np.int8)
     clip = np.random.default_rng(1).standard_normal((10, index.widest), dtype=np.float32)
@@ -269,14 +274,12 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=16, help="of the noise bank (default: %(default)s)")
     parser.add_argument("--config", type=Path, default=CONFIG, help="whose index is timed (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS_FOLDER / "pass.json")
-    parser.add_argument("--peak", choices=("a", "c"), help=argparse.SUPPRESS)
+    parser.add_argument("--peak", choices=tuple(COMPUTATIONS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     setup_torch()
     if options.peak:
-        case = make_case(1, 1 if options.peak == "a" else options.clips, options.cells, bare=True)
-        (score_by_finite_differences if options.peak == "a" else score_by_gradient_products)(
-            case, 0, len(case.directions)
-        )
+        case = make_case(1, 1 if options.peak == "finite difference" else options.clips, options.cells, bare=True)
+        COMPUTATIONS[options.peak](case, 0, len(case.directions))
         print(read_peak_mb())
         return
     began, case = time.monotonic(), make_case(options.tracks, options.clips, options.cells)
@@ -288,8 +291,8 @@ def main() -> None:
     rows += measure_memory(options.clips, options.cells)
     parameters = count_parameters(case.model.parameters("all"))
     tflops = measure_matmul_tflops(case.model.device, torch.float32, 2048)
-    rate = 6.0 * parameters * case.model.frames * options.cells / (rows[0]["way_c_ms"] / 1e3) / 1e12
-    rows.append({"case": "share of the matmul rate, way (c)", "share": round(rate / tflops, 3)})
+    rate = 6.0 * parameters * case.model.frames * options.cells / (rows[0]["product_ms"] / 1e3) / 1e12
+    rows.append({"case": "share of the matmul rate, gradient product", "share": round(rate / tflops, 3)})
     rows[-1] |= {"tflops": round(rate, 4), "matmul_tflops": round(tflops, 4)}
     rows.append(profile_gradients(case))
     write_result(options.out, WHAT, "make bench", describe_hardware(), rows, options.rounds)

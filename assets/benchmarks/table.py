@@ -49,13 +49,12 @@ def insert_tables(page: str, tables: dict[str, str]) -> str:
 
 
 def _format_diagnostics(data: Result) -> str:
-    from precompute.evaluate.report import table  # the table that `precompute report` prints
+    from precompute.evaluate.report import format_diagnostics  # the table that `precompute report` prints
 
-    return f"`{data['command']}`: {data['hardware']}.\n\n{table(data['rows'])}"
+    return f"`{data['command']}`: {data['hardware']}.\n\n{format_diagnostics(data['rows'])}"
 
 
 def _format_pass(data: Result) -> str:
-    # In the file, "(a)" is the finite difference (two losses, subtracted) and "(c)" the gradient product.
     rows = {row["case"]: row for row in data["rows"]}
     lines = [
         _describe_run(data, "the demo model"),
@@ -65,25 +64,38 @@ def _format_pass(data: Result) -> str:
         "|---|---|---|---|",
     ]
     for row in data["rows"]:
-        if "way_a_ms" in row:
+        if "difference_ms" in row:
             clips = "1 clip" if row["clips"] == 1 else f"{row['clips']} clips"
             speedup = row[f"speedup_q{row['clips']}"]
-            lines.append(f"| ms a track, {clips} | {row['way_a_ms']:,.0f} | {row['way_c_ms']:,.0f} | {speedup:g} |")
-    rho = {case: rows[f"rank correlation, {case}"]["rho_fp64"] for case in ("(a) fp32", "(c) fp32", "(c) bf16")}
-    fp32, bf16 = rho["(c) fp32"], rho["(c) bf16"]
-    lines.append(f"| least rank correlation to fp64 | {rho['(a) fp32']:g} | fp32 {fp32:g}, bf16 {bf16:g} | |")
+            lines.append(
+                f"| ms a track, {clips} | {row['difference_ms']:,.0f} | {row['product_ms']:,.0f} | {speedup:g} |"
+            )
+    rho = {
+        case: rows[f"rank correlation, {case}"]["rho_fp64"]
+        for case in ("finite difference fp32", "gradient product fp32", "gradient product bf16")
+    }
+    fp32, bf16 = rho["gradient product fp32"], rho["gradient product bf16"]
+    lines.append(
+        f"| least rank correlation to fp64 | {rho['finite difference fp32']:g} | fp32 {fp32:g}, bf16 {bf16:g} | |"
+    )
     peaks = {row["case"]: row["peak_mb"] for row in data["rows"] if row["case"].startswith("peak memory")}
-    product = next(case for case in peaks if "(c)" in case)
-    difference = product.replace("(c)", "(a)")
-    label = product.replace(", way (c)", "")
+    product = next(case for case in peaks if "gradient product" in case)
+    difference = product.replace("gradient product", "finite difference")
+    label = product.replace(", gradient product", "")
     lines.append(f"| {label} | {peaks[difference]:,} MB | {peaks[product]:,} MB | |")
-    clip = {key: rows[f"a new clip, {key}, computed"] for key in ("way (a)", "way (c)", "the index")}
-    tracks, seconds = clip["way (a)"]["tracks"], {key: f"{row['seconds']:,.0f} s" for key, row in clip.items()}
-    lines.append(f"| a new clip over {tracks} tracks, computed | {seconds['way (a)']} | {seconds['way (c)']} | |")
+    clip = {key: rows[f"a new clip, {key}, computed"] for key in ("finite difference", "gradient product", "the index")}
+    tracks, seconds = (
+        clip["finite difference"]["tracks"],
+        {key: f"{row['seconds']:,.0f} s" for key, row in clip.items()},
+    )
+    lines.append(
+        f"| a new clip over {tracks} tracks, computed"
+        f" | {seconds['finite difference']} | {seconds['gradient product']} | |"
+    )
     measured = rows["a new clip, the index, measured"]
     whole = f"; `attribute` as a whole {measured['seconds']:g} s" if "seconds" in measured else ""
     lines.append(f"| the same by the index | | {seconds['the index']}{whole} | |")
-    share = rows["share of the matmul rate, way (c)"]["share"]
+    share = rows["share of the matmul rate, gradient product"]["share"]
     return "\n".join([*lines, f"| share of the machine's own matmul rate | | {share:.0%} | |"])
 
 
@@ -171,7 +183,7 @@ def _format_agreement(data: Result) -> str:
 
 
 def _format_planted(data: Result) -> str:
-    """What the model card's tables of planted truths leave out."""
+    """Rows of planted truths that the model card's tables do not hold."""
     rows = {(row["truth"], row["name"], row["method"], row["score"]): row for row in data["rows"]}
     methods = list(data["settings"]["methods"])
     measures = {

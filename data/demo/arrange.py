@@ -86,7 +86,7 @@ class TuneSetting:
 
 @dataclass(frozen=True)
 class Dance:
-    """How a kind of tune is played: words of the caption and the length of a bar."""
+    """The manner of playing a kind of tune: words of the caption and the length of a bar."""
 
     words: str  # "reel"
     tempo: str  # slow | moderate | fast

@@ -1,4 +1,4 @@
-"""Which tracks the corpus has: the regular pairs of a training track and its matched decoy.
+"""The tracks of the corpus: the regular pairs of a training track and its matched decoy.
 
 Nothing is rendered here. Chance comes from `random.Random("text")` only, so that a change in one collection
 leaves the others as they were.
@@ -173,7 +173,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Variation:
-    """How a rendering differs from the score."""
+    """The differences of a rendering from the score."""
 
     faster: float = 1.0  # factor of the tempo
     semitones: int = 0  # upwards

@@ -39,7 +39,7 @@ class Score:
         return f"{FLATS[self.tonic]} {self.mode}"
 
     def transpose(self, semitones: int) -> Score:
-        """The same score in another key."""
+        """A copy of the score in another key."""
         parts = tuple(tuple(replace(n, pitch=n.pitch + semitones) for n in part) for part in self.parts)
         return replace(self, parts=parts, tonic=(self.tonic + semitones) % 12)
 

@@ -56,7 +56,7 @@ class ExtendableStore:
 
 @dataclass(frozen=True)
 class StoreState:
-    """What new rows of a store build on."""
+    """Method, next clip id, folder of clips and note of the store that new rows are added to."""
 
     method_id: int
     next_clip_id: int

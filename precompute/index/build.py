@@ -45,7 +45,7 @@ GROUP = 4096  # tracks whose latents are in memory at once
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What all rows of an index are computed with."""
+    """Model, tracks, settings and directions that all rows of an index are computed with."""
 
     model: Model
     corpus: Corpus
@@ -192,7 +192,7 @@ class RowSources:
                     column[row] = self.sampled[digest][name]
 
     def describe(self) -> str:
-        """How many rows there are, and where from."""
+        """The number of rows, and how many of them were reused or dropped, in one line."""
         count = len(self.digests)
         reused = count - len(self.missing) - len(self.sampled)
         dropped = len(set(self.places) - set(self.digests))
@@ -289,7 +289,7 @@ def _measure_width(context: BuildContext, manifest: dict[str, Any]) -> tuple[dic
 
 
 def _gather_rows(context: BuildContext, places: list[int], keep_wide: bool = False) -> Arrays:
-    """What `RowTap` takes of tracks at these places, stacked; cached, so that a killed command goes on."""
+    """Arrays that `RowTap` keeps of the tracks at these places, stacked; cached, so that a killed command goes on."""
     part = replace(context.corpus, tracks=[context.corpus.tracks[row] for row in places])
     items: Items = load_latents(context.model, part, context.config, context.cache)[0]
     width = None if keep_wide else context.width

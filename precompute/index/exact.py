@@ -41,7 +41,10 @@ class Shortlist:
 
     @property
     def is_forward(self) -> bool:
-        """Whether forward mode is used: a sum over frames cannot be scaled draw by draw, as normalised t asks for."""
+        """True where forward mode is used: for few clips, and not with normalised timesteps.
+
+        These scale every draw's gradient to length 1, which a sum over frames cannot follow.
+        """
         return self.step.has_moments and len(self.queries.shown) <= FORWARD_MODE_CLIPS
 
     def compute_scores(self) -> tuple[np.ndarray, np.ndarray | None]:

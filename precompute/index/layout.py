@@ -60,7 +60,7 @@ class IndexRows:
 
     @property
     def masks(self) -> TrackMasks:
-        """Which tracks enter the statistics."""
+        """Masks of the tracks that enter the statistics."""
         return TrackMasks(~self.is_decoy & ~self.planted, self.is_decoy & ~self.planted, ~self.is_decoy)
 
 

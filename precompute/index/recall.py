@@ -1,4 +1,4 @@
-"""How wide a sketch must be: the recall of the ten strongest tracks, measured over widths.
+"""The width of sketches: the recall of the ten strongest tracks, measured over widths.
 
 The clips are the cohort's, whose exact scores are known. They are cut into folds: what estimates and normalises a fold
 is fitted on the others. For a clip, the shortlist gets its exact scores, all others keep their estimates, and the ten
@@ -23,7 +23,7 @@ NARROWEST = 512  # of the widths that are measured
 
 @dataclass(frozen=True)
 class WidthRecall:
-    """What sketches of one width reach."""
+    """Recall and size of sketches of one width."""
 
     width: int  # k
     recall: float  # share of the exact first ten that the shortlist's list has among its own, mean over clips
@@ -34,7 +34,7 @@ class WidthRecall:
 
 @dataclass(frozen=True)
 class RecallSample:
-    """What the widths are compared on: K clips of the cohort, n tracks and decoys."""
+    """Scores and sketches that widths are compared on: K clips of the cohort, n tracks and decoys."""
 
     exact: np.ndarray  # [K, n]: scores
     rows: np.ndarray  # [n, W] float32: widest sketches of tracks

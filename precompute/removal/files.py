@@ -1,4 +1,4 @@
-"""What `precompute remove` touches beside store and index: sound files and a manifest."""
+"""Sound files and a manifest, which `precompute remove` changes beside store and index."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from precompute.removal.store import write_store_without
 
 @dataclass(frozen=True)
 class StoreOrigin:
-    """What the store says of its run and of the tracks that are to go."""
+    """The store's record of its run, and the sound of the tracks that are to go."""
 
     sound_paths: dict[int, Path]  # by id of each of these tracks that has sound
     weights: str  # hash of the weights that its scores are of

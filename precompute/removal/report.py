@@ -1,4 +1,4 @@
-"""What `precompute remove` did, and its lines for a terminal."""
+"""The report of `precompute remove`, and its lines for a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MODEL_NOTE = "The model still contains what was taken out: only training again w
 
 @dataclass(frozen=True)
 class RemovalReport:
-    """What was taken out of where."""
+    """Tracks, clips, evaluations, files and rows that were taken out."""
 
     tracks: tuple[int, ...]
     clips: tuple[int, ...]  # controls that were such a track

@@ -111,7 +111,7 @@ def _parse(text: str) -> Any:
 
 
 def _mentions_track(value: Any, ids: set[int], titles: Sequence[str], key: str = "") -> bool:
-    """Whether a value of JSON, found under `key`, names one of the tracks."""
+    """True where a value of JSON, found under `key`, names one of the tracks."""
     if isinstance(value, dict):
         numbered = any(name.isdecimal() and int(name) in ids for name in value) and "track" in key
         return numbered or any(_mentions_track(inner, ids, titles, name) for name, inner in value.items())

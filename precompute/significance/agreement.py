@@ -1,4 +1,4 @@
-"""How far two methods agree on the same clips: scores [Q, N] of training tracks, higher = stronger influence."""
+"""Agreement of two methods on the same clips: scores [Q, N] of training tracks, higher = stronger influence."""
 
 from __future__ import annotations
 

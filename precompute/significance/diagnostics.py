@@ -1,4 +1,4 @@
-"""What a run says about its own scores, good or bad: decoys on top, concentration, likeness of clips, error rates.
+"""Diagnostics of a run's own scores, good or bad: decoys on top, concentration, likeness of clips, error rates.
 
 Arrays: Q clips x N tracks, float64, higher = stronger influence. `is_train` and `is_decoy` are boolean [N] masks of the
 *regular* tracks that enter the statistics; planted tracks are in neither.

@@ -19,7 +19,7 @@ from precompute.significance.standard_errors import estimate_standard_error
 
 
 class TrackMasks(NamedTuple):
-    """Which tracks count as what; bool [N] each."""
+    """Roles of the tracks in the statistics; bool [N] each."""
 
     is_train: np.ndarray  # regular training tracks; these and ...
     is_decoy: np.ndarray  # ... regular decoys enter the statistics, planted ones of either kind do not

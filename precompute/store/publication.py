@@ -166,7 +166,7 @@ def remove_abandoned(path: Path) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process of this id is there, whoever it belongs to."""
+    """True where a process of this id is there, whoever it belongs to."""
     try:
         os.kill(pid, 0)  # sends nothing: asks whether it is there
     except ProcessLookupError:

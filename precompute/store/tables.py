@@ -35,7 +35,7 @@ PACKAGES = ("torch", "stable-audio-tools", "transformers", "numpy", "duckdb", "s
 
 @dataclass(frozen=True)
 class ResultKeys:
-    """What rows of one method's results are named by."""
+    """Ids of method, clips and tracks, which the rows of one method's results are named by."""
 
     method_id: int
     clip_ids: Sequence[int]  # [Q]

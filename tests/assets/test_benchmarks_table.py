@@ -27,14 +27,25 @@ def folder(tmp_path: Path) -> Path:
     def row(case: str, **values) -> dict:
         return {"case": case, **values}
 
-    rows = [row(f"Q = {q}", clips=q, way_a_ms=10.0 * q, way_c_ms=9.6, **{f"speedup_q{q}": 1.5 * q}) for q in (1, 64)]
-    rows += [row(f"a new clip, {w}, computed", tracks=709, seconds=s) for w, s in (("way (a)", 1234), ("way (c)", 567))]
+    rows = [
+        row(f"Q = {q}", clips=q, difference_ms=10.0 * q, product_ms=9.6, **{f"speedup_q{q}": 1.5 * q}) for q in (1, 64)
+    ]
+    rows += [
+        row(f"a new clip, {w}, computed", tracks=709, seconds=s)
+        for w, s in (("finite difference", 1234), ("gradient product", 567))
+    ]
     rows += [row("a new clip, the index, computed", tracks=709, seconds=31.4)]
     rows += [row("a new clip, the index, measured", seconds=38.5)]
-    rows += [row(f"rank correlation, {way}", rho_fp64=rho) for way, rho in (("(a) fp32", 0.9987), ("(c) fp32", 1.0))]
-    rows += [row("rank correlation, (c) bf16", rho_fp64=0.9961)]
-    rows += [row(f"peak memory, way ({way}), Q = 64", peak_mb=mb) for way, mb in (("a", 700), ("c", 2100))]
-    rows += [row("share of the matmul rate, way (c)", share=0.71)]
+    rows += [
+        row(f"rank correlation, {way}", rho_fp64=rho)
+        for way, rho in (("finite difference fp32", 0.9987), ("gradient product fp32", 1.0))
+    ]
+    rows += [row("rank correlation, gradient product bf16", rho_fp64=0.9961)]
+    rows += [
+        row("peak memory, finite difference, Q = 64", peak_mb=700),
+        row("peak memory, gradient product, Q = 64", peak_mb=2100),
+    ]
+    rows += [row("share of the matmul rate, gradient product", share=0.71)]
     kept = {"what": "", "command": "make bench", "hardware": "two cores", "commit": "c", "repeats": 3, "rows": rows}
     (tmp_path / "pass.json").write_text(json.dumps(kept))
     peers = [row("whence", ms_a_row=12.5, rho_fp64=1.0, proved=True, peak_mb=800)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,9 +106,3 @@ def finished(tiny_root: Path) -> Finished:
         code = main(["run", "--config", str(config), "--audit"])
     assert code == 0
     return Finished(tiny_root, out, config, out / "store.duckdb", printed.getvalue())
-
-
-@pytest.fixture(scope="session")
-def environment() -> dict[str, str]:
-    """For subprocesses that run in another folder."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
