@@ -1,4 +1,4 @@
-"""Which clips there are: prompts from a file, prompts of the normalisation cohort, training tracks as targets.
+"""The list of clips: prompts from a file, prompts of the normalisation cohort, training tracks as targets.
 
 Needs no torch.
 """
@@ -32,7 +32,7 @@ class Prompt:
 
     @property
     def kind(self) -> str:
-        """As table `clips` names it: user | generated."""
+        """The name of its kind in table `clips`: user | generated."""
         return "user" if self.path else "generated"
 
     @property

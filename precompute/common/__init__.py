@@ -1,1 +1,1 @@
-"""What every room uses: cache, progress, files, parallel work, results."""
+"""Helpers of every room: cache, progress, files, parallel work, result files, seeds."""

@@ -1,4 +1,4 @@
-"""How torch is set up in a process that scores: once, by the command line, by workers and by tests."""
+"""The set-up of torch in a process that scores; called by the command line, by workers, benchmarks and tests."""
 
 from __future__ import annotations
 

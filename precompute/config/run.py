@@ -138,7 +138,7 @@ class UnlearningSection:
 
 @dataclass(frozen=True)
 class MethodsSection:
-    """Which methods run, and the settings of each that has a section `[methods.NAME]`."""
+    """The methods to run, and the settings of each that has a section `[methods.NAME]`."""
 
     run: tuple[str, ...] = ("unlearning",)  # in the order of their ids in the store
     settings: dict[str, Any] = field(default_factory=dict)  # by name; what is absent has its defaults
@@ -165,7 +165,7 @@ class MethodsSection:
 
 @dataclass(frozen=True)
 class PassSection:
-    """How the tracks' gradients are computed, and in what pieces. Only `precision` may change a score."""
+    """Computation of the tracks' gradients. Only `precision` may change a score."""
 
     precision: str = "fp32"  # bf16: forward passes of tracks under autocast; clips' gradients stay fp32
     memory_gb: float = 8.0  # of one process, beside the model: gradients of tracks and directions of clips
@@ -193,7 +193,7 @@ class MomentsSection:
 
 @dataclass(frozen=True)
 class OutputSection:
-    """What is written, and where."""
+    """The files that a run writes."""
 
     store: str  # published by rename
     clips: str  # folder for the generated clips' audio

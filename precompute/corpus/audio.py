@@ -34,7 +34,7 @@ class AudioError(Exception):
 
 @dataclass(frozen=True)
 class SoundShape:
-    """What a file holds, counted by decoding it."""
+    """Rate, channels and length of a file, counted by decoding it."""
 
     sample_rate: int  # hertz
     channels: int
@@ -48,7 +48,7 @@ class SoundShape:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the page needs to draw and level a recording."""
+    """Length, loudness and waveform peaks of a recording, by which the page draws and levels it."""
 
     sha256: str
     duration_s: float

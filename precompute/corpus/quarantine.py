@@ -14,7 +14,7 @@ from precompute.corpus.tracks import Track
 
 @dataclass(frozen=True)
 class Examination:
-    """Which tracks can be used."""
+    """The tracks that can be used, and the reasons of the others."""
 
     readable: list[Track]  # tracks without audio (latents only) among them
     quarantined: dict[int, str]  # track_id -> why its file is set aside

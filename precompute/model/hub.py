@@ -59,7 +59,7 @@ def read_model_config(path: Path) -> dict[str, Any]:
 
 
 def compute_window_s(model_config: dict[str, Any]) -> float:
-    """How much a model hears at once, in seconds: whole latent frames of its sample_size."""
+    """The length that a model hears at once, in seconds: whole latent frames of its sample_size."""
     ratio = int(model_config["model"]["pretransform"]["config"]["downsampling_ratio"])
     return int(model_config["sample_size"]) // ratio * ratio / int(model_config["sample_rate"])
 

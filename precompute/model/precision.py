@@ -1,4 +1,4 @@
-"""How the network runs in the pass over tracks: precision, attention, compilation; by `[pass]` of a config.
+"""The network's precision, attention and compilation in the pass over tracks, by `[pass]` of a config.
 
 Weights, gradients and products stay fp32; under bf16 the matrix products of the forward and backward pass are bf16.
 """
