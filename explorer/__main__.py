@@ -17,10 +17,10 @@ from explorer.settings import (
     Password,
     Settings,
     SettingsError,
-    default_store,
+    find_default_store,
     is_loopback,
+    is_readable_by_others,
     read_password,
-    readable_by_others,
 )
 from explorer.store import StoreError
 
@@ -80,11 +80,11 @@ def parse_settings(arguments: Sequence[str] | None, new_key: str = "") -> Settin
     password = read_password(options.password_file, os.environ)
     key = read_password(options.host_key_file, {}) if options.host_key_file else None
     for what, file in (("password", options.password_file), ("host's key", options.host_key_file)):
-        if file and readable_by_others(file):
+        if file and is_readable_by_others(file):
             print(f"explorer: others can read the {what} file: chmod 600 {file}", file=sys.stderr)
     if options.sessions and key is None:
         key = Password.of(new_key)
-    store = options.store or default_store()
+    store = options.store or find_default_store()
     return Settings(
         store,
         options.host,

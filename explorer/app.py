@@ -46,7 +46,7 @@ _FONTS = ("Inter", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetic
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 
-def theme() -> gr.themes.Base:
+def build_theme() -> gr.themes.Base:
     """Own colours; fonts of our own or of the system: nothing is fetched from elsewhere."""
     return gr.themes.Base(primary_hue="teal", neutral_hue="stone", radius_size="lg", font=_FONTS, font_mono=_MONO).set(
         body_background_fill="*neutral_50",

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from explorer.app import PAGE_CSS, build_app, theme
+from explorer.app import PAGE_CSS, build_app, build_theme
 from explorer.listening_sessions.routes import add_sessions
 from explorer.report.routes import add_reports
 from explorer.settings import Settings
@@ -86,7 +86,7 @@ def create_server(settings: Settings) -> Guard:
         path="/",
         server_name=settings.host,
         server_port=settings.port,
-        theme=theme(),
+        theme=build_theme(),
         css=PAGE_CSS,
         footer_links=[],
         show_error=False,

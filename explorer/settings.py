@@ -52,14 +52,14 @@ class Password:
         if len(text.encode("utf-8", "surrogateescape")) > PASSWORD_BYTES:
             raise SettingsError(f"the password is too long: take at most {PASSWORD_BYTES} bytes")
         salt = secrets.token_bytes(16)
-        return cls(salt, _stretched(text, salt))
+        return cls(salt, _stretch_password(text, salt))
 
     def check(self, text: str) -> bool:
         """True where `text` is the password; takes some 50 ms and 32 MB, however near `text` comes to it."""
-        return hmac.compare_digest(_stretched(text, self.salt), self.digest)
+        return hmac.compare_digest(_stretch_password(text, self.salt), self.digest)
 
 
-def _stretched(text: str, salt: bytes) -> bytes:
+def _stretch_password(text: str, salt: bytes) -> bytes:
     return hashlib.scrypt(text.encode("utf-8", "surrogateescape"), salt=salt, n=2**15, r=8, p=1, maxmem=2**26)
 
 
@@ -80,12 +80,12 @@ def read_password(file: Path | None, environment: MutableMapping[str, str]) -> P
         raise SettingsError(f"cannot read the password file {file}: {error.strerror}") from error
 
 
-def readable_by_others(file: Path) -> bool:
+def is_readable_by_others(file: Path) -> bool:
     """True where the file's mode lets its group or everybody read it."""
     return bool(file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
-def default_store() -> Path:
+def find_default_store() -> Path:
     """The store to open when none is named: looked for in the working folder, then in the repository.
 
     Returns the last candidate where none exists, so that the error names a path the user can act on.

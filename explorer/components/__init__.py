@@ -34,7 +34,8 @@ class PartMeta(ComponentMeta):
 class PagePart(gr.HTML, metaclass=PartMeta):
     """A gr.HTML whose behaviour is `<name>.js` (a module with `mount`) and whose look is `<name>.css`.
 
-    `events` are the custom events that the script triggers: Gradio finds their quotes in `js_on_load`.
+    `events` are the custom events that the script triggers: Gradio learns event names by searching
+    `js_on_load` for quoted words.
     """
 
     def __init__(

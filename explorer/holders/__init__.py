@@ -1,1 +1,1 @@
-"""The tab Holders: a view in, values for components out. No gradio."""
+"""Computes the values that the tab Holders shows for a view; components draw them. No gradio."""

@@ -1,1 +1,1 @@
-"""The tabs Listen and All clips: a view in, values for components out. No gradio."""
+"""Computes the values that the tabs Listen and All clips show for a view; components draw them. No gradio."""

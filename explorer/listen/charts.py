@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from explorer.store.ranking import NORMALISED, Ranking, Span
+from explorer.store.ranking import NORMALISED, Ranking, Span, mark_standouts
 from explorer.text.numbers import choose_exponent, format_power, format_q
 from explorer.text.scores import word_caption, word_legend
-from explorer.text.verdict import mark_standouts, name_span
+from explorer.text.verdict import name_span
 
 EVERY_PLACE_TO, LOG_PLACES = 100, 300  # places of tracks that are drawn: all of the first, then log-spaced ones
 EVERY_DECOY_TO, LOG_DECOYS = 40, 120

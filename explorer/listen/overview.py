@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from explorer.store.records import ClipRecord, Summary
-from explorer.text.clips import name_clip
-from explorer.text.numbers import format_percent
+from explorer.text.clips import name_clip, word_above_noise, word_top_share
 
-CONCENTRATION = 10  # tracks; the second of Summary's shares
 NAME_CHARS = 300  # of a prompt
 _KINDS = {"generated": "generated", "user": "your clip", "track": "control"}
 
@@ -50,24 +48,6 @@ def _describe_card(clip: ClipRecord, summary: Summary | None) -> dict[str, Any]:
         "above_text": word_above_noise(scored),
         "share": share,
         # Without a track above noise, the concentration says nothing.
-        "share_text": _word_share(scored.tracks, share) if scored is not None and scored.above_noise else "",
+        "share_text": word_top_share(scored.tracks, share) if scored is not None and scored.above_noise else "",
         "spark": [] if scored is None else [float(f"{value:.3g}") for value in scored.spark],
     }
-
-
-def word_above_noise(summary: Summary | None) -> str:
-    """'5 of 365 above noise'."""
-    if summary is None:
-        return "not scored by this method"
-    if not summary.above_noise:
-        return "nothing above noise"
-    return f"{summary.above_noise:,} of {summary.tracks:,} above noise"
-
-
-def _word_share(tracks: int, share: float | None) -> str:
-    """'top 10 hold 29 %': of the positive score."""
-    if share is None:
-        return "no positive score"
-    if tracks == 1:
-        return "the only track holds all"
-    return f"top {min(CONCENTRATION, tracks)} hold {format_percent(share)}"

@@ -47,8 +47,11 @@ class SessionDatabase:
             self._con.execute("BEGIN IMMEDIATE")
             try:
                 self._check_or_create()
-            finally:
                 self._con.execute("COMMIT")
+            except BaseException:
+                if self._con.in_transaction:
+                    self._con.execute("ROLLBACK")
+                raise
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise SessionFileError(f"the sessions file {self.path} is in use by another explorer") from error

@@ -1,1 +1,1 @@
-"""The tabs Compare and Where is it wrong: a view in, values for components out. No gradio."""
+"""Computes the values that the tabs Compare and Where is it wrong show for a view; components draw them. No gradio."""

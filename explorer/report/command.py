@@ -14,7 +14,7 @@ from explorer.report.evidence import gather_clip_evidence, gather_holder_evidenc
 from explorer.report.html import render_html
 from explorer.report.records import Evidence, EvidenceError
 from explorer.report.row_files import format_csv, write_parquet
-from explorer.settings import SettingsError, default_store
+from explorer.settings import SettingsError, find_default_store
 from explorer.state.store_views import StoreViews
 from explorer.store import Store
 from explorer.store.errors import StoreError
@@ -58,7 +58,7 @@ def _write_files(options: argparse.Namespace) -> list[Path]:
         raise SettingsError(f"--out {out}: the report is an HTML file, so its name must end in .html")
     if not out.parent.is_dir():
         raise SettingsError(f"--out {out}: there is no folder {out.parent}; make it first")
-    store = Store(options.store or default_store())
+    store = Store(options.store or find_default_store())
     try:
         evidence = _gather_evidence(StoreViews(store), options)
     finally:

@@ -1,1 +1,4 @@
-"""The only place where an id becomes audio for a listener."""
+"""Decides what may be played, and serves it.
+
+Excerpts of listening sessions are cut in `explorer/listening_sessions/excerpts.py`, after asking `sound.permission`.
+"""

@@ -1,4 +1,4 @@
-"""Events of the page: a view and what a listener did in, the next view out. No gradio; browsers are not believed here.
+"""Events of the page: each takes a view and what the browser sent, checks it, and returns the next view. No gradio.
 
 Every method raises BadEventError, a line for the listener, where an event makes no sense for this store.
 """

@@ -1,4 +1,7 @@
-"""The views of one store: what an address names, and what each view rests on. No state of a listener, no gradio."""
+"""Reads the address of the page as a view of one store (`View.query` writes it), and finds what a view shows of it.
+
+No state of a listener, no gradio.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The view: everything that the address of the page says. The address is the state; nothing else is kept."""
+"""The view: everything that the address of the page says. The address is the state; nothing else is kept.
+
+`View.query` writes the address; `StoreViews.read_address` in `explorer/state/store_views.py` reads it.
+"""
 
 from __future__ import annotations
 

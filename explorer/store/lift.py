@@ -56,16 +56,16 @@ class Groups:
 
 
 @lru_cache(4096)
-def poisson_interval(count: float, level: float = LEVEL) -> tuple[float, float]:
+def compute_poisson_interval(count: float, level: float = LEVEL) -> tuple[float, float]:
     """Exact interval (Garwood 1936) of the mean of a Poisson count >= 0, which need not be whole.
 
     Its ends are quantiles of gamma distributions of shape `count` and `count + 1`; the lower one of 0 is 0.
     """
     tail = (1 - level) / 2
-    return (gamma_quantile(count, tail) if count > 0 else 0.0), gamma_quantile(count + 1, 1 - tail)
+    return (compute_gamma_quantile(count, tail) if count > 0 else 0.0), compute_gamma_quantile(count + 1, 1 - tail)
 
 
-def gamma_quantile(shape: float, part: float) -> float:
+def compute_gamma_quantile(shape: float, part: float) -> float:
     """Quantile `part` (0..1) of a gamma distribution of this shape and scale 1, by bisection."""
     low, high = 0.0, shape + 12 * math.sqrt(shape) + 40
     for _ in range(80):
@@ -156,7 +156,7 @@ def _lift_interval(
     hits: np.ndarray, expected: np.ndarray, clumps: float, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both ends of the lift's interval, [G] each; 0 and infinity where nothing was expected."""
-    ends = np.array([poisson_interval(float(value), level) for value in hits / clumps]).reshape(len(hits), 2)
+    ends = np.array([compute_poisson_interval(float(value), level) for value in hits / clumps]).reshape(len(hits), 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = np.where(expected[:, None] > 0, ends * clumps / expected[:, None], [0.0, np.inf]).T
     return low, high

@@ -70,7 +70,7 @@ class Ranking:
         return np.cumsum(positive) / total if total > 0 else np.full(len(positive), np.nan)
 
     def index(self, track_id: int) -> int | None:
-        """Find the place of a track in the arrays; None where it was not scored."""
+        """Find the row of a track in the arrays, from 0; None where it was not scored."""
         here = self.track_id == track_id
         row = int(here.argmax()) if len(here) else 0  # stops at the first
         return row if len(here) and here[row] else None
@@ -89,8 +89,8 @@ def rank_clip(store: Store, method_id: int, clip_id: int, order: str) -> Ranking
     """All tracks of a clip by normalised or by raw score; ties by track id."""
     columns = store.scores.read_columns(method_id, clip_id)
     if order == NORMALISED:
-        return _ranking(columns, columns["score_norm"], columns["q_value"], _stored_order(columns))
-    return _ranking(columns, columns["score"], columns["q_value"])
+        return _build_ranking(columns, columns["score_norm"], columns["q_value"], _find_stored_order(columns))
+    return _build_ranking(columns, columns["score"], columns["q_value"])
 
 
 def rank_span(store: Store, method_id: int, clip_id: int, span: Span) -> Ranking:
@@ -113,10 +113,10 @@ def rank_span(store: Store, method_id: int, clip_id: int, span: Span) -> Ranking
     width = float(training.std(ddof=1)) if len(training) > 1 else 0.0
     value = (z - training.mean()) / (width or 1.0)
     counted = ~np.isin(columns["track_id"], store.tracks.list_planted())
-    return _ranking(columns, value, compute_q_values(value, columns["is_decoy"], counted))
+    return _build_ranking(columns, value, compute_q_values(value, columns["is_decoy"], counted))
 
 
-def _stored_order(columns: dict[str, np.ndarray]) -> np.ndarray | None:
+def _find_stored_order(columns: dict[str, np.ndarray]) -> np.ndarray | None:
     """Rows from rank 1 on, which saves sorting them; None where the ranks are not 1..N, or do not follow the scores."""
     rank = columns["rank"]
     if len(rank) and rank.max() > len(rank):
@@ -127,7 +127,7 @@ def _stored_order(columns: dict[str, np.ndarray]) -> np.ndarray | None:
     return order if (order >= 0).all() and (value[:-1] >= value[1:]).all() else None
 
 
-def _ranking(
+def _build_ranking(
     columns: dict[str, np.ndarray], value: np.ndarray, q_value: np.ndarray, order: np.ndarray | None = None
 ) -> Ranking:
     """`order`: the rows, strongest first, where it is known."""
@@ -142,6 +142,11 @@ def _ranking(
         q_value=q_value[order],
         above_noise=columns["above_noise"][order],
     )
+
+
+def mark_standouts(ranking: Ranking, span: Span | None) -> np.ndarray:
+    """[N] bool: above noise; in a span, which has no error of its own, by the q-value of a positive score."""
+    return ranking.above_noise if span is None else (ranking.q_value <= Q_LIMIT) & (ranking.value > 0)
 
 
 def compute_q_values(value: np.ndarray, is_decoy: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Everything a person reads: sentences, labels, badges."""
+"""The sentences of the tabs and reports. Refusals stand where they are raised, labels of a part in its script."""

@@ -1,9 +1,11 @@
-"""Names of clips, in lists and beside their player. Pure functions."""
+"""Names of clips in lists and beside their player, and the words on their cards. Pure functions."""
 
 from __future__ import annotations
 
-from explorer.store.records import ClipRecord
+from explorer.store.records import ClipRecord, Summary
+from explorer.text.numbers import format_percent
 
+SHARE_TRACKS = 10  # tracks; the second of Summary's shares
 PROMPT_CHARS = 90  # of a prompt in a list of choices
 
 
@@ -33,3 +35,21 @@ def describe_clip(clip: ClipRecord) -> str:
     }[clip.kind]
     seed = f"seed {clip.seed}" if clip.seed is not None else ""
     return " · ".join(part for part in (kind, f"{clip.duration_s:.1f} s", seed) if part)
+
+
+def word_above_noise(summary: Summary | None) -> str:
+    """'5 of 365 above noise'."""
+    if summary is None:
+        return "not scored by this method"
+    if not summary.above_noise:
+        return "nothing above noise"
+    return f"{summary.above_noise:,} of {summary.tracks:,} above noise"
+
+
+def word_top_share(tracks: int, share: float | None) -> str:
+    """'top 10 hold 29 %': of the positive score."""
+    if share is None:
+        return "no positive score"
+    if tracks == 1:
+        return "the only track holds all"
+    return f"top {min(SHARE_TRACKS, tracks)} hold {format_percent(share)}"

@@ -77,21 +77,22 @@ def word_cost(cost_s: float | None, device: str, clips: int) -> str:
 def word_record(
     diagnostics: Sequence[Diagnostic],
     summaries: Sequence[Summary],
-    find_own_places: Sequence[int | None],
-    word_evaluations: Sequence[str],
+    own_places: Sequence[int | None],
+    evaluations: Sequence[str],
 ) -> list[str]:
     """Say how a method did: decoys, the test of above noise, planted truths.
 
     `diagnostics`: the latest checkpoint counts. `summaries`: of the generated clips. `own_places`: of each
-    control, where the unlearned track stands in its own list (None: beyond what was looked at).
+    control, where the unlearned track stands in its own list (None: beyond what was looked at). `evaluations`: lines
+    of `word_evaluations`.
     """
     latest = max((one.checkpoint_step for one in diagnostics), default=0)
     known = {one.name: one.value for one in diagnostics if one.checkpoint_step == latest}
     return [
         *_word_decoys(known, summaries),
         *_word_test(summaries),
-        *_word_planted(find_own_places, known),
-        *word_evaluations,
+        *_word_planted(own_places, known),
+        *evaluations,
     ]
 
 
@@ -137,11 +138,11 @@ def _word_test(summaries: Sequence[Summary]) -> list[str]:
     ]
 
 
-def _word_planted(find_own_places: Sequence[int | None], known: Mapping[str, float]) -> list[str]:
-    if not find_own_places:
+def _word_planted(own_places: Sequence[int | None], known: Mapping[str, float]) -> list[str]:
+    if not own_places:
         return ["Planted truths: no training track was unlearned itself, so whether it would find itself is not known."]
-    first = sum(place == 1 for place in find_own_places)
-    tracks = f"{first} of {len(find_own_places)} training tracks that were unlearned themselves"
+    first = sum(place == 1 for place in own_places)
+    tracks = f"{first} of {len(own_places)} training tracks that were unlearned themselves"
     text = f"Planted truths: {tracks} find themselves first"
     rank = known.get("self_rank_norm")
     return [text + (f" (mean rank {rank:.3g})." if rank is not None else ".")]

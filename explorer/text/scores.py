@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.store.ranking import Q_LIMIT, Ranking, Span
-from explorer.text.verdict import mark_standouts
+from explorer.store.ranking import Q_LIMIT, Ranking, Span, mark_standouts
 
 CAVEAT = (
     "The error after ± covers noise draws, not retraining. A normalised score compares the raw one with the "

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from explorer.store.ranking import NORMALISED, Q_LIMIT, RAW, Ranking, Span
+from explorer.store.ranking import NORMALISED, Q_LIMIT, RAW, Ranking, Span, mark_standouts
 from explorer.store.records import Summary
 from explorer.text.numbers import format_percent
 
@@ -20,11 +20,6 @@ _TELLING_SHARE = 0.25
 def name_span(span: Span) -> str:
     """'2.0–4.1 s'."""
     return f"{span.from_s:.1f}–{span.to_s:.1f} s"
-
-
-def mark_standouts(ranking: Ranking, span: Span | None) -> np.ndarray:
-    """[N] bool: above noise; in a span, which has no error of its own, by the q-value of a positive score."""
-    return ranking.above_noise if span is None else (ranking.q_value <= Q_LIMIT) & (ranking.value > 0)
 
 
 def word_verdict(summary: Summary | None) -> str:

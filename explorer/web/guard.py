@@ -85,19 +85,19 @@ class Sessions:
         self._ends = {key: end for key, end in self._ends.items() if end > now}
         while len(self._ends) >= SESSIONS:
             del self._ends[next(iter(self._ends))]
-        self._ends[_key(token)] = now + SESSION_S
+        self._ends[_hash_token(token)] = now + SESSION_S
         return token
 
     def holds(self, token: str) -> bool:
         """True while this token is good."""
-        return self._ends.get(_key(token), -math.inf) > self._clock()
+        return self._ends.get(_hash_token(token), -math.inf) > self._clock()
 
     def close(self, token: str) -> None:
         """Sign this token out."""
-        self._ends.pop(_key(token), None)
+        self._ends.pop(_hash_token(token), None)
 
 
-def _key(token: str) -> bytes:
+def _hash_token(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -186,7 +186,7 @@ class Guard:
         if path != "/favicon.ico" and not self._signed_in(request):
             if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
                 query = request.scope["query_string"].decode("latin-1")
-                asked = _next(quote(path) + (f"?{query}" if query else ""))
+                asked = _check_next(quote(path) + (f"?{query}" if query else ""))
                 return _redirect(_sign_in_address(asked))
             return _detail(401, "sign in first", _NO_STORE)
         return _detail(403, "closed") if _closed(path) else None
@@ -204,18 +204,18 @@ class Guard:
         return not self._local or proxied or is_loopback(match[1].lower())
 
     def _signed_in(self, request: Request) -> bool:
-        return self._password is None or self.sessions.holds(request.cookies.get(_cookie(request), ""))
+        return self._password is None or self.sessions.holds(request.cookies.get(_name_cookie(request), ""))
 
     async def _sign(self, request: Request) -> Response:
         """GET shows the form (or, when signed in, a button to sign out); POST signs in or out."""
-        onward = _next(request.query_params.get("next", ""))
+        onward = _check_next(request.query_params.get("next", ""))
         if self._password is None:
             return _redirect(onward)
         if request.method in ("GET", "HEAD"):
-            return _page(onward, signed_in=self._signed_in(request))
+            return _render_page(onward, signed_in=self._signed_in(request))
         if request.method != "POST":
             return _detail(405, "use GET or POST", {"Allow": "GET, HEAD, POST"})
-        cookie, secure = _cookie(request), request.scope["scheme"] == "https"
+        cookie, secure = _name_cookie(request), request.scope["scheme"] == "https"
         if request.scope["path"] == SIGN_OUT:
             self.sessions.close(request.cookies.get(cookie, ""))
             answer = _redirect(SIGN_IN)
@@ -223,11 +223,11 @@ class Guard:
             return answer
         body = await read_body(request, BODY_BYTES)
         if body is None:
-            return _page(onward, "That is too long for a password.", 413)
+            return _render_page(onward, "That is too long for a password.", 413)
         address = request.client.host if request.client else ""
         wait_s = math.ceil(self.attempts.take(address))
         if wait_s:
-            answer = _page(onward, f"Too many attempts. Try again in {wait_s} s.", 429)
+            answer = _render_page(onward, f"Too many attempts. Try again in {wait_s} s.", 429)
             answer.headers["Retry-After"] = str(wait_s)
             return answer
         given = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
@@ -235,7 +235,7 @@ class Guard:
             right = await run_in_threadpool(self._password.check, given)
         if not right:
             log.warning("wrong password from %s", address)
-            return _page(onward, "That is not the password. Try again.", 401)
+            return _render_page(onward, "That is not the password. Try again.", 401)
         self.attempts.forgive(address)
         self.sessions.close(request.cookies.get(cookie, ""))
         answer = _redirect(onward)
@@ -271,13 +271,13 @@ def _foreign(request: Request, host: str) -> bool:
     return origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}")
 
 
-def _cookie(request: Request) -> str:
+def _name_cookie(request: Request) -> str:
     """Name the cookie by the port: cookies ignore ports, and explorers on one machine must not sign each other out."""
     match = _HOST.fullmatch(request.headers.get("host", ""))
     return f"whence_{(match and match[2]) or 'session'}"
 
 
-def _next(text: str) -> str:
+def _check_next(text: str) -> str:
     """`text` where it is a path and query of this server, else "/"."""
     fits = len(text) <= NEXT_CHARS and _NEXT.fullmatch(text) and not text.startswith((SIGN_IN, SIGN_OUT))
     return text if fits else "/"
@@ -305,7 +305,7 @@ def _redirect(address: str) -> Response:
     return RedirectResponse(address, status_code=303, headers=_NO_STORE)
 
 
-def _page(onward: str, error: str = "", status: int = 200, signed_in: bool = False) -> Response:
+def _render_page(onward: str, error: str = "", status: int = 200, signed_in: bool = False) -> Response:
     text = _PAGE.substitute(
         signin="hidden" if signed_in else "",
         signout="" if signed_in else "hidden",

@@ -90,7 +90,7 @@ class Jobs:
     def _run(self, line: list[str], upload: Path | None) -> None:
         number, late = self._state.number, threading.Event()
         try:
-            outcome = self._outcome(line, number, late)
+            outcome = self._await_outcome(line, number, late)
         except Exception:
             log.exception("an attribution could not be run")
             outcome = JobState("failed", "It could not be started; the server's log says why.", number=number)
@@ -101,7 +101,7 @@ class Jobs:
         self._state = outcome
         self.release()
 
-    def _outcome(self, line: list[str], number: int, late: threading.Event) -> JobState:
+    def _await_outcome(self, line: list[str], number: int, late: threading.Event) -> JobState:
         process = subprocess.Popen(
             line,
             stdin=subprocess.DEVNULL,

@@ -89,7 +89,7 @@ def clean_text(text: str, most: int) -> str:
 
 
 def _parse_prompt(body: bytes | None) -> list[str]:
-    """Raises RefusedError."""
+    """Raises UploadRefusedError."""
     if body is None:
         raise UploadRefusedError(413, "That is too long for a prompt.")
     try:
@@ -108,7 +108,7 @@ def _parse_prompt(body: bytes | None) -> list[str]:
 
 
 async def _receive_upload(request: Request) -> Path:
-    """The body in a temporary file. Raises RefusedError, with nothing left behind."""
+    """The body in a temporary file. Raises UploadRefusedError, with nothing left behind."""
     too_large = UploadRefusedError(413, f"That is too large: a file may have {UPLOAD_BYTES // 1_000_000} MB.")
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > UPLOAD_BYTES:
@@ -138,7 +138,7 @@ async def _receive_upload(request: Request) -> Path:
 
 
 def check_audio(path: Path) -> None:
-    """Raises RefusedError where soundfile cannot open it as one of FORMATS, or it is too long."""
+    """Raises UploadRefusedError where soundfile cannot open it as one of FORMATS, or it is too long."""
     try:
         info = soundfile.info(str(path))
     except (soundfile.LibsndfileError, OSError) as error:

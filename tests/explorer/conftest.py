@@ -150,7 +150,7 @@ def held_url(held_path: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def locked_url(store_path: Path) -> Iterator[tuple[str, str]]:
-    """The same behind a password: (address, password)."""
+    """An explorer behind a password: (address, password)."""
     from explorer.settings import Password, Settings
 
     word = "correct horse"

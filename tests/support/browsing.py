@@ -1,4 +1,4 @@
-"""What browser tests do with a page again and again, in a listener's words."""
+"""Steps that browser tests repeat on a page, named in a listener's words."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def expect_query(page: Any, *parts: str, without: tuple[str, ...] = ()) -> None:
 
 
 def pixels(canvas: Any) -> str:
-    """What a canvas shows, as text to compare."""
+    """The picture of a canvas as text, to compare."""
     return canvas.evaluate("(canvas) => canvas.toDataURL()")
 
 

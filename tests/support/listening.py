@@ -1,4 +1,4 @@
-"""What tests of listening sessions do again and again."""
+"""Steps that tests of listening sessions repeat."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def far_store(store_path: Path, folder: Path) -> Path:
 
 
 def wanted(**changes: Any) -> dict[str, Any]:
-    """What the host's form sends for a small session."""
+    """The fields that the host's form sends for a small session."""
     usual = {"title": "Thursday", "clips": [1, 2], "methods": ["unlearning", "cosine"], "k": 2, "random": 2}
     return {**usual, "decoys": 2, "seconds": 1.5, **changes}
 

@@ -149,7 +149,7 @@ SKIPPED = "its checkpoint <b>clews.pt</b> is not there"
 
 
 def _insert_research(con: duckdb.DuckDBPyConnection) -> None:
-    """What the parts for researchers show: resemblance, parts of scores, agreement, a method that could not run."""
+    """Insert rows for researchers: resemblance, parts of scores, agreement, a method that could not run."""
     for (clip_id, track_id), percentiles in ASPECTS.items():
         for aspect, percentile in zip(("melody", "harmony", "rhythm", "timbre"), percentiles, strict=True):
             con.execute("INSERT INTO aspects VALUES (?, ?, ?, ?)", [clip_id, track_id, aspect, percentile])

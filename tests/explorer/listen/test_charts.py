@@ -1,4 +1,4 @@
-"""What the curve draws."""
+"""The values that the curve draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a view shows: plain values, small, honest, and without a path of the server."""
+"""The values that a view shows: plain values, small, honest, and without a path of the server."""
 
 from __future__ import annotations
 

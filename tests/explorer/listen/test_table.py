@@ -1,4 +1,4 @@
-"""Which rows of the table match, and what each row says."""
+"""Rows of the table: those that match a query, and the words in each."""
 
 from __future__ import annotations
 

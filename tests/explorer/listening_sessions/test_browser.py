@@ -24,7 +24,7 @@ def patient():
 
 
 def findings(page, where):
-    """What axe-core finds that is grave."""
+    """The grave violations that axe-core reports."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
     found = axe().run(page).response["violations"]
     return [f"{where}: {one['id']} {one['nodes'][0]['target']}" for one in found if one["impact"] in GRAVE]
@@ -54,7 +54,7 @@ def begin(page, nickname):
 
 
 def flat(page, lane):
-    """Whether the lane shows a line and no waveform: inked rows of the canvas."""
+    """True where the lane shows a line and no waveform: inked rows of the canvas."""
     rows = page.evaluate(
         """(lane) => {
           const canvas = document.querySelector(`.lane[data-lane="${lane}"] .wave canvas`);

@@ -284,3 +284,24 @@ def test_a_file_of_version_1_is_brought_up_and_loses_nothing(path, plan):
         assert file.read_session(session.session_id) == session
         assert file.find_listener(session.session_id, file.resume(session, file.renew_code(ann))) == ann
         file.close()
+
+
+def test_an_upgrade_that_fails_half_way_leaves_the_file_as_it_was(path):
+    with sqlite3.connect(path) as con:
+        con.executescript(VERSION_1.read_text(encoding="utf-8"))
+        con.execute("CREATE TABLE browsers (a)")  # in the way of the last statement of sessions_2.sql
+        con.execute("PRAGMA application_id=0x57686E63")
+        con.execute("PRAGMA user_version=1")
+    con.close()
+
+    def read_schema():
+        with sqlite3.connect(path) as con:
+            rows = con.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+            version = con.execute("PRAGMA user_version").fetchone()
+        con.close()
+        return rows, version
+
+    before = read_schema()
+    with pytest.raises(SessionFileError, match="browsers already exists"):
+        SessionFile(path)
+    assert read_schema() == before

@@ -1,4 +1,4 @@
-"""Which pairs a session holds, and what is heard of them: `audition` obeyed, equal in length and loudness."""
+"""The pairs of a session and their excerpts: `audition` obeyed, equal in length and loudness."""
 
 from __future__ import annotations
 

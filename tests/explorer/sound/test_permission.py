@@ -1,4 +1,4 @@
-"""What may be played, through the server: whole files, excerpts, refusals."""
+"""Permission to play a sound, through the server: whole files, excerpts, refusals."""
 
 from __future__ import annotations
 

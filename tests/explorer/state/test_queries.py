@@ -1,4 +1,4 @@
-"""What the parts of the page are asked for: kept in the address, checked where it comes in."""
+"""Queries of the table, the hard cases and the holders: kept in the address, checked where it comes in."""
 
 from __future__ import annotations
 

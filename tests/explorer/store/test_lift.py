@@ -8,10 +8,10 @@ import pytest
 from explorer.store.lift import (
     Groups,
     classify_lift,
+    compute_gamma_quantile,
+    compute_poisson_interval,
     estimate_dispersion,
     form_groups,
-    gamma_quantile,
-    poisson_interval,
 )
 
 
@@ -20,11 +20,11 @@ from explorer.store.lift import (
     [(0, 0.0, 3.689), (1, 0.0253, 5.572), (3, 0.6187, 8.767), (10, 4.795, 18.39), (50, 37.11, 65.92)],
 )
 def test_the_interval_is_the_exact_one(count, low, high):
-    assert poisson_interval(count) == pytest.approx((low, high), rel=8e-4)
+    assert compute_poisson_interval(count) == pytest.approx((low, high), rel=8e-4)
 
 
 def test_large_counts_meet_small_ones_without_a_step():
-    below, above = gamma_quantile(399.99, 0.025), gamma_quantile(400.01, 0.025)
+    below, above = compute_gamma_quantile(399.99, 0.025), compute_gamma_quantile(400.01, 0.025)
     assert 0 < above - below < 0.05
 
 

@@ -222,10 +222,10 @@ def test_without_the_option_there_is_no_such_route(store_path) -> None:
     from explorer.server import create_server
     from explorer.settings import Settings
 
-    with TestClient(create_server(Settings(store_path)), base_url="http://127.0.0.1") as hide_paths:
-        assert hide_paths.get("/attribute/state").status_code == 404
-        assert hide_paths.post("/attribute/audio", content=wav()).status_code in (404, 405)
-        assert "Make it and find its tracks" not in hide_paths.get("/").text
+    with TestClient(create_server(Settings(store_path)), base_url="http://127.0.0.1") as plain:
+        assert plain.get("/attribute/state").status_code == 404
+        assert plain.post("/attribute/audio", content=wav()).status_code in (404, 405)
+        assert "Make it and find its tracks" not in plain.get("/").text
 
 
 def test_the_option_is_refused_in_one_line(tmp_path: Path, monkeypatch) -> None:
