@@ -47,6 +47,7 @@ exchanged AS (  -- target-decoy competition with decoys as targets; the rate is 
 swapped AS (
     SELECT method_id, clip_id, count(*) AS decoys_swapped
     FROM exchanged
+    -- above noise, as precompute/significance/q_values.py defines it
     WHERE q_value <= 0.10 AND score_norm > 2 * std_error_norm
     GROUP BY method_id, clip_id
 ),

@@ -1,4 +1,4 @@
-"""The table of contents: corpus -> latents -> clips -> methods -> moments -> published store."""
+"""One run: corpus -> latents -> clips -> methods -> moments -> resemblance -> published store."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class PeerNetwork(nn.Module):
 
 
 class RowDataset(Dataset):
-    """RowDataset without their batch dimension."""
+    """Rows without their batch dimension."""
 
     def __init__(self, rows: list[Row]) -> None:
         self.rows = rows
@@ -64,7 +64,7 @@ class RowDataset(Dataset):
 
 
 def load_rows(arrays: Any, dtype: torch.dtype = torch.float32) -> tuple[list[Row], list[Row]]:
-    """RowDataset of tracks and of queries, each of batch size 1."""
+    """Rows of tracks and of queries, each of batch size 1."""
     names = [name for name in arrays if name != "train"]
     tensors = {name: torch.from_numpy(np.asarray(arrays[name])).to(dtype) for name in names}
     rows = [{name: t[i : i + 1] for name, t in tensors.items()} for i in range(len(tensors["t"]))]

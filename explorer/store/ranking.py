@@ -14,7 +14,7 @@ import numpy as np
 from explorer.store.store import Store
 
 NORMALISED, RAW = "normalised", "raw"
-Q_LIMIT = 0.10  # as in the definition of above noise
+Q_LIMIT = 0.10  # that of above noise: `precompute.significance.q_values` defines it, and this repeats it for spans
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ log = logging.getLogger("explorer")
 TIME_LIMIT_S = 900  # of one clip
 LINE_CHARS = 200
 _PATH = re.compile(r"\S*[/\\]\S*")
+# In the words of `precompute/index/attribution.py`: change both together; so the lines of progress in `_outcome`.
 _CLIP = re.compile(r"^published .* with clip (\d+)")
 
 

@@ -115,10 +115,10 @@ def _report_corpus(config: RunConfig, longest_s: float | None) -> Intake:
     """Print what the corpus gives and what is set aside; the intake. Raises UserError where nothing is left."""
     intake = take_in(config, longest_s if longest_s is not None else float("inf"))
     place = config.corpus.manifest or config.corpus.folder
-    print(f"corpus: {len(intake.files)} files of {place}, {len(intake.quarantined)} left out")
+    print(f"corpus: {len(intake.files)} files of {place}, {len(intake.set_aside)} set aside")
     by_id = {t.track_id: t for t in intake.files}
-    for track_id, reason in intake.quarantined.items():
-        print(f"  left out: {by_id[track_id].path}: {reason}")
+    for track_id, reason in intake.set_aside.items():
+        print(f"  set aside: {by_id[track_id].path}: {reason}")
     if longest_s is not None:
         for line in summarise(intake, longest_s):
             print(f"  {line}")
@@ -145,7 +145,7 @@ def _report_clips(config: RunConfig, longest_s: float | None, targets: int) -> t
         f"{targets} training tracks are unlearned themselves, {config.clips.cohort} clips make the cohort"
     )
     for name, reason in bad.items():
-        print(f"  left out: {name}: {reason}")
+        print(f"  set aside: {name}: {reason}")
     for clip in own:
         if longest_s is not None and clip.seconds > SLACK * longest_s:
             print(f"  {clip.path}: {clip.seconds:.1f} s long, its first {longest_s:.1f} s are used")

@@ -1,7 +1,8 @@
-"""JobList shared by forked processes of one thread each: a small matrix keeps one thread busy, but not several.
+"""Jobs shared by forked processes, which divide the threads among them: a small matrix keeps one busy, not several.
 
 Forked workers see the parent's tensors without a copy; torch's own data loaders do the same. For Linux and models on
-the CPU: a process that uses a GPU cannot be forked.
+the CPU: a process that uses a GPU cannot be forked. Timeouts and retries are `scheduler.Limits`, which
+`pass --timeout --retries` sets; `run_jobs` has neither.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ def setup_torch() -> None:
     Training the demo's own models (`train-demo`, `train-clews`) keeps torch's defaults.
     """
     # torch reads it at its first allocation: tensors of 2 MB and more on the CPU lie in huge pages, where Linux gives
-    # them. A pass fills hundreds of megabytes a track, and a page fault for every 4 KB is an eighth of its time.
+    # them. A pass fills hundreds of megabytes per track, and a page fault for every 4 KB is an eighth of its time.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     import torch
 

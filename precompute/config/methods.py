@@ -1,4 +1,7 @@
-"""The settings of every method: a frozen dataclass each, section `[methods.NAME]` of a config."""
+"""The settings of every method: a frozen dataclass each, section `[methods.NAME]` of a config.
+
+Methods may share a class: messages name the field alone, and what reads the section puts its name before them.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from typing import Any
 from precompute.errors import need
 
 
-def _need_positive(section: str, **values: float) -> None:
+def _need_positive(**values: float) -> None:
     for name, value in values.items():
-        need(value > 0, f"[methods.{section}] {name} = {value}: must be above 0")
+        need(value > 0, f"{name} = {value}: must be above 0")
 
 
 @dataclass(frozen=True)
 class RandomSettings:
-    """random: uniform scores, the floor that every method must beat."""
+    """random: standard normal scores, the floor that every method must beat."""
 
     seed: int = 404
 
@@ -28,8 +31,8 @@ class EnsembleSettings:
 
     def __post_init__(self) -> None:
         twice = [name for name in self.of if self.of.count(name) > 1]
-        need(not twice, f"[methods.ensemble] of names {twice[:1]} twice")
-        need("ensemble" not in self.of, "[methods.ensemble] of names the ensemble itself")
+        need(not twice, f"of names {twice[:1]} twice")
+        need("ensemble" not in self.of, "of names the ensemble itself")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class InfluenceSettings:
     normalise_timesteps: bool = False  # every draw's gradient is scaled to length 1
 
     def __post_init__(self) -> None:
-        need(self.damping >= 0, f"[methods] damping = {self.damping}: must be 0 or more")
+        need(self.damping >= 0, f"damping = {self.damping}: must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class TracinSettings:
     normalise_timesteps: bool = False
 
     def __post_init__(self) -> None:
-        _need_positive("tracin", most=self.most)
+        _need_positive(most=self.most)
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,13 @@ class EkfacSettings:
     """unlearning-ekfac: curvature in Kronecker factors."""
 
     damping: float = 0.1  # of the mean eigenvalue
-    draws: int = 2  # a training track: one in each stratum of t
+    draws: int = 2  # per training track: one in each stratum of t
     tracks: int = 0  # how many training tracks; 0 = all
     seed: int = 111
 
     def __post_init__(self) -> None:
-        _need_positive("unlearning-ekfac", damping=self.damping, draws=self.draws)
-        need(self.tracks >= 0, f"[methods.unlearning-ekfac] tracks = {self.tracks}: must be 0 (all) or more")
+        _need_positive(damping=self.damping, draws=self.draws)
+        need(self.tracks >= 0, f"tracks = {self.tracks}: must be 0 (all) or more")
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,9 @@ class GramSettings:
     seed: int = 505
 
     def __post_init__(self) -> None:
-        _need_positive("unlearning-gram", damping=self.damping, width=self.width)
+        _need_positive(damping=self.damping, width=self.width)
         known = ("auto", "tracks", "sketch")
-        need(self.form in known, f"[methods.unlearning-gram] form = {self.form!r}: choose one of {', '.join(known)}")
+        need(self.form in known, f"form = {self.form!r}: choose one of {', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class TrakSettings:
     seed: int = 505
 
     def __post_init__(self) -> None:
-        _need_positive("trak", damping=self.damping, width=self.width)
+        _need_positive(damping=self.damping, width=self.width)
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class DasSettings(TrakSettings):
             ("residual", self.residual, ("error", "flat", "none")),
             ("leverage", self.leverage, (0, 1, 2)),
         ):
-            need(value in known, f"[methods.das] {name} = {value!r}: choose one of {', '.join(map(str, known))}")
+            need(value in known, f"{name} = {value!r}: choose one of {', '.join(map(str, known))}")
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,8 @@ class ClewsSettings:
     pairs: int = 5  # best pairs of windows averaged (the authors evaluate with 10)
 
     def __post_init__(self) -> None:
-        need(self.hop_s >= 0, f"[methods.clews] hop_s = {self.hop_s}: must not be below 0")
-        need(self.pairs >= 1, f"[methods.clews] pairs = {self.pairs}: must be at least 1")
+        need(self.hop_s >= 0, f"hop_s = {self.hop_s}: must not be below 0")
+        need(self.pairs >= 1, f"pairs = {self.pairs}: must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -144,14 +147,14 @@ class LpipsSettings:
     """lpips: which activations are compared."""
 
     layers: int = 4  # how many of the transformer's layers, spread evenly up to the last
-    strata: int = 2  # draws a replicate of the noise bank: one in each stratum of the cleaner part
+    strata: int = 2  # draws per replicate of the noise bank: one in each stratum of the cleaner part
     cleaner: float = 0.5  # part of the schedule, from t = 0
     pooled: bool = False  # average over time first: clip and track need not be aligned
 
     def __post_init__(self) -> None:
-        need(self.layers >= 1, f"[methods.lpips] layers = {self.layers}: must be at least 1")
-        need(self.strata >= 1, f"[methods.lpips] strata = {self.strata}: must be at least 1")
-        need(0 < self.cleaner <= 1, f"[methods.lpips] cleaner = {self.cleaner}: must be above 0 and at most 1")
+        need(self.layers >= 1, f"layers = {self.layers}: must be at least 1")
+        need(self.strata >= 1, f"strata = {self.strata}: must be at least 1")
+        need(0 < self.cleaner <= 1, f"cleaner = {self.cleaner}: must be above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ class RpsRidgeSettings:
     ridge: float = 0.01  # lambda, of the mean diagonal of the features' second moment
 
     def __post_init__(self) -> None:
-        _need_positive("rps-ridge", ridge=self.ridge)
+        _need_positive(ridge=self.ridge)
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ class MucsSettings:
 
     draws: int = 100  # that losses are compared under
     noisier: float = 0.7  # part of the schedule that they come from, from t = 1
-    batch: int = 100  # random tracks a step, and as many copies of the clip
+    batch: int = 100  # random tracks per step, and as many copies of the clip
     weight: float = 0.2  # of the clip's loss beside the tracks'
     tolerance: float = 0.05  # below L_null at which the clip counts as unlearned
     training_rate: float = 8e-4  # learning rate that the model was trained with; a tenth of it is used
@@ -186,10 +189,10 @@ class MucsSettings:
 
     def __post_init__(self) -> None:
         for name in ("draws", "batch", "null_draws", "max_steps"):
-            need(getattr(self, name) >= 1, f"[methods.mucs] {name} = {getattr(self, name)}: must be at least 1")
-        need(0 < self.noisier <= 1, f"[methods.mucs] noisier = {self.noisier}: must be above 0 and at most 1")
-        need(0 < self.tolerance < 1, f"[methods.mucs] tolerance = {self.tolerance}: must be within 0 and 1")
-        _need_positive("mucs", weight=self.weight, training_rate=self.training_rate)
+            need(getattr(self, name) >= 1, f"{name} = {getattr(self, name)}: must be at least 1")
+        need(0 < self.noisier <= 1, f"noisier = {self.noisier}: must be above 0 and at most 1")
+        need(0 < self.tolerance < 1, f"tolerance = {self.tolerance}: must be within 0 and 1")
+        _need_positive(weight=self.weight, training_rate=self.training_rate)
 
 
 # Every method by name, with its default settings, in the order of the documentation. The code: methods/catalogue.py.

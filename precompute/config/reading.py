@@ -34,12 +34,17 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def name_file(path: Path) -> Iterator[None]:
-    """Put the file's name before the message of a UserError that is raised within."""
+def name_place(place: str) -> Iterator[None]:
+    """Put a place, such as a section in brackets, before the message of a UserError that is raised within."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{place} {error}") from error
+
+
+def name_file(path: Path) -> contextlib.AbstractContextManager[None]:
+    """Put the file's name before the message of a UserError that is raised within."""
+    return name_place(f"{path}:")
 
 
 @overload

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from precompute.config.methods import METHOD_SETTINGS
-from precompute.config.reading import name_file, read_settings, read_toml
+from precompute.config.reading import name_file, name_place, read_settings, read_toml
 from precompute.errors import need
 
 NO_WINDOWS_S = 1e6  # longer than any clip: one window
@@ -98,7 +98,7 @@ class BankSection:
 class FisherSection:
     """Diagonal Fisher information of the training loss."""
 
-    draws: int = 4  # a track: one in each stratum of t
+    draws: int = 4  # per track: one in each stratum of t
     damping: float = 0.1  # of the mean Fisher, added to the diagonal
     tracks: int = 0  # how many training tracks to average over; 0 = all
     seed: int = 101
@@ -159,7 +159,8 @@ class MethodsSection:
                 continue
             need(name != "unlearning", "[methods.unlearning]: its settings stand in section [unlearning]")
             need(isinstance(values, dict), f"[methods] {name}: must be a section [methods.{name}]")
-            read[name] = read_settings(METHOD_SETTINGS[name], values, f"methods.{name}")
+            with name_place(f"[methods.{name}]"):
+                read[name] = read_settings(METHOD_SETTINGS[name], values)
         return cls(tuple(run), read)
 
 

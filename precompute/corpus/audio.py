@@ -38,7 +38,7 @@ class SoundShape:
 
     sample_rate: int  # hertz
     channels: int
-    samples: int  # a channel
+    samples: int  # per channel
 
     @property
     def seconds(self) -> float:
@@ -54,7 +54,7 @@ class Analysis:
     duration_s: float
     loudness_lufs: float | None  # None: shorter than one 0.4 s block, or silent
     peak_dbfs: float
-    peaks: np.ndarray = field(repr=False)  # [PEAK_BINS] uint8, largest magnitude a bin
+    peaks: np.ndarray = field(repr=False)  # [PEAK_BINS] uint8, largest magnitude per bin
 
 
 def scan(path: Path) -> SoundShape:

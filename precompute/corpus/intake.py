@@ -12,7 +12,7 @@ from pathlib import Path
 from precompute.common.sequences import spread_evenly
 from precompute.config.run import RunConfig
 from precompute.corpus.audio import SoundShape
-from precompute.corpus.quarantine import examine_files
+from precompute.corpus.examination import examine_files
 from precompute.corpus.tracks import Track, read_folder, read_manifest
 from precompute.corpus.windows import cut_into_windows, format_clock, write_windows
 from precompute.errors import UserError
@@ -25,7 +25,7 @@ class Corpus:
 
     tracks: list[Track]  # training tracks and the decoys that are scored, by track_id
     root: Path  # folder that holds all their audio
-    quarantined: dict[int, str] = field(default_factory=dict)  # track_id -> why it is left out
+    set_aside: dict[int, str] = field(default_factory=dict)  # track_id -> why its file is set aside
 
     @property
     def trained(self) -> list[Track]:
@@ -39,9 +39,9 @@ class Intake:
 
     tracks: list[Track]  # with their windows, by track_id
     root: Path  # folder that holds all their audio
-    files: list[Track]  # as the manifest or folder has them, quarantined ones included
+    files: list[Track]  # as the manifest or folder has them, those set aside included
     shapes: dict[int, SoundShape]  # what the readable files hold, by track_id
-    quarantined: dict[int, str] = field(default_factory=dict)  # track_id -> why it is left out
+    set_aside: dict[int, str] = field(default_factory=dict)  # track_id -> why its file is set aside
 
     @property
     def to_write(self) -> list[Track]:
@@ -50,19 +50,19 @@ class Intake:
 
 
 def load_corpus(config: RunConfig) -> Corpus:
-    """The tracks of the manifest or folder; prints what is left out and which windows are cut, and writes them.
+    """The tracks of the manifest or folder; prints which files are set aside, and which windows are cut and written.
 
     Raises UserError, AudioError, OSError.
     """
     window_s = compute_window_s(read_model_config(find_config_file(config.model)))
     intake = take_in(config, window_s)
     paths = {t.track_id: t.path for t in intake.files}
-    for track_id, reason in intake.quarantined.items():
-        print(f"  left out: track {track_id} ({paths[track_id]}): {reason}", flush=True)
+    for track_id, reason in intake.set_aside.items():
+        print(f"  set aside: track {track_id} ({paths[track_id]}): {reason}", flush=True)
     for line in summarise(intake, window_s):
         print(f"  {line}", flush=True)
     write_windows(intake.tracks)
-    return Corpus(intake.tracks, intake.root.resolve(), intake.quarantined)
+    return Corpus(intake.tracks, intake.root.resolve(), intake.set_aside)
 
 
 def take_in(config: RunConfig, window_s: float) -> Intake:
@@ -95,7 +95,7 @@ def take_in(config: RunConfig, window_s: float) -> Intake:
     root = (Path(section.manifest).parent if section.manifest else Path(section.folder)).resolve()
     if any(t.original is not None for t in tracks):
         root = Path(os.path.commonpath([root, folder.resolve()]))
-    return Intake(tracks, root, files, examination.shapes, examination.quarantined)
+    return Intake(tracks, root, files, examination.shapes, examination.set_aside)
 
 
 def summarise(intake: Intake, window_s: float) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from precompute.common import seeds
 from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result
 from precompute.gradients.directions import multiply_each
 from precompute.gradients.flat_vectors import count_parameters
@@ -72,9 +73,11 @@ def measure_embedded_model(out: Path = RESULTS_FOLDER / "rates.json", repeats: i
     """Measure the embedded model and keep its rates; takes about half a minute on two cores."""
     model = load_embedded_model()
     parameters = count_parameters(model.parameters("all"))
-    latents = torch.randn(1, model.latent_channels, model.frames, generator=torch.Generator().manual_seed(0))
+    latents = torch.randn(
+        1, model.latent_channels, model.frames, generator=torch.Generator().manual_seed(seeds.MEASUREMENT)
+    )
     item = model.items(["a piece"], [model.sample_size / model.sample_rate], latents)
-    gradient_s = measure_gradient(model, item, NoiseBank(2, 2, 1, 7), "all", repeats)
+    gradient_s = measure_gradient(model, item, NoiseBank(2, 2, 1, seeds.MEASUREMENT_BANK), "all", repeats)
     gradients, directions = torch.randn(16, parameters), torch.randn(DIRECTIONS, parameters)
     product_s = time_call(lambda: multiply_each([gradients], directions), repeats) / (len(gradients) * len(directions))
     row = {

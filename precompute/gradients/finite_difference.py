@@ -1,4 +1,4 @@
-"""The naive twin beside the fast way: weights stepped, losses subtracted, and the rank correlation of both."""
+"""The naive twin of unlearning's scores: step the weights, subtract losses; its rank correlation with those scores."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from precompute.model.diffusion import Items, Model, NoiseBank
 from precompute.model.precision import predict
 
 OBJECTIVES = ("loss", "square", "mean")
-CLIP_BATCH = 16  # draws of a clip a forward pass
+CLIP_BATCH = 16  # draws of a clip per forward pass
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,15 @@ def compute_objective(
 class CellGradients(NamedTuple):
     """One track's gradients of one kind."""
 
-    rows: torch.Tensor  # [R x S, P] on the CPU, a row a cell of the noise bank
-    losses: torch.Tensor  # [R x S] float64
+    rows: torch.Tensor  # [R x S, P] on the CPU, one row per cell of the noise bank
+    losses: torch.Tensor  # [R x S] float64; with the mask of the pass's first kind, whichever kind the rows are of
 
 
 @dataclass(frozen=True)
 class TrackGradients:
     """One track's gradients of every kind that a pass needs."""
 
-    rows: dict[GradientKind, torch.Tensor]  # [R x S, P] on the CPU, a row a cell of the noise bank
+    rows: dict[GradientKind, torch.Tensor]  # [R x S, P] on the CPU, one row per cell of the noise bank
     losses: torch.Tensor  # [R x S] float64, with the mask of the first kind
     seconds: dict[GradientKind, float]  # what each kind takes by itself
 

@@ -33,7 +33,7 @@ from precompute.gradients.item_gradients import GradientKind, is_clip_masked, is
 from precompute.gradients.weights import measure_length, restored_weights
 from precompute.model.diffusion import Items, Model, NoiseBank
 
-ASCENT_BATCH = 16  # draws of a clip a forward pass
+ASCENT_BATCH = 16  # draws of a clip per forward pass
 BOTH_HALVES = tuple(range(HALVES))
 
 

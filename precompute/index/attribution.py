@@ -91,6 +91,7 @@ def attribute_clips(config: RunConfig, requests: Sequence[ClipRequest], store: P
     ids = add_clips(store, config, model, clips, results)
     watch.end_stage("store")
     clip_ids, took = ", ".join(map(str, ids)), format_duration(watch.total_s)
+    # explorer/web/jobs.py parses this line, and shows those that begin with two blanks or "search": change both alike
     print(f"published {store} with clip {clip_ids} in {took}: {watch}", flush=True)
     return ids
 

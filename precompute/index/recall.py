@@ -26,8 +26,8 @@ class WidthRecall:
     """Recall and size of sketches of one width."""
 
     width: int  # k
-    recall: float  # share of the exact first ten that the shortlist's list has among its own, mean over clips
-    recall_alone: float  # the same by estimates alone, without exact scores
+    recall: float  # share of the ten strongest by exact scores that are so by the mixed ones too, mean over clips
+    recall_alone: float  # that of estimates alone, without exact scores
     rho: float  # Spearman correlation of sketched and exact raw scores, mean over clips
     bytes_a_track: int
 
@@ -39,7 +39,7 @@ class RecallSample:
     exact: np.ndarray  # [K, n]: scores
     rows: np.ndarray  # [n, W] float32: widest sketches of tracks
     clips: np.ndarray  # [K, W] float32: of the cohort's clips
-    lengths: np.ndarray  # [K]: |b|
+    lengths: np.ndarray  # [K]: |b|, see `index/__init__.py`
     is_train: np.ndarray  # bool [n]: regular training tracks
     is_decoy: np.ndarray  # bool [n]: regular decoys
 
@@ -70,8 +70,8 @@ def measure_recall(sample: RecallSample, width: int, shortlist: int) -> WidthRec
         wanted = _find_first(normalisation.apply(sample.exact[held]), sample.is_train)
         with_exact += _measure_shares(wanted, _find_first(normalisation.apply(mixed), sample.is_train))
         alone += _measure_shares(wanted, _find_first(normalisation.apply(estimates), sample.is_train))
-    order = rank_scores(-sketched[:, sample.is_train]), rank_scores(-sample.exact[:, sample.is_train])
-    rho = [np.corrcoef(a, b)[0, 1] for a, b in zip(*order, strict=True)]
+    ranks = rank_scores(-sketched[:, sample.is_train]), rank_scores(-sample.exact[:, sample.is_train])
+    rho = [np.corrcoef(a, b)[0, 1] for a, b in zip(*ranks, strict=True)]
     return WidthRecall(width, float(np.mean(with_exact)), float(np.mean(alone)), float(np.mean(rho)), width + 4)
 
 
@@ -81,9 +81,9 @@ def choose_width(points: Sequence[WidthRecall], wanted: float) -> int:
     return min(enough) if enough else max(points, key=lambda point: (point.recall, -point.width)).width
 
 
-def _mix(estimates: np.ndarray, order: np.ndarray, exact: np.ndarray, shortlist: int) -> np.ndarray:
-    """Exact scores for each clip's own shortlist, estimates for the rest."""
-    short = np.argsort(-order, axis=1, kind="stable")[:, :shortlist]
+def _mix(estimates: np.ndarray, normalised: np.ndarray, exact: np.ndarray, shortlist: int) -> np.ndarray:
+    """Exact scores for the `shortlist` tracks of highest `normalised` estimate in each clip, estimates for the rest."""
+    short = np.argsort(-normalised, axis=1, kind="stable")[:, :shortlist]
     mixed = estimates.copy()
     np.put_along_axis(mixed, short, np.take_along_axis(exact, short, 1), 1)
     return mixed

@@ -1,11 +1,12 @@
 """Scores of all tracks estimated from their sketches.
 
-N tracks, Q new clips, K cohort clips, H halves of a clip's draws, k numbers a sketch. A sketch makes an error of its
-own for every pair of track and clip, linear in either. The cohort's errors are known, for its exact scores are at hand:
-1. a clip's sketch is written as a combination of the cohort's, by ridge regression, and what sketches are known to miss
-   of these is added (a control variate: only the rest of the clip is then at the mercy of the sketch);
-2. an estimate is the straight line that best leads from such scores of a track to its exact ones, each clip of the
-   cohort being combined from the others, in units of the clip's length |b|; its error is what that line leaves.
+N tracks, Q new clips, K cohort clips, H halves of a clip's draws, k numbers per sketch; a, b and the clip's length |b|:
+see `index/__init__.py`. With sketches u of a track and v of a clip, u' v misses a' b by an error that is linear in
+either. For the cohort's clips it is known, since their exact scores are:
+1. corrected = u' v + sum over the cohort's clips j of c_j (exact_j - sketched_j), where sum c_j v_j approximates v by
+   ridge regression (a control variate: the part of v that the sum does not reach keeps its error);
+2. estimate = offset |b| + slope corrected. Slope and offset of each track are fitted by least squares on the cohort,
+   scores divided by |b| and each clip corrected by the others; the standard deviation of what is left is `residual`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ higher = stronger influence, always: a distance is negated in the method, once.
 
 To add one:
 1. a module in this folder with a subclass of `Method`: the mathematics and nothing else. Loops over methods, caching,
-   errors, normalisation, q-values, ranks and storing are not its business; `Context.cache_piece` keeps what is slow.
+   errors, normalisation, q-values, ranks and storing are not its business. `Context` (`gradients/context.py`) holds all
+   that it sees of the run, and its `cache_piece` keeps what is slow; `Model.frame_loss` and `Model.loss`
+   (`model/diffusion.py`) give losses; `passes.score_by_cell` passes over clips and tracks for each cell of the bank.
 2. its settings: a frozen dataclass in `config/methods.py` that checks itself (no torch there);
 3. a line in `catalogue.py`. It is then listed by `python -m precompute methods`, may be named in `[methods] run`, and
    is set by a section `[methods.NAME]`.

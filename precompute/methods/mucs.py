@@ -63,7 +63,10 @@ class UnlearnOutcome:
 def unlearn_clip(
     parameters: Sequence[nn.Parameter], compute_losses: ComputeLosses, null_loss: float, settings: AscentSettings
 ) -> UnlearnOutcome:
-    """Change `parameters` in place."""
+    """Unlearn the clip by changing `parameters` in place, until its loss is near `null_loss` or `max_steps` are done.
+
+    A step descends on the mean loss of random tracks less `weight` times the clip's loss, clamped at `null_loss`.
+    """
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     step = 0
     while True:

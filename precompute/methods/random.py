@@ -1,6 +1,7 @@
 """The floor: scores drawn at random. What another method is worth is what it has beyond this.
 
-A score depends on seed, clip and track_id alone, so that neither order nor the other tracks change it.
+A score depends on the seed, the clip's kind and row among the run's clips, and the track's track_id alone: neither the
+order of the tracks nor the other tracks change it.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class MethodRunner:
     def skip(self, method: Method, reason: str) -> None:
         """Skip it, and say why."""
         self.reasons[method.name] = reason
-        print(f"  left out: {method.name}: {reason}", flush=True)
+        print(f"  skipped: {method.name}: {reason}", flush=True)
 
     def attempt(self, method: Method, action: Callable[[], Answer]) -> Answer | None:
         """The action's value; None, and the method skipped, where it fails. A full disk ends the run."""

@@ -39,7 +39,7 @@ class UnlearningEkfac(GradientMethod):
         return MethodResult.without_strata(*arrange_products(recorded["products"]))
 
     def load_curvature(self, context: Context) -> Ekfac:
-        """Fitted once; cached by what it depends on."""
+        """Fit the curvature in Kronecker factors, or take it from the cache; once in a run."""
         entry, settings, rows = self.name_entry(context), self.settings, context.trained
         sizes = (settings.draws, settings.tracks, settings.seed)
 

@@ -1,6 +1,6 @@
 """Tracks and clips as the network sees them, the noise bank, and the training objectives.
 
-Tensor letters and objectives: see `diffusion.py`.
+Tensor letters, and what each objective predicts: see `diffusion.py`.
 """
 
 from __future__ import annotations

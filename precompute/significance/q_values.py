@@ -33,8 +33,10 @@ def compute_q_values(scores: np.ndarray, is_train: np.ndarray, is_decoy: np.ndar
 
 
 def is_above_noise(score_norm: np.ndarray, std_error_norm: np.ndarray, q_value: np.ndarray) -> np.ndarray:
-    """The only definition anywhere: q-value <= 0.10 and score > 2 standard errors, both of the normalised score.
+    """The definition of *above noise*: q-value <= 0.10 and score > 2 standard errors, both of the normalised score.
 
     Asked of the raw score, the second condition would let decoys pass more easily than tracks: theirs are larger.
+    Repeated, since `explorer` imports nothing of `precompute`: in `explorer/derived.sql`, with the roles of tracks and
+    decoys exchanged, and its limit of the q-value in `explorer.store.ranking`, for spans of a clip.
     """
     return (q_value <= Q_LIMIT) & (score_norm > SE_LIMIT * std_error_norm)

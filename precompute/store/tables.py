@@ -1,5 +1,7 @@
-"""A run's results -> the store's columns: a function `tabulate_X` for every table X of `explorer/schema.sql`.
+"""A run's results -> the store's columns: functions `tabulate_X`, most of them for one table of `explorer/schema.sql`.
 
+Elsewhere: `clips` and `store_info` are put together in `pipeline.py`, aspects and passages in `resemblance/tables.py`,
+evaluations in `store/evaluations.py`, and `explorer/derived.sql` fills what follows from other tables.
 Arrays: Q clips x N tracks, in the order of the ids of `ResultKeys`; higher score = stronger influence. Times are in
 seconds, rates in hertz. Audio paths are relative to the folders that table `store_info` names.
 """

@@ -53,23 +53,23 @@ class AutoencoderLoss:
     """Named losses of random crops of the training audio, for `loop.fit`."""
 
     def __init__(self, autoencoder: Any, audio: list[torch.Tensor], batch: int) -> None:
-        """`audio`: training waveforms, each [channels, T] at the model's rate; `batch` crops a step.
+        """`audio`: training waveforms, each [channels, T] at the model's rate; `batch` crops per step.
 
         `autoencoder`: of stable-audio-tools, which brings no types.
         """
-        self.autoencoder, self.crops = autoencoder, batch
-        self.crop = CROP_FRAMES * autoencoder.downsampling_ratio
-        self.audio = [F.pad(x, (0, max(0, self.crop - x.shape[-1]))) for x in audio]
+        self.autoencoder, self.batch = autoencoder, batch
+        self.crop_samples = CROP_FRAMES * autoencoder.downsampling_ratio
+        self.audio = [F.pad(x, (0, max(0, self.crop_samples - x.shape[-1]))) for x in audio]
 
     def draw_crops(self, generator: torch.Generator) -> torch.Tensor:
-        """Crops [B, channels, crop] with a random gain of ±6 dB and a random polarity."""
+        """Crops [B, channels, crop_samples] with a random gain of ±6 dB and a random polarity."""
         rows = []
-        for index in torch.randint(len(self.audio), (self.crops,), generator=generator).tolist():
+        for index in torch.randint(len(self.audio), (self.batch,), generator=generator).tolist():
             wave = self.audio[index]
-            start = int(torch.randint(wave.shape[-1] - self.crop + 1, (1,), generator=generator))
+            start = int(torch.randint(wave.shape[-1] - self.crop_samples + 1, (1,), generator=generator))
             gain = 2.0 ** (2 * torch.rand(1, generator=generator).item() - 1)
             gain *= 1 if torch.rand(1, generator=generator).item() < 0.5 else -1
-            rows.append(gain * wave[:, start : start + self.crop])
+            rows.append(gain * wave[:, start : start + self.crop_samples])
         return torch.stack(rows)
 
     def __call__(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from precompute.common import seeds
 from precompute.common.progress import progress
 from precompute.common.seeds import derive_seed
 from precompute.config.reading import name_file, read_settings, read_toml
@@ -291,7 +292,7 @@ def _measure_and_write(
     from precompute.common.results import describe_hardware, write_result
 
     after = compute_mean_average_precision(network, held_out)
-    chance = np.random.default_rng(0)
+    chance = np.random.default_rng(seeds.CLEWS_CHANCE)
     shuffled = [compute_average_precision(chance.permutation(_find_relevant(held_out))) for _ in range(200)]
     row = {
         "works": int(held_out.works.max()) + 1,

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from precompute.common import seeds
 from precompute.common.files import write_atomically
 from precompute.config.reading import name_file, read_settings, read_toml
 from precompute.corpus.audio import read_audio
@@ -197,7 +198,7 @@ def _train_diffusion(
     }
 
     def keep(step: int) -> None:
-        bank = NoiseBank(replicates=2, strata=8, draws_per_cell=1, seed=77)
+        bank = NoiseBank(replicates=2, strata=8, draws_per_cell=1, seed=seeds.DEMO_BANK)
         row = {kind: measure_mean_loss(model, items, bank) for kind, items in measured.items()}
         print(
             f"diffusion at {step}: loss on training tracks {row['train']:.4f}, on decoys {row['decoy']:.4f}", flush=True

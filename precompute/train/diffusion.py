@@ -28,7 +28,7 @@ class DiffusionLoss:
         """Losses of a step; all its random choices come from the generator."""
         rows = torch.multinomial(self.weights, self.batch, replacement=True, generator=generator).tolist()
         items = self.items[rows]
-        t = (torch.arange(self.batch) + torch.rand(self.batch, generator=generator)) / self.batch  # one draw a stratum
+        t = (torch.arange(self.batch) + torch.rand(self.batch, generator=generator)) / self.batch  # one per stratum
         t = t[torch.randperm(self.batch, generator=generator)]
         eps = torch.randn(items.latents.shape, generator=generator)
         condition = self.model.condition(items)

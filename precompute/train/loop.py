@@ -36,7 +36,7 @@ class LoopSettings:
     learning_rate: float  # AdamW's peak; linear warm-up, then cosine to a twentieth
     muon_rate: float = 0.0  # Muon's peak, for matrices; 0: AdamW for all
     muon_images: bool = False  # kernels of two-dimensional convolutions count as matrices too
-    batch: int = 16  # items a step
+    batch: int = 16  # items per step
     warmup_steps: int = 200
     ema_decay: float = 0.998
     weight_decay: float = 0.0

@@ -78,7 +78,7 @@ def train_update(model: Model, item: Items, settings: LoraSettings) -> Iterator[
     with torch.no_grad():
         condition = model.condition(item)
     for step in range(1, settings.steps + 1):
-        # a bank a step: its seed is the step
+        # one bank per step: its seed follows from the run's seed and the step
         bank = NoiseBank(1, settings.draws, 1, seed=seeds.EXEMPLAR_BANK + settings.seed * 100_003 + step)
         draws = [bank.cell(*cell, (model.latent_channels, model.frames)) for cell in bank.cells()]
         t, eps = torch.cat([d[0] for d in draws]), torch.cat([d[1] for d in draws])

@@ -1,4 +1,4 @@
-"""What ships fits together: hashes, sizes, the store with its model, and the kept results with the store."""
+"""All that ships fits together: hashes, sizes, the store with its model, and the kept results with the store."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ def test_the_explorer_opens_it(finished) -> None:
 def test_a_folder_of_audio_with_an_unreadable_file(
     finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No manifest, no decoys, no targets: the bad file is named and left out, nothing stands above noise."""
+    """No manifest, no decoys, no targets: the bad file is named and set aside, nothing stands above noise."""
     for number in range(1, 6):
         (tmp_path / "music").mkdir(exist_ok=True)
         shutil.copy(finished.root / "corpus" / "audio" / f"{number:04d}.wav", tmp_path / "music" / f"song {number}.wav")
@@ -170,7 +170,7 @@ def test_a_folder_of_audio_with_an_unreadable_file(
     path.write_text(re.sub(r'latents = ".*"\n', "", text))
     assert main(["run", "--config", str(path)]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"left out: track 3 \(.*song 3.wav\): unreadable", said) and "4 training tracks, 0 decoys" in said
+    assert re.search(r"set aside: track 3 \(.*song 3.wav\): unreadable", said) and "4 training tracks, 0 decoys" in said
     assert rows(tmp_path / "store.duckdb", "SELECT track_id FROM tracks ORDER BY 1") == [(1,), (2,), (4,), (5,)]
     assert rows(tmp_path / "store.duckdb", "SELECT DISTINCT q_value, above_noise FROM scores") == [(1.0, False)]
 

@@ -34,7 +34,7 @@ CHANGES = {
 
 
 def command(home: Path, folder: Path, *arguments: str) -> str:
-    """What a command prints, without a network and with one thread."""
+    """The output of a command, without a network and with one thread."""
     environment = {
         **os.environ,
         "HF_HOME": str(home),

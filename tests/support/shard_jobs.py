@@ -1,4 +1,4 @@
-"""JobList for tests of scheduler and pool: real processes, cheap results that follow from the job's number alone.
+"""Jobs for tests of scheduler and pool: real processes, cheap results that follow from the job's number alone.
 
 As a script, `shard_jobs.py FOLDER WORKERS`: does all jobs, to be killed.
 """

@@ -38,7 +38,7 @@ class Features:
 
     clap: np.ndarray  # [N, E] float32: CLAP audio embeddings, unit length
     descriptors: np.ndarray  # [N, S] float64
-    onset_rate: np.ndarray  # [N] float64, onsets a second
+    onset_rate: np.ndarray  # [N] float64, onsets per second
     pitch_classes: np.ndarray  # [N, 12] float64, each row sums to 1, from C
 
     def __getitem__(self, rows: Sequence[int]) -> Features:

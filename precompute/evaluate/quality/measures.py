@@ -169,7 +169,7 @@ def measure_adherence(
 def describe_collections(
     trained: Features, trained_in: Sequence[str], decoys: Features, clips: Features, collections: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Onsets a second and mean pitch-class histogram (from C) of each collection that has training tracks and decoys.
+    """Onsets per second and mean pitch-class histogram (from C) of each collection that has training tracks and decoys.
 
     `trained_in` [M], `collections` [N]: of each training track, and of each decoy and its clip. `pitch_distance`: total
     variation to the tracks' histogram, 0 (equal) to 1.

@@ -35,7 +35,7 @@ SILENT_DBFS, CLIPPED = -50.0, 0.999
 LARGEST = 350_000  # bytes of the picture
 COLOURS = (96, 64, 48, 32, 24, 16)  # of its palette: the first that keeps it small enough
 PANEL_INCHES, DPI = (2.9, 1.35), 90
-TITLE_COLUMNS = 42  # characters a line, two lines
+TITLE_COLUMNS = 42  # characters per line, two lines
 
 
 @dataclass(frozen=True)

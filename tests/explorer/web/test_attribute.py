@@ -316,6 +316,6 @@ def test_words_without_paths() -> None:
     from explorer.web.jobs import hide_paths
     from explorer.web.uploads import clean_text
 
-    assert hide_paths("  left out: track 3 (/srv/music/a.wav): missing\x1b[0m") == "left out: track 3 … missing[0m"
+    assert hide_paths("  set aside: track 3 (/srv/music/a.wav): missing\x1b[0m") == "set aside: track 3 … missing[0m"
     assert hide_paths("C:\\music\\x is gone") == "… is gone" and len(hide_paths("a" * 999)) == 200
     assert clean_text(" a\n\tb\x00 c ", 9) == "a b c" and clean_text("abc", 2) == "ab"

@@ -75,19 +75,19 @@ def rows(ran: tuple[Path, str, str], sql: str) -> list[tuple]:
 
 def test_check_tells_what_will_run(ran) -> None:
     said = ran[1]
-    assert re.search(r"corpus: 10 files of .*music, 2 left out", said)
-    assert re.search(r"left out: .*09_cut.flac: unreadable", said) and re.search(r"10_text.m4a: unreadable", said)
+    assert re.search(r"corpus: 10 files of .*music, 2 set aside", said)
+    assert re.search(r"set aside: .*09_cut.flac: unreadable", said) and re.search(r"10_text.m4a: unreadable", said)
     assert "07_very_long.wav: 1:01 long; heard in windows of 2.0 s: 0:00–0:02, 0:20–0:22" in said
     assert "11 training tracks and 0 decoys" in said and "without decoys no score can be told from noise" in said
     assert "5 of them are written as FLAC" in said and "rights holders are named for 1, an ISRC for 1" in said
-    assert "clips: 1 to generate, 2 of your own" in said and re.search(r"left out: .*broken.wav", said)
+    assert "clips: 1 to generate, 2 of your own" in said and re.search(r"set aside: .*broken.wav", said)
     assert re.search(r"long.wav: 9.0 s long, its first 2.0 s are used", said)
     assert re.search(r"time: about \d+ ", said) and re.search(r"disk: about \d+ MB, ", said)
     assert said.endswith("ready\n")
 
 
 def test_the_run_says_what_it_left_out_and_cut(ran) -> None:
-    assert re.search(r"left out: track 9 \(.*09_cut.flac\): unreadable", ran[2])
+    assert re.search(r"set aside: track 9 \(.*09_cut.flac\): unreadable", ran[2])
     assert "heard in windows of 2.0 s" in ran[2] and "11 training tracks, 0 decoys" in ran[2]
 
 

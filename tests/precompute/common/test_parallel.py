@@ -1,4 +1,4 @@
-"""JobList shared by forked workers: each once, failures told, no process left."""
+"""Jobs shared by forked workers: each once, failures told, no process left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JobList by real processes: workers and drivers that are killed, jobs that fail or take too long, a full disk."""
+"""Jobs by real processes: workers and drivers that are killed, jobs that fail or take too long, a full disk."""
 
 from __future__ import annotations
 

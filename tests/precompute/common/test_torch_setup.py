@@ -19,7 +19,7 @@ print(sum(line.startswith("VmFlags") and " hg" in line for line in open("/proc/s
 
 
 def mappings_that_ask(first: str) -> int:
-    """How many parts of a fresh process's memory have asked for huge pages, after the statement `first`."""
+    """Number of parts of a fresh process's memory have asked for huge pages, after the statement `first`."""
     done = subprocess.run([sys.executable, "-c", ASKS.format(first=first)], capture_output=True, text=True, check=True)
     return int(done.stdout)
 

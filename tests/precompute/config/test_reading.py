@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from precompute.config.reading import name_file, read_settings
+from precompute.config.run import MethodsSection
 from precompute.errors import UserError
 
 
@@ -52,3 +53,12 @@ def test_an_object_gives_the_defaults() -> None:
 def test_mistakes_name_file_section_and_field(table: dict, message: str) -> None:
     with pytest.raises(UserError, match=f"^{message}"), name_file(Path("file")):
         read_settings(Outer, table)
+
+
+@pytest.mark.parametrize(
+    ("method", "field_name", "value"),
+    [("trak", "width", 0), ("dtrak", "width", 0), ("das", "width", 0), ("influence-damped", "damping", -1.0)],
+)
+def test_methods_that_share_a_class_name_their_own_section(method: str, field_name: str, value: float) -> None:
+    with pytest.raises(UserError, match=rf"^\[methods\.{method}\] {field_name} = {value}: must be "):
+        MethodsSection.read({method: {field_name: value}})

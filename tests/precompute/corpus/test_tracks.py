@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from precompute.corpus.quarantine import examine_files
+from precompute.corpus.examination import examine_files
 from precompute.corpus.tracks import read_folder, read_manifest
 from precompute.errors import UserError
 from support import tiny

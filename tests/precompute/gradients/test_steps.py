@@ -34,7 +34,7 @@ def inverse_fisher(model: Model, items: Items, config: RunConfig) -> torch.Tenso
 
 @pytest.fixture(scope="module")
 def direction(model: Model, items: Items, inverse_fisher: torch.Tensor) -> torch.Tensor:
-    """Of the first track, [P]."""
+    """Direction of the first track, [P]."""
     return STEP.compute_directions(model, items[[0]], inverse_fisher, False).sum(1).mean(0)
 
 

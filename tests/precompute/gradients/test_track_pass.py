@@ -1,4 +1,4 @@
-"""How the pass computes: precision within bounds of fp64; chunks, groups, cells and kernels change nothing more."""
+"""The pass: precision within bounds of fp64; chunks, groups, cells and kernels change nothing more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods run side by side: one that fails is told and left out; what is done is not done again; agreement."""
+"""Methods run side by side: one that fails is told and skipped; what is done is not done again; agreement."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_method_that_cannot_run_is_told_and_the_others_go_on(context: Context,
     ]
     [(name, label, reason)] = outcome.skipped
     assert (name, label) == ("tracin", "TracIn") and "set [methods.tracin] checkpoints" in reason
-    assert f"left out: tracin: {reason}" in capsys.readouterr().out
+    assert f"skipped: tracin: {reason}" in capsys.readouterr().out
     costs = {done.method.name: done.cost_s for done in outcome.completed}
     assert costs["influence"] > costs["random"] >= 0
 

@@ -1,4 +1,4 @@
-"""What ships in fp16 scores like what was trained in fp32."""
+"""A model that ships in fp16 scores like the one that was trained in fp32."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECTION = UnlearningSection(ascent_draws=4)
 
 
 def scores(model: Model, items: Items, config: RunConfig) -> np.ndarray:
-    """Of every track along the directions of the first four, [4, N]."""
+    """Scores of every track along the directions of the first four, [4, N]."""
     inverse_fisher = invert_fisher(compute_fisher(model, items[:16], "all", config.fisher), config.fisher.damping)
     step = UnlearningStep(SECTION, tracks=16)
     directions = [step.compute_directions(model, items[[i]], inverse_fisher, False).sum(1).mean(0) for i in range(4)]

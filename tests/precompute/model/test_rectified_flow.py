@@ -27,7 +27,7 @@ def flow(request: pytest.FixtureRequest, model: Model) -> Model:
 
 
 def test_frame_loss_is_the_flow_objective(flow: Model, items: Items) -> None:
-    """As in DiffusionCondTrainingWrapper: alphas, sigmas = 1 - t, t; the target is noise - input."""
+    """The twin of DiffusionCondTrainingWrapper: alphas, sigmas = 1 - t, t; the target is noise - input."""
     item, t = items[[3]], torch.tensor([0.0, 0.3, 1.0])
     eps = torch.randn(3, flow.latent_channels, flow.frames, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():

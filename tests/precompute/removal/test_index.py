@@ -32,7 +32,7 @@ def model_of(store: Path) -> str:
 
 
 def make_index(folder: Path, track_ids: list[int], weights: str | None) -> layout.Index:
-    """Of numbers drawn by chance: what `remove` does not look into."""
+    """An index of numbers drawn by chance, which `remove` does not look into."""
     rng, count = np.random.default_rng(0), len(track_ids)
     rows = layout.IndexRows(
         track_id=np.array(track_ids),

@@ -106,7 +106,7 @@ def test_what_is_compared_with_other_tracks_is_made_again(store: Path) -> None:
 
 
 def test_without_a_loss_nothing_changes(finished) -> None:
-    """Of a store that a run published: what is made again is what the run made."""
+    """On a store that a run published: made again, its tables are those that the run made."""
     with duckdb.connect(str(finished.store), read_only=True) as con:
         columns = con.execute(
             "SELECT s.*, is_decoy, planted IS NULL AS regular FROM scores s JOIN tracks USING (track_id)"

@@ -1,4 +1,4 @@
-"""What a run says about its own scores, by hand and against pair counts."""
+"""Diagnostics of a run's own scores, by hand and against pair counts."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_without_modes_against_loops() -> None:
 
 
 def test_modes_against_least_squares() -> None:
-    """What is left is what no mixture of the cohort's strongest patterns over tracks explains."""
+    """The rest is the part that no mixture of the cohort's strongest patterns over tracks explains."""
     rng = np.random.default_rng(4)
     is_train, is_decoy = mask_halves(30, 20)
     cohort, scores = rng.standard_normal((12, 50)), rng.standard_normal((3, 50))

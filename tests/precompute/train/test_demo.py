@@ -98,7 +98,7 @@ def test_killed_and_resumed_training_gives_the_same_weights(
 def test_a_run_goes_on_from_averaged_weights_alone(
     config: RunConfig, model: Model, items: Items, tmp_path: Path
 ) -> None:
-    """What outlives a machine: fp16, half the size, and the optimiser warms up again."""
+    """A state that outlives a machine: fp16, half the size, and the optimiser warms up again."""
     with pytest.raises(Killed):
         train_diffusion(config, items[:16], tmp_path, die_at=13)
     state = torch.load(tmp_path / "diffusion.pt", weights_only=True)

@@ -75,7 +75,7 @@ def small(tiny_root: Path) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def judged(small: RunConfig, tiny_root: Path) -> dict:
-    """What a whole judgement writes, with two exemplars and two seeds."""
+    """The result that a whole judgement writes, with two exemplars and two seeds."""
     folder = tiny_root / "planted" / "exemplars"
     make_exemplars(small, folder, [17, 18], ExemplarSettings(rank=2, steps=2, draws=2, check_every=2, clips=1))
     out = tiny_root / "planted" / "planted.json"

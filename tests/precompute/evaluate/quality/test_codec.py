@@ -1,4 +1,4 @@
-"""What is measured of the autoencoder, on signals whose answers are known."""
+"""Measures of the autoencoder, on signals whose answers are known."""
 
 from __future__ import annotations
 

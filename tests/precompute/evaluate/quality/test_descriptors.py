@@ -81,7 +81,7 @@ def test_levels_are_of_full_scale() -> None:
 
 
 def test_descriptors_do_not_depend_on_when() -> None:
-    """The same wave twice is the same vector, and a tone differs from noise in it."""
+    """One wave twice is one vector, and a tone differs from noise in it."""
     tone, noise = sine(440, 1, 24_000), np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
     assert np.array_equal(compute_descriptors(tone, 24_000), compute_descriptors(tone.copy(), 24_000))
     assert np.abs(compute_descriptors(tone, 24_000) - compute_descriptors(noise, 24_000)).max() > 10

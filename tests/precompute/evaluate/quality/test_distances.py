@@ -164,7 +164,7 @@ def test_interval_of_a_mean_has_the_known_width() -> None:
 
 
 def test_rescaled_replicates_have_the_right_mean_and_spread() -> None:
-    """Of one population the Fréchet distance is bias alone: the bootstrap must know how it varies between samples."""
+    """In one population the Fréchet distance is bias alone; the bootstrap must know how it varies between samples."""
     samples = [compute_frechet_distance(normal(40, 8, 2 * i), normal(40, 8, 2 * i + 1)) for i in range(200)]
     x, y = normal(40, 8, 0), normal(40, 8, 1)
     drawn = bootstrap(lambda a, b: [compute_frechet_distance(x, y, a, b)], [40, 40], 400)

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from precompute.corpus.audio import AudioError, read_audio
-from precompute.corpus.quarantine import examine_files
+from precompute.corpus.examination import examine_files
 from precompute.corpus.tracks import read_manifest
 from support import tiny
 
@@ -47,18 +47,18 @@ REASONS = {
 
 
 @pytest.mark.parametrize("kind", REASONS)
-def test_bad_audio_is_quarantined_with_its_reason(tmp_path: Path, kind: str) -> None:
+def test_bad_audio_is_set_aside_with_its_reason(tmp_path: Path, kind: str) -> None:
     manifest = tiny.write_corpus(tmp_path / "corpus", trained=3, decoys=0)
     path = tmp_path / "corpus" / "audio" / "0002.wav"
     path.unlink()
     bad_audio(path, kind)
     found = examine_files(read_manifest(manifest))
-    assert [t.track_id for t in found.readable] == [1, 3] and list(found.quarantined) == [2]
-    assert found.quarantined[2].startswith(REASONS[kind])
+    assert [t.track_id for t in found.readable] == [1, 3] and list(found.set_aside) == [2]
+    assert found.set_aside[2].startswith(REASONS[kind])
     with pytest.raises(AudioError):
         read_audio(path, tiny.RATE, 1)
 
 
-def test_tracks_with_latents_alone_pass_the_quarantine(good: Path) -> None:
+def test_tracks_with_latents_alone_are_not_examined(good: Path) -> None:
     found = examine_files(read_manifest(good))
-    assert len(found.readable) == 8 and found.quarantined == {}
+    assert len(found.readable) == 8 and found.set_aside == {}
