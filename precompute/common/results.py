@@ -24,7 +24,7 @@ RESULTS_FOLDER = Path(__file__).resolve().parents[2] / "assets/benchmarks"
 def write_result(
     out: Path, what: str, command: str, hardware: str, rows: Sequence[Row], repeats: int = 1, **more: Any
 ) -> dict[str, Any]:
-    """Write a result and `more` fields to `out`, a line a row; returns what a reader of the file gets.
+    """Write a result and `more` fields to `out`, one line per row; returns what a reader of the file gets.
 
     `command`: how to repeat it; of "python -m precompute ..." the options that this process was started with are added.
     Raises OSError.

@@ -1,7 +1,7 @@
 """Long files -> windows of the model's length; formats that a browser does not play -> FLAC.
 
 A model hears at most `longest_s` at once. A file up to 5 % longer is one track, heard from its beginning. A longer one
-becomes several tracks, one a window, at most `most` of them: spread evenly from beginning to end, overlapping only
+becomes several tracks, one per window, at most `most` of them: spread evenly from beginning to end, overlapping only
 where that covers the file. They share a work, keep the file's caption and timing, and each is scored, ranked and heard
 by itself; nothing is averaged. The seconds stand in title and source.
 """

@@ -40,7 +40,7 @@ def time_call(run: Callable[[], object], repeats: int, device: torch.device | No
 
 
 def measure_matmul_tflops(device: torch.device, dtype: torch.dtype, size: int, repeats: int = 5) -> float:
-    """10^12 operations a second of a product of two random square matrices."""
+    """10^12 operations per second of a product of two random square matrices."""
     one = torch.randn(size, size, device=device).to(dtype)
     other = torch.randn(size, size, device=device).to(dtype)
     return 2 * size**3 / time_call(lambda: one @ other, repeats, device) / 1e12

@@ -25,7 +25,7 @@ from precompute.cost.work import (
 from precompute.errors import need
 from precompute.gradients.memory import divide_memory
 
-PAPER_HOURS = 40.0  # GPU-hours a clip over 115,000 tracks: arXiv 2506.18312
+PAPER_HOURS = 40.0  # GPU-hours per clip over 115,000 tracks: arXiv 2506.18312
 EMBEDDED_FRAMES = 375
 
 

@@ -65,7 +65,7 @@ def count_run(config: RunConfig, size: RunSize) -> Work:
 
 
 def estimate_seconds(config: RunConfig, size: RunSize, matmul_tflops: float) -> float:
-    """Seconds of a run on a device that does so many 10^12 operations a second in a large product of matrices."""
+    """Seconds of a run on a device that does so many 10^12 operations per second in a large product of matrices."""
     pace = project_pace(size.transformer, size.frames, CPU_EFFICIENCY * matmul_tflops * 1e12, size.stepped)
     return count_run(config, size).estimate_seconds(pace)
 

@@ -43,7 +43,7 @@ class Pace:
 
 
 def project_pace(size: TransformerSize, frames: int, operations_s: float, stepped: int) -> Pace:
-    """The pace of a device that does so many operations a second; `stepped`: parameters of a direction."""
+    """The pace of a device that does so many operations per second; `stepped`: parameters of a direction."""
     return Pace(count_gradient_operations(size, frames) / operations_s, 2.0 * stepped / operations_s)
 
 
@@ -85,10 +85,10 @@ def count_scoring(config: RunConfig, clips: int, tracks: int, fisher_tracks: int
 
 
 def count_generation(config: RunConfig, clips: int) -> Work:
-    """Work to make so many clips, guided: two forward passes a step."""
+    """Work to make so many clips, guided: two forward passes per step."""
     return Work(forwards=2.0 * clips * config.clips.steps)
 
 
 def count_pass(cells: int, directions: int, rounds: int) -> Work:
-    """Work for one track: a gradient a cell and round, a product a cell and direction."""
+    """Work for one track: a gradient per cell and round, a product per cell and direction."""
     return Work(gradients=cells * rounds, products=cells * directions)

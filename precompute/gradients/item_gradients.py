@@ -79,7 +79,7 @@ class TrackGradients:
 def compute_track_gradients(
     model: Model, track: Items, kinds: Sequence[GradientKind], bank: NoiseBank
 ) -> TrackGradients:
-    """One track's gradients, by one forward pass a cell for all objectives of the same layers."""
+    """One track's gradients, by one forward pass per cell for all objectives of the same layers."""
     with torch.no_grad():
         condition = model.condition(track)
     cells = bank.cells()

@@ -1,6 +1,6 @@
 """Records of every track's gradients, made during the pass: products with clips' directions, or sketches.
 
-A tap sees each track's gradients once, [R x S, P], a row a cell of the noise bank; what it gives is stacked over the N
+A tap sees each track's gradients once, [R x S, P], one row per cell of the bank; what it gives is stacked over the N
 tracks. Two methods that ask for the same tap share it.
 """
 

@@ -3,7 +3,7 @@
 Forward mode (`gradients/steps.py`): one derivative for each clip and track, cheaper than a gradient for one clip or
 two, with moments at no further cost. It has neither halves of the clip's draws nor windows of the clip: how far the
 halves lie apart is taken from the sketches, and so is how a score is spread over the windows.
-Gradient product: one gradient a track for all clips, as a run does it.
+Gradient product: one gradient per track for all clips, as a run does it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from precompute.gradients.context import Context
 def collect_embeddings(context: Context, embed: Callable[[np.ndarray], np.ndarray], rate: int, label: str) -> Arrays:
     """Embeddings of tracks, shown and cohort clips; targets are tracks, `select_windows` looks them up.
 
-    `embed`: a mono waveform [T] at `rate` -> [W, E], one row a window. For each kind, its name holds the rows of all
+    `embed`: a mono waveform [T] at `rate` -> [W, E], one row per window. For each kind, its name holds the rows of all
     recordings, [sum of W, E] float32, and its name with `_windows` how many each has. What is heard through the
     autoencoder is embedded once for all contexts that share a memo's "recordings".
     """

@@ -6,7 +6,7 @@ The N x N form takes u.a and uA' exactly (unlearning's own products) and the tra
 sketches, whose error then meets the correction alone; the k x k form takes all from sketches, and does not grow with N.
 
 A holds means over the noise bank and is held fixed in the standard error. `leverage` divides a training track's score
-by 1 - h, h = a (A'A + lambda I)^-1 a: it is then left out of A, as a decoy always is. It is one factor a track, which
+by 1 - h, h = a (A'A + lambda I)^-1 a: it is then left out of A, as a decoy always is. It is one factor per track, which
 normalisation over the cohort takes out: only raw scores differ.
 """
 

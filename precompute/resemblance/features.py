@@ -44,7 +44,7 @@ def compute_features(wave: np.ndarray) -> Arrays:
 
     chroma [n, 12]: energy by pitch class, of length 1, zero where it is quiet. melody [n, 12]: likewise of the
     predominant pitch. onset [n]: strength of note beginnings, 0 to 1. harmony [12, 12]: which pitch classes sound
-    together. tempogram [LAGS]: mean autocorrelation of the onset envelope. density: onsets a second.
+    together. tempogram [LAGS]: mean autocorrelation of the onset envelope. density: onsets per second.
     timbre [K]: means and deviations of MFCC, contrast, centroid, bandwidth, roll-off and flatness. seconds: of sound.
     """
     import librosa

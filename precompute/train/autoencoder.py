@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-CROP_FRAMES = 32  # about one second at 31.25 frames a second
+CROP_FRAMES = 32  # about one second at 31.25 frames per second
 WAVEFORM_WEIGHT = 6.0
 UNIT_WEIGHT = 0.2
 LATENT_NOISE = 0.1  # largest standard deviation of noise on latents near unit variance; each crop draws its own

@@ -77,7 +77,7 @@ def build_model(vocabulary: int) -> nn.Module:
 
 
 def build_extractor(sample_rate: int, seconds: float) -> ClapFeatureExtractor:
-    """Log-mel front end: 64 bins, 31 frames a second, windows of `seconds`; short audio is repeated."""
+    """Log-mel front end: 64 bins, 31 frames per second, windows of `seconds`; short audio is repeated."""
     from transformers import ClapFeatureExtractor
 
     return ClapFeatureExtractor(
@@ -99,7 +99,7 @@ class ClapLoss:
     def __init__(self, model: Any, tokenizer: Any, mel: torch.Tensor, captions: list[str], batch: int) -> None:
         """`model`: a ClapModel, `tokenizer`: its own, whose types in transformers are rough.
 
-        `mel`: [N, 1, frames, bins], row i belongs to captions[i]; `batch` pairs a step.
+        `mel`: [N, 1, frames, bins], row i belongs to captions[i]; `batch` pairs per step.
         """
         self.model, self.tokenizer, self.mel, self.captions, self.pairs = model, tokenizer, mel, captions, batch
 

@@ -16,7 +16,7 @@ class DiffusionLoss:
     """Named losses of random tracks, timesteps and noise, for `loop.fit`; the mean over all padded frames."""
 
     def __init__(self, network: Any, model: Model, items: Items, batch: int, weights: Sequence[float] = ()) -> None:
-        """`network`: the module that is trained, `model.network`; `items`: the training tracks, `batch` of them a step.
+        """`network`: `model.network`, which is trained; `items`: the training tracks, `batch` of them per step.
 
         `weights` [N]: how often each is drawn, in any unit; none = all alike.
         """

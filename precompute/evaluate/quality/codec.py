@@ -38,7 +38,7 @@ def measure_codec(model: Model, waves: Sequence[np.ndarray]) -> list[Measurement
 
     `si_sdr_db`, `snr_db`: medians would hide the tail, so means with intervals. `stft_distance`: multi-resolution, 0 =
     equal. `band_error_db`: mean absolute error of the spectrum's level within a band, over bins that sound.
-    `low_pass_db`: SI-SDR of a low-pass that needs as many numbers a second as the latents do, the yardstick of SI-SDR.
+    `low_pass_db`: SI-SDR of a low-pass that needs as many numbers per second as the latents do, its yardstick.
     `silence_db`: level of decoded silence. `onset_blur_db`: error in the first 50 ms of the loudest attack, relative to
     it. `nudge_db`: what a random change of NUDGE standard deviations in every latent changes, relative to the sound;
     `nudge_stft`: the same as STFT distance, small beside that of the reconstruction where the latents are smooth.
@@ -100,7 +100,7 @@ def measure_si_sdr(truth: np.ndarray, estimate: np.ndarray) -> float:
 
 
 def apply_low_pass(wave: np.ndarray, sample_rate: int, hz: float) -> np.ndarray:
-    """[channels, T] without anything above `hz`; a second of it takes 2 x hz numbers a channel."""
+    """[channels, T] without anything above `hz`; a second of it takes 2 x hz numbers per channel."""
     spectrum = np.fft.rfft(wave.astype(np.float64), axis=-1)
     spectrum[:, np.fft.rfftfreq(wave.shape[-1], 1 / sample_rate) > hz] = 0
     return np.fft.irfft(spectrum, wave.shape[-1], axis=-1)
@@ -148,7 +148,7 @@ def _to_db(ratio: float) -> float:
 
 
 def find_patch_rate(model: Model) -> float | None:
-    """Patches a second of the model's decoder, in hertz; None where it has no patches."""
+    """Patches per second of the model's decoder, in hertz; None where it has no patches."""
     inner = model.config.get("model", {}).get("pretransform", {}).get("config", {}).get("pretransform") or {}
     size = inner.get("config", {}).get("patch_size") if inner.get("type") == "patched" else None
     return model.sample_rate / size if size else None

@@ -74,7 +74,7 @@ def measure_pitch_classes(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def measure_onset_rate(wave: np.ndarray, sample_rate: int) -> float:
-    """Onsets a second of [T]; 0 for silence.
+    """Onsets per second of [T]; 0 for silence.
 
     Peaks of the spectral flux with a maximum filter over bands, which leaves vibrato out (Böck & Widmer 2013). A sound
     that stands in the first frame has no rise and is not counted.
