@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from precompute.config.run import UnlearningSection
 from precompute.errors import UserError
-from precompute.methods import unlearning
+from precompute.gradients.steps import UnlearningStep
 from precompute.model.clap import Clap
 from precompute.model.diffusion import Items, Model, NoiseBank, third_party
 from precompute.train.demo import export_model
@@ -265,7 +265,8 @@ def test_stereo_goes_through_the_same_code(stereo: Model) -> None:
     torch.manual_seed(0)
     for parameter in stereo.network.model.parameters():  # the output layer starts at zero: no gradients behind it
         parameter.data += 0.02 * torch.randn_like(parameter)
-    direction = unlearning.clip_gradients(stereo, items[[0]], section, with_windows=False).sum((0, 1))
+    step = UnlearningStep(section, tracks=16)
+    direction = step.compute_clip_gradients(stereo, items[[0]], with_windows=False).sum((0, 1))
     score = tiny.scores_of_track(stereo, items[[1]], direction[None], section, bank).mean()
-    rise = unlearning.track_moments(stereo, items[[1]], direction, section, bank)
+    rise = step.compute_moments(stereo, items[[1]], direction, bank)
     assert float(rise.mean()) == pytest.approx(float(score), rel=1e-4) and float(score) != 0
