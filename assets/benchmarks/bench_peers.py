@@ -89,7 +89,7 @@ def compute_exact(rows: dict[str, np.ndarray]) -> np.ndarray:
 
     network = PeerNetwork(load_embedded_model()).double()
     train, queries = load_rows(rows, torch.float64)
-    parameters = network.linear_parameters()
+    parameters = network.list_linear_parameters()
 
     def gradient(row: dict[str, torch.Tensor]) -> torch.Tensor:
         parts = torch.autograd.grad(network.loss(row), list(parameters.values()))

@@ -23,7 +23,6 @@ from precompute.train.loop import LoopSettings, fit
 from support import tiny
 from support.twins import context, fisher, naive, of_loss  # noqa: F401 (fixtures)
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 LIMIT = 300_000  # parameters of autoencoder and transformer
 
 
