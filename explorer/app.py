@@ -127,7 +127,7 @@ def build_app(views: StoreViews, can_sign_out: bool = False, own_clips: bool = F
         parts = _build_parts(views, page, can_sign_out, own_clips)
         renderers = _choose_renderers(parts, views, page)
         if own_clips:  # the list may have grown since the page was built; Gradio checks a choice against it
-            renderers[parts.listen.clip] = lambda view: gr.Dropdown(choices=page.choices(), value=view.clip_id)
+            renderers[parts.listen.clip] = lambda view: gr.Dropdown(choices=page.list_choices(), value=view.clip_id)
         _wire_events(blocks, parts, renderers, views, page)
     blocks.queue()
     return blocks
@@ -163,7 +163,7 @@ def _build_parts(views: StoreViews, page: ListenPage, can_sign_out: bool, own_cl
 
 def _build_listen_tab(views: StoreViews, page: ListenPage, own_clips: bool) -> _ListenTab:
     with gr.Row(elem_id="choice"):
-        clip = gr.Dropdown(page.choices(), label="Clip", elem_id="clip", scale=3, min_width=280)
+        clip = gr.Dropdown(page.list_choices(), label="Clip", elem_id="clip", scale=3, min_width=280)
         method = gr.Dropdown(
             [(item.label, item.name) for item in views.methods],
             label="Method",
@@ -240,23 +240,23 @@ def _choose_renderers(parts: _Parts, views: StoreViews, page: ListenPage) -> dic
         listen.clip: lambda view: view.clip_id,
         listen.method: lambda view: view.method.name,
         listen.order: lambda view: gr.Radio(value=view.order, visible=view.span is None),
-        listen.verdict: page.verdict,
-        listen.player: page.player,
-        listen.summary: page.summary,
-        listen.curve: page.curve,
+        listen.verdict: page.describe_verdict,
+        listen.player: page.describe_player,
+        listen.summary: page.describe_summary,
+        listen.curve: page.describe_curve,
         listen.table: page.compact_table,
-        listen.about: page.about,
-        listen.resemblance: page.resemblance,
+        listen.about: page.describe_about,
+        listen.resemblance: page.describe_resemblance,
         listen.report: lambda view: list_downloads("clip", {"clip": view.clip_id, "method": view.method.name}),
-        parts.gallery: page.overview,
-        compare.comparison: methods_page.compare,
-        compare.heat_text: methods_page.heat_text,
-        compare.heat: methods_page.heat,
-        compare.methods: methods_page.methods,
-        cases.cases: methods_page.cases,
-        cases.diagnostics: methods_page.diagnostics,
-        cases.notes: methods_page.notes,
-        parts.holders: lambda view: holders_page.value(view) if view.tab == "holders" else None,
+        parts.gallery: page.describe_overview,
+        compare.comparison: methods_page.describe_comparison,
+        compare.heat_text: methods_page.describe_heat_text,
+        compare.heat: methods_page.describe_heat,
+        compare.methods: methods_page.describe_methods,
+        cases.cases: methods_page.describe_cases,
+        cases.diagnostics: methods_page.describe_diagnostics,
+        cases.notes: methods_page.describe_notes,
+        parts.holders: lambda view: holders_page.describe_holders(view) if view.tab == "holders" else None,
     }
 
 
@@ -321,7 +321,7 @@ def _wire_events(
         listener(handle, [link], changed, trigger_mode="always_last", **options)
 
     def load(request: gr.Request) -> list[Any]:
-        listen.clip.choices = [*page.choices()]
+        listen.clip.choices = [*page.list_choices()]
         return show(views.read_address(dict(request.query_params)), everything)
 
     def on_tab(query: Any, event: gr.SelectData) -> list[Any]:

@@ -30,7 +30,7 @@ _SKELETON = """
 
 
 class MethodComparison(PagePart):
-    """Value: the dict of `MethodsPage.compare`.
+    """Value: the dict of `MethodsPage.describe_comparison`.
 
     Events: `choose` {clip_id | method | versus | measure}; `open`, see EventHandler.open_case.
     """

@@ -35,7 +35,7 @@ _SKELETON = """
 
 
 class ScoreDiagnostics(PagePart):
-    """Value: the dict of `MethodsPage.diagnostics`. Event: `open` {clip_id, track_id}."""
+    """Value: the dict of `MethodsPage.describe_diagnostics`. Event: `open` {clip_id, track_id}."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("diagnostics", _SKELETON, events=("open",), styles=("common",), **options)

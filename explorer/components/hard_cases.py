@@ -35,7 +35,7 @@ _SKELETON = """
 
 
 class HardCases(PagePart):
-    """Value: the dict of `MethodsPage.cases`.
+    """Value: the dict of `MethodsPage.describe_cases`.
 
     Events: `ask` {method, kind, first, text, offset}; `open`, see EventHandler.open_case.
     """

@@ -1,5 +1,6 @@
 // Rights holders: groups by lift over chance, a holder's first questions, and where one group's tracks come up.
-// props.value is the dict of explorer/holders/page.py `HoldersPage.value`; text reaches the page only through textContent.
+// props.value is the dict of `HoldersPage.describe_holders` (explorer/holders/page.py); text reaches the page only through
+// textContent.
 // Events: ask (the fields of HolderQuery), switch {method}, hear {clip_id, track_id, from_s, to_s, clip_from_s, clip_to_s}.
 import { links } from "./downloads.js";
 

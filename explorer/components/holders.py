@@ -51,7 +51,7 @@ _SKELETON = """
 
 
 class HolderList(PagePart):
-    """Value: the dict of `HoldersPage.value`, or None while another tab is open.
+    """Value: the dict of `HoldersPage.describe_holders`, or None while another tab is open.
 
     Events: `ask`, the fields of HolderQuery; `switch`, {method}; `hear`, a pair and where (see EventHandler.hear_pair).
     """

@@ -21,7 +21,7 @@ _SKELETON = """
 
 
 class MethodList(PagePart):
-    """Value: the dict of `MethodsPage.methods`. No events."""
+    """Value: the dict of `MethodsPage.describe_methods`. No events."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("methods", _SKELETON, styles=("common",), **options)

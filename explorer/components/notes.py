@@ -22,7 +22,7 @@ _SKELETON = """
 
 
 class NoteList(PagePart):
-    """Value: the dict of `MethodsPage.notes`. Event: `open` {clip_id, track_id, method, tab}."""
+    """Value: the dict of `MethodsPage.describe_notes`. Event: `open` {clip_id, track_id, method, tab}."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("notes", _SKELETON, events=("open",), styles=("common",), **options)

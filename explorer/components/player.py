@@ -90,7 +90,10 @@ _SKELETON = f"""
 
 
 class Player(PagePart):
-    """Value: the dict of `ListenPage.player`. Events: `span` {from_s, to_s, start} or {}, `drop` {track_id}."""
+    """Value: the dict of `ListenPage.describe_player`.
+
+    Events: `span` {from_s, to_s, start} or {}, `drop` {track_id}.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__("player", _SKELETON, events=("span", "drop"), **options)

@@ -38,7 +38,10 @@ _SKELETON = """
 
 
 class TrackResemblance(PagePart):
-    """Value: the dict of `ListenPage.resemblance`. The player plays a passage at the window event `whence:passage`."""
+    """Value: the dict of `ListenPage.describe_resemblance`.
+
+    The player plays a passage at the window event `whence:passage`.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__("resemblance", _SKELETON, styles=("common",), **options)

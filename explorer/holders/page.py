@@ -48,7 +48,7 @@ class HoldersPage:
         self.store = views.store
         self._folded = views.cache(8, self._fold_names)
 
-    def value(self, view: View) -> dict[str, Any]:
+    def describe_holders(self, view: View) -> dict[str, Any]:
         """Everything that the tab shows for a view."""
         query, groupings = view.holders, self.store.holders.read_groupings()
         unasked, note = choose_grouping(groupings)

@@ -34,11 +34,11 @@ class ListenPage:
         self._heard = views.cache(1, self._describe_sounds)
         self._overview = views.cache(None, self._describe_clips)  # one a method, 0.5 kB a clip
 
-    def choices(self) -> list[tuple[str, int]]:
+    def list_choices(self) -> list[tuple[str, int]]:
         """The list of clips: what is shown, and the id."""
         return [(label_clip(clip), clip.clip_id) for clip in self.views.clips]
 
-    def verdict(self, view: View) -> list[str]:
+    def describe_verdict(self, view: View) -> list[str]:
         """The sentences under the clip, most telling first."""
         clip, summary = self.views.clip_by_id[view.clip_id], self.views.find_summary(view)
         lines = [view.unknown] if view.unknown else []
@@ -55,7 +55,7 @@ class ListenPage:
     def _summaries(self, view: View) -> list[Summary]:
         return list(self.views.summaries[view.method.method_id].values())
 
-    def curve(self, view: View) -> dict[str, Any]:
+    def describe_curve(self, view: View) -> dict[str, Any]:
         """The scores by place."""
         ranking, summary = self.views.rank(view), self.views.find_summary(view)
         lanes_now = self.views.list_lanes(view)
@@ -64,12 +64,12 @@ class ListenPage:
         threshold = summary.threshold_norm if summary else None
         return charts.describe_curve(ranking, view.order, view.span, titles, view.track_id, threshold, lanes_now)
 
-    def summary(self, view: View) -> list[str]:
+    def describe_summary(self, view: View) -> list[str]:
         """A sentence on how concentrated the scores are, and how decoys score."""
         summary = self.views.find_summary(view)
         return [word_concentration(summary, self.views.rank(view), view.order)] if summary else []
 
-    def table(self, view: View) -> dict[str, Any]:
+    def describe_table(self, view: View) -> dict[str, Any]:
         """One page of the table of tracks."""
         ranking, query = self.views.rank(view), view.asked
         found_ids = self.store.tracks.find(query.text, query.collection, query.by) if query.finds else None
@@ -108,8 +108,8 @@ class ListenPage:
         )
 
     def compact_table(self, view: View) -> dict[str, Any]:
-        """`table`, in the form that goes to the browser."""
-        return table.compact_rows(self.table(view))
+        """`describe_table`, in the form that goes to the browser."""
+        return table.compact_rows(self.describe_table(view))
 
     def _work(self, ranking: Ranking) -> np.ndarray:
         """The number of each track's work, in the ranking's order."""
@@ -129,7 +129,7 @@ class ListenPage:
         at = np.searchsorted(columns["track_id"], ranking.track_id)
         return -columns["score"][at] if sort == "raw" else columns["std_error_norm"][at]
 
-    def overview(self, view: View) -> dict[str, Any]:
+    def describe_overview(self, view: View) -> dict[str, Any]:
         """A card for each clip."""
         return self._overview(view.method.method_id) | {"selected": view.clip_id}
 
@@ -144,7 +144,7 @@ class ListenPage:
             for i, sound in sounds.items()
         }
 
-    def player(self, view: View) -> dict[str, Any]:
+    def describe_player(self, view: View) -> dict[str, Any]:
         """The clip and its tracks as lanes, the first of them in focus where none was chosen."""
         clip, track_ids = self.views.clip_by_id[view.clip_id], self.views.list_lanes(view)
         clip_sound = self.store.clips.read_sound(view.clip_id)
@@ -196,7 +196,7 @@ class ListenPage:
             "track": [passage.track_start_s, passage.track_end_s],
         }
 
-    def resemblance(self, view: View) -> dict[str, Any]:
+    def describe_resemblance(self, view: View) -> dict[str, Any]:
         """Aspects and passages of every track in the player, and what a note on one is stored with."""
         ids = self.views.list_lanes(view)
         tracks, ranking = self.store.tracks.read_many(ids), self.views.rank(view)
@@ -231,7 +231,7 @@ class ListenPage:
         where = " in this span" if view.span else " by raw score" if view.order == RAW else ""
         return {"chip": "above" if ranking.above_noise[i] else "noise", "place": place + where, "q": q}
 
-    def about(self, view: View) -> list[str]:
+    def describe_about(self, view: View) -> list[str]:
         """The method, the run, and the run's findings about the method: a line each."""
         findings = word_findings(self.store.runs.list_diagnostics(view.method.method_id))
         return [view.method.description, word_run(self.store.runs.read_latest()), *findings]

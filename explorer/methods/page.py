@@ -49,7 +49,7 @@ class MethodsPage:
 
     # --- the tab Compare
 
-    def compare(self, view: View) -> dict[str, Any] | None:
+    def describe_comparison(self, view: View) -> dict[str, Any] | None:
         """Two methods on one clip: sentences, two columns, a scatter of places."""
         if view.tab != "compare":
             return None
@@ -91,14 +91,14 @@ class MethodsPage:
             "scatter": comparison.choose_points(a, b, titles),
         }
 
-    def heat(self, view: View) -> dict[str, Any] | None:
+    def describe_heat(self, view: View) -> dict[str, Any] | None:
         """The heat map of agreement, as gr.Plot takes it."""
         if view.tab != "compare" or len(self.views.methods) < 2:
             return None
         plot = draw_heat_map(self.views.methods, self._agreement()[0], view.measure)
         return None if plot is None else {"type": "plotly", "plot": plot}
 
-    def heat_text(self, view: View) -> list[str]:
+    def describe_heat_text(self, view: View) -> list[str]:
         """A sentence on the heat map, or why there is none."""
         if view.tab != "compare":
             return []
@@ -126,7 +126,7 @@ class MethodsPage:
     def _read_samples(self, methods: Sequence[MethodRecord]) -> dict[int, ScoreSample]:
         return {one.method_id: self._sample(one.method_id) for one in methods}
 
-    def methods(self, view: View) -> dict[str, Any] | None:
+    def describe_methods(self, view: View) -> dict[str, Any] | None:
         """Every method: what it is, what it costs and how it did; and those that could not run."""
         if view.tab != "compare":
             return None
@@ -146,7 +146,7 @@ class MethodsPage:
 
     # --- the tab Where is it wrong
 
-    def cases(self, view: View) -> dict[str, Any] | None:
+    def describe_cases(self, view: View) -> dict[str, Any] | None:
         """One page of a list of hard cases, with the form that asks for it."""
         if view.tab != "wrong":
             return None
@@ -188,7 +188,7 @@ class MethodsPage:
             )
         return described
 
-    def notes(self, view: View) -> dict[str, Any] | None:
+    def describe_notes(self, view: View) -> dict[str, Any] | None:
         """The run whose notes are shown; the notes themselves are in the browser."""
         return {"store": name_run(self.store)} if view.tab == "wrong" else None
 
@@ -206,7 +206,7 @@ class MethodsPage:
         find = {"hubs": hard_cases.find_hubs, "decoys": hard_cases.find_decoys, "quiet": hard_cases.find_quiet}[kind]
         return find(top, first)
 
-    def diagnostics(self, view: View) -> dict[str, Any] | None:
+    def describe_diagnostics(self, view: View) -> dict[str, Any] | None:
         """Score against length, the chosen track's parts over t, findings along training, settings and cost."""
         if view.tab != "wrong":
             return None

@@ -19,7 +19,7 @@ from support.held import HOSTILE_LABEL, LABEL
 @pytest.fixture(scope="module")
 def show(held):
     page = HoldersPage(held)
-    return lambda **asked: page.value(held.read_address({"view": "holders", **asked}))
+    return lambda **asked: page.describe_holders(held.read_address({"view": "holders", **asked}))
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ def test_it_stays_small_whatever_names_hold(made, tmp_path):
     store = Store(path)
     views = StoreViews(store)
     page = HoldersPage(views)
-    first = page.value(views.read_address({"view": "holders", "by": "role 1", "up": "100"}))
+    first = page.describe_holders(views.read_address({"view": "holders", "by": "role 1", "up": "100"}))
     name = first["groups"]["rows"][0]["name"]
     assert len(name) == 200
     for asked in ({"by": "label"}, {"by": "role 1", "of": name, "up": "100"}):
-        shown = page.value(views.read_address({"view": "holders", **asked}))
+        shown = page.describe_holders(views.read_address({"view": "holders", **asked}))
         assert len(json.dumps(shown, ensure_ascii=False).encode()) < 50_000
     store.close()
 

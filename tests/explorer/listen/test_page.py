@@ -14,7 +14,15 @@ from explorer.store import Store
 from explorer.text.clips import label_clip
 from explorer.text.tracks import note_track
 
-PARTS = ("verdict", "player", "summary", "curve", "table", "overview", "about")
+PARTS = (
+    "describe_verdict",
+    "describe_player",
+    "describe_summary",
+    "describe_curve",
+    "describe_table",
+    "describe_overview",
+    "describe_about",
+)
 
 
 @pytest.fixture
@@ -45,39 +53,39 @@ def test_no_path_leaves_the_server(page, views, store_path):
 
 def test_noise_is_said_first(page, views):
     view = views.read_query("clip=3")
-    assert page.verdict(view)[0].startswith("Nothing is above noise")
-    assert {lane["chip"] for lane in page.player(view)["tracks"]} == {"noise"}
+    assert page.describe_verdict(view)[0].startswith("Nothing is above noise")
+    assert {lane["chip"] for lane in page.describe_player(view)["tracks"]} == {"noise"}
 
 
 def test_control_clip_is_explained(page, views):
     view = views.read_query("clip=101")
-    assert "unlearned itself" in page.verdict(view)[0] and "number 1 of 40" in page.verdict(view)[0]
-    assert page.player(view)["clip"]["note"].startswith("control: a training track unlearned itself")
+    assert "unlearned itself" in page.describe_verdict(view)[0] and "number 1 of 40" in page.describe_verdict(view)[0]
+    assert page.describe_player(view)["clip"]["note"].startswith("control: a training track unlearned itself")
 
 
 def test_a_span_is_named_and_ranks(page, views, made):
     view = views.read_query("clip=1&span=1.0-1.5")
-    said = page.verdict(view)
+    said = page.describe_verdict(view)
     assert said[0].startswith("In 1.0–1.5 s: ") and said[1].startswith("Of the whole clip: 4 of 40 training tracks")
-    player = page.player(view)
+    player = page.describe_player(view)
     assert player["tracks"][0]["key"] == str(made.SPAN_TRACK)
     assert player["tracks"][0]["place"] == "place 1 of 40 in this span"
     assert player["span"] == {"from_s": 1.0, "to_s": 1.5} and player["window_s"] == 0.5
-    assert page.table(view)["rows"][0]["track_id"] == made.SPAN_TRACK
+    assert page.describe_table(view)["rows"][0]["track_id"] == made.SPAN_TRACK
 
 
 def test_lanes_say_who_stands_where(page, views):
-    tracks = page.player(views.read_query("lanes=1,60,30"))["tracks"]
+    tracks = page.describe_player(views.read_query("lanes=1,60,30"))["tracks"]
     assert [lane["chip"] for lane in tracks] == ["above", "decoy", "noise"]
     assert tracks[0]["place"] == "place 1 of 40" and tracks[1]["place"].startswith("would be place ")
-    raw = page.player(views.read_query("lanes=1&scores=raw"))["tracks"]
+    raw = page.describe_player(views.read_query("lanes=1&scores=raw"))["tracks"]
     assert raw[0]["place"].endswith("of 40 by raw score")
 
 
 def test_lanes_that_cannot_be_played_say_why(page, views, made):
     ids = (made.FORBIDDEN, made.MISSING, made.PATHLESS, made.ESCAPING, made.EXCERPT)
     view = views.read_query("lanes=" + ",".join(map(str, ids)))
-    lanes = {int(lane["key"]): lane for lane in page.player(view)["tracks"]}
+    lanes = {int(lane["key"]): lane for lane in page.describe_player(view)["tracks"]}
     assert lanes[made.FORBIDDEN]["refused"] == "the rights holder does not allow listening"
     assert lanes[made.MISSING]["refused"] == "the audio file is missing"
     assert lanes[made.PATHLESS]["refused"] == "its audio is not part of this copy"
@@ -86,22 +94,22 @@ def test_lanes_that_cannot_be_played_say_why(page, views, made):
 
 
 def test_loop_and_start_reach_the_player(page, views):
-    player = page.player(views.read_query("track=2&loop=2:0.5-1.5&start=moment"))
+    player = page.describe_player(views.read_query("track=2&loop=2:0.5-1.5&start=moment"))
     assert player["loop"] == {"track_id": 2, "from_s": 0.5, "to_s": 1.5}
     assert (player["focus"], player["start"]) == (2, "moment")
 
 
 def test_the_table_answers_what_was_asked(page, views):
-    shown = page.table(views.read_query("find=etude&decoys=1&sort=title"))
+    shown = page.describe_table(views.read_query("find=etude&decoys=1&sort=title"))
     assert shown["total"] == len(shown["rows"]) == 9
     assert all("tude" in row["title"] or "alert" in row["title"] for row in shown["rows"])
-    assert page.table(views.read_query("find=zzz"))["rows"] == []
-    above = page.table(views.read_query("clip=1&above=1"))
+    assert page.describe_table(views.read_query("find=zzz"))["rows"] == []
+    above = page.describe_table(views.read_query("clip=1&above=1"))
     assert {row["kind"] for row in above["rows"]} == {"above"} and above["total"] == 4
 
 
 def test_findings_are_listed_along_training(page, views):
-    lines = page.about(views.read_address({}))
+    lines = page.describe_about(views.read_address({}))
     (line,) = [text for text in lines if text.startswith("share of decoys among the best 10 by raw")]
     assert line.endswith(": 0.3 (step 100) → 0.92 (step 2,000)")
 
@@ -113,11 +121,11 @@ def test_a_clip_that_a_method_did_not_score_says_so(made, tmp_path):
         con.execute("DELETE FROM summaries WHERE method_id = 2 AND clip_id = 1")
     views = StoreViews(Store(path))
     page, view = ListenPage(views), views.read_query("method=cosine&clip=1")
-    assert page.verdict(view) == ["This method did not score this clip."]
-    player = page.player(view)
+    assert page.describe_verdict(view) == ["This method did not score this clip."]
+    player = page.describe_player(view)
     assert player["tracks"] == [] and player["focus"] is None and player["clip"]["url"] == "/audio/clip/1"
-    assert page.summary(view) == [] and page.table(view)["rows"] == []
-    json.dumps([page.curve(view), page.overview(view)], allow_nan=False)
+    assert page.describe_summary(view) == [] and page.describe_table(view)["rows"] == []
+    json.dumps([page.describe_curve(view), page.describe_overview(view)], allow_nan=False)
 
 
 def test_clip_labels_are_short(views):
@@ -130,11 +138,11 @@ def test_the_table_by_number_and_both_places(page, views, store):
     scores = store.scores.read_frame(1, 1)
     training = scores[~scores["is_decoy"]]
     for sort, column, up in (("raw", "score", False), ("error", "std_error_norm", True), ("q", "q_value", True)):
-        rows = page.table(views.read_query(f"clip=1&sort={sort}"))["rows"]
+        rows = page.describe_table(views.read_query(f"clip=1&sort={sort}"))["rows"]
         values = training.set_index("track_id")[column][[row["track_id"] for row in rows]].tolist()
         assert values == sorted(values, reverse=not up), sort
     by_raw = training.sort_values("score", ascending=False)["track_id"].tolist()
-    for row in page.table(views.read_query("clip=1&decoys=1&scores=raw"))["rows"]:
+    for row in page.describe_table(views.read_query("clip=1&decoys=1&scores=raw"))["rows"]:
         if row["kind"] != "decoy":
             assert row["raw_place"] == str(by_raw.index(row["track_id"]) + 1) == row["place"]
             assert row["norm_place"] == str(training["track_id"].tolist().index(row["track_id"]) + 1)
@@ -147,9 +155,9 @@ def test_renderings_of_a_work_are_told_of_and_can_be_one_row(store_path, tmp_pat
         con.execute("UPDATE tracks SET work_id = 'w1' WHERE track_id IN (1, 17, 60)")
     store = Store(path)
     page = ListenPage(StoreViews(store))
-    rows = {row["track_id"]: row for row in page.table(page.views.read_query("clip=1"))["rows"]}
+    rows = {row["track_id"]: row for row in page.describe_table(page.views.read_query("clip=1"))["rows"]}
     assert rows[1]["work"] == rows[17]["work"] == "2 renderings of this work: places 1, 4" and "work" not in rows[2]
-    lanes = {lane["key"]: lane for lane in page.player(page.views.read_query("clip=1&lanes=1,2,60"))["tracks"]}
+    lanes = {lane["key"]: lane for lane in page.describe_player(page.views.read_query("clip=1&lanes=1,2,60"))["tracks"]}
     assert lanes["1"]["work"] == "one of 2 renderings of its work"
     weighted = replace(store.tracks.read_many([1])[1], planted="weighted")
     assert note_track(weighted, 2) == "one of 2 renderings of its work · planted case: weighted"
@@ -158,5 +166,5 @@ def test_renderings_of_a_work_are_told_of_and_can_be_one_row(store_path, tmp_pat
     )
     assert lanes["2"]["work"] is None and lanes["60"]["work"] is None  # a decoy is none of them
     assert all(lane["q"].startswith("q ") for lane in lanes.values())
-    assert 17 not in {row["track_id"] for row in page.table(page.views.read_query("clip=1&works=1"))["rows"]}
+    assert 17 not in {row["track_id"] for row in page.describe_table(page.views.read_query("clip=1&works=1"))["rows"]}
     store.close()

@@ -25,11 +25,11 @@ def page(views) -> ListenPage:
 
 @pytest.mark.parametrize("query", ["clip=1", "clip=2&scores=raw&method=cosine", "clip=101", "clip=3&lanes=none"])
 def test_the_value_is_plain_and_small(page, views, query):
-    assert len(json.dumps(page.resemblance(views.read_query(query)), allow_nan=False)) < 50_000
+    assert len(json.dumps(page.describe_resemblance(views.read_query(query)), allow_nan=False)) < 50_000
 
 
 def test_aspects_and_passages_of_the_tracks_in_the_player(page, views):
-    shown = page.resemblance(views.read_query("clip=1"))
+    shown = page.describe_resemblance(views.read_query("clip=1"))
     one = shown["tracks"]["1"]
     assert one["aspects"] == [["melody", 97.0], ["harmony", 88.5], ["rhythm", 41.0], ["timbre", 12.0]]
     assert [item["close"] for item in one["passages"]] == [True, False]
@@ -51,7 +51,7 @@ def test_a_passage_beyond_an_excerpt_cannot_be_heard():
 def test_a_passage_in_the_address_reaches_the_player(page, views):
     view = views.read_query("clip=1&track=1&start=moment&passage=1:2")
     assert views.read_query(view.query()) == view
-    player = page.player(view)
+    player = page.describe_player(view)
     assert player["passage"] == {"track_id": 1, "number": 2, "clip": [1.0, 1.8], "track": [0.2, 1.0]}
     for bad in ("1:9", "33:1", "x", "1:1:1"):
-        assert page.player(views.read_query(f"clip=1&passage={bad}"))["passage"] is None
+        assert page.describe_player(views.read_query(f"clip=1&passage={bad}"))["passage"] is None

@@ -21,7 +21,15 @@ from explorer.store.records import Diagnostic, ScorePart
 from explorer.text.hard_cases import word_hub_chance
 from explorer.text.resemblance import NOT_MEASURED, PASSAGES_NOT_SEARCHED
 
-PARTS = ("compare", "heat_text", "heat", "methods", "cases", "diagnostics", "notes")
+PARTS = (
+    "describe_comparison",
+    "describe_heat_text",
+    "describe_heat",
+    "describe_methods",
+    "describe_cases",
+    "describe_diagnostics",
+    "describe_notes",
+)
 
 
 @pytest.fixture
@@ -66,13 +74,13 @@ def test_a_closed_tab_costs_nothing(page, views):
 
 
 def test_two_methods_side_by_side(page, views):
-    shown = page.compare(views.read_query("clip=1&view=compare"))
+    shown = page.describe_comparison(views.read_query("clip=1&view=compare"))
     assert shown["versus"] == "cosine" and [len(column["rows"]) for column in shown["columns"]] == [20, 20]
     places = {row["track_id"]: row["place"] for row in shown["columns"][1]["rows"]}
     for row in shown["columns"][0]["rows"]:
         if row["track_id"] in places:
             assert row["other"] == places[row["track_id"]]
-    again = page.compare(views.read_query("clip=1&view=compare&method=cosine&with=unlearning"))
+    again = page.describe_comparison(views.read_query("clip=1&view=compare&method=cosine&with=unlearning"))
     assert again["columns"][0]["label"] == "Gradient cosine"
 
 
@@ -81,20 +89,20 @@ def test_with_one_method_the_tab_says_so(changed):
         "DELETE FROM agreement", "DELETE FROM methods WHERE method_id = 2", "DELETE FROM scores WHERE method_id = 2"
     )
     view = views.read_query("clip=1&view=compare&with=cosine")
-    assert view.versus is None and page.heat(view) is None
-    assert page.compare(view)["lines"] == [
+    assert view.versus is None and page.describe_heat(view) is None
+    assert page.describe_comparison(view)["lines"] == [
         "This store holds one method, Unlearning: there is no second one to compare it with."
     ]
-    assert page.heat_text(view) == ["Agreement needs two methods: this store holds one."]
+    assert page.describe_heat_text(view) == ["Agreement needs two methods: this store holds one."]
     wrong_view = views.read_query("clip=1&view=wrong&cases=disagree")
-    assert page.cases(wrong_view)["empty"].endswith("here 1 did.")
+    assert page.describe_cases(wrong_view)["empty"].endswith("here 1 did.")
 
 
 def test_without_stored_agreement_it_is_worked_out(changed):
     page, views = changed("DELETE FROM agreement")
     view = views.read_query("clip=1&view=compare&measure=top10")
-    assert "worked out from the scores" in page.heat_text(view)[0]
-    plot = json.loads(page.heat(view)["plot"])
+    assert "worked out from the scores" in page.describe_heat_text(view)[0]
+    plot = json.loads(page.describe_heat(view)["plot"])
     first = [
         {int(i) for i in views.rank(views.read_query(f"clip={c}&method={m}")).first(10)}
         for c in (1, 2, 3)
@@ -106,9 +114,9 @@ def test_without_stored_agreement_it_is_worked_out(changed):
 
 def test_what_a_run_did_not_keep_is_said(changed):
     page, views = changed(*(f"DELETE FROM {name}" for name in ("aspects", "passages", "score_parts", "diagnostics")))
-    shown = ListenPage(views).resemblance(views.read_query("clip=1"))["tracks"]["1"]
+    shown = ListenPage(views).describe_resemblance(views.read_query("clip=1"))["tracks"]["1"]
     assert (shown["missing"], shown["copied"]) == (NOT_MEASURED, PASSAGES_NOT_SEARCHED)
-    shown = page.diagnostics(views.read_query("clip=1&view=wrong"))
+    shown = page.describe_diagnostics(views.read_query("clip=1&view=wrong"))
     assert shown["parts"]["said"] == "This run kept no parts of scores." and shown["findings"] == {
         "steps": [],
         "rows": [],
@@ -117,7 +125,7 @@ def test_what_a_run_did_not_keep_is_said(changed):
 
 @pytest.mark.parametrize("kind", ["disagree", "hubs", "decoys", "quiet", "short"])
 def test_the_page_lists_what_python_lists(page, views, store, kind):
-    shown = page.cases(views.read_query(f"clip=1&view=wrong&cases={kind}&first=40"))
+    shown = page.describe_cases(views.read_query(f"clip=1&view=wrong&cases={kind}&first=40"))
     frame = error_analysis.list_hard_cases(store, "unlearning", 40)[kind]
     assert shown["total"] == len(frame)
     key = "clip_id" if kind == "disagree" else "track_id"
@@ -126,28 +134,28 @@ def test_the_page_lists_what_python_lists(page, views, store, kind):
 
 
 def test_pages_and_filters_of_the_list(page, views):
-    everything = page.cases(views.read_query("view=wrong&cases=decoys&first=100"))
-    second = page.cases(views.read_query("view=wrong&cases=decoys&first=100&case=50"))
+    everything = page.describe_cases(views.read_query("view=wrong&cases=decoys&first=100"))
+    second = page.describe_cases(views.read_query("view=wrong&cases=decoys&first=100&case=50"))
     assert everything["total"] > 50 and second["offset"] == 50 and second["rows"][0] != everything["rows"][0]
     assert (
-        page.cases(views.read_query("view=wrong&cases=decoys&first=100&case=9950"))["offset"]
+        page.describe_cases(views.read_query("view=wrong&cases=decoys&first=100&case=9950"))["offset"]
         == (everything["total"] - 1) // 50 * 50
     )
-    few = page.cases(views.read_query("view=wrong&cases=decoys&first=100&holds=fugue%20machine"))
+    few = page.describe_cases(views.read_query("view=wrong&cases=decoys&first=100&holds=fugue%20machine"))
     assert 0 < few["total"] < everything["total"]
     assert all("Fugue" in row["title"] and "machine" in row["clip"] for row in few["rows"])
-    assert page.cases(views.read_query("view=wrong&holds=nosuch"))["empty"] == "No row holds “nosuch”."
+    assert page.describe_cases(views.read_query("view=wrong&holds=nosuch"))["empty"] == "No row holds “nosuch”."
 
 
 def test_score_against_length_and_parts(page, views, store):
-    shown = page.diagnostics(views.read_query("clip=1&view=wrong&track=2"))
+    shown = page.describe_diagnostics(views.read_query("clip=1&view=wrong&track=2"))
     assert shown["track_id"] == 2 and len(shown["parts"]["bars"]) == 4
     seconds = dict(zip(*(values.tolist() for values in store.tracks.read_durations()), strict=True))
     drawn = shown["duration"]["track"]
     assert len(drawn["id"]) == 40 and all(seconds[i] == x for i, x in zip(drawn["id"], drawn["x"], strict=True))
     assert shown["findings"]["steps"] == [100, 2000] and shown["findings"]["rows"][0]["values"] == [0.3, 0.14]
     assert shown["settings"][0][0] == "Run and cost"
-    other = page.diagnostics(views.read_query("clip=1&view=wrong&lanes=40&track=40"))
+    other = page.describe_diagnostics(views.read_query("clip=1&view=wrong&lanes=40&track=40"))
     assert "not among them" in other["parts"]["said"]
 
 

@@ -257,7 +257,7 @@ def test_a_store_is_opened_again_in_place(shop: Path) -> None:
     views = StoreViews(store)
     page = ListenPage(views)
     view = views.read_address({})
-    before, seen = page.table(view), page.overview(view)
+    before, seen = page.describe_table(view), page.describe_overview(view)
     version = shop.with_name("next.duckdb")
     shutil.copyfile(shop, version)
     with duckdb.connect(str(version)) as con:
@@ -272,13 +272,15 @@ def test_a_store_is_opened_again_in_place(shop: Path) -> None:
     )
     views.reopen()
     assert 900 in views.clip_by_id
-    assert page.table(view) == before and page.overview(view) != seen
+    assert page.describe_table(view) == before and page.describe_overview(view) != seen
     assert views.read_address({"clip": "900"}).clip_id == 900
-    assert ("Your clip 900" in page.choices()[3][0]) or any("Your clip 900" in label for label, _ in page.choices())
+    assert ("Your clip 900" in page.list_choices()[3][0]) or any(
+        "Your clip 900" in label for label, _ in page.list_choices()
+    )
     shop.write_bytes(b"no store")
     with pytest.raises(StoreError):
         views.reopen()
-    assert 900 in views.clip_by_id and page.table(view) == before
+    assert 900 in views.clip_by_id and page.describe_table(view) == before
     assert not list(shop.parent.glob(".*"))
 
 
