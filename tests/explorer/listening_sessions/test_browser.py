@@ -31,14 +31,12 @@ def findings(page, where):
 
 
 def get(page, what):
-    return page.evaluate(
-        f"() => {{ const {{ session, transport, saving, index }} = window.listening; return {what}; }}"
-    )
+    return page.evaluate(f"() => {{ const {{ session, transport, queue, index }} = window.listening; return {what}; }}")
 
 
 def until(page, what):
     page.wait_for_function(
-        f"() => {{ const {{ session, transport, saving, index }} = window.listening; return {what}; }}"
+        f"() => {{ const {{ session, transport, queue, index }} = window.listening; return {what}; }}"
     )
 
 
@@ -110,7 +108,7 @@ def test_three_browsers_in_one_session(sessions_url, open_page, tmp_path):
     assert get(desk, "Object.values(session.pairs[0].answers).join('')") == "432512"
     desk.get_by_label("A note, if you like").fill("=HYPERLINK(1)")
     desk.get_by_role("button", name="Next").click()
-    until(desk, "index === 1 && !transport.playing && !saving.unsaved")
+    until(desk, "index === 1 && !transport.playing && !queue.unsaved")
     assert flat(desk, "clip") and flat(desk, "pair")  # equal sounds are not to be seen
     assert "Track" in desk.locator('.lane[data-lane="pair"]').inner_text()
     found += findings(desk, "pair") + findings(phone, "pair, dark")
@@ -159,7 +157,7 @@ def test_three_browsers_in_one_session(sessions_url, open_page, tmp_path):
             if pair:
                 press(page, "3", "3", "3", "3", "3", "3")
         page.evaluate(f"listening.go({total})")
-        until(page, "!saving.unsaved")
+        until(page, "!queue.unsaved")
         expect(page.locator("#end-title")).to_have_text("Thank you: every pair has an answer")
     phone.get_by_role("button", name="Is the reveal open?").click()
     expect(phone.locator("#end-text")).to_contain_text("Not yet")
