@@ -92,14 +92,6 @@ def test_explorer_imports_nothing_heavy():
             assert not heavy, f"{path.relative_to(ROOT)}, line {node.lineno}: imports {heavy}"
 
 
-def test_precompute_imports_only_the_store_from_explorer():
-    for path in list_sources("precompute"):
-        text = path.read_text(encoding="utf-8")
-        modules = re.findall(r"^\s*(?:from|import) (explorer[\w.]*)", text, re.M)
-        for module in modules:
-            assert module == "explorer.store" or module.startswith("explorer.store."), path.relative_to(ROOT)
-
-
 def test_files_stay_small():
     long = {
         str(path.relative_to(ROOT)): count
