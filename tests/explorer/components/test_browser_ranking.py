@@ -244,8 +244,10 @@ def test_a_click_on_the_curve_means_what_the_mode_says(open_page):
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
     x, top = box["x"] + box["width"] / 2, box["y"] + 30  # far above every mark
+    page.evaluate("() => { window.told = 0; addEventListener('whence:focus', () => { window.told += 1; }); }")
     page.mouse.click(x, top)
     expect(readout).to_contain_text("Place")
+    page.wait_for_function("() => window.told > 0")  # the page has answered the first pick
     page.get_by_role("button", name="decoys", exact=True).click()
     page.mouse.click(x, top)
     expect(readout).to_contain_text("Decoy")
