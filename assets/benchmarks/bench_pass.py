@@ -36,6 +36,7 @@ from precompute.common.parallel import count_workers, run_jobs  # noqa: E402
 from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result  # noqa: E402
 from precompute.common.torch_setup import setup_torch  # noqa: E402
 from precompute.config.run import FisherSection, IndexSection, PassSection, RunConfig, UnlearningSection  # noqa: E402
+from precompute.corpus.packed import read_latents  # noqa: E402
 from precompute.corpus.tracks import read_manifest  # noqa: E402
 from precompute.cost.measurement import DEMO, load_embedded_model, measure_matmul_tflops, read_peak_mb  # noqa: E402
 from precompute.gradients.directions import multiply_each  # noqa: E402
@@ -78,8 +79,8 @@ def make_case(tracks: int, clips: int, cells: int, bare: bool = False) -> PassCa
     `bare`: directions of random numbers instead, which take no memory to make.
     """
     model = load_embedded_model()
-    with np.load(DEMO / "decoy-latents.npz") as archive:
-        latents = {int(name): archive[name].astype(np.float32) for name in archive.files[: tracks + clips]}
+    shipped = read_latents(DEMO / "decoy-latents.npz")
+    latents = {int(name): shipped[name] for name in list(shipped)[: tracks + clips]}
     by_id = {t.track_id: t for t in read_manifest(MANIFEST)}
     chosen = [by_id[i] for i in latents]
     stacked = torch.from_numpy(np.stack(list(latents.values())))

@@ -29,6 +29,7 @@ import torch  # noqa: E402
 
 from precompute.common.results import RESULTS_FOLDER, describe_hardware, write_result  # noqa: E402
 from precompute.common.torch_setup import setup_torch  # noqa: E402
+from precompute.corpus.packed import read_latents  # noqa: E402
 from precompute.cost.measurement import DEMO, load_embedded_model  # noqa: E402
 from precompute.gradients.finite_difference import correlate_ranks  # noqa: E402
 from precompute.model.diffusion import Model, NoiseBank, v_objective  # noqa: E402
@@ -67,8 +68,7 @@ def prepare_environment(name: str, packages: list[str]) -> tuple[Path | None, st
 
 def make_rows(model: Model, train: int, queries: int) -> dict[str, np.ndarray]:
     """Rows of decoys' latents as they ship, each under a draw of its own."""
-    with np.load(DEMO / "decoy-latents.npz") as archive:
-        latents = np.stack([archive[name].astype(np.float32) for name in archive.files[: train + queries]])
+    latents = np.stack(list(read_latents(DEMO / "decoy-latents.npz").values())[: train + queries])
     longest = model.sample_size / model.sample_rate
     items = model.items(["a piece of music"] * len(latents), [longest] * len(latents), torch.from_numpy(latents))
     bank = NoiseBank(1, len(items), 1, 303)

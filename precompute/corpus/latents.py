@@ -15,6 +15,7 @@ from precompute.common.progress import progress
 from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.audio import read_audio
 from precompute.corpus.intake import Corpus
+from precompute.corpus.packed import read_latents
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
 from precompute.model.batches import Items
@@ -69,8 +70,7 @@ def read_shipped_latents(config: RunConfig) -> dict[str, np.ndarray]:
     path = Path(config.corpus.latents)
     if not path.is_file():
         raise UserError(f"{path}: not found; [corpus] latents must name a .npz of latents by track_id")
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    return read_latents(path)
 
 
 def hash_tracks(tracks: Sequence[Track]) -> str:

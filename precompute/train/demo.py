@@ -18,6 +18,7 @@ from precompute.common import seeds
 from precompute.common.files import write_atomically
 from precompute.config.reading import name_file, read_settings, read_toml
 from precompute.corpus.audio import read_audio
+from precompute.corpus.packed import write_latents
 from precompute.corpus.tracks import Track, read_manifest
 from precompute.errors import UserError
 from precompute.model.clap import Clap, compute_mel
@@ -30,7 +31,6 @@ from precompute.train.loop import LoopSettings, fit, save_state
 STAGES = ("autoencoder", "clap", "diffusion")
 CARD_TRACKS = 64  # of each kind, from which the model card's losses and reconstructions are measured
 AUDIO_KEPT = 4  # decoys whose reconstruction, or a clip under whose caption, is kept beside a log
-LATENT_STEPS = 64  # decoys' latents are shipped in steps of 1/64 of their deviation: half the size, 47 dB below them
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,9 @@ def train_demo(settings: TrainDemoSettings, device: str = "cpu", resume: bool = 
     for part in parts:
         part.save_pretrained(settings.out / "clap")
     clap.model.float()
-    shipped = {
-        f"{t.track_id}": z.mul(LATENT_STEPS).round().div(LATENT_STEPS).half().numpy()
-        for t, z in zip(material.decoys, decoy_items.latents, strict=True)
-        if not t.path
-    }
-    write_atomically(settings.out / "decoy-latents.npz", lambda handle: np.savez_compressed(handle, **shipped))
+    latents = {t.track_id: z.numpy() for t, z in zip(material.decoys, decoy_items.latents, strict=True) if not t.path}
+    silence = model.encode(np.zeros((model.channels, model.ratio), np.float32)).numpy()
+    write_latents(settings.out / "decoy-latents.npz", latents, silence)
     card = {
         "losses": _read_log(settings.work / "losses.jsonl"),
         "reconstruction": _read_log(settings.work / "reconstruction.jsonl"),
