@@ -18,13 +18,14 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PAIRS = 320
 OWN_PER_STYLE = 12
 SHIPPED_DECOYS = 64  # with sound; the others ship as latents
-BATCH = 20  # tracks a fluidsynth run
+BATCH = 20  # tracks a fluidsynth run; a note sounds a little different with others before it, so batches must stay
 RENDERING = "CC0 1.0; rendered with FluidR3 GM (MIT)"
 COLUMNS = (
     *("track_id", "work_id", "title", "composer", "collection", "rights_holder", "licence_composition"),
@@ -69,10 +70,15 @@ def find_missing_tool() -> str:
     return ""
 
 
-def number_tracks() -> list[NumberedTrack]:
-    """All tracks of the manifest, numbered in a random order."""
+def number_tracks() -> tuple[list[NumberedTrack], list[NumberedTrack]]:
+    """All tracks of the manifest, and the unheard pieces.
+
+    The regular and planted tracks are numbered in a random order; then follow the weighted pairs, the unheard pieces
+    and the decoys of given captions, so that each part leaves the numbers and files of the earlier ones as they are.
+    """
     import plan
     import planted as special
+    import same_caption
     from sources import find_corpus, survey
 
     root = find_corpus()
@@ -106,13 +112,24 @@ def number_tracks() -> list[NumberedTrack]:
             entries.append(NumberedTrack(track_id, pairs[k][0], "train", "", True))
         else:
             entries.append(NumberedTrack(track_id, pairs[k][1], "decoy", str(number[k, 0]), k in shipped))
-    for pair in special.plan_weighted_pairs():  # numbered after all others, whose numbers and files stay as they were
+    for pair in special.plan_weighted_pairs():
         first = len(entries) + 1
         ids = [first, first + 1]
         plan.make_random("order", first).shuffle(ids)
         entries.append(NumberedTrack(ids[0], pair[0], "train", "", True))
         entries.append(NumberedTrack(ids[1], pair[1], "train", str(ids[0]), True))
-    return entries
+    unheard = number_unheard_tracks(len(entries))
+    first = len(entries) + len(unheard) + 1
+    by_id = {e.track_id: e.track for e in entries}
+    captions = same_caption.read_shown_captions(HERE / "prompts.csv")
+    captions += [by_id[track_id].caption for track_id in same_caption.EXEMPLARS]
+    trained = {e.track.work_id for e in entries if e.split == "train"}
+    decoys = same_caption.plan_same_caption_decoys(
+        captions, list(by_id.values()), trained, by_kind, taken, root, rights
+    )
+    print(f"plan: {len(decoys)} decoys of shown captions and of exemplars' captions")
+    entries += [NumberedTrack(k, track, "decoy", "", False) for k, track in enumerate(decoys, start=first)]
+    return entries, unheard
 
 
 def number_unheard_tracks(after: int) -> list[NumberedTrack]:
@@ -143,7 +160,7 @@ def format_row(entry: NumberedTrack) -> dict[str, object]:
 
 
 def render_all(entries: list[NumberedTrack], out: Path, decoys: Path, jobs: int) -> None:
-    """Render every entry; `jobs` fluidsynth runs at a time."""
+    """Render every entry; `jobs` fluidsynth runs at a time. Numbers before and after a gap share no batch."""
     from render import Take, render_batch
 
     takes = [
@@ -155,7 +172,9 @@ def render_all(entries: list[NumberedTrack], out: Path, decoys: Path, jobs: int)
         )
         for e in entries
     ]
-    batches = [takes[i : i + BATCH] for i in range(0, len(takes), BATCH)]
+    gaps = [i for i in range(1, len(entries)) if entries[i].track_id != entries[i - 1].track_id + 1]
+    bounds = list(pairwise([0, *gaps, len(takes)]))
+    batches = [takes[i : min(i + BATCH, last)] for first, last in bounds for i in range(first, last, BATCH)]
     done, began = 0, time.monotonic()
     with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(jobs) as pool:
         paths = [Path(work) / f"batch{k:03d}" for k in range(len(batches))]
@@ -181,6 +200,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="fluidsynth runs at a time (default: 2)")
     parser.add_argument("--plan-only", action="store_true", help="write the manifest, render nothing")
     parser.add_argument("--unheard-only", action="store_true", help="make only the unheard pieces, outside the corpus")
+    parser.add_argument("--decoys-only", action="store_true", help="keep no sound but that of decoys that ship without")
     options = parser.parse_args()
     if problem := find_missing_tool():
         print(f"build.py: {problem}", file=sys.stderr)
@@ -188,19 +208,21 @@ def main() -> int:
     own = options.out.resolve() == HERE
     decoys = HERE.parent / "work" / "demo-decoys" if own else options.out / "demo-decoys"
     began = time.monotonic()
-    entries = sorted(number_tracks(), key=lambda e: e.track_id)
-    unheard = number_unheard_tracks(len(entries))
+    entries, unheard = number_tracks()
+    entries.sort(key=lambda e: e.track_id)
     options.out.mkdir(parents=True, exist_ok=True)
-    if not options.plan_only:
+    if not (options.plan_only or options.decoys_only):
         shutil.rmtree(options.out / "unheard", ignore_errors=True)
         render_all(unheard, options.out, decoys, options.jobs)
     write_manifest(unheard, options.out / "unheard.csv")
     if options.unheard_only:
         return 0
     if not options.plan_only:
-        for folder in (options.out / "audio", decoys):
-            shutil.rmtree(folder, ignore_errors=True)
-        render_all(entries, options.out, decoys, options.jobs)
+        with tempfile.TemporaryDirectory() as unwanted:
+            out = Path(unwanted) if options.decoys_only else options.out
+            for folder in (out / "audio", decoys):
+                shutil.rmtree(folder, ignore_errors=True)
+            render_all(entries, out, decoys, options.jobs)
     write_manifest(entries, options.out / "manifest.csv")
     counts = Counter((e.track.collection, e.split) for e in entries)
     for (collection, split), count in sorted(counts.items()):

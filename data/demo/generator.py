@@ -182,11 +182,20 @@ def write_picking(rng: random.Random, variant: int) -> GeneratedPiece:
     )
 
 
-def write_sequence(rng: random.Random, variant: int) -> GeneratedPiece:
+FIGURES = ((7, 9, 11, 9), (7, 11, 9, 11), (14, 11, 9, 7), (7, 8, 9, 11))
+FURTHER_FIGURES = (
+    *((7, 9, 11, 14), (9, 7, 9, 11), (9, 11, 7, 11), (9, 11, 14, 11), (11, 9, 7, 9), (11, 7, 9, 7), (11, 14, 11, 9)),
+    *((11, 9, 8, 7), (14, 9, 11, 9), (14, 11, 14, 9), (7, 11, 14, 11), (7, 11, 9, 7), (9, 8, 7, 9), (9, 14, 11, 9)),
+    *((11, 8, 9, 7), (14, 9, 7, 9), (7, 14, 11, 9), (9, 7, 11, 9)),
+)
+
+
+def write_sequence(rng: random.Random, variant: int, figures: tuple[tuple[int, ...], ...] = FIGURES) -> GeneratedPiece:
+    """Key and figure alone make the melody: `figures` bounds how many there are."""
     key, bpm = pick_key(rng, 0.6), rng.uniform(88, 120)
     name, program = (("cello", 42), ("bassoon", 70))[variant % 2]
     q, notes = 15 / bpm, []
-    figure = rng.choice(((7, 9, 11, 9), (7, 11, 9, 11), (14, 11, 9, 7), (7, 8, 9, 11)))
+    figure = rng.choice(figures)
     for i in list_steps(60 / bpm, 4):
         root = -((i // 8 * 4) % 7) if i // 8 % 2 == 0 else 7 - ((i // 8 * 4) % 7)  # falling fifths
         notes.append(Note(i * q, 0.9 * q, key.pitch(root % 7 + figure[i % 4] - 7, 60), 84, 0))
