@@ -193,7 +193,7 @@ def _build_listen_tab(views: StoreViews, page: ListenPage, own_clips: bool) -> _
     with gr.Column(elem_classes="card"):
         gr.Markdown("## Tracks")
         table = TrackTable(elem_id="table")
-        Text([CAVEAT], elem_id="caveat")
+        Text(list(CAVEAT), elem_id="caveat")
         report = Downloads(elem_id="report")
     if own_clips:
         with gr.Accordion("A clip of your own", open=False, elem_id="own"):

@@ -13,8 +13,6 @@ counted AS (
         count(*) FILTER (NOT is_decoy) AS tracks,
         count(*) FILTER (is_decoy) AS decoys,
         count(*) FILTER (above_noise AND NOT is_decoy) AS above_noise,
-        count(*) FILTER (above_noise AND is_decoy) AS decoys_above,
-        min(score_norm) FILTER (above_noise) AS threshold_norm,
         max(abs(score)) AS largest_raw,
         count(*) FILTER (is_decoy AND raw_rank <= 10) AS decoys_top10_raw,
         count(*) FILTER (is_decoy AND rank <= 10) AS decoys_top10_norm,
@@ -30,7 +28,7 @@ counted AS (
     GROUP BY method_id, clip_id
 ),
 standing AS (  -- how many stand at least as high, of the same kind and of both: ranks, since frames are slow to sum
-    SELECT s.method_id, s.clip_id, s.train_rank IS NULL AS is_decoy, s.score_norm, s.std_error_norm,
+    SELECT s.method_id, s.clip_id, s.train_rank IS NULL AS is_decoy,
         count(*) OVER kind - rank() OVER (kind ORDER BY s.score_norm) + 1 AS kind_above,
         count(*) OVER clip - rank() OVER (clip ORDER BY s.score_norm) + 1 AS all_above,
         count(*) OVER kind AS of_kind, count(*) OVER clip AS of_both
@@ -39,17 +37,9 @@ standing AS (  -- how many stand at least as high, of the same kind and of both:
     WINDOW clip AS (PARTITION BY s.method_id, s.clip_id),
         kind AS (PARTITION BY s.method_id, s.clip_id, s.train_rank IS NULL)
 ),
-exchanged AS (  -- target-decoy competition with decoys as targets; the rate is least at decoys, so they suffice
-    SELECT *, min(least(1, (1 + all_above - kind_above) * (of_kind / (of_both - of_kind)) / kind_above)) OVER (
-        PARTITION BY method_id, clip_id ORDER BY score_norm RANGE UNBOUNDED PRECEDING) AS q_value
-    FROM standing WHERE is_decoy AND of_both > of_kind
-),
-swapped AS (
-    SELECT method_id, clip_id, count(*) AS decoys_swapped
-    FROM exchanged
-    -- above noise, as precompute/significance/q_values.py defines it
-    WHERE q_value <= 0.10 AND score_norm > 2 * std_error_norm
-    GROUP BY method_id, clip_id
+tested AS (
+    SELECT method_id, clip_id, sum(candidates) AS candidates, bool_or(can_tell) AS can_tell
+    FROM match_bins GROUP BY method_id, clip_id
 ),
 fair AS (
     SELECT method_id, clip_id, avg(1 - (all_above - kind_above) / (of_both - of_kind)) AS auc_norm
@@ -68,8 +58,8 @@ sparks AS (
     JOIN scores s ON s.method_id = c.method_id AND s.clip_id = c.clip_id AND s.train_rank = p.place
     GROUP BY s.method_id, s.clip_id
 )
-SELECT method_id, clip_id, tracks, decoys, above_noise, decoys_above, threshold_norm, decoys_top10_raw,
-    decoys_top10_norm,
+SELECT method_id, clip_id, tracks, decoys, above_noise, coalesce(candidates, 0) AS candidates,
+    coalesce(can_tell, false) AS can_tell, decoys_top10_raw, decoys_top10_norm,
     -- least(1, ...): sums in another order may differ in the last digit
     least(1, top1_raw / nullif(positive_raw, 0)) AS share_top1_raw,
     least(1, top10_raw / nullif(positive_raw, 0)) AS share_top10_raw,
@@ -77,10 +67,10 @@ SELECT method_id, clip_id, tracks, decoys, above_noise, decoys_above, threshold_
     least(1, top1_norm / nullif(positive_norm, 0)) AS share_top1_norm,
     least(1, top10_norm / nullif(positive_norm, 0)) AS share_top10_norm,
     least(1, top100_norm / nullif(positive_norm, 0)) AS share_top100_norm,
-    largest_raw, auc_norm, coalesce(decoys_swapped, 0) AS decoys_swapped, coalesce(spark, []) AS spark
+    largest_raw, auc_norm, coalesce(spark, []) AS spark
 FROM counted
 LEFT JOIN fair USING (method_id, clip_id)
-LEFT JOIN swapped USING (method_id, clip_id)
+LEFT JOIN tested USING (method_id, clip_id)
 LEFT JOIN sparks USING (method_id, clip_id)
 ORDER BY method_id, clip_id;
 

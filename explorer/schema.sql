@@ -1,4 +1,4 @@
--- The Whence store, version 3: the contract between `precompute` (writes) and `explorer` (reads).
+-- The Whence store, version 4: the contract between `precompute` (writes) and `explorer` (reads).
 --
 -- Conventions. Scores: higher = stronger influence, always. Ranks: 1 = strongest. Units stand in column names
 -- (_s seconds, _hz hertz, _lufs, _dbfs). Paths are relative to `store_info.track_root` / `clip_root`, which are
@@ -6,18 +6,20 @@
 -- (`precompute.publish` checks the lists, which a CHECK cannot).
 
 CREATE TABLE store_info (
-    version    INTEGER NOT NULL CHECK (version = 3),
+    version    INTEGER NOT NULL CHECK (version = 4),
     track_root VARCHAR NOT NULL,  -- folder of the tracks' audio, relative to the store's folder
     clip_root  VARCHAR NOT NULL,  -- folder of the clips' audio, relative to the store's folder
+    default_method VARCHAR NOT NULL,  -- name of the method that the page opens with
     note       VARCHAR            -- what a reader must know of this run ("2 draws of 8, 40 decoys of 320"), or NULL
 );
 
 CREATE TABLE runs (
-    run_id        INTEGER PRIMARY KEY,
+    run_id        INTEGER PRIMARY KEY,       -- 1: the model of most clips; further ones: models tuned from it
+    model_note    VARCHAR,                   -- what sets a tuned model apart: one plain clause; NULL for run 1
     config_toml   VARCHAR NOT NULL,          -- the whole configuration, as text
     versions_json VARCHAR NOT NULL,          -- package versions, JSON object
     commit_hash   VARCHAR,                   -- of the code; NULL outside a git checkout
-    model_sha256  VARCHAR NOT NULL,          -- of theta_0: the weights that every score refers to
+    model_sha256  VARCHAR NOT NULL,          -- of theta_0: the weights that every score of its clips refers to
     device        VARCHAR NOT NULL,
     started_at    TIMESTAMP NOT NULL,        -- UTC
     duration_s    DOUBLE NOT NULL CHECK (isfinite(duration_s) AND duration_s >= 0)
@@ -60,6 +62,7 @@ CREATE TABLE holders (
 
 CREATE TABLE clips (
     clip_id         INTEGER PRIMARY KEY,
+    run_id          INTEGER NOT NULL REFERENCES runs (run_id),  -- whose model made it and is asked
     kind            VARCHAR NOT NULL CHECK (kind IN ('generated', 'track', 'user')),
     target_track_id INTEGER REFERENCES tracks (track_id),  -- kind 'track': the training track that was unlearned
     prompt          VARCHAR,
@@ -83,6 +86,9 @@ CREATE TABLE methods (
     description   VARCHAR NOT NULL,          -- one plain sentence
     settings_json VARCHAR NOT NULL,
     has_moments   BOOLEAN NOT NULL,
+    reliability   DOUBLE CHECK (reliability BETWEEN -1 AND 1),  -- Spearman correlation of the training tracks' rankings
+                                             -- by one half of the draws and by the other, mean over generated clips;
+                                             -- NULL where nothing is drawn
     cost_s        DOUBLE CHECK (cost_s IS NULL OR (isfinite(cost_s) AND cost_s >= 0))  -- seconds of the run's device
                                              -- that its scores took, for all clips together; NULL where not measured
 );
@@ -94,20 +100,53 @@ CREATE TABLE skipped_methods (
     reason VARCHAR NOT NULL                  -- 'its checkpoint is not there: ...'
 );
 
--- One row for each (method, clip, track), decoys included, sorted by method, clip, track.
+-- One row for each (method, clip, track), decoys included, sorted by method, clip, track. The claim *shaped this clip*.
+-- Its definition: explorer/store/above_noise.py.
 CREATE TABLE scores (
     method_id      INTEGER NOT NULL,
     clip_id        INTEGER NOT NULL,
     track_id       INTEGER NOT NULL,
-    score          DOUBLE NOT NULL CHECK (isfinite(score)),          -- raw
-    std_error      DOUBLE NOT NULL CHECK (isfinite(std_error) AND std_error >= 0),  -- of `score`, over noise draws
-    score_norm     DOUBLE NOT NULL CHECK (isfinite(score_norm)),     -- z-norm over cohort clips, then t-norm over tracks
-    std_error_norm DOUBLE NOT NULL CHECK (isfinite(std_error_norm) AND std_error_norm >= 0),  -- of `score_norm`
-    q_value        DOUBLE NOT NULL CHECK (q_value BETWEEN 0 AND 1),  -- false discovery rate of score_norm, from decoys
-    above_noise    BOOLEAN NOT NULL,                                 -- q_value <= 0.10, score_norm > 2 std_error_norm
-    rank           INTEGER NOT NULL CHECK (rank >= 1),               -- by score_norm, training tracks and decoys
-    train_rank     INTEGER CHECK (train_rank >= 1),                  -- by score_norm, training tracks; decoys NULL
+    score          FLOAT NOT NULL CHECK (isfinite(score)),          -- raw
+    std_error      FLOAT NOT NULL CHECK (isfinite(std_error) AND std_error >= 0),  -- of `score`, over noise draws
+    score_norm     FLOAT NOT NULL CHECK (isfinite(score_norm)),     -- score / the standard deviation of this track's
+                                                                    -- scores over the cohort; no mean is subtracted
+    std_error_norm FLOAT NOT NULL CHECK (isfinite(std_error_norm) AND std_error_norm >= 0),  -- of `score_norm`
+    match_bin      UTINYINT NOT NULL CHECK (match_bin <= 2),        -- 2: same caption as the clip; 1: same style; 0: other
+    p_value        FLOAT CHECK (p_value BETWEEN 0 AND 1),           -- how often a decoy of the bin stands as high; NULL in
+                                                                    -- bin 0, and where the bin has too few decoys
+    q_value        FLOAT CHECK (q_value BETWEEN 0 AND 1),           -- of the candidates (training tracks of bins 1 and 2):
+                                                                    -- the rate of false findings down to this p_value
+    above_noise    BOOLEAN NOT NULL,                                -- q_value <= 0.10, of training tracks alone
+    rank           INTEGER NOT NULL CHECK (rank >= 1),              -- by score_norm, training tracks and decoys
+    train_rank     INTEGER CHECK (train_rank >= 1),                 -- by score_norm, training tracks; decoys NULL
     PRIMARY KEY (method_id, clip_id, track_id)
+);
+
+-- What the p-values of a clip's bins rest on: one row for each bin that has candidates.
+CREATE TABLE match_bins (
+    method_id  INTEGER NOT NULL,
+    clip_id    INTEGER NOT NULL,
+    match_bin  UTINYINT NOT NULL CHECK (match_bin IN (1, 2)),
+    candidates INTEGER NOT NULL CHECK (candidates >= 1),  -- training tracks of the bin
+    decoys     INTEGER NOT NULL CHECK (decoys >= 0),      -- decoys of the bin in this clip, which centre and scale it
+    null_rows  INTEGER NOT NULL CHECK (null_rows >= 0),   -- (clip, decoy) pairs that a candidate is compared with
+    null_works INTEGER NOT NULL CHECK (null_works >= 0),  -- distinct works among them
+    can_tell   BOOLEAN NOT NULL,                          -- FALSE: so few that not even a lone track could be found
+    PRIMARY KEY (method_id, clip_id, match_bin)
+);
+
+-- The claim *shaped the model*: a track's mean normalised score over all clips of run 1, against decoys'. Of the track, not
+-- of any clip. Decoys included.
+CREATE TABLE track_claims (
+    method_id    INTEGER NOT NULL,
+    track_id     INTEGER NOT NULL,
+    score_mean   FLOAT NOT NULL CHECK (isfinite(score_mean)),  -- mean of score_norm over generated and cohort clips
+    p_value      FLOAT CHECK (p_value BETWEEN 0 AND 1),        -- how often a decoy's mean is as high; NULL without decoys
+    q_value      FLOAT CHECK (q_value BETWEEN 0 AND 1),        -- of training tracks: rate of false findings down to here
+    above_noise  BOOLEAN NOT NULL,                             -- q_value <= 0.10
+    clips_above  INTEGER NOT NULL CHECK (clips_above >= 0),    -- generated clips for which it is above noise
+    is_hub       BOOLEAN NOT NULL,                             -- above noise for more than a fifth of them, and for three
+    PRIMARY KEY (method_id, track_id)
 );
 
 -- Which noise levels carry a score: one row for each stratum of t; the 100 best-ranked tracks of a clip.
@@ -117,7 +156,7 @@ CREATE TABLE score_parts (
     track_id  INTEGER NOT NULL,
     t_low     DOUBLE NOT NULL,
     t_high    DOUBLE NOT NULL CHECK (t_high > t_low),
-    score     DOUBLE NOT NULL CHECK (isfinite(score)),   -- the parts of a score have the score as their mean
+    score     FLOAT NOT NULL CHECK (isfinite(score)),    -- the parts of a score have the score as their mean
     PRIMARY KEY (method_id, clip_id, track_id, t_low)
 );
 
@@ -193,9 +232,8 @@ CREATE TABLE summaries (
     tracks            INTEGER NOT NULL,      -- training tracks that were scored
     decoys            INTEGER NOT NULL,      -- decoys that were scored
     above_noise       INTEGER NOT NULL,      -- training tracks above noise
-    decoys_above      INTEGER NOT NULL,      -- decoys that meet the same criteria
-    threshold_norm    DOUBLE CHECK (threshold_norm IS NULL OR isfinite(threshold_norm)),  -- the least score_norm
-                                             -- that is above noise; NULL where none is
+    candidates        INTEGER NOT NULL,      -- training tracks of the same caption or style, which are tested
+    can_tell          BOOLEAN NOT NULL,      -- FALSE: no bin has decoys enough for even a lone track to be found
     decoys_top10_raw  INTEGER NOT NULL,      -- decoys among the ten best tracks and decoys by score
     decoys_top10_norm INTEGER NOT NULL,      -- the same by score_norm
     share_top1_raw    DOUBLE CHECK (share_top1_raw BETWEEN 0 AND 1),    -- NULL: no training track has a positive score
@@ -207,8 +245,6 @@ CREATE TABLE summaries (
     largest_raw       DOUBLE NOT NULL CHECK (isfinite(largest_raw)),    -- the largest magnitude of score
     auc_norm          DOUBLE CHECK (auc_norm BETWEEN 0 AND 1),          -- how often a training track stands above a decoy,
                                              -- planted cases apart; 0.5 = chance; NULL without decoys
-    decoys_swapped    INTEGER NOT NULL,      -- decoys that pass the test of above noise with the roles exchanged: as many
-                                             -- false findings as this clip's test makes; planted cases apart
     spark             FLOAT[] NOT NULL,      -- score_norm of training tracks at 40 log-spaced places, strongest first
     PRIMARY KEY (method_id, clip_id)
 );

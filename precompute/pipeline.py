@@ -1,9 +1,12 @@
-"""One run: corpus -> latents -> clips -> methods -> moments -> resemblance -> published store."""
+"""One run: corpus -> latents -> clips -> methods -> moments -> resemblance -> published store.
+
+Where `[exemplars]` names an update, clips of the tuned model go the same way in a pass of their own.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import numpy as np
 
 from explorer.store import SCHEMA_VERSION
 from precompute.clips.audio_files import write_audio
-from precompute.clips.generation import load_clips, load_cohort
+from precompute.clips.generation import generate_clips, load_clips, load_cohort
 from precompute.clips.prompts import Prompt, choose_targets
 from precompute.common.cache import Cache
 from precompute.common.progress import format_duration, progress
@@ -20,6 +23,8 @@ from precompute.corpus.audio import Analysis, analyse
 from precompute.corpus.intake import Corpus, load_corpus
 from precompute.corpus.latents import load_latents
 from precompute.corpus.tracks import Track
+from precompute.exemplars.low_rank import apply_update
+from precompute.exemplars.tuned_pass import RUN_ID, TunedPass, plan_tuned_pass
 from precompute.gradients.context import Context, Queries, make_noise_bank
 from precompute.gradients.finite_difference import audit_clip
 from precompute.methods.run import MethodRun, compute_moments, run_methods
@@ -27,8 +32,16 @@ from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model, load_model
 from precompute.resemblance.tables import ComparedClips, choose_pairs, tabulate_resemblance
 from precompute.significance.diagnostics import diagnose
+from precompute.significance.match_bins import match_clips
 from precompute.significance.normalisation import Normalisation
-from precompute.significance.verdicts import TrackMasks, Verdicts, calibrate_scores, fit_normalisation, mask_tracks
+from precompute.significance.verdicts import (
+    ClipGroups,
+    TrackRoles,
+    Verdicts,
+    assign_roles,
+    calibrate_scores,
+    measure_reliability,
+)
 from precompute.store import tables as store_tables
 from precompute.store.evaluations import collect_evaluations
 from precompute.store.publication import (
@@ -42,7 +55,8 @@ from precompute.store.publication import (
 from precompute.store.tables import ResultKeys
 
 TARGET_CLIP_ID = 1000  # clips of kind 'track' count up from here
-SCORE_TABLES = ("scores", "score_parts", "moments", "clip_moments")  # of one method each, then stacked
+PAIR_TABLES = ("scores", "match_bins", "score_parts", "moments", "clip_moments")  # of one method each
+SCORE_TABLES = (*PAIR_TABLES, "track_claims")
 NO_DECOYS = "No decoys were scored, so no score can be told from noise."
 
 
@@ -71,6 +85,7 @@ class CalibratedRun:
     run: MethodRun
     normalisation: Normalisation
     verdicts: Verdicts
+    reliability: float | None  # of its rankings of generated clips; None where nothing is drawn
 
 
 def run(config: RunConfig, audit: bool = False) -> Path:
@@ -82,9 +97,11 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     note = _describe_corpus(corpus, model, config.output.note)
 
     context, prompts = make_context(model, corpus, config, cache)  # latents, clips, cohort
+    tuned = plan_tuned_pass(model, corpus, config, prompts)
     outcome = run_methods(context, config.methods.run)
-    masks = mask_tracks(corpus.tracks)
-    runs = [calibrate_run(one, masks) for one in outcome.completed]
+    roles = assign_roles(corpus.tracks)
+    groups = group_clips(context)
+    runs = [calibrate_run(one, roles, groups) for one in outcome.completed]
     clips = StoredClips(prompts, [corpus.tracks[row] for row in context.target_rows])
     tables = [tabulate_results(one, context, clips) for one in runs]  # moments among them
     if audit:
@@ -102,20 +119,22 @@ def run(config: RunConfig, audit: bool = False) -> Path:
     aspects, passages = tabulate_resemblance(model, corpus, context.items, compared, near, cache)
 
     contents = StoreContents(
-        store_info=_describe_store(store, corpus.root, clip_folder, note),
+        store_info=_describe_store(store, corpus.root, clip_folder, choose_default(config, outcome.completed), note),
         runs=store_tables.tabulate_run(config, model, started, time.monotonic() - began),
         tracks=store_tables.tabulate_tracks(corpus.tracks, analyses, _list_audio_paths(corpus)),
         holders=store_tables.tabulate_holders(corpus.tracks),
         clips=tabulate_clips(clips, shown.seconds.tolist(), clip_paths, clip_folder, analyses),
-        methods=stack_tables([store_tables.tabulate_method(one, config) for one in outcome.completed]),
+        methods=stack_tables([store_tables.tabulate_method(one.run, config, one.reliability) for one in runs]),
         skipped_methods=store_tables.tabulate_skipped(outcome.skipped),
         diagnostics=stack_tables(diagnostics),
-        agreement=compare_methods(runs, len(prompts), masks),
+        agreement=compare_methods(runs, len(prompts), roles),
         aspects=aspects,
         passages=passages,
         evaluations=collect_evaluations(Path(config.output.evaluations), model.sha256),
         **{name: stack_tables([table[name] for table in tables]) for name in SCORE_TABLES},
     )
+    if tuned is not None:
+        contents = contents.add_rows(attribute_tuned_clips(tuned, context, outcome.completed))
     publish_store(contents, store)
     print(f"published {store} in {format_duration(time.monotonic() - began)}", flush=True)
     return store
@@ -131,10 +150,17 @@ def _describe_corpus(corpus: Corpus, model: Model, note: str) -> str:
     return f"{note} {NO_DECOYS}".strip()
 
 
-def _describe_store(store: Path, track_root: Path, clip_root: Path, note: str) -> Columns:
+def choose_default(config: RunConfig, runs: list[MethodRun]) -> str:
+    """Name of the method that the page opens with: the config's, or the first that ran where that could not run."""
+    names = [one.method.name for one in runs]
+    return config.methods.default if config.methods.default in names else names[0]
+
+
+def _describe_store(store: Path, track_root: Path, clip_root: Path, default_method: str, note: str) -> Columns:
     """Table `store_info`; folders are relative to the store's."""
     return {
         "version": [SCHEMA_VERSION],
+        "default_method": [default_method],
         "track_root": [make_relative_root(track_root, store)],
         "clip_root": [make_relative_root(clip_root, store)],
         "note": [note or None],
@@ -142,15 +168,24 @@ def _describe_store(store: Path, track_root: Path, clip_root: Path, note: str) -
 
 
 def make_context(
-    model: Model, corpus: Corpus, config: RunConfig, cache: Cache, loaded: tuple[Items, str] | None = None
+    model: Model,
+    corpus: Corpus,
+    config: RunConfig,
+    cache: Cache,
+    loaded: tuple[Items, str] | None = None,
+    prompts: list[Prompt] | None = None,
 ) -> tuple[Context, list[Prompt]]:
     """Make clips and cohort and whatever else the methods work on; also the prompts of the clips that are shown.
 
-    `loaded`: what `load_latents` gave, where that is known.
+    `loaded`: what `load_latents` gave, where that is known. `prompts`: of clips to generate and show in place of the
+    config's.
     """
     items, key = loaded or load_latents(model, corpus, config, cache)
-    prompts, clips = load_clips(model, config, cache)
-    cohort = load_cohort(model, corpus, config, cache)
+    if prompts is None:
+        prompts, clips = load_clips(model, config, cache)
+    else:
+        clips = generate_clips(model, prompts, config, cache, "clips")
+    cohort = load_cohort(model, corpus, config, cache, [p for p in prompts if p.path is None])
     row_of = {track.track_id: row for row, track in enumerate(corpus.tracks)}
     target_rows = np.array([row_of[t.track_id] for t in choose_targets(corpus.tracks, config.clips.targets)], dtype=int)
     context = Context(
@@ -168,10 +203,59 @@ def make_context(
     return context, prompts
 
 
-def calibrate_run(run: MethodRun, masks: TrackMasks) -> CalibratedRun:
-    """Normalised scores, q-values and ranks of one method."""
-    normalisation = fit_normalisation(run.result.cohort, masks)
-    return CalibratedRun(run, normalisation, calibrate_scores(run.result.cells, normalisation, masks))
+def attribute_tuned_clips(tuned: TunedPass, main: Context, done: list[MethodRun]) -> dict[str, Columns]:
+    """Rows of the tuned model's pass by table: `runs`, `clips`, what its clips' scores say, and resemblance.
+
+    `main`: the main run's context, whose model has the tuned weights for as long as this takes; `done`: the methods of
+    that run, of which the tuned clips get scores under the same ids. Claims about tracks stay those of the main run.
+    """
+    began, started = time.monotonic(), datetime.now(timezone.utc)
+    model, corpus, config, cache = main.model, tuned.corpus, tuned.config, main.cache
+    print(f"clips of the model tuned on exemplars {tuned.tuning.track_ids}", flush=True)
+    with apply_update(model, tuned.tuning.update):
+        loaded = main.items, tuned.name_tracks(main.track_key, model)
+        context, prompts = make_context(model, corpus, config, cache, loaded, tuned.prompts)
+        context = replace(context, memo={"recordings": main.make_once("recordings", dict)})  # they sound alike to both
+        id_of = {one.method.name: one.method_id for one in done}
+        outcome = run_methods(context, tuned.choose_methods(list(id_of)))
+        roles, groups = assign_roles(corpus.tracks), group_clips(context)
+        completed = [replace(one, method_id=id_of[one.method.name]) for one in outcome.completed]
+        runs = [calibrate_run(one, roles, groups) for one in completed]
+        clips = StoredClips(prompts, [])
+        tables = [tabulate_results(one, context, clips) for one in runs]
+        row = store_tables.tabulate_run(config, model, started, time.monotonic() - began, RUN_ID, tuned.note)
+    folder, shown, ids = Path(config.output.clips), context.queries.shown, clips.ids
+    paths = write_audio(model, shown, prompts, folder, config.output.clip_format)
+    compared = ComparedClips([shown], ids, clips.paths)
+    near = choose_pairs([one.verdicts.train_rank for one in runs])
+    aspects, passages = tabulate_resemblance(model, corpus, context.items, compared, near, cache)
+    return {
+        "runs": row,
+        "clips": store_tables.tabulate_prompted_clips(prompts, ids, shown.seconds.tolist(), paths, folder, RUN_ID),
+        "aspects": aspects,
+        "passages": passages,
+        **{name: stack_tables([table[name] for table in tables]) for name in PAIR_TABLES},
+    }
+
+
+def group_clips(context: Context) -> ClipGroups:
+    """The run's clips with their match bins, fixed before any score is seen."""
+    queries, items = context.queries, context.items
+    of_kind = [queries.shown, queries.targets, queries.cohort]
+    similarity = None
+    if items.embeddings is not None and queries.shown.embeddings is not None:  # clips without words are shown ones
+        own = queries.shown.embeddings.double() @ items.embeddings.double().T
+        similarity = np.pad(own.numpy(), ((0, len(queries.targets) + len(queries.cohort)), (0, 0)))
+    prompts = [prompt for clips in of_kind for prompt in clips.prompts]
+    return ClipGroups(match_clips(prompts, context.tracks, similarity), len(queries.shown))
+
+
+def calibrate_run(run: MethodRun, roles: TrackRoles, clips: ClipGroups) -> CalibratedRun:
+    """Verdicts on one method's results."""
+    normalisation = Normalisation.fit(run.result.cohort)
+    verdicts = calibrate_scores(run.result.cells, normalisation, roles, clips)
+    reliability = measure_reliability(run.result.cells[: clips.generated], normalisation, roles.trained)
+    return CalibratedRun(run, normalisation, verdicts, reliability)
 
 
 def tabulate_results(calibrated: CalibratedRun, context: Context, clips: StoredClips) -> dict[str, Columns]:
@@ -190,6 +274,8 @@ def tabulate_results(calibrated: CalibratedRun, context: Context, clips: StoredC
     figures = [*diagnose(verdicts, context.target_rows, tracks, generated), *result.remarks]
     return {
         "scores": store_tables.tabulate_scores(verdicts, keys),
+        "match_bins": store_tables.tabulate_match_bins(verdicts, keys),
+        "track_claims": store_tables.tabulate_track_claims(verdicts, keys),
         "score_parts": store_tables.tabulate_score_parts(result.cells, verdicts.rank, keys, config.bank.t_low),
         "moments": store_tables.tabulate_moments(rises, keys, valid, frame_rate, least),
         "clip_moments": windows,
@@ -216,11 +302,9 @@ def tabulate_clips(
     )
 
 
-def compare_methods(runs: list[CalibratedRun], generated: int, masks: TrackMasks) -> Columns:
+def compare_methods(runs: list[CalibratedRun], generated: int, roles: TrackRoles) -> Columns:
     """Table `agreement` of every two methods, on the generated clips."""
-    scores = [  # normalised anew: in a slice of all verdicts the last bits of a product may differ
-        one.normalisation.apply(one.run.result.score[:generated])[:, masks.trained] for one in runs
-    ]
+    scores = [one.verdicts.score_norm[:generated][:, roles.trained] for one in runs]
     return store_tables.tabulate_agreement([one.run.method_id for one in runs], scores)
 
 
@@ -246,7 +330,7 @@ def diagnose_checkpoints(
     paths = sorted(folder.glob("step-*/model.safetensors")) if section.checkpoints else []
     if section.checkpoints and not paths:
         print(f"  {folder}: no checkpoints here; diagnostics for the shipped weights alone", flush=True)
-    tables, masks = [], mask_tracks(corpus.tracks)
+    tables, roles = [], assign_roles(corpus.tracks)
     for run in runs:
         for path in paths if isinstance(run.method, Unlearning) else []:
             step = int(path.parent.name.removeprefix("step-"))
@@ -254,7 +338,7 @@ def diagnose_checkpoints(
                 continue
             print(f"diagnostics at training step {step}", flush=True)
             context, _ = make_context(load_model(config, path), corpus, reduced, cache)
-            early = calibrate_run(run_methods(context, [run.method.name]).completed[0], masks)
+            early = calibrate_run(run_methods(context, [run.method.name]).completed[0], roles, group_clips(context))
             figures = diagnose(early.verdicts, context.target_rows, corpus.tracks, generated)
             tables.append(store_tables.tabulate_diagnostics(run.method_id, step, figures))
     return tables

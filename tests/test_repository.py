@@ -20,7 +20,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
-SHIPPED_BYTES = 54_000_000  # data/ + assets/ together, for good
+SHIPPED_BYTES = 60_000_000  # data/ + assets/ together, for good
 LINES = 500  # of a source file; more is two rooms
 HEAVY = {
     "torch",

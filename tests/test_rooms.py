@@ -30,6 +30,7 @@ ORDER = {
         methods
         store
         resemblance
+        exemplars
         pipeline
         cost
         scale

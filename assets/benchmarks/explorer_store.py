@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from explorer.store.ranking import Q_LIMIT, compute_q_values  # noqa: E402
+from explorer.store.above_noise import FALSE_RATE, PairClaims, find_standing, judge_pairs  # noqa: E402
 
 SCHEMA, DERIVED = ROOT / "explorer/schema.sql", ROOT / "explorer/derived.sql"
 FOLDER = ROOT / "data/work"  # git-ignored
@@ -30,6 +30,7 @@ SEED = 20
 BYTES_PER_SCORE, BYTES_PER_TRACK = 58, 1000  # on disk, measured; clip_moments and the key's index included
 MEMORY_GB = 6  # enough for derived.sql to sort every score without the disk
 WINDOWS, MOMENT_TRACKS, MOMENTS = 7, 8, 32
+STYLE_TRACKS, STYLE_CAPTIONS = 300, 2  # tracks of a style, about; captions of one
 NAMES = (
     "unlearning",
     "gradient-cosine",
@@ -105,12 +106,15 @@ def make_store(size: StoreSize, folder: Path = FOLDER) -> Path:
 
 
 def _fill(con: duckdb.DuckDBPyConnection, size: StoreSize) -> None:
-    con.execute("INSERT INTO store_info VALUES (3, '.', '.', 'made-up scores of no music, for measuring the page')")
-    con.execute("INSERT INTO runs VALUES (1, '', '{}', NULL, repeat('0', 64), 'none', TIMESTAMP '2026-01-01', 0)")
+    note = "made-up scores of no music, for measuring the page"
+    con.execute("INSERT INTO store_info VALUES (4, '.', '.', ?, ?)", [NAMES[0], note])
+    con.execute("INSERT INTO runs VALUES (1, NULL, '', '{}', NULL, repeat('0', 64), 'none', TIMESTAMP '2026-01-01', 0)")
     for method_id, name in enumerate(NAMES[: size.methods], start=1):
         about = "Made-up numbers with the shape of scores; a higher one means stronger influence."
         label = name.replace("-", " ").capitalize()
-        con.execute("INSERT INTO methods VALUES (?, 1, ?, ?, ?, '{}', ?, NULL)", [method_id, name, label, about, True])
+        con.execute(
+            "INSERT INTO methods VALUES (?, 1, ?, ?, ?, '{}', true, 0.93, NULL)", [method_id, name, label, about]
+        )
         con.execute(
             "INSERT INTO diagnostics SELECT ?, 1000 * (1 + i % 3), 'finding_' || i // 3, i / 30,"
             " 'share of decoys among the best 10 (0.08 by chance), finding ' || i // 3 FROM range(30) AS steps (i)",
@@ -122,38 +126,61 @@ def _fill(con: duckdb.DuckDBPyConnection, size: StoreSize) -> None:
     ids = np.arange(1, size.tracks + size.decoys + 1, dtype=np.int32)
     decoy = con.execute("SELECT is_decoy FROM tracks ORDER BY track_id").fetchnumpy()["is_decoy"]
     hub = rng.normal(0, 1, ids.size)  # of each track: what raw scores have in common over clips
+    match_bin = _draw_bins(ids.size, size.clips, rng)
     for method_id in range(1, size.methods + 1):
-        for clip_id in range(1, size.clips + 1):
-            _insert_scores(con, method_id, clip_id, _draw_scores(ids, decoy, hub, rng))
+        norm = _draw_norms(match_bin, decoy, rng)
+        error = rng.lognormal(-1.2, 0.3, norm.shape)
+        everybody = np.ones(size.clips, bool)
+        claims = judge_pairs(norm, error, match_bin, decoy, ids, size.clips, everybody)
+        for row in range(size.clips):
+            columns = _describe_scores(row, norm[row], error[row], match_bin[row], claims)
+            columns |= {"track_id": ids, "score": 1e-6 * (norm[row] + 1.5 * hub + 2.0 * decoy), "is_decoy": decoy}
+            _insert_scores(con, method_id, row + 1, columns | _rank(norm[row], decoy))
+        _insert_claims(con, method_id, claims, norm.mean(0), decoy)
     if size.methods:
         con.execute(_CLIP_MOMENTS.format(windows=WINDOWS))
         con.execute(_MOMENTS, [MOMENTS, MOMENT_TRACKS])
 
 
-def _draw_scores(
-    ids: np.ndarray, decoy: np.ndarray, hub: np.ndarray, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """Columns of one clip under one method: normal noise, and a few dozen training tracks far out in front."""
-    norm = rng.normal(0, 1, ids.size)
-    strong = rng.choice(np.flatnonzero(~decoy), size=min(ids.size // 8, int(rng.integers(1, 80))), replace=False)
-    norm[strong] += 3 + 2 * rng.pareto(1.5, strong.size).clip(0, 40)
-    error_norm = rng.lognormal(-1.2, 0.3, ids.size)
-    q_value = compute_q_values(norm, decoy)
+def _draw_bins(tracks: int, clips: int, rng: np.random.Generator) -> np.ndarray:
+    """Match bins [Q, N]: each clip has a style, and one of its captions."""
+    styles = max(1, tracks // STYLE_TRACKS)
+    style, caption = rng.integers(0, styles, tracks), rng.integers(0, STYLE_CAPTIONS, tracks)
+    of_clip = rng.integers(0, styles, clips)
+    alike = style == of_clip[:, None]
+    return (alike.astype(np.uint8) + (alike & (caption == 0))).astype(np.uint8)
+
+
+def _draw_norms(match_bin: np.ndarray, decoy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Normalised scores [Q, N]: noise, and for each clip up to 40 candidates far out in front."""
+    norm = rng.normal(0, 1, match_bin.shape)
+    for row, bins in zip(norm, match_bin, strict=True):
+        candidates = np.flatnonzero((bins > 0) & ~decoy)
+        strong = rng.choice(candidates, size=min(len(candidates) // 4, int(rng.integers(1, 40))), replace=False)
+        row[strong] += 4 + 2 * rng.pareto(1.5, strong.size).clip(0, 40)
+    return norm
+
+
+def _rank(norm: np.ndarray, decoy: np.ndarray) -> dict[str, np.ndarray]:
     order = np.argsort(-norm, kind="stable")
-    rank, train_rank = np.empty(ids.size, np.int32), np.empty(ids.size, np.int32)
-    rank[order] = np.arange(1, ids.size + 1)
+    rank, train_rank = np.empty(norm.size, np.int32), np.empty(norm.size, np.int32)
+    rank[order] = np.arange(1, norm.size + 1)
     train_rank[order] = np.cumsum(~decoy[order])
+    return {"rank": rank, "train_rank": train_rank}
+
+
+def _describe_scores(
+    row: int, norm: np.ndarray, error: np.ndarray, match_bin: np.ndarray, claims: PairClaims
+) -> dict[str, np.ndarray]:
+    """Columns of one clip under one method."""
     return {
-        "track_id": ids,
-        "score": 1e-6 * (norm + 1.5 * hub + 2.0 * decoy),
-        "std_error": 1e-6 * error_norm,
+        "std_error": 1e-6 * error,
         "score_norm": norm,
-        "std_error_norm": error_norm,
-        "q_value": q_value,
-        "above_noise": (q_value <= Q_LIMIT) & (norm > 2 * error_norm),
-        "rank": rank,
-        "train_rank": train_rank,
-        "is_decoy": decoy,
+        "std_error_norm": error,
+        "match_bin": match_bin,
+        "p_value": claims.p_value[row],
+        "q_value": claims.q_value[row],
+        "above_noise": claims.above_noise[row],
     }
 
 
@@ -161,9 +188,27 @@ def _insert_scores(
     con: duckdb.DuckDBPyConnection, method_id: int, clip_id: int, columns: dict[str, np.ndarray]
 ) -> None:
     con.execute(
-        "INSERT INTO scores SELECT ?, ?, track_id, score, std_error, score_norm, std_error_norm, q_value, above_noise,"
+        "INSERT INTO scores SELECT ?, ?, track_id, score, std_error, score_norm, std_error_norm, match_bin,"
+        " CASE WHEN NOT isnan(p_value) THEN p_value END, CASE WHEN NOT isnan(q_value) THEN q_value END, above_noise,"
         " rank, CASE WHEN NOT is_decoy THEN train_rank END FROM columns",
         [method_id, clip_id],
+    )
+
+
+def _insert_claims(
+    con: duckdb.DuckDBPyConnection, method_id: int, claims: PairClaims, mean: np.ndarray, decoy: np.ndarray
+) -> None:
+    bins = [(method_id, one.clip + 1, *astuple(one)[1:]) for one in claims.bins]
+    con.executemany("INSERT INTO match_bins VALUES (?, ?, ?, ?, ?, ?, ?, ?)", bins)
+    p_value, q_value = np.full(mean.size, np.nan), np.full(mean.size, np.nan)
+    p_value[~decoy], q_value[~decoy] = find_standing(mean[~decoy], mean[decoy])
+    above, clips = np.nan_to_num(q_value, nan=1.0) <= FALSE_RATE, claims.above_noise.sum(0)
+    hub = (clips >= 3) & (clips > 0.2 * len(claims.above_noise))
+    columns = {"mean": mean, "p": p_value, "q": q_value, "above": above, "clips": clips, "hub": hub}  # noqa: F841
+    con.execute(
+        "INSERT INTO track_claims SELECT ?, row_number() OVER (), mean, CASE WHEN NOT isnan(p) THEN p END,"
+        " CASE WHEN NOT isnan(q) THEN q END, above, clips, hub FROM columns",
+        [method_id],
     )
 
 
@@ -202,7 +247,7 @@ FROM numbered, words ORDER BY i
 """
 _CLIPS = """
 INSERT INTO clips BY NAME
-SELECT i AS clip_id, 'generated' AS kind,
+SELECT i AS clip_id, 1 AS run_id, 'generated' AS kind,
     'a slow waltz in D minor on piano with soft strings behind, small room, number ' || i AS prompt,
     'prompt' AS conditioning, 1000 + i AS seed, 7.0 AS duration_s, 'clip-' || i || '.flac' AS audio_path,
     -20.0 AS loudness_lufs, -6.0 AS peak_dbfs,

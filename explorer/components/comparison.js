@@ -1,7 +1,7 @@
 // Two methods on one clip: two columns of strongest tracks, lines between tracks in both, and a scatter of places.
 // props.value is the dict of explorer/methods/page.py `compare`; text reaches the page only through textContent.
 // Events: choose {clip_id | method | versus | measure}, open {clip_id, track_id, method}.
-import { button, draw, grouped, holds, make, options } from "./dom.js";
+import { button, draw, holds, make, options } from "./dom.js";
 import { hear } from "./preview.js";
 import { scatter, whenWide } from "./scatter.js";
 
@@ -48,11 +48,11 @@ class MethodComparison {
     side.querySelector("h3").textContent = data.label;
     const rows = data.rows.filter((row) => holds(`${row.title} ${row.note}`, this.find.value));
     side.querySelector("ol").replaceChildren(...rows.map((row) => {
-      const item = make("li", row.above ? "above" : ""), what = make("div", "what"), elsewhere = row.other === null ? "not scored" : `place ${grouped(row.other)}`;
+      const item = make("li", row.above ? "above" : ""), what = make("div", "what"), elsewhere = row.other === null ? "not scored" : `place ${row.other}`;
       item.dataset.track = row.track_id;
       what.append(button("name", row.title, () => this.open(row.track_id, data === this.data.columns[0] ? this.data.method : this.data.versus)));
       what.append(make("span", "sub", row.note), make("span", "sub sure", row.sure));
-      const there = make("span", "there", row.other === null ? "–" : grouped(row.other));
+      const there = make("span", "there", row.other === null ? "–" : row.other);
       there.title = `${elsewhere} by ${other.label}`;
       item.append(hear("track", row.track_id, row.title, row.why, row.gain_db), make("span", "place", row.place), what, there);
       for (const [name, on] of [["mouseenter", true], ["mouseleave", false], ["focusin", true], ["focusout", false]])

@@ -83,17 +83,18 @@ class Curve {
       if (i + step < series.place.length && series.place[i + step] <= place) i += step;
     const mark = Object.values(this.data.marks).find((one) => one.decoy === decoy && one.place === place);
     if (series.place[i] === place)
-      return { exact: true, value: value[i], share: share?.[i], title: series.title[i] || mark?.title, q: series.q[i] || mark?.q, out: series.out?.[i] };
+      return { exact: true, value: value[i], share: share?.[i], title: series.title[i] || mark?.title, q: series.q[i] || mark?.q, may: series.may[i] || mark?.may, out: series.out?.[i] };
     const [a, b] = [value[i], value[i + 1]], log = a > 0 && b > 0;
     const part = Math.log(place / series.place[i]) / Math.log(series.place[i + 1] / series.place[i]);
     const between = log ? a * (b / a) ** part : a + (b - a) * part;
     const held = share && share[i] !== null ? share[i] + (share[i + 1] - share[i]) * part : null;
-    return { exact: Boolean(mark), value: mark ? mark.value : between, share: held, rough: true, title: mark?.title, q: mark?.q };
+    return { exact: Boolean(mark), value: mark ? mark.value : between, share: held, rough: true, title: mark?.title, q: mark?.q, may: mark?.may };
   }
 
   sentence(where) {
     const { data } = this, known = this.know(where), series = this.series(where.decoy), about = known.exact ? "" : "about ";
     const parts = [`${where.decoy ? "Decoy" : "Place"} ${grouped(where.place)} of ${grouped(series.count)}`];
+    if (known.may && known.may !== grouped(where.place) && !where.decoy) parts.push(`by its error places ${known.may}`);
     if (known.title) parts.push(known.title);
     parts.push(`score ${about}${digits(known.value)}${data.power}`);
     if (where.decoy) parts.push(data.legend.decoy);
@@ -108,10 +109,9 @@ class Curve {
   words() {
     const { data } = this;
     for (const item of this.element.querySelectorAll(".legend li")) {
-      const text = data.legend[item.dataset.key], line = item.dataset.key === "line";
+      const text = data.legend[item.dataset.key];
       item.hidden = !text;
-      item.classList.toggle("bare", line && data.threshold === null);
-      item.querySelector("span").textContent = line && data.threshold !== null ? `${text}: ${digits(data.threshold)} (a score above the line may still fail on its error)` : text || "";
+      item.querySelector("span").textContent = text || "";
     }
     this.caption.textContent = data.caption;
     this.kinds.hidden = !data.decoy.count;
@@ -193,10 +193,6 @@ class Curve {
     plot.append(node("path", { class: "line", d: line(points) }));
     plot.append(node("path", { class: "mark rest", d: dots(sized.filter((_, i) => !track.out[i])) }));
     plot.append(node("path", { class: "mark out", d: dots(sized.filter((_, i) => track.out[i]).map(([cx, cy, r]) => [cx, cy, r + 1])) }));
-    if (data.threshold !== null) {
-      const level = this.y(data.threshold);
-      plot.append(node("line", { x1: LEFT, x2: this.width - RIGHT, y1: level, y2: level, class: "threshold" }));
-    }
     this.live = plot.appendChild(node("g", { class: "live" }));
     this.mark();
   }

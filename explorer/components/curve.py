@@ -12,7 +12,7 @@ _SKELETON = """
     <li data-key="out"><i class="key out"></i><span></span></li>
     <li data-key="rest"><i class="key rest"></i><span></span></li>
     <li data-key="decoy"><i class="key decoy"></i><span></span></li>
-    <li data-key="line"><i class="key line"></i><span></span></li>
+    <li data-key="none"><span></span></li>
   </ul>
   <div class="figure">
     <svg class="plot" tabindex="0" role="slider" aria-label="Influence score by place"

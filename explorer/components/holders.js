@@ -25,6 +25,8 @@ function draw(name, attributes) {
   return made;
 }
 
+const EFFECTS = [["clip", "clip"], ["total", "sum"], ["usual", "of such sets, median"], ["p", "p"], ["q", "q"], ["badge", "the catalogue"]];
+
 const seconds = ([from, to]) => `${from.toFixed(1)}–${to.toFixed(1)} s`;
 
 class Holders {
@@ -33,7 +35,7 @@ class Holders {
     this.trigger = trigger;
     this.root = element.querySelector(".holders");
     const part = (name) => this.root.querySelector(name);
-    for (const name of ["grouping", "count", "method", "methods", "find", "note", "unknown", "chosen", "questions", "where", "all", "found", "sift"])
+    for (const name of ["grouping", "count", "method", "methods", "find", "note", "unknown", "chosen", "questions", "where", "all", "found", "sift", "catalogue", "unlearn"])
       this[name] = part("." + name);
     this.data = null;
     part(".ask").addEventListener("submit", (event) => { event.preventDefault(); this.toList(); });
@@ -46,6 +48,7 @@ class Holders {
         this.timer = setTimeout(() => { this.timer = null; this.ask({ [name]: this[field].value }); }, PAUSE_MS);
       });
     part(".leave").addEventListener("click", () => { this.ask({ name: null }); this.find.focus(); });
+    this.unlearn.addEventListener("click", () => this.ask({ unlearn: !this.data.chosen.catalogue.asked, row: this.data.chosen.offset }));
     this.turns(this.all, "offset", () => this.data.groups);
     this.turns(this.where, "row", () => this.data.chosen);
   }
@@ -58,8 +61,8 @@ class Holders {
 
   ask(change) {
     const { grouping, count, groups, chosen } = this.data, name = chosen ? chosen.name : null;
-    const within = chosen && !("name" in change) ? chosen.within : "";
-    this.trigger("ask", { grouping, count, name, find: groups.find, offset: 0, row: 0, within, ...change });
+    const stays = chosen && !("name" in change), within = stays ? chosen.within : "", unlearn = Boolean(stays && chosen.catalogue?.asked);
+    this.trigger("ask", { grouping, count, name, find: groups.find, offset: 0, row: 0, within, unlearn, ...change });
   }
 
   hear(pair, where) { this.trigger("hear", { clip_id: pair.clip_id, track_id: pair.track_id, ...where }); window.scrollTo({ top: 0, behavior: "instant" }); }
@@ -113,6 +116,7 @@ class Holders {
     this.chosen.querySelector("h3").textContent = chosen.role ? `${chosen.name}, ${chosen.role}` : chosen.name;
     this.chosen.querySelector(".result").replaceChildren(...chosen.result.map((line) => make("p", "", line)));
     this.chosen.querySelector(".downloads").replaceChildren(...links(chosen.downloads));
+    this.showCatalogue(chosen.catalogue);
     const filtered = Boolean(chosen.within.trim());
     this.where.querySelector("h3").textContent = filtered ? `${chosen.heading}: ${chosen.total} of ${chosen.of} rows` : chosen.heading;
     this.sift.closest(".within").hidden = !chosen.of;
@@ -122,6 +126,35 @@ class Holders {
     this.where.querySelector(".pairs").replaceChildren(...chosen.rows.map((row) => this.pair(row)));
   }
 
+  // What unlearning the whole group would do, clip by clip: on request.
+  showCatalogue(catalogue) {
+    this.catalogue.hidden = !catalogue;
+    if (!catalogue) return;
+    const { label, asked, lines, rows, left_out: more, sum } = catalogue, part = (name) => this.catalogue.querySelector(name);
+    this.unlearn.textContent = label;
+    this.unlearn.setAttribute("aria-expanded", asked);
+    part(".whole").replaceChildren(...lines.map((line) => make("p", "", line)));
+    part(".effects").hidden = !rows.length;
+    part(".left-out").textContent = more ? `${more.toLocaleString("en")} further clips, with larger p, are not listed.` : "";
+    const columns = EFFECTS.map(([name, text]) => [name, name === "total" ? sum : text]), head = make("tr");
+    for (const [name, text] of columns) {
+      const cell = make("th", name, text);
+      cell.scope = "col";
+      head.append(cell);
+    }
+    part("thead").replaceChildren(head);
+    part("tbody").replaceChildren(...rows.map((row) => {
+      const line = make("tr", row.kind);
+      for (const [name, text] of columns) {
+        const cell = make("td", name);
+        cell.dataset.label = text;
+        cell.append(name === "badge" ? make("span", `chip ${row.kind}`, row.badge) : row[name]);
+        line.append(cell);
+      }
+      return line;
+    }));
+  }
+
   pair(row) {
     const item = make("li", row.kind), what = make("div", "what"), facts = make("div", "facts"), hear = make("div", "hear");
     what.append(make("strong", "title", row.title), make("span", "muted", row.people));
@@ -129,7 +162,7 @@ class Holders {
       if (note) what.append(make("span", "flag", note));
     what.append(make("span", "muted", `clip ${row.clip}`));
     facts.append(make("span", `chip ${row.kind}`, row.badge), make("span", "", `place ${row.place} of ${row.of}`));
-    facts.append(make("span", "", `q ${row.q}`), make("span", "", `normalised ${row.norm}`));
+    for (const text of [row.q, `normalised ${row.norm}`, row.model]) if (text) facts.append(make("span", "", text));
     const button = (text, label, where) => {
       const made = make("button", "", text);
       made.type = "button";

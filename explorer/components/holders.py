@@ -24,6 +24,14 @@ _SKELETON = """
       <button type="button" class="leave">all groups</button></div>
     <div class="result"></div>
     <div class="downloads"></div>
+    <div class="catalogue">
+      <button type="button" class="unlearn" aria-expanded="false" aria-controls="holders-catalogue"></button>
+      <div class="whole" id="holders-catalogue" role="status"></div>
+      <div class="scroll effects" role="region" aria-label="The whole catalogue, clip by clip" tabindex="0">
+        <table><thead></thead><tbody></tbody></table>
+      </div>
+      <p class="left-out"></p>
+    </div>
   </section>
   <div class="questions"></div>
   <section class="where" aria-labelledby="holders-where">

@@ -1,6 +1,5 @@
 // One lane of the player: its texts, waveform or spectrogram, strip of influence, and the drags and keys on it.
 const STEP_S = 1, DRAG_PX = 5;
-const CHIPS = { above: "above noise", noise: "not distinguishable from noise", decoy: "decoy, never heard" };
 
 export const clock = (value) => {
   const tenths = Math.max(0, Math.round(value * 10));
@@ -48,11 +47,10 @@ export class LaneView {
     this.digit.textContent = digit ? String(digit) : "Clip";
     this.title.textContent = this.title.title = data.title;
     this.note.textContent = this.note.title = data.note;
-    this.place.textContent = [data.place, data.q, data.work].filter(Boolean).join(" · ");
+    this.place.textContent = [data.place, data.q, data.model, data.work].filter(Boolean).join(" · ");
     this.chip.hidden = !data.chip;
     this.chip.className = `chip ${data.chip || ""}`;
-    const where = this.host.data.span && data.chip !== "decoy" ? " in the whole clip" : ""; // the place is the span's
-    this.chip.textContent = data.chip ? CHIPS[data.chip] + where : "";
+    this.chip.textContent = data.chip_text || "";
     this.drop.hidden = !digit;
     this.drop.setAttribute("aria-label", `Take track ${digit} out of the player`);
     this.wave.setAttribute("aria-label", `Position in ${digit ? `track ${digit}` : "the clip"}`);

@@ -7,7 +7,7 @@ export function mount({ element, props, watch }) {
   const card = (one) => {
     const item = make("li", one.shown ? "shown" : ""), record = make("ul", "record");
     record.append(...one.record.map((line) => make("li", "", line)));
-    item.append(make("h3", "", one.label), make("p", "", one.about), make("p", "soft", one.cost), record);
+    item.append(make("h3", "", one.label), make("p", "", one.about), make("p", "soft", one.cost), ...(one.reliability ? [make("p", "soft", one.reliability)] : []), record);
     if (one.settings) {
       const more = make("details"), words = make("pre", "", one.settings);
       words.tabIndex = 0;

@@ -407,7 +407,7 @@ class Player {
     const parts = [];
     if (focused.strip) parts.push("The bar over a track shows which of its moments mattered most for this clip.");
     if (focused.clip_strip) parts.push(`The bar over the clip shows which of its moments draw on track ${number}.`);
-    if (focused.chip !== "above") parts.push(`Track ${number} is not distinguishable from noise: its bars may show nothing else.`);
+    if (focused.chip !== "above") parts.push(`Track ${number} is not above noise for this clip: its bars may show nothing else.`);
     return parts.join(" ");
   }
 

@@ -134,14 +134,16 @@ class Table {
 
   columns() {
     const { headings, span } = this.data;
+    const licence = { name: "licence", text: "licence", sorts: ["source"] }; // last in a span, where the table is wider
     const value = span ? [{ name: "span", text: `in ${span}`, number: true }, { name: "q", text: headings.q, sorts: ["q"], number: true }] : [];
     const whole = span ? [] : [{ name: "q", text: headings.q, sorts: ["q"], number: true }];
     return [
       { name: "hear", text: "hear" }, { name: "place", text: "place", sorts: ["place"], number: true },
       { name: "title", text: "title", sorts: ["title", "composer"] }, { name: "collection", text: "collection", sorts: ["collection"] },
-      { name: "licence", text: "licence", sorts: ["source"] }, ...value,
+      ...(span ? [] : [licence]), ...value,
       { name: "norm", text: headings.norm, sorts: ["error"], number: true }, { name: "raw", text: headings.raw, sorts: ["raw"], number: true }, ...whole,
-      { name: "badge", text: headings.badge },
+      { name: "badge", text: headings.badge }, { name: "model", text: headings.model },
+      ...(span ? [licence] : []),
     ];
   }
 
@@ -172,16 +174,16 @@ class Table {
   }
 
   row(data) {
-    const row = make("tr", data.kind), cells = { hear: this.hear(data), title: this.title(data), licence: this.rights(data), badge: [make("span", `chip ${data.kind}`, data.badge)] };
+    const row = make("tr", data.kind), cells = { hear: this.hear(data), title: this.title(data), licence: this.rights(data), badge: [make("span", `chip ${data.kind}`, data.badge)], model: this.model(data) };
     row.setAttribute("role", "row");
     row.dataset.track = data.track_id;
     for (const { name, text, number } of this.columns()) {
       const cell = make("td", `${name}${number ? " number" : ""}`);
       cell.setAttribute("role", "cell");
-      if (number || name === "badge" || name === "collection") cell.dataset.label = text;
+      if (number || name === "badge" || name === "model" || name === "collection") cell.dataset.label = text;
       cell.append(...(cells[name] || [make("span", "", data[name])]));
       const own = data[`${name}_place`];
-      if (own) cell.append(make("span", "own", `place ${own}`));
+      if (own) cell.append(make("span", "own", `place ${own}`)); // an interval where the error leaves several
       if (name === "collection") cell.firstChild.title = data.collection;
       if (name === "place" && data.kind === "decoy") cell.title = "the place that a track of this score would take";
       row.append(cell);
@@ -213,6 +215,12 @@ class Table {
     if (data.work) notes.push(make("span", "note", data.work));
     if (!data.playable) notes.push(make("span", "note", `cannot be played: ${data.why || "no audio"}`));
     return [title, line, ...notes];
+  }
+
+  // The claim about the track and the model, apart from that about the clip; a hub is marked.
+  model(data) {
+    const chip = make("span", `chip ${data.model_kind}`, data.model);
+    return data.hub ? [chip, make("span", "note hub", data.hub)] : [chip];
   }
 
   // Licence and source, cut to a few lines; a click shows them in full.

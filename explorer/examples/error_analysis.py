@@ -33,14 +33,15 @@ _SHOWN = {  # list -> the columns that are printed
 def list_hard_cases(
     store: Store, method_name: str | None = None, first: int = FIRST_PLACES[0]
 ) -> dict[str, pd.DataFrame]:
-    """Every list of `KINDS` for one method (the store's first where none is named), as DataFrames.
+    """Every list of `KINDS` for one method (what the page opens with where none is named), as DataFrames.
 
     'disagree' is about all methods but random and ensembles. Raises ValueError for a method that the store has not.
     """
     methods = store.runs.list_methods()
-    chosen = next((one for one in methods if method_name in (None, one.name)), None)
+    wanted = method_name or store.info.default_method
+    chosen = next((one for one in methods if one.name == wanted), None)
     if chosen is None:
-        raise ValueError(f"no method {method_name}: this store has {', '.join(one.name for one in methods) or 'none'}")
+        raise ValueError(f"no method {wanted}: this store has {', '.join(one.name for one in methods) or 'none'}")
     compared = [one.method_id for one in methods if one.name not in hard_cases.UNCOMPARED]
     tops = {method_id: store.scores.read_top(method_id) for method_id in {*compared, chosen.method_id}}
     samples = {method_id: store.scores.read_sample(method_id) for method_id in compared}
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m explorer.examples.error_analysis", description=__doc__.split("\n")[0]
     )
     parser.add_argument("store", type=Path)
-    parser.add_argument("--method", help="name of a method; the store's first where left out")
+    parser.add_argument("--method", help="name of a method; where left out, what the page opens with")
     parser.add_argument(
         "--first", type=int, choices=FIRST_PLACES, default=FIRST_PLACES[0], help="places that count as high"
     )

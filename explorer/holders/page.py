@@ -13,15 +13,26 @@ from explorer.sound.permission import explain_refusal
 from explorer.state.queries import HOLDER_GROUPS, HOLDER_PAIRS, HolderQuery
 from explorer.state.store_views import StoreViews
 from explorer.state.view import View
+from explorer.store.catalogue import METHOD, CatalogueEffect, CatalogueTest, judge_catalogue
 from explorer.store.holders import ANY_ROLE, COLLECTION
 from explorer.store.lift import Groups, classify_lift
 from explorer.store.records import ClipRecord, CopiedPassage
 from explorer.text import holders
+from explorer.text.claims import ABOVE, ABOVE_TEXT, NOISE, NOISE_TEXT, word_model_claim
 from explorer.text.clips import name_clip
-from explorer.text.numbers import format_lift, format_plus_minus, format_q, format_rate
-from explorer.text.tracks import label_certainty
+from explorer.text.numbers import (
+    choose_exponent,
+    format_error_rate,
+    format_lift,
+    format_places,
+    format_plus_minus,
+    format_power,
+    format_rate,
+    format_signed,
+)
 
 PASSAGES_SHOWN = 6
+CATALOGUE_CLIPS = 100  # rows of a catalogue's test at most
 CELL_CHARS = 120
 RIGHTS_HOLDER, COMPOSER = "rights holder", "composer"
 LARGEST_GROUP = 0.5  # of all tracks, at most, for a grouping to be chosen unasked
@@ -47,6 +58,7 @@ class HoldersPage:
         self.views = views
         self.store = views.store
         self._folded = views.cache(8, self._fold_names)
+        self._catalogue = views.cache(16, self._judge_catalogue)
 
     def describe_holders(self, view: View) -> dict[str, Any]:
         """Everything that the tab shows for a view."""
@@ -114,10 +126,35 @@ class HoldersPage:
             "within": words,
             "offset": offset,
             "limit": HOLDER_PAIRS,
+            "catalogue": self._describe_catalogue(query, grouping, name),
             "downloads": list_downloads(
                 "holder", {"by": grouping, "of": name, "method": view.method.name, "up": query.count}
             ),
         }
+
+    def _describe_catalogue(self, query: HolderQuery, grouping: str, name: str) -> dict[str, Any] | None:
+        """What unlearning the whole group would do; None where no method's scores add up so."""
+        method = self.views.method_by_name.get(METHOD)
+        if method is None:
+            return None
+        offer = {"label": holders.UNLEARN, "asked": query.unlearn, "lines": [], "rows": [], "left_out": 0, "sum": ""}
+        if not query.unlearn:
+            return offer
+        test, clip_ids = self._catalogue(method.method_id, grouping, name)
+        lines = holders.word_catalogue(test, len(clip_ids))
+        if test.effect is None:
+            return {**offer, "lines": lines}
+        clips, effect = [self.views.clip_by_id[i] for i in clip_ids], test.effect
+        exponent = choose_exponent(np.concatenate([effect.total, effect.usual]))
+        order = np.lexsort((-effect.total, effect.p_value)).tolist()
+        rows = [describe_catalogue_clip(clips[i], effect, i, 10.0**exponent) for i in order[:CATALOGUE_CLIPS]]
+        heading = f"sum of raw scores{format_power(exponent)}"
+        return {**offer, "lines": lines, "rows": rows, "left_out": len(order) - len(rows), "sum": heading}
+
+    def _judge_catalogue(self, method_id: int, grouping: str, name: str) -> tuple[CatalogueTest, list[int]]:
+        """(the test of a group as a whole, the clips it is about)."""
+        scores = self.store.holders.read_catalogue(method_id, grouping, name)
+        return judge_catalogue(*scores[1:]), scores.clip_id.tolist()
 
     def describe_pair(self, view: View, pair: PairDetails) -> dict[str, Any]:
         """One pair of clip and track, texts ready to read."""
@@ -131,12 +168,13 @@ class HoldersPage:
             "people": pair.people[: 2 * CELL_CHARS],
             "work": f"one of {pair.renderings} renderings of this work" if pair.renderings > 1 else "",
             "planted": pair.track.planted or "",
-            "place": f"{pair.place:,}",
+            "place": format_places(*pair.places),
             "of": f"{summary.tracks:,}" if summary else "",
             "norm": format_plus_minus(pair.score_norm, pair.std_error_norm, 2),
-            "q": format_q(pair.q_value),
-            "kind": "above" if pair.above_noise else "noise",
-            "badge": label_certainty(False, pair.above_noise),
+            "q": "" if pair.q_value is None else f"q {format_error_rate(pair.q_value)}",
+            "kind": pair.kind,
+            "badge": pair.badge,
+            "model": word_model_claim(pair.claim),
             "clip_at": pair.clip_at,
             "track_at": pair.track_at,
             "hears": is_audible(pair.track, pair.track_at),
@@ -150,11 +188,13 @@ class HoldersPage:
         method_id = view.method.method_id
         copying = self.store.resemblance.find_copying(PASSAGES_SHOWN, by, name)
         clips = self.views.clip_by_id
-        generated = [s for s in self.views.summaries[method_id].values() if clips[s.clip_id].kind != "track"]
         out, command = holders.word_removal(by, name, self.store.path.name)
         above = None if row is None else int(groups.above[row])
         sure = holders.word_group_certainty(
-            generated, self.store.runs.count_controls(method_id), self.store.runs.has_retraining(), above
+            self.views.list_summaries(method_id),
+            self.store.runs.count_controls(method_id),
+            self.store.runs.has_retraining(),
+            above,
         )
         tracks = self.store.tracks.read_many([one.track_id for one in copying.passages])
         return [
@@ -200,6 +240,20 @@ def describe_group(groups: Groups, i: int) -> dict[str, Any]:
         "stands_text": holders.LIFT_LABELS[classify_lift(groups, i)] if known else holders.NOTHING_UP,
         "above": f"{groups.above[i]:,}",
         "best": f"{groups.best[i]:,}" if groups.best[i] else "–",
+    }
+
+
+def describe_catalogue_clip(clip: ClipRecord, effect: CatalogueEffect, i: int, unit: float) -> dict[str, Any]:
+    """One clip of a catalogue's test, texts ready to read; sums are divided by `unit`."""
+    above = bool(effect.above_noise[i])
+    return {
+        "clip": f"{clip.clip_id} · {name_clip(clip)}"[:CELL_CHARS],
+        "total": format_signed(float(effect.total[i]) / unit, 2),
+        "usual": format_signed(float(effect.usual[i]) / unit, 2),
+        "p": format_error_rate(float(effect.p_value[i])),
+        "q": format_error_rate(float(effect.q_value[i])),
+        "kind": ABOVE if above else NOISE,
+        "badge": ABOVE_TEXT if above else NOISE_TEXT,
     }
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from explorer.store.ranking import NORMALISED, Ranking, Span, mark_standouts
-from explorer.text.numbers import choose_exponent, format_power, format_q
+from explorer.text.numbers import choose_exponent, format_error_rate, format_power
 from explorer.text.scores import word_caption, word_legend
+from explorer.text.tracks import word_place
 from explorer.text.verdict import name_span
 
 EVERY_PLACE_TO, LOG_PLACES = 100, 300  # places of tracks that are drawn: all of the first, then log-spaced ones
@@ -67,13 +68,11 @@ def describe_curve(
     span: Span | None,
     titles: Mapping[int, str],
     selected: int | None,
-    threshold: float | None,
     also: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Parallel lists over the sampled places, values divided by a power of ten.
 
-    `threshold`: the least normalised score above noise; no line in raw order, in a span, or where no training track
-    is above noise. `also`: tracks whose place the page must know beside the samples (lanes of the player).
+    `also`: tracks whose place the page must know beside the samples (lanes of the player).
     """
     unit = 10.0 ** (exponent := choose_exponent(ranking.value))
     scaled = ranking.value / unit
@@ -81,8 +80,6 @@ def describe_curve(
     low, high = _find_axis(scaled)
     training, decoys = np.flatnonzero(~ranking.is_decoy), np.flatnonzero(ranking.is_decoy)
     n, m = len(training), len(decoys)
-    whole = order == NORMALISED and span is None
-    lined = whole and threshold is not None and bool((out & ~ranking.is_decoy).any())
     places = sample_places(n)
     track_rows = training[places - 1]
     decoy_places = sample_places(m, EVERY_DECOY_TO, LOG_DECOYS)
@@ -95,9 +92,8 @@ def describe_curve(
         "low": None if low is None else float(f"{low:.4g}"),
         "high": None if high is None else float(f"{high:.4g}"),
         "cut": bool(low is not None and ((scaled > 0) & (scaled < low)).any()),  # positive values below the axis
-        "threshold": float(f"{threshold / unit:.4g}") if lined and threshold is not None else None,
-        "legend": word_legend(ranking, span, whole, lined),
-        "caption": word_caption(ranking, span),
+        "legend": word_legend(ranking, span, whole=order == NORMALISED and span is None),
+        "caption": word_caption(ranking),
         "track": {
             **_list_points(ranking, scaled, training, places, (TITLED_TRACKS, titles)),
             "out": [int(flag) for flag in out[track_rows]],
@@ -117,7 +113,7 @@ def _list_points(
 ) -> dict[str, Any]:
     """Parallel lists over the sampled places of tracks or decoys, at `rows` of the ranking.
 
-    `titled`: how many of them have a title and a q-value, and all titles by track id.
+    `titled`: how many of them have a title, a q-value and the places that they may hold, and all titles by track id.
     """
     count, titles = titled
     sampled = rows[places - 1]
@@ -127,8 +123,14 @@ def _list_points(
         "value": _round(scaled[sampled]),
         "id": ranking.track_id[sampled].tolist(),
         "title": _list_titles(ranking.track_id[sampled[:count]], titles),
-        "q": [format_q(q) for q in ranking.q_value[sampled[:count]].tolist()],
+        "q": [_word_q(q) for q in ranking.q_value[sampled[:count]].tolist()],
+        "may": [word_place(ranking, int(row)) for row in sampled[:count]],
     }
+
+
+def _word_q(q_value: float) -> str:
+    """'' where a track was not tested."""
+    return "" if math.isnan(q_value) else format_error_rate(q_value)
 
 
 def _list_titles(ids: np.ndarray, titles: Mapping[int, str]) -> list[str]:
@@ -150,6 +152,7 @@ def _list_marks(
             "decoy": decoy,
             "value": _round(scaled[row : row + 1])[0],
             "title": titles.get(track_id, "")[:TITLE_CHARS],
-            "q": format_q(float(ranking.q_value[row])),
+            "q": _word_q(float(ranking.q_value[row])),
+            "may": word_place(ranking, row),
         }
     return marks

@@ -55,9 +55,11 @@ def describe_lane(
         "title": title,
         "note": " · ".join(part for part in (note, excerpt) if part),
         "place": None,  # among the training tracks, in words
-        "q": None,  # rate of false discoveries, in words
+        "q": None,  # rate of false findings, in words; None: not tested
         "work": None,  # other renderings of its work, a planted case: in words
-        "chip": None,  # 'above', 'noise' or 'decoy'
+        "chip": None,  # a kind of text/claims.py
+        "chip_text": None,
+        "model": None,  # whether the track shaped the model, or is a hub, in words
         "refused": refused,
         "duration_s": round(measure_heard(sound), 3),
         "gain_db": gain_db,

@@ -38,6 +38,7 @@ def describe_clips(
 def _describe_card(clip: ClipRecord, summary: Summary | None) -> dict[str, Any]:
     """`above` and `share` sort (None: last); the texts are read."""
     details = [_KINDS[clip.kind], f"{clip.duration_s:.1f} s", *([f"seed {clip.seed}"] if clip.seed is not None else [])]
+    details += [] if clip.run_id == 1 else ["tuned model"]
     scored = summary if summary is not None and summary.tracks else None
     share = None if scored is None else scored.shares_norm[1]
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,13 +17,16 @@ from explorer.sound.permission import explain_refusal, explain_unplayable
 from explorer.state.notes import describe_note_subject
 from explorer.state.store_views import StoreViews
 from explorer.state.view import View
-from explorer.store.ranking import NORMALISED, RAW, Ranking
-from explorer.store.records import Summary, TrackRecord
-from explorer.text.clips import describe_clip, label_clip
+from explorer.store.places import PlaceIntervals
+from explorer.store.ranking import NORMALISED, RAW, Ranking, find_intervals
+from explorer.store.records import TrackRecord
+from explorer.text.claims import ABOVE, DECOY, NOISE, classify_pair, label_pair, word_model_claim
+from explorer.text.clips import describe_clip, label_clip, word_model
 from explorer.text.diagnostics import word_findings, word_run
-from explorer.text.numbers import format_q
-from explorer.text.tracks import list_further_people, list_remarks, note_track
-from explorer.text.verdict import word_caution, word_concentration, word_control, word_span, word_verdict
+from explorer.text.numbers import format_error_rate
+from explorer.text.scores import word_reliability
+from explorer.text.tracks import list_further_people, list_remarks, note_track, word_place
+from explorer.text.verdict import word_concentration, word_control, word_span, word_verdict
 
 
 class ListenPage:
@@ -43,31 +47,33 @@ class ListenPage:
         clip, summary = self.views.clip_by_id[view.clip_id], self.views.find_summary(view)
         lines = [view.unknown] if view.unknown else []
         if view.span is not None and summary is not None:
-            lines.append(word_span(self.views.rank(view), view.span, summary.above_noise))
+            lines += word_span(self.views.rank(view), view.span, summary.above_noise)
         if clip.target_track_id is not None:
             normalised, raw = (self.views.rank(replace(view, span=None, order=by)) for by in (NORMALISED, RAW))
             lines.append(word_control(normalised, raw, clip.target_track_id, clip.target_title or ""))
+        bins = self.store.claims.read_bins(view.method.method_id, view.clip_id)
+        first, *rest = word_verdict(summary, bins, self.views.find_calibration(view.method))
         whole = "Of the whole clip: " if view.span is not None else ""
-        lines.append(whole + word_verdict(summary))
-        generated = [s for s in self._summaries(view) if self.views.clip_by_id[s.clip_id].kind != "track"]
-        return [line for line in (*lines, word_caution(generated)) if line]
-
-    def _summaries(self, view: View) -> list[Summary]:
-        return list(self.views.summaries[view.method.method_id].values())
+        last = word_reliability(view.method.reliability) if summary else ""  # beside the choice of the method
+        return [line for line in (*lines, whole + first, word_model(clip), *rest, last) if line]
 
     def describe_curve(self, view: View) -> dict[str, Any]:
         """The scores by place."""
-        ranking, summary = self.views.rank(view), self.views.find_summary(view)
-        lanes_now = self.views.list_lanes(view)
+        ranking, lanes_now = self.views.rank(view), self.views.list_lanes(view)
         named = self.store.tracks.read_many([*charts.list_titled(ranking), *lanes_now])
         titles = {track_id: track.title for track_id, track in named.items()}
-        threshold = summary.threshold_norm if summary else None
-        return charts.describe_curve(ranking, view.order, view.span, titles, view.track_id, threshold, lanes_now)
+        return charts.describe_curve(ranking, view.order, view.span, titles, view.track_id, lanes_now)
 
     def describe_summary(self, view: View) -> list[str]:
-        """A sentence on how concentrated the scores are, and how decoys score."""
+        """Sentences on how concentrated the scores are, how decoys score, and how settled the order is."""
         summary = self.views.find_summary(view)
-        return [word_concentration(summary, self.views.rank(view), view.order)] if summary else []
+        if summary is None:
+            return []
+        lines = (
+            word_concentration(summary, self.views.rank(view), view.order),
+            word_reliability(view.method.reliability),
+        )
+        return [line for line in lines if line]
 
     def describe_table(self, view: View) -> dict[str, Any]:
         """One page of the table of tracks."""
@@ -80,18 +86,11 @@ class ListenPage:
         page = self._read_table_page(view, rows, len(indices), table.find_renderings(ranking, work, rows, query.decoys))
         return table.describe_table(page, ranking, query, self.views.collections, view.span, view.track_id)
 
-    def _read_table_page(self, view: View, rows: np.ndarray, total: int, renderings: dict[int, list[int]]) -> TablePage:
+    def _read_table_page(self, view: View, rows: np.ndarray, total: int, renderings: dict[int, list[str]]) -> TablePage:
         """`rows`: indices into the ranking; `total`: of all pages."""
         method_id, clip_id = view.method.method_id, view.clip_id
         ids = [int(i) for i in self.views.rank(view).track_id[rows]]
-        columns, scores = (
-            self.store.scores.read_columns(method_id, clip_id),
-            self.store.scores.read_rows(method_id, clip_id, ids),
-        )
-        by_norm, by_raw = (
-            table.find_places(scores[name].to_numpy(), columns[name], columns["is_decoy"])
-            for name in ("score_norm", "score")
-        )
+        scores = self.store.scores.read_rows(method_id, clip_id, ids)
         tracks, parties = self.store.tracks.read_many(ids), self.store.holders.read_parties(ids)
         refusals = {i: explain_refusal(track.audition, track.has_audio) for i, track in tracks.items()}
         people = {i: list_further_people(track, parties[i]) for i, track in tracks.items()}
@@ -101,11 +100,19 @@ class ListenPage:
             tracks=tracks,
             total=total,
             refusals={i: text for i, text in refusals.items() if text},
-            places=(by_norm, by_raw),
+            places=self._find_places(view, ids),
             renderings=renderings,
             people={i: text for i, text in people.items() if text},
             largest_raw=summary.largest_raw if summary else None,
+            claims=self.views.read_claims(view, ids),
+            silent=self.views.find_silent_bins(view),
+            tuned=self.views.is_tuned(view),
         )
+
+    def _find_places(self, view: View, ids: Sequence[int]) -> tuple[PlaceIntervals, PlaceIntervals]:
+        """The places that tracks may hold in the whole clip, by normalised and by raw score."""
+        by_norm, by_raw = (self.views.rank(replace(view, span=None, order=order)) for order in (NORMALISED, RAW))
+        return find_intervals(by_norm, ids), find_intervals(by_raw, ids)
 
     def compact_table(self, view: View) -> dict[str, Any]:
         """`describe_table`, in the form that goes to the browser."""
@@ -205,7 +212,7 @@ class ListenPage:
             self.store.resemblance.read_passages(view.clip_id, ids),
         )
         has_aspects, has_passages = self.store.resemblance.has_aspects(), self.store.resemblance.has_passages()
-        remarks = list_remarks(self.store, ranking, ids)
+        remarks = list_remarks(self.store, ranking, ids, self.views.read_claims(view, ids), self.views.is_tuned(view))
         shown = {}
         for i in ids:
             sound = self.store.tracks.read_sound(i)
@@ -218,18 +225,26 @@ class ListenPage:
             }
         return {**describe_note_subject(self.views, view), "focus": view.track_id, "tracks": shown}
 
-    def _describe_rank(self, view: View, track: TrackRecord) -> dict[str, str]:
-        """Place, badge and q-value of a lane."""
+    def _describe_rank(self, view: View, track: TrackRecord) -> dict[str, str | None]:
+        """Place, badge and q-value of a lane, and the claim *shaped the model*, or that it is a hub."""
         ranking = self.views.rank(view)
         i = ranking.index(track.track_id)
         if i is None:
             return {}
-        place = f"place {int(ranking.place[i]):,} of {ranking.tracks:,}"
-        q = f"q {format_q(float(ranking.q_value[i]))}"  # of the span, where the place is
-        if track.is_decoy:
-            return {"chip": "decoy", "place": f"would be {place}", "q": q}
+        place = f"place {word_place(ranking, i)} of {ranking.tracks:,}"
+        q_value = float(ranking.q_value[i])  # of the span, where the place is
+        q = None if math.isnan(q_value) else f"q {format_error_rate(q_value)}"
+        match_bin, p_value = int(ranking.match_bin[i]), float(ranking.p_value[i])
+        silent = match_bin in self.views.find_silent_bins(view)
+        kind = classify_pair(bool(ranking.is_decoy[i]), bool(ranking.above_noise[i]), p_value, silent)
+        label = label_pair(kind, match_bin)
+        if kind == DECOY:
+            return {"chip": kind, "chip_text": label, "place": f"would be {place}", "q": q}
         where = " in this span" if view.span else " by raw score" if view.order == RAW else ""
-        return {"chip": "above" if ranking.above_noise[i] else "noise", "place": place + where, "q": q}
+        whole = " in the whole clip" if view.span and kind in (ABOVE, NOISE) else ""  # the place is the span's
+        claim = self.views.read_claims(view, [track.track_id]).get(track.track_id)
+        shown = {"chip": kind, "chip_text": label + whole, "place": place + where, "q": q}
+        return shown | {"model": word_model_claim(claim)}
 
     def describe_about(self, view: View) -> list[str]:
         """The method, the run, and the run's findings about the method: a line each."""
@@ -242,8 +257,6 @@ def _list_facts(ranking: Ranking, track_id: int) -> dict[str, str]:
     row = ranking.index(track_id)
     if row is None:
         return {}
-    return {
-        "place": f"{int(ranking.place[row])}",
-        "value": f"{float(ranking.value[row]):.6g}",
-        "q_value": f"{float(ranking.q_value[row]):.6g}",
-    }
+    numbers = {"value": ranking.value[row], "p_value": ranking.p_value[row], "q_value": ranking.q_value[row]}
+    known = {name: f"{float(value):.6g}" for name, value in numbers.items() if not math.isnan(value)}
+    return {"place": f"{int(ranking.place[row])}", "places": word_place(ranking, row), **known}

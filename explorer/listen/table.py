@@ -1,7 +1,7 @@
 """One page of the table of tracks -> what table.js shows: rows that match, and the texts of each. No gradio.
 
 Scores: higher = stronger influence, shown with as many digits as their standard error bears. Place 1 = strongest among
-training tracks; a decoy shows, in brackets, the place that a track of its score would take.
+training tracks, shown as the interval that the error leaves; a decoy shows, in brackets, those of a track of its score.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ import numpy as np
 import pandas as pd
 
 from explorer.state.queries import TABLE_ROWS, TableQuery
+from explorer.store.places import PlaceIntervals
 from explorer.store.ranking import Ranking, Span
-from explorer.store.records import TrackRecord
+from explorer.store.records import TrackClaim, TrackRecord
+from explorer.text.claims import classify_pair, classify_track, label_hub, label_pair, label_track
 from explorer.text.numbers import (
     choose_decimals,
     choose_exponent,
+    format_error_rate,
+    format_places,
     format_plus_minus,
     format_power,
-    format_q,
     format_signed,
 )
-from explorer.text.tracks import label_certainty
+from explorer.text.tracks import word_place
 from explorer.text.verdict import name_span
 
 _NBSP = "\N{NO-BREAK SPACE}"  # headings break into two lines, not between these
@@ -42,7 +45,8 @@ def choose_rows(
     """Indices into the ranking of all rows that match the query, in the table's order, int64 [rows].
 
     `found_ids`: of `TrackReader.find`, ordered by `query.by`; None where `query.finds` is False. A found track that
-    was not scored has no row. `key` [N]: what `query.sort` sorts by, least first, where that is a number. `work` [N]:
+    was not scored has no row. `key` [N]: what `query.sort` sorts by, least first, where that is a number; rows without
+    one (NaN) come last in either direction. `work` [N]:
     the number of each track's work; where `query.works`, the best-placed matching rendering alone stands for it.
     """
     matches = np.ones(len(ranking.track_id), bool) if query.decoys else ~ranking.is_decoy
@@ -63,33 +67,28 @@ def choose_rows(
     if query.works and work is not None:
         _, first = np.unique(work[np.sort(rows)], return_index=True)
         rows = rows[np.isin(rows, np.sort(rows)[first])]
-    if key is not None:
-        rows = rows[np.argsort(key[rows], kind="stable")]
-    return rows[::-1] if query.descending else rows
+    if key is None:
+        return rows[::-1] if query.descending else rows
+    rows = rows[np.argsort(key[rows], kind="stable")]  # NaN comes last
+    known = rows[~np.isnan(key[rows])]
+    return np.concatenate([known[::-1] if query.descending else known, rows[len(known) :]])
 
 
-def find_renderings(ranking: Ranking, work: np.ndarray, rows: np.ndarray, decoys: bool) -> dict[int, list[int]]:
-    """By track of `rows` (indices into the ranking): the places of all renderings of its work, where there are several.
+def find_renderings(ranking: Ranking, work: np.ndarray, rows: np.ndarray, decoys: bool) -> dict[int, list[str]]:
+    """By track of `rows` (indices into the ranking): the places that the renderings of its work may hold, where there
+    are several.
 
     `work` [N]: the number of each track's work. `decoys`: count decoys too, where the table lists them.
     """
     listed = np.zeros(int(work.max(initial=0)) + 1, bool)
     listed[work[rows]] = True
     here = np.flatnonzero(listed[work] & (decoys | ~ranking.is_decoy))
-    places: dict[int, list[int]] = {}
+    places: dict[int, list[str]] = {}
     for row in rows:
         same = here[work[here] == work[row]]
         if len(same) > 1:
-            places[int(ranking.track_id[row])] = ranking.place[same].tolist()
+            places[int(ranking.track_id[row])] = [word_place(ranking, int(i)) for i in same]
     return places
-
-
-def find_places(values: np.ndarray, all_values: np.ndarray, is_decoy: np.ndarray) -> np.ndarray:
-    """Place that each of `values` takes among the training tracks of all [N], by value, from 1."""
-    distinct, back = np.unique(values, return_inverse=True)  # few: faster than to sort all values
-    below = np.searchsorted(distinct, all_values[~is_decoy], side="left")  # how many of `distinct` lie below a score
-    above = np.bincount(below, minlength=len(distinct) + 1)[::-1].cumsum()[::-1]
-    return 1 + above[1:][back]
 
 
 def select_page(indices: np.ndarray, query: TableQuery) -> np.ndarray:
@@ -105,10 +104,13 @@ class TablePage:
     tracks: Mapping[int, TrackRecord]
     total: int  # matching rows of all pages
     refusals: Mapping[int, str] = field(default_factory=dict)  # why a track cannot be played
-    places: tuple[np.ndarray, np.ndarray] | None = None  # of each row by normalised and by raw score
-    renderings: Mapping[int, list[int]] = field(default_factory=dict)  # places of all renderings of a row's work
+    places: tuple[PlaceIntervals, PlaceIntervals] | None = None  # of each row by normalised and by raw score
+    renderings: Mapping[int, list[str]] = field(default_factory=dict)  # places of all renderings of a row's work
     people: Mapping[int, str] = field(default_factory=dict)  # all, where there are more than the columns name
     largest_raw: float | None = None  # of all tracks of the clip: one unit on every page; None: of these rows
+    claims: Mapping[int, TrackClaim] = field(default_factory=dict)  # *shaped the model*
+    silent: frozenset[int] = frozenset()  # match bins of which the test cannot tell for the whole clip
+    tuned: bool = False  # the clip is of a model tuned from the one that `claims` are about
 
 
 def describe_table(
@@ -121,7 +123,7 @@ def describe_table(
 ) -> dict[str, Any]:
     """One page of the table, texts ready to read.
 
-    `ranking`: the one on show; gives place, q and, in a span, the value.
+    `ranking`: the one on show; gives places, q and, in a span, the value.
     """
     scores = page.scores["score"].to_numpy(dtype=float)
     exponent = choose_exponent(scores if page.largest_raw is None else np.array([page.largest_raw]))
@@ -130,7 +132,8 @@ def describe_table(
             "norm": f"normalised ±{_NBSP}error",
             "raw": f"raw ±{_NBSP}error{format_power(exponent).replace(' ', _NBSP)}",
             "q": "q" if span is None else "q in this span",
-            "badge": "above noise?" if span is None else "in the whole clip",
+            "badge": "shaped this clip?" if span is None else "shaped the whole clip?",
+            "model": "shaped the first model?" if page.tuned else "shaped the model?",
         },
         "rows": _describe_rows(page, ranking, 10.0**exponent, in_span=span is not None),
         "total": page.total,
@@ -150,25 +153,30 @@ def _describe_rows(page: TablePage, ranking: Ranking, unit: float, in_span: bool
     norm_digits = choose_decimals(page.scores["std_error_norm"])
     rows = []
     for number, row in enumerate(page.scores.itertuples()):
-        track_id, is_decoy = int(row.track_id), bool(row.is_decoy)
+        track_id, is_decoy, match_bin = int(row.track_id), bool(row.is_decoy), int(row.match_bin)
         at, track = ranking.index(track_id), page.tracks.get(track_id)
         if at is None or track is None:
             continue
         described = {
             **_list_texts(track),
             "track_id": track_id,
-            "place": _format_place(ranking.place[at], is_decoy),
+            "place": _bracket(word_place(ranking, at), is_decoy),
             "norm": format_plus_minus(float(row.score_norm), float(row.std_error_norm), norm_digits),
             "raw": format_plus_minus(float(row.score) / unit, float(row.std_error) / unit, digits),
-            "q": format_q(float(ranking.q_value[at])),
-            "kind": "decoy" if is_decoy else "above" if row.above_noise else "noise",
-            "badge": label_certainty(is_decoy, bool(row.above_noise)),
+            "q": format_error_rate(float(ranking.q_value[at])),
+            "kind": (
+                kind := classify_pair(is_decoy, bool(row.above_noise), float(row.p_value), match_bin in page.silent)
+            ),
+            "badge": label_pair(kind, match_bin),
+            "model_kind": classify_track(claim := page.claims.get(track_id)),
+            "model": label_track(claim),
             "playable": track_id not in page.refusals,
         }
         if page.places is not None:
-            by_norm, by_raw = page.places
-            described["norm_place"] = _format_place(by_norm[number], is_decoy)
-            described["raw_place"] = _format_place(by_raw[number], is_decoy)
+            by_norm, by_raw = (format_places(int(p.best[number]), int(p.worst[number])) for p in page.places)
+            described |= {"norm_place": _bracket(by_norm, is_decoy), "raw_place": _bracket(by_raw, is_decoy)}
+        if hub := label_hub(claim):
+            described["hub"] = hub
         if same := page.renderings.get(track_id):
             described["work"] = _word_same_work(same)
         if track_id in page.people:
@@ -181,7 +189,18 @@ def _describe_rows(page: TablePage, ranking: Ranking, unit: float, in_span: bool
     return rows
 
 
-_SHARED = ("composer", "collection", "instrument", "licence", "badge", "holders", "why")  # the same in many rows
+_SHARED = (
+    "composer",
+    "collection",
+    "instrument",
+    "licence",
+    "badge",
+    "model",
+    "model_kind",
+    "hub",
+    "holders",
+    "why",
+)  # the same in many rows
 
 
 def compact_rows(table: dict[str, Any]) -> dict[str, Any]:
@@ -202,13 +221,13 @@ def compact_rows(table: dict[str, Any]) -> dict[str, Any]:
     return {**table, "columns": columns, "rows": rows, "shared": shared, "texts": list(at)}
 
 
-def _format_place(place: int, is_decoy: bool) -> str:
-    return f"({place:,})" if is_decoy else f"{place:,}"
+def _bracket(places: str, is_decoy: bool) -> str:
+    return f"({places})" if is_decoy else places
 
 
-def _word_same_work(places: Sequence[int]) -> str:
+def _word_same_work(places: Sequence[str]) -> str:
     """'3 renderings of this work: places 1, 7, 19'."""
-    listed = ", ".join(f"{place:,}" for place in places[:RENDERINGS])
+    listed = ", ".join(places[:RENDERINGS])
     return f"{len(places)} renderings of this work: places {listed}" + (" …" if len(places) > RENDERINGS else "")
 
 

@@ -1,7 +1,7 @@
 """The SQLite side of the sessions file: open it, check or create its tables, read and write in transactions.
 
 A transaction that has returned is on the disk (WAL, synchronous=FULL): neither a killed process nor a power cut takes
-it back. One connection behind one lock; a second process is refused. A file of version 1 is brought to version 2.
+it back. One connection behind one lock; a second process is refused. A file of an older version is brought to this one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import pandas as pd
 
 from explorer.store.errors import SessionFileError
 
-VERSION = 2
+_SCRIPTS = ("sessions.sql", "sessions_2.sql", "sessions_3.sql")  # each brings a file to the next version
+VERSION = len(_SCRIPTS)
 _MARKS = ("application_id", "user_version")
 _APPLICATION = 0x57686E63  # "Whnc": tells our files from other SQLite files
 
@@ -64,11 +65,11 @@ class SessionDatabase:
     def _check_or_create(self) -> None:
         application, version = (self._con.execute(f"PRAGMA {name}").fetchone()[0] for name in _MARKS)
         if self._con.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-            self._run_scripts("sessions.sql", "sessions_2.sql")
+            self._run_scripts(*_SCRIPTS)
         elif application != _APPLICATION:
             raise SessionFileError(f"{self.path} is another program's SQLite file: name another with --sessions PATH")
-        elif version == 1:
-            self._run_scripts("sessions_2.sql")
+        elif 1 <= version < VERSION:
+            self._run_scripts(*_SCRIPTS[version:])
         elif version != VERSION:
             raise SessionFileError(f"{self.path} has version {version}, this explorer writes version {VERSION}")
 

@@ -19,7 +19,8 @@ import pandas as pd
 from explorer.listening_sessions.records import RatingFrames
 from explorer.report.row_files import escape_formula
 
-_SCORES = ("score", "score_norm", "q_value", "above_noise", "place", "chosen")
+_PLACES = ("place", "place_best", "place_worst")
+_SCORES = ("score", "score_norm", "q_value", "above_noise", *_PLACES, "chosen")
 
 
 def build_table(frames: RatingFrames) -> pd.DataFrame:
@@ -43,7 +44,7 @@ def build_table(frames: RatingFrames) -> pd.DataFrame:
         renamed = {name: f"{method} {name}" for name in _SCORES}
         table = table.merge(scores[["lane_id", *_SCORES]].rename(columns=renamed), on="lane_id", how="left")
         flags = {renamed[name]: "boolean" for name in ("above_noise", "chosen")}
-        table = table.astype({**flags, renamed["place"]: "Int64"})
+        table = table.astype({**flags, **{renamed[name]: "Int64" for name in _PLACES}})
     table = table.drop(columns="lane_id").reset_index(drop=True)
     table.insert(0, "session", frames.session.title)
     table.insert(1, "blind", frames.session.blind)

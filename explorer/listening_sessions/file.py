@@ -252,9 +252,9 @@ class SessionFile:
         session = self.read_session(session_id)
         lanes, scores, ratings, notes = self._database.read_frames(queries.FRAMES, session_id)
         lanes["track_id"] = lanes["track_id"].astype("Int64")
-        scores["place"] = scores["place"].astype("Int64")
-        flags = {"above_noise": bool, "chosen": bool}
-        return RatingFrames(session, lanes, scores.astype(flags), ratings, notes)
+        types: dict[str, Any] = {"above_noise": bool, "chosen": bool, "q_value": float}
+        types |= dict.fromkeys(("place", "place_best", "place_worst"), "Int64")
+        return RatingFrames(session, lanes, scores.astype(types), ratings, notes)
 
     # --- what is heard
 
@@ -262,10 +262,10 @@ class SessionFile:
         """The trials of a session with their lanes and scores, in the order in which they were planned."""
         lanes: dict[int, list[Lane]] = {}
         scores: dict[int, list[LaneScore]] = {}
-        for lane_id, method, label, raw, norm, q_value, above, place, chosen in self._database.read(
+        for lane_id, method, label, raw, norm, q_value, above, place, chosen, *may in self._database.read(
             queries.LANE_SCORES, session_id
         ):
-            score = LaneScore(method, label, raw, norm, q_value, bool(above), place, bool(chosen))
+            score = LaneScore(method, label, raw, norm, q_value, bool(above), place, bool(chosen), *may)
             scores.setdefault(lane_id, []).append(score)
         for trial_id, lane_id, token, *row in self._database.read(queries.LANES, session_id):
             role, track_id, title, composer, start_s, gain_db = row

@@ -19,8 +19,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from explorer.listening_sessions import excerpts
 from explorer.listening_sessions.file import NICKNAME_CHARS, NOTE_CHARS, SessionFile
 from explorer.listening_sessions.http import name_cookie, read_json, read_text, respond, send_page, set_cookie
-from explorer.listening_sessions.records import QUESTIONS, Lane, Listener, Session, SessionRefusedError, Trial
+from explorer.listening_sessions.records import (
+    QUESTIONS,
+    Lane,
+    LaneScore,
+    Listener,
+    Session,
+    SessionRefusedError,
+    Trial,
+)
 from explorer.store import Store
+from explorer.text.numbers import format_places
 from explorer.web.guard import Attempts, Clock
 
 COOKIE_S = 180 * 24 * 3600
@@ -175,8 +184,9 @@ def _describe_lane(lane: Lane) -> dict[str, Any]:
         {
             "label": score.label,
             "score_norm": score.score_norm,
-            "place": score.place,
+            "place": _word_place(score),
             "above_noise": score.above_noise,
+            "tested": score.q_value is not None,
             "q_value": score.q_value,
         }
         for score in lane.scores
@@ -189,6 +199,13 @@ def _describe_lane(lane: Lane) -> dict[str, Any]:
         "role": lane.role,
         "scores": scores,
     }
+
+
+def _word_place(score: LaneScore) -> str | None:
+    """'1–3'; None for a decoy."""
+    if score.place is None or score.place_best is None or score.place_worst is None:
+        return None if score.place is None else f"{score.place:,}"
+    return format_places(score.place_best, score.place_worst)
 
 
 def _reveal_trials(file: SessionFile, session: Session, listener: Listener) -> list[dict[str, Any]]:

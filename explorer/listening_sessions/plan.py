@@ -6,6 +6,7 @@ Roles of a pair: 'top' (among the k strongest of some method), 'random' (a train
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
@@ -248,8 +249,10 @@ class TrialPlanner:
             & tracks["planted"].isna()
         ]
         controls: list[tuple[str, int]] = []
+        ranking = self._rankings[self._methods[0].name]
+        decoys = free["track_id"].isin(ranking.track_id[ranking.is_decoy])  # of this clip's own model
         for role, is_decoy, count in (("random", False, self._request.random), ("decoy", True, self._request.decoys)):
-            pool = free.loc[free["is_decoy"] == is_decoy, "track_id"].to_numpy()
+            pool = free.loc[decoys == is_decoy, "track_id"].to_numpy()
             drawn = self._dice.permutation(pool)[: count + _TRIED].tolist()
             chosen = _take_first(drawn, count, self._try_track)
             if len(chosen) < count:
@@ -293,16 +296,19 @@ class TrialPlanner:
             raise SessionRefusedError(
                 f"{method.label} did not score track {track_id} for clip {self._clip_id}: choose fewer methods"
             )
-        row = rows.iloc[0]
+        row, is_decoy = rows.iloc[0], bool(ranking.is_decoy[i])
+        q_value = float(row["q_value"])
         return LaneScore(
             method=method.name,
             label=method.label,
             score=float(row["score"]),
             score_norm=float(row["score_norm"]),
-            q_value=float(row["q_value"]),
+            q_value=None if math.isnan(q_value) else q_value,
             above_noise=bool(row["above_noise"]),
-            place=None if ranking.is_decoy[i] else int(ranking.place[i]),
+            place=None if is_decoy else int(ranking.place[i]),
             chosen=track_id in self._chosen[method.name],
+            place_best=None if is_decoy else int(ranking.intervals.best[i]),
+            place_worst=None if is_decoy else int(ranking.intervals.worst[i]),
         )
 
 

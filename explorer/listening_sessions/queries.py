@@ -32,7 +32,7 @@ SELECT trial_id, lane_id, token, role, track_id, l.title, composer, start_s, gai
 FROM lanes l JOIN trials USING (trial_id) WHERE session_id = ? ORDER BY lane_id
 """
 LANE_SCORES = """
-SELECT lane_id, method, label, score, score_norm, q_value, above_noise, place, chosen
+SELECT lane_id, method, label, score, score_norm, q_value, above_noise, place, chosen, place_best, place_worst
 FROM lane_scores s JOIN lanes USING (lane_id) JOIN trials USING (trial_id) WHERE session_id = ?
 ORDER BY lane_id, s.rowid
 """
@@ -44,7 +44,8 @@ FRAMES = (
     "SELECT lane_id, clip_id, prompt, role, track_id, l.title, composer, start_s FROM lanes l"
     " JOIN trials USING (trial_id)"
     " WHERE session_id = ? AND role <> 'clip' ORDER BY lane_id",
-    "SELECT lane_id, method, label, score, score_norm, q_value, above_noise, place, chosen FROM lane_scores s"
+    "SELECT lane_id, method, label, score, score_norm, q_value, above_noise, place, chosen, place_best, place_worst"
+    " FROM lane_scores s"
     " JOIN lanes USING (lane_id) JOIN trials USING (trial_id) WHERE session_id = ? ORDER BY lane_id, s.rowid",
     "SELECT listener_id, nickname, lane_id, question, value, rated_at FROM ratings JOIN listeners USING (listener_id)"
     " WHERE session_id = ? ORDER BY lane_id, listener_id, question",
@@ -61,7 +62,8 @@ def insert_lane(con: sqlite3.Connection, trial_id: int | None, lane: Lane) -> No
     lane_id = con.execute(f"INSERT INTO lanes ({columns}) VALUES (?,?,?,?,?,?,?,?)", values).lastrowid
     for item in lane.scores:
         numbers = (item.score, item.score_norm, item.q_value, item.above_noise, item.place, item.chosen)
-        con.execute("INSERT INTO lane_scores VALUES (?,?,?,?,?,?,?,?,?)", (lane_id, item.method, item.label, *numbers))
+        scored = (lane_id, item.method, item.label, *numbers, item.place_best, item.place_worst)
+        con.execute(f"INSERT INTO lane_scores VALUES ({', '.join('?' * len(scored))})", scored)
 
 
 def parse_session(row: tuple[Any, ...]) -> Session:

@@ -50,10 +50,12 @@ class LaneScore:
     label: str
     score: float
     score_norm: float
-    q_value: float
+    q_value: float | None  # None: not tested
     above_noise: bool
     place: int | None  # among training tracks, 1 = strongest; None for a decoy
     chosen: bool  # among the k strongest of this method
+    place_best: int | None = None  # the places that it may hold by its error; None for a decoy, and where ...
+    place_worst: int | None = None  # ... the session was made before there were any
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,9 @@ class RatingFrames:
     """Everything that was rated in one session; rows by lane, listener, question.
 
     lanes: lane_id, clip_id, prompt, role, track_id (nullable Int64), title, composer, start_s. scores: lane_id, method,
-    label, score, score_norm, q_value, above_noise, place (nullable Int64), chosen. ratings: listener_id, nickname,
-    lane_id, question, value 1..5, rated_at. notes: listener_id, nickname, lane_id, note.
+    label, score, score_norm, q_value (NaN: not tested), above_noise, place, place_best, place_worst (nullable Int64),
+    chosen. ratings: listener_id, nickname, lane_id, question, value 1..5, rated_at. notes: listener_id, nickname,
+    lane_id, note.
     """
 
     session: Session

@@ -12,9 +12,9 @@ import pandas as pd
 from explorer.methods.hard_cases import filter_rows
 from explorer.sound.loudness import limit_gain
 from explorer.state.queries import CASE_ROWS, FIRST_PLACES, CaseQuery
+from explorer.text.claims import classify_pair, label_pair
 from explorer.text.hard_cases import KINDS
-from explorer.text.numbers import format_percent, format_q, format_signed
-from explorer.text.tracks import label_certainty
+from explorer.text.numbers import format_error_rate, format_percent, format_signed
 
 CHARS = 120
 _SEARCHED = ["title", "composer", "collection", "clip"]  # columns that the filter looks at
@@ -26,7 +26,7 @@ class CaseTrack:
 
     refusal: str | None  # why it cannot be played; None where it can
     loudness_lufs: float | None
-    remarks: tuple[str, ...]  # further holders, other renderings of its work
+    remarks: tuple[str, ...]  # that it is a hub, further holders, other renderings of its work
 
 
 def select_page(frame: pd.DataFrame, query: CaseQuery, clip_names: Mapping[int, str]) -> tuple[pd.DataFrame, int]:
@@ -44,7 +44,11 @@ def find_offset(query: CaseQuery, total: int) -> int:
 
 
 def describe_page(rows: pd.DataFrame, total: int, query: CaseQuery, tracks: Mapping[int, CaseTrack]) -> dict[str, Any]:
-    """One page of a list, texts ready to read. `rows`, `total`: of `select_page`; `tracks`: by id."""
+    """One page of a list, texts ready to read.
+
+    `rows`, `total`: of `select_page`; where they have tracks, with the columns `places`, those that the track may hold
+    in the clip, and `silent`, True where the test cannot tell of its match bin; `tracks`: by id.
+    """
     columns, read_cells = _CELLS[query.kind]
     return {
         "kinds": list(KINDS.items()),
@@ -71,14 +75,14 @@ def _describe_row(
     if kind == "disagree":
         return described
     track = tracks[int(row["track_id"])]
-    is_decoy, above = kind == "decoys", bool(row["above_noise"])
+    pair_kind = classify_pair(kind == "decoys", bool(row["above_noise"]), float(row["p_value"]), bool(row["silent"]))
     described |= {
         "track_id": int(row["track_id"]),
         "title": row["title"][:CHARS],
         "note": " · ".join(part for part in (row["composer"], row["collection"]) if part)[:CHARS],
         "why": track.refusal,
-        "kind": "decoy" if is_decoy else "above" if above else "noise",
-        "badge": label_certainty(is_decoy, above),
+        "kind": pair_kind,
+        "badge": label_pair(pair_kind, int(row["match_bin"])),
         "remarks": list(track.remarks),
         "gain_db": limit_gain(track.loudness_lufs),
     }
@@ -122,26 +126,31 @@ _CELLS: dict[str, tuple[list[str], Callable[[Mapping[str, Any]], list[str]]]] = 
         ["clips", "best place", "q at it", "mean normalised score"],
         lambda row: [
             f"{row['clips']} of {row['of']}",
-            f"{row['best_rank']:,}",
-            format_q(row["q_value"]),
+            row["places"],
+            format_error_rate(row["q_value"]),
             format_signed(float(row["mean_norm"]), 2),
         ],
     ),
     "decoys": (
         ["place among all", "normalised score", "q"],
-        lambda row: [f"{row['rank']:,}", _format_norm(row), format_q(row["q_value"])],
+        lambda row: [f"{row['rank']:,}", _format_norm(row), format_error_rate(row["q_value"])],
     ),
     "quiet": (
         ["loudness", "place", "normalised score", "q"],
-        lambda row: [_format_loudness(row), f"{row['train_rank']:,}", _format_norm(row), format_q(row["q_value"])],
+        lambda row: [
+            _format_loudness(row),
+            row["places"],
+            _format_norm(row),
+            format_error_rate(row["q_value"]),
+        ],
     ),
     "short": (
         ["length", "place", "normalised score", "q"],
         lambda row: [
             f"{row['duration_s']:.2f} s",
-            f"{row['train_rank']:,}",
+            row["places"],
             _format_norm(row),
-            format_q(row["q_value"]),
+            format_error_rate(row["q_value"]),
         ],
     ),
 }

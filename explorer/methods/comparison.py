@@ -16,7 +16,7 @@ from explorer.sound.loudness import limit_gain
 from explorer.store.ranking import Ranking
 from explorer.store.records import TrackRecord
 from explorer.text.comparison import SharedFirst, SharedTracks
-from explorer.text.tracks import word_certainty
+from explorer.text.tracks import word_certainty, word_place
 
 ROWS = 20  # of each column
 POINTS = 500  # of the scatter at most, decoys apart
@@ -71,20 +71,21 @@ def _rank(values: np.ndarray) -> np.ndarray:
 
 
 def describe_column(own: Ranking, other: Ranking, label: str, tracks: Mapping[int, ComparedTrack]) -> dict[str, Any]:
-    """The first ROWS training tracks of one method, each with its place in the other (None: not scored there)."""
+    """The first ROWS training tracks of one method, with the places that each may hold by it, and by the other
+    (None: not scored there).
+    """
     ids = own.first(ROWS)
-    there = find_places(other, np.array(ids, dtype=np.int64))
     rows = []
-    for place, (track_id, elsewhere) in enumerate(zip(ids, there.tolist(), strict=True), start=1):
-        compared, row = tracks.get(track_id), own.index(track_id)
+    for track_id in ids:
+        compared, row, elsewhere = tracks.get(track_id), own.index(track_id), other.index(track_id)
         if compared is None or row is None:
             continue
         track = compared.track
         rows.append(
             {
                 "track_id": track_id,
-                "place": place,
-                "other": elsewhere or None,
+                "place": word_place(own, row),
+                "other": None if elsewhere is None else word_place(other, elsewhere),
                 "title": track.title[:TITLE_CHARS],
                 "note": " · ".join(part for part in (track.composer, track.collection) if part)[:TITLE_CHARS],
                 "above": bool(own.above_noise[row]),

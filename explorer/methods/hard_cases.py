@@ -27,21 +27,23 @@ def select_high(top: pd.DataFrame, first: int) -> pd.DataFrame:
 
 
 def find_hubs(top: pd.DataFrame, first: int = FIRST_PLACES[0]) -> pd.DataFrame:
-    """Tracks that are among the first `first` of several clips, most clips first.
+    """Tracks that are among the first `first` of several clips of run 1, most clips first.
 
-    Columns: track_id, clips (how many), of (clips in all), best_rank, best_clip, mean_norm (over those clips), q_value
-    and above_noise (for the best clip), title, composer, collection, planted. Chance: a track comes up for clips ×
-    first / tracks of them.
+    Columns: track_id, clips (how many), of (clips in all), best_rank, best_clip, mean_norm (over those clips);
+    score_norm, std_error_norm, match_bin, p_value, q_value and above_noise (for the best clip); title, composer,
+    collection, planted. Chance: a track comes up for clips × first / tracks of them.
     """
+    top = top[top["run_id"] == 1]
     rows = select_high(top, first).sort_values(["train_rank", "clip_id"], kind="stable")
     of = int(top.loc[top["clip_kind"] != "track", "clip_id"].nunique())
+    of_best = ("score_norm", "std_error_norm", "match_bin", "p_value", "q_value", "above_noise")
     hubs = rows.groupby("track_id", as_index=False).agg(
         clips=("clip_id", "size"),
         best_rank=("train_rank", "first"),
         best_clip=("clip_id", "first"),
         mean_norm=("score_norm", "mean"),
-        q_value=("q_value", "first"),
-        above_noise=("above_noise", "first"),
+        # of the first row even where that is NaN, which "first" would pass over
+        **{name: (name, lambda values: values.iloc[0]) for name in of_best},
         title=("title", "first"),
         composer=("composer", "first"),
         collection=("collection", "first"),

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from explorer.methods import case_table, comparison, diagnostics, hard_cases
@@ -25,8 +26,9 @@ from explorer.store.scores import SAMPLE
 from explorer.text import comparison as comparison_text
 from explorer.text import hard_cases as case_text
 from explorer.text import methods as method_text
+from explorer.text.claims import label_hub
 from explorer.text.clips import label_clip, name_clip
-from explorer.text.numbers import format_duration
+from explorer.text.numbers import format_duration, format_places
 from explorer.text.tracks import list_further_people, list_remarks, word_renderings
 
 VERSIONS_CHARS, CONFIG_CHARS = 4000, 8000
@@ -83,6 +85,9 @@ class MethodsPage:
             "lines": [
                 *comparison_text.word_shared_tracks(shared, (first.label, second.label)),
                 comparison_text.word_order(by),
+                *comparison_text.word_reliabilities(
+                    (first.label, first.reliability), (second.label, second.reliability)
+                ),
             ],
             "columns": [
                 comparison.describe_column(a, b, first.label, compared),
@@ -114,7 +119,7 @@ class MethodsPage:
         if stored := self.store.runs.list_agreement():
             return stored, comparison_text.STORED_AGREEMENT
         tops, samples = self._read_tops(self.views.methods), self._read_samples(self.views.methods)
-        clips = {clip.clip_id for clip in self.views.clips if clip.kind != "track"}
+        clips = {clip.clip_id for clip in self.views.clips if clip.kind != "track" and clip.run_id == 1}
         agreements = measure_agreement(self.views.methods, tops, samples, clips)
         if self.store.tracks.count_training() > SAMPLE:
             return agreements, comparison_text.word_sampled_agreement(SAMPLE)
@@ -138,11 +143,15 @@ class MethodsPage:
         return method_text.list_methods(methods, records, self.store.runs.list_skipped(), shown, device, clips)
 
     def _word_record(self, method_id: int, name: str) -> list[str]:
-        clips, summaries = self.views.clip_by_id, self.views.summaries.get(method_id, {})
-        generated = [s for s in summaries.values() if clips[s.clip_id].kind != "track"]
         own_places = method_text.find_own_places(self._top(method_id))
         evaluations = method_text.word_evaluations(self.store.runs.read_evaluations(), name)
-        return method_text.word_record(self.store.runs.list_diagnostics(method_id), generated, own_places, evaluations)
+        return method_text.word_record(
+            self.store.runs.list_diagnostics(method_id),
+            self.views.list_summaries(method_id),
+            own_places,
+            evaluations,
+            self.views.find_calibration(self.views.method_by_name[name]),
+        )
 
     # --- the tab Where is it wrong
 
@@ -154,7 +163,11 @@ class MethodsPage:
         frame = self._case_frame(query.kind, query.first, view.method.method_id)
         names = {clip.clip_id: name_clip(clip) for clip in self.views.clips}
         rows, total = case_table.select_page(frame, query, names)
-        tracks = self._describe_case_tracks([] if "track_id" not in rows else [int(i) for i in rows["track_id"]])
+        tracks = self._describe_case_tracks(view, [] if "track_id" not in rows else [int(i) for i in rows["track_id"]])
+        if query.kind != "disagree":
+            method_id, clips = view.method.method_id, rows["best_clip" if query.kind == "hubs" else "clip_id"]
+            silent, bins = self.store.claims.list_silent(method_id), zip(clips, rows["match_bin"], strict=True)
+            rows = rows.assign(places=self._word_places(method_id, rows, clips), silent=[one in silent for one in bins])
         return {
             **case_table.describe_page(rows, total, query, tracks),
             "methods": [[one.name, one.label] for one in self.views.methods],
@@ -167,7 +180,7 @@ class MethodsPage:
         if kind == "disagree":
             return case_text.word_disagreements(len(self._list_compared()))
         if kind == "hubs":
-            generated = sum(clip.kind != "track" for clip in self.views.clips)
+            generated = sum(clip.kind != "track" and clip.run_id == 1 for clip in self.views.clips)
             return case_text.word_hubs(first, generated, self.store.tracks.count_training())
         if kind == "decoys":
             return case_text.word_decoys(first)
@@ -175,12 +188,21 @@ class MethodsPage:
             return case_text.word_quiet(first, hard_cases.QUIET_LUFS)
         return case_text.word_short(first, hard_cases.SHORT_PART, self.store.tracks.read_usual_duration())
 
-    def _describe_case_tracks(self, ids: Sequence[int]) -> dict[int, case_table.CaseTrack]:
+    def _word_places(self, method_id: int, rows: pd.DataFrame, clips: pd.Series) -> list[str]:
+        """The places that the track of each row may hold in the clip of that row."""
+        score, error = (rows[name].to_numpy(dtype=float) for name in ("score_norm", "std_error_norm"))
+        trained = ~rows["is_decoy"].to_numpy(dtype=bool) if "is_decoy" in rows else np.ones(len(rows), bool)
+        found = self.store.scores.place_pairs(method_id, clips.to_numpy(dtype=int), score, error, trained)
+        return [format_places(int(best), int(worst)) for best, worst in zip(*found, strict=True)]
+
+    def _describe_case_tracks(self, view: View, ids: Sequence[int]) -> dict[int, case_table.CaseTrack]:
+        claims = self.views.read_claims(view, ids)
         loudness = self.store.tracks.read_loudness(ids)
         works, parties = self.store.tracks.count_renderings(ids), self.store.holders.read_parties(ids)
         described = {}
         for i, track in self.store.tracks.read_many(ids).items():
-            remarks = (list_further_people(track, parties[i]), word_renderings(track, works.get(i, 0)))
+            people = list_further_people(track, parties[i])
+            remarks = (label_hub(claims.get(i)), people, word_renderings(track, works.get(i, 0)))
             described[i] = case_table.CaseTrack(
                 explain_refusal(track.audition, track.has_audio),
                 loudness.get(i),
@@ -231,7 +253,9 @@ class MethodsPage:
             return {"remarks": [], "parts": diagnostics.describe_parts(None, "", has_parts)}
         parts = self.store.scores.read_parts(view.method.method_id, view.clip_id, [track_id]).get(track_id)
         return {
-            "remarks": list_remarks(self.store, ranking, [track_id])[track_id],
+            "remarks": list_remarks(
+                self.store, ranking, [track_id], self.views.read_claims(view, [track_id]), self.views.is_tuned(view)
+            )[track_id],
             "parts": diagnostics.describe_parts(parts, self.store.tracks.read(track_id).title, has_parts),
         }
 

@@ -45,7 +45,7 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "--by", metavar="GROUPING", help="what NAME is: 'composer', 'collection', a role (default: found)"
     )
     parser.add_argument("--count", choices=COUNTS, default=COUNTS[0], help="when a track comes up (default: first 10)")
-    parser.add_argument("--method", metavar="NAME", help="of the store's methods (default: its first)")
+    parser.add_argument("--method", metavar="NAME", help="of the store's methods (default: what the page opens with)")
     parser.add_argument("--store", type=Path, help="DuckDB file (default: data/whence.duckdb, else the shipped demo)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="the report; rows go beside it")
     return parser.parse_args(arguments)

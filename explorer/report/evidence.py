@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from explorer.holders.page import choose_grouping, find_group
 from explorer.holders.pairs import PairDetails, read_pairs
@@ -25,9 +24,10 @@ from explorer.store.ranking import NORMALISED
 from explorer.store.records import CopiedPassage, Copying
 from explorer.text import evidence as evidence_text
 from explorer.text import holders
-from explorer.text.clips import name_clip
+from explorer.text.clips import name_clip, word_model
 from explorer.text.evidence import format_span
-from explorer.text.verdict import word_caution, word_concentration, word_control, word_verdict
+from explorer.text.scores import word_reliability
+from explorer.text.verdict import word_concentration, word_control, word_verdict
 
 SHOWN, SHOWN_ABOVE, SHOWN_DECOYS = 30, 60, 10  # rows of a table: strongest tracks, those above noise, decoys
 ROWS = 5000  # rows of the files beside the report
@@ -46,11 +46,13 @@ def gather_clip_evidence(views: StoreViews, clip_id: int, method: str | None = N
     tracks = [pair for pair in rows if pair.place is not None]
     above = [pair for pair in tracks if pair.above_noise][:SHOWN_ABOVE]
     shown = sorted({*range(min(SHOWN, len(tracks))), *(tracks.index(pair) for pair in above)})
-    result = [word_verdict(summary), *_word_caution(views, method_id)]
+    bins = store.claims.read_bins(method_id, clip_id)
+    result = list(word_verdict(summary, bins, views.find_calibration(view.method)))
     if clip.target_track_id is not None:
         raw = views.rank(replace(view, order="raw"))
         result.insert(0, word_control(ranking, raw, clip.target_track_id, clip.target_title or ""))
-    result.append(word_concentration(summary, ranking, NORMALISED))
+    result += [word_model(clip), word_concentration(summary, ranking, NORMALISED)]
+    result.append(word_reliability(view.method.reliability))
     copying = store.resemblance.find_copying(20, clip_id=clip_id)
     charts = (
         Chart(
@@ -89,7 +91,7 @@ def gather_holder_evidence(
     known = store.holders.read_groupings()
     if grouping is not None and grouping not in known:
         raise EvidenceError(f"this store has no grouping {grouping!r}: choose one of {', '.join(known)}")
-    view = _choose_view(views, method, views.clips[0].clip_id)
+    view = _choose_view(views, method, views.first_clip.clip_id)
     method_id = view.method.method_id
     orders = [grouping] if grouping is not None else [choose_grouping(known)[0], *known]
     rows_of = ((by, find_group(store.holders.read_groups(method_id, by, count), name)) for by in orders)
@@ -106,7 +108,7 @@ def gather_holder_evidence(
         kind="holder",
         title=name,
         subject=(("Grouped by", by), ("Training tracks", f"{groups.tracks[row]:,}"), *_list_method_facts(view)),
-        result=(*holders.word_group(groups, row, count, store.clips.count()), *_word_caution(views, method_id)),
+        result=tuple(holders.word_group(groups, row, count, store.clips.count())),
         pairs=tuple(rows[:SHOWN_ABOVE]),
         decoys=(),
         table_note=evidence_text.word_table_note(
@@ -130,26 +132,14 @@ def _choose_view(views: StoreViews, method: str | None, clip_id: int) -> View:
     by_name = {one.name: one for one in views.methods}
     if method is not None and method not in by_name:
         raise EvidenceError(f"this store has no method {method!r}: choose one of {', '.join(by_name)}")
-    return View(clip_id, by_name[method] if method is not None else views.methods[0])
-
-
-def _list_generated(views: StoreViews, method_id: int) -> list[Any]:
-    summaries = views.summaries[method_id].values()
-    return [one for one in summaries if views.clip_by_id[one.clip_id].kind != "track"]
-
-
-def _word_caution(views: StoreViews, method_id: int) -> list[str]:
-    caution = word_caution(_list_generated(views, method_id))
-    return [caution] if caution else []
+    return View(clip_id, by_name[method] if method is not None else views.default_method)
 
 
 def _word_certainty(views: StoreViews, method_id: int, above: int | None = None) -> list[str]:
-    store = views.store
-    lines = holders.word_group_certainty(
-        _list_generated(views, method_id), store.runs.count_controls(method_id), store.runs.has_retraining(), above
+    runs = views.store.runs
+    return holders.word_group_certainty(
+        views.list_summaries(method_id), runs.count_controls(method_id), runs.has_retraining(), above
     )
-    caution = _word_caution(views, method_id)  # stands with the result already
-    return [line for line in lines if line not in caution]
 
 
 def _word_removal(path: Path) -> tuple[tuple[str, ...], str]:

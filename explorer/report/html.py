@@ -13,18 +13,21 @@ from pathlib import Path
 
 from explorer.holders.pairs import PairDetails
 from explorer.report.records import Chart, Evidence, SoundExcerpt
+from explorer.text.claims import label_hub, label_track
 from explorer.text.clips import name_clip
 from explorer.text.evidence import DECOYS_NOTE, FOOTER
-from explorer.text.numbers import format_plus_minus, format_q
-from explorer.text.tracks import label_certainty
+from explorer.text.numbers import format_error_rate, format_places, format_plus_minus
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; base-uri 'none'; form-action 'none'"
 )
 STYLE = (Path(__file__).parent / "evidence.css").read_text(encoding="utf-8")
 CELL_CHARS = 300
-_COLUMNS = ("place", "track, who holds it, licence", "normalised ± error", "q", "where", "above noise?")
-_WIDTHS = {"clip": (7, 43, 13, 7, 15, 15), "holder": (16, 7, 31, 12, 6, 13, 15)}  # percent of a table, a column each
+_COLUMNS = (
+    *("place", "track, who holds it, licence", "normalised ± error", "q", "where"),
+    *("shaped this clip?", "shaped the model?"),
+)
+_WIDTHS = {"clip": (8, 33, 12, 7, 14, 13, 13), "holder": (15, 8, 24, 11, 6, 12, 12, 12)}  # percent, a column each
 
 
 def render_html(evidence: Evidence, beside: Sequence[str] = ()) -> str:
@@ -148,16 +151,17 @@ def _render_row(evidence: Evidence, pair: PairDetails, columns: Sequence[str], l
         if at
     ]
     cells = [
-        _render_number(f"{pair.place:,}" if pair.place is not None else "–"),
+        _render_number(format_places(*pair.places) if pair.place is not None else "–"),
         _render_cell(
             f"{track.title} ({track.track_id})",
             " · ".join((pair.people, track.collection)),
             " · ".join(part for part in (same, planted, *codes, f"licence {licence}") if part),
         ),
         _render_number(format_plus_minus(pair.score_norm, pair.std_error_norm, 2)),
-        _render_number(format_q(pair.q_value)),
+        _render_number(format_error_rate(pair.q_value)),
         "<td class=where>" + ("<br>".join(map(_escape, where)) or "not kept") + "</td>",
-        f"<td class=badge>{_escape(label_certainty(pair.place is None, pair.above_noise))}</td>",
+        f"<td class=badge>{_escape(pair.badge)}</td>",
+        _render_cell(label_track(pair.claim), label_hub(pair.claim)),
     ]
     if evidence.kind == "holder":
         cells.insert(0, f"<td>{_escape(f'{pair.clip.clip_id}: {name_clip(pair.clip)}'[:CELL_CHARS])}</td>")

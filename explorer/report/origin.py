@@ -11,6 +11,7 @@ from typing import Any
 
 from explorer import __version__
 from explorer.store import Store
+from explorer.text.evidence import ABOVE_NOISE
 
 
 def list_settings(store: Store, method_id: int) -> tuple[tuple[str, str], ...]:
@@ -23,7 +24,7 @@ def list_settings(store: Store, method_id: int) -> tuple[tuple[str, str], ...]:
         ("Packages", _flatten_json(stored["versions"])),
         ("Code", run.commit_hash or "not known"),
         ("Configuration, SHA-256", config),
-        ("Above noise", "q-value ≤ 0.10 and normalised score above two of its standard errors"),
+        ("Above noise", ABOVE_NOISE),
         ("Store format", str(store.info.version)),
         ("Report by", f"Whence {__version__}"),
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pandas as pd
 
 from explorer.holders.pairs import PairDetails
 from explorer.report.records import Evidence
+from explorer.store.records import TrackClaim
 from explorer.text.clips import name_clip
 
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -31,6 +33,8 @@ def _describe_pair(evidence: Evidence, pair: PairDetails) -> dict[str, Any]:
         "track_id": track.track_id,
         "is_decoy": pair.place is None,
         "place": pair.place,
+        "place_best": pair.places[0],
+        "place_worst": pair.places[1],
         "title": track.title,
         "composer": track.composer,
         "collection": track.collection,
@@ -44,8 +48,11 @@ def _describe_pair(evidence: Evidence, pair: PairDetails) -> dict[str, Any]:
         "std_error": pair.std_error,
         "score_norm": pair.score_norm,
         "std_error_norm": pair.std_error_norm,
+        "match_bin": pair.match_bin,
+        "p_value": pair.p_value,
         "q_value": pair.q_value,
         "above_noise": pair.above_noise,
+        **_describe_claim(pair.claim),
         "clip_from_s": pair.clip_at[0] if pair.clip_at else None,
         "clip_to_s": pair.clip_at[1] if pair.clip_at else None,
         "track_from_s": pair.track_at[0] if pair.track_at else None,
@@ -54,12 +61,26 @@ def _describe_pair(evidence: Evidence, pair: PairDetails) -> dict[str, Any]:
     }
 
 
-_INTEGERS = ("clip_id", "track_id", "place", "renderings")
+def _describe_claim(claim: TrackClaim | None) -> dict[str, Any]:
+    """The claim *shaped the model*, of the track alone."""
+    q_value = None if claim is None or math.isnan(claim.q_value) else claim.q_value
+    return {
+        "model_q_value": q_value,
+        "model_above_noise": bool(claim and claim.above_noise),
+        "clips_above_noise": claim.clips_above if claim else None,
+        "is_hub": bool(claim and claim.is_hub),
+    }
+
+
+_INTEGERS = (
+    *("clip_id", "track_id", "place", "place_best", "place_worst", "renderings"),
+    *("match_bin", "clips_above_noise"),
+)
 _REALS = (
-    *("score", "std_error", "score_norm", "std_error_norm", "q_value"),
+    *("score", "std_error", "score_norm", "std_error_norm", "p_value", "q_value", "model_q_value"),
     *("clip_from_s", "clip_to_s", "track_from_s", "track_to_s"),
 )
-_FLAGS = ("is_decoy", "above_noise")
+_FLAGS = ("is_decoy", "above_noise", "model_above_noise", "is_hub")
 
 
 def build_frame(evidence: Evidence) -> pd.DataFrame:

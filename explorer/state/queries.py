@@ -137,6 +137,7 @@ class HolderQuery:
     offset: int = 0  # groups before this page; a multiple of HOLDER_GROUPS
     row: int = 0  # rows of the group before this page; a multiple of HOLDER_PAIRS
     within: str = ""  # words that a row must hold: of its track or its clip
+    unlearn: bool = False  # say what unlearning the whole group would do
 
     @classmethod
     def of_event(cls, asked: object) -> HolderQuery:
@@ -149,6 +150,8 @@ class HolderQuery:
             _check_text(words, "a filter", TEXT_CHARS)
         if query.count not in COUNTS:
             raise ValueError("tracks come up by first places, or above noise")
+        if not isinstance(query.unlearn, bool):
+            raise ValueError("a catalogue is unlearned as a whole, or not")
         _check_offset(query.offset, HOLDER_GROUPS, "the list")
         _check_offset(query.row, HOLDER_PAIRS, "the list")
         return query
@@ -159,11 +162,11 @@ class HolderQuery:
         asked: dict[str, Any] = {name: parts[key] for name, key in _HOLDER_KEYS.items() if key in parts}
         for name in {"offset", "row"} & set(asked):
             asked[name] = _parse_count(asked[name], -1)
-        return _fill_or_default(cls, asked)
+        return _fill_or_default(cls, {**asked, "unlearn": parts.get("unlearn") == "1"})
 
     def to_address(self) -> dict[str, Any]:
         """The parts of an address that name it; defaults are left out."""
-        return _non_defaults(self, _HOLDER_KEYS)
+        return _non_defaults(self, _HOLDER_KEYS) | ({"unlearn": 1} if self.unlearn else {})
 
 
 _HOLDER_KEYS = {

@@ -28,8 +28,10 @@ from explorer.state.view import (
 )
 from explorer.store import Store
 from explorer.store.errors import StoreEmptyError
-from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, rank_clip, rank_span
-from explorer.store.records import MethodRecord, Summary
+from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, rank_clip
+from explorer.store.records import ClipRecord, MethodRecord, Summary, TrackClaim
+from explorer.store.spans import rank_span
+from explorer.text.calibration import Calibration, find_calibration
 
 NAMED_DECOYS = 20  # of a ranking: how many have their titles shown
 _QUERY_CHARS = 4000
@@ -47,6 +49,7 @@ class StoreViews:
         self.store = store
         self._clear_caches: list[Callable[[], None]] = []
         self._rank = self.cache(_RANKINGS, self._compute_ranking)
+        self._evaluations = self.cache(1, lambda: self.store.runs.read_evaluations())
         self._read()
 
     def _read(self) -> None:
@@ -59,6 +62,14 @@ class StoreViews:
         self.method_by_name = {method.name: method for method in self.methods}
         self.clip_by_id = {clip.clip_id: clip for clip in self.clips}
         self.summaries = {method.method_id: store.scores.read_summaries(method.method_id) for method in self.methods}
+        self.default_method = self.method_by_name.get(store.info.default_method, self.methods[0])
+        self.first_clip = self._choose_first_clip()
+
+    def _choose_first_clip(self) -> ClipRecord:
+        """The clip that the page opens with: the first with an answer by the default method, where one has any."""
+        summaries = self.summaries[self.default_method.method_id]
+        found = (one for one in self.clips if one.clip_id in summaries and summaries[one.clip_id].above_noise)
+        return next((one for one in found if one.kind == "generated"), self.clips[0])
 
     def reopen(self) -> None:
         """Go on with the store that lies at the same path now."""
@@ -77,9 +88,9 @@ class StoreViews:
 
     def read_address(self, query: Mapping[str, str]) -> View:
         """The view that an address names; what is missing or not of this store gets a default."""
-        method = self.method_by_name.get(query.get("method", ""), self.methods[0])
+        method = self.method_by_name.get(query.get("method", ""), self.default_method)
         view = View(
-            self.clips[0].clip_id, method, asked=TableQuery.of_address(query), holders=HolderQuery.of_address(query)
+            self.first_clip.clip_id, method, asked=TableQuery.of_address(query), holders=HolderQuery.of_address(query)
         )
         view = replace(view, order=RAW if query.get("scores") == RAW else NORMALISED)
         if query.get("view") in TABS:
@@ -180,6 +191,32 @@ class StoreViews:
         # Those whose titles the page shows, in one query: the store keeps them.
         self.store.tracks.read_many([*ranking.first(TABLE_ROWS), *ranking.first(NAMED_DECOYS, decoys=True)])
         return ranking
+
+    def list_summaries(self, method_id: int) -> list[Summary]:
+        """Summaries by a method of the clips of run 1, controls apart: what is said of a whole store counts these."""
+        clips = self.clip_by_id
+        return [
+            one
+            for one in self.summaries[method_id].values()
+            if clips[one.clip_id].kind != "track" and clips[one.clip_id].run_id == 1
+        ]
+
+    def read_claims(self, view: View, track_ids: Sequence[int]) -> dict[int, TrackClaim]:
+        """The claim *shaped the model* by the method of a view, by track."""
+        return self.store.claims.read_of_tracks(view.method.method_id, track_ids)
+
+    def find_silent_bins(self, view: View) -> frozenset[int]:
+        """The match bins of which the test cannot tell for the whole clip of a view."""
+        silent = self.store.claims.list_silent(view.method.method_id)
+        return frozenset(match_bin for clip_id, match_bin in silent if clip_id == view.clip_id)
+
+    def is_tuned(self, view: View) -> bool:
+        """True where the clip of a view is of a model tuned from that of most clips."""
+        return self.clip_by_id[view.clip_id].run_id != 1
+
+    def find_calibration(self, method: MethodRecord) -> Calibration | None:
+        """The measured rate of error of the test of above noise by a method; None where the store keeps none."""
+        return find_calibration(self._evaluations(), method.name)
 
     def find_summary(self, view: View) -> Summary | None:
         """The summary of the clip of a view by its method; None where that did not score it."""

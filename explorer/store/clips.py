@@ -7,8 +7,8 @@ from explorer.store.records import ClipRecord, SoundRecord
 from explorer.store.tracks import TrackReader, sound_of_row
 
 _CLIP = (
-    "SELECT c.clip_id, c.kind, c.target_track_id, coalesce(c.prompt, c.title), c.seed, c.duration_s, t.title"
-    " FROM clips c LEFT JOIN tracks t ON t.track_id = c.target_track_id"
+    "SELECT c.clip_id, c.kind, c.target_track_id, coalesce(c.prompt, c.title), c.seed, c.duration_s, t.title, c.run_id,"
+    " r.model_note FROM clips c JOIN runs r USING (run_id) LEFT JOIN tracks t ON t.track_id = c.target_track_id"
 )
 _SOUND = (
     "SELECT target_track_id, duration_s, audio_path, true, 'full', loudness_lufs, peak_dbfs, peaks"
@@ -44,8 +44,8 @@ class ClipReader:
         return sound_of_row(tuple(row)) if target is None else self._tracks.read_sound(target)
 
     def count(self) -> int:
-        """Count the clips; controls are left out."""
-        return int(self._database.fetch_rows("SELECT count(*) FROM clips WHERE kind <> 'track'")[0][0])
+        """Count the clips of run 1; controls are left out."""
+        return int(self._database.fetch_rows("SELECT count(*) FROM clips WHERE kind <> 'track' AND run_id = 1")[0][0])
 
     def read_hash(self, clip_id: int) -> str | None:
         """SHA-256 of the clip's audio, where it is known."""

@@ -26,7 +26,7 @@ from explorer.store.errors import (
     UnknownIdError,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MAX_ID = 2**31 - 1  # ids are INTEGER
 _Config = dict[str, str | bool | int | float | list[str]]  # as DuckDB types it
 _SAFE: _Config = {
@@ -97,12 +97,20 @@ class Database:
         return rows[0]
 
     def fetch_columns(self, sql: str, *args: object) -> dict[str, np.ndarray]:
-        """Column -> array [rows]."""
-        return self.connection.cursor().execute(sql, args).fetchnumpy()
+        """Column -> array [rows]; a NULL among floats is NaN."""
+        columns = self.connection.cursor().execute(sql, args).fetchnumpy()
+        return {name: _fill_absent(values) for name, values in columns.items()}
 
     def fetch_frame(self, sql: str, *args: object) -> pd.DataFrame:
         """All rows as a DataFrame."""
         return self.connection.cursor().execute(sql, args).df()
+
+
+def _fill_absent(values: np.ndarray) -> np.ndarray:
+    """A masked array of floats as a plain one with NaN; anything else as it is."""
+    if isinstance(values, np.ma.MaskedArray) and np.issubdtype(values.dtype, np.floating):
+        return values.filled(np.nan)
+    return values
 
 
 def _list_tables(con: duckdb.DuckDBPyConnection) -> dict[str, frozenset[str]]:

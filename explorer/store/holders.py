@@ -1,8 +1,8 @@
 """Queries about groups of tracks: who holds them, where they come up, how many may be heard.
 
 A grouping is 'collection', a role of the table `holders` ('composer', 'label', ...) or ANY_ROLE. Clips are generated
-ones and users', never controls; tracks are training tracks, never decoys. What a whole method or grouping needs is read
-once: about 8 MB a method and 10 MB a grouping at 115,000 tracks.
+ones and users' of run 1, never controls; tracks are its training tracks, never decoys. What a whole method or grouping
+needs is read once: about 8 MB a method and 10 MB a grouping at 115,000 tracks.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from explorer.store.catalogue import suffices
 from explorer.store.database import Database
 from explorer.store.lift import NAME_CHARS, PLACES, Groups, form_groups
 from explorer.store.records import AuditionCounts
@@ -29,7 +30,8 @@ parties AS (
     UNION ALL SELECT track_id, left(collection, {NAME_CHARS}), '{COLLECTION}' FROM tracks
 )
 """
-CLIPS = "SELECT clip_id FROM clips WHERE kind <> 'track'"
+CLIPS = "SELECT clip_id FROM clips WHERE kind <> 'track' AND run_id = 1"
+GENERATED = f"{CLIPS} AND kind = 'generated'"
 # Tracks of a group; its arguments are name, grouping, grouping.
 MEMBERS = (
     "SELECT DISTINCT p.track_id FROM parties p JOIN tracks t USING (track_id) WHERE NOT t.is_decoy"
@@ -46,6 +48,22 @@ class _Members(NamedTuple):
     track: np.ndarray  # int [M], index into the training tracks by id
 
 
+class CatalogueScores(NamedTuple):
+    """What `catalogue.judge_catalogue` compares: raw scores of a group and of decoys."""
+
+    clip_id: np.ndarray  # int [Q]: generated clips of run 1, ascending
+    score: np.ndarray  # float [Q, g]; [Q, 0] where not every clip has all of them, or they were not read
+    collections: list[str]  # [g]
+    decoy_score: np.ndarray  # float [Q, D]
+    decoy_collections: list[str]  # [D]
+
+
+class _RawScores(NamedTuple):
+    clip_id: np.ndarray  # int [Q]
+    track_id: np.ndarray  # int [n]
+    score: np.ndarray  # float [Q, n]
+
+
 class HolderReader:
     """Safe to share between threads."""
 
@@ -56,6 +74,7 @@ class HolderReader:
         self._training = lru_cache(1)(self._read_training)
         self._coming_up = lru_cache(8)(self._read_coming_up)
         self._members = lru_cache(8)(self._read_members)
+        self._decoys = lru_cache(2)(self._read_decoys)  # 5 MB each for 10,000 decoys and 64 clips
 
     def _read_groupings(self) -> dict[str, tuple[int, float]]:
         """Grouping -> (how many groups, the largest one's part of the training tracks); roles by name first."""
@@ -158,6 +177,42 @@ class HolderReader:
         held = "strip_accents(lower(concat_ws(' ', h.title, h.composer, h.collection, c.prompt, c.title)))"
         where += f" AND contains({held}, strip_accents(lower(?)))" * len(words)
         return where, (method_id, name, grouping, grouping, *words)
+
+    def read_catalogue(self, method_id: int, grouping: str, name: str) -> CatalogueScores:
+        """Raw scores of a group's tracks for every generated clip of run 1, beside all decoys'; planted cases apart.
+
+        The group's own are not read where it has too many tracks for `catalogue.suffices`.
+        """
+        rows = self._database.fetch_rows(
+            f"WITH {PARTIES} SELECT track_id, collection FROM tracks WHERE track_id IN ({MEMBERS}) ORDER BY track_id",
+            *(name, grouping, grouping),
+        )
+        decoys = self._decoys(method_id)
+        ids = [row[0] for row in rows] if suffices(len(rows), len(decoys.track_id)) else []
+        own = self._read_raw(method_id, "list_contains(?::INTEGER[], track_id)", ids)
+        if not ids or not np.array_equal(own.clip_id, decoys.clip_id) or len(own.track_id) < len(ids):
+            own = _RawScores(decoys.clip_id, np.array(ids), np.zeros((len(decoys.clip_id), 0)))
+        held = dict(self._database.fetch_rows("SELECT track_id, collection FROM tracks WHERE is_decoy"))
+        of_decoys = [held.get(track_id, "") for track_id in decoys.track_id.tolist()]
+        return CatalogueScores(decoys.clip_id, own.score, [row[1] for row in rows], decoys.score, of_decoys)
+
+    def _read_decoys(self, method_id: int) -> _RawScores:
+        planted = "SELECT track_id FROM tracks WHERE planted IS NOT NULL"
+        return self._read_raw(method_id, f"train_rank IS NULL AND track_id NOT IN ({planted})")
+
+    def _read_raw(self, method_id: int, where: str, *args: object) -> _RawScores:
+        """Raw scores of the tracks that meet a condition and that every generated clip of run 1 has."""
+        columns = self._database.fetch_columns(
+            "SELECT clip_id, track_id, score::DOUBLE AS score FROM scores"
+            f" WHERE method_id = ? AND clip_id IN ({GENERATED}) AND {where}",
+            *(method_id, *args),
+        )
+        clips, at_clip = np.unique(columns["clip_id"], return_inverse=True)
+        ids, at_track = np.unique(columns["track_id"], return_inverse=True)
+        score = np.full((len(clips), len(ids)), np.nan)
+        score[at_clip, at_track] = columns["score"]
+        complete = ~np.isnan(score).any(0)
+        return _RawScores(clips, ids[complete], score[:, complete])
 
     def read_parties(self, track_ids: Sequence[int]) -> dict[int, list[tuple[str, str]]]:
         """By track: everybody who holds rights in it or made it, as (name, role)."""

@@ -1,20 +1,24 @@
 """The ranking of all tracks for one clip: by normalised score, by raw score, or by the score of a span of the clip.
 
-Arrays run over N tracks, strongest first, training tracks and decoys together. Higher = stronger influence.
+Arrays run over N tracks, strongest first, training tracks and decoys together. Higher = stronger influence. A decoy is
+what the clip's own model never heard: a model tuned on some decoys has these as training tracks. spans.py makes the
+rankings of spans.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from explorer.store.above_noise import FALSE_RATE, BinRecord
+from explorer.store.places import PlaceIntervals, compute_place_intervals
 from explorer.store.store import Store
 
 NORMALISED, RAW = "normalised", "raw"
-Q_LIMIT = 0.10  # that of above noise: `precompute.significance.q_values` defines it, and this repeats it for spans
 
 
 @dataclass(frozen=True)
@@ -42,15 +46,32 @@ class Ranking:
     """Arrays [N], strongest first."""
 
     track_id: np.ndarray  # int32
-    is_decoy: np.ndarray  # bool
+    is_decoy: np.ndarray  # bool: the model of this clip never heard it
     value: np.ndarray  # float64: the score of this order
-    q_value: np.ndarray  # float64 in 0..1: of the normalised score, or of the span where there is one
+    error: np.ndarray | None  # float64: standard error of `value`; None for a span, which has none
+    match_bin: np.ndarray  # uint8: of above_noise.py
+    p_value: np.ndarray  # float64, NaN where nothing is said: of the whole clip, or of the span where there is one
+    q_value: np.ndarray  # float64, NaN where nothing is said: as p_value
     above_noise: np.ndarray  # bool: for the whole clip, by the normalised score, in every order
+    bins: tuple[BinRecord, ...]  # what the p-values rest on
 
     @cached_property
     def place(self) -> np.ndarray:
         """Place among the training tracks, from 1; of a decoy, the place that a track of its score would take."""
         return np.cumsum(~self.is_decoy, dtype=np.int32) + self.is_decoy
+
+    @cached_property
+    def intervals(self) -> PlaceIntervals:
+        """The places that each track may hold by the error of its score; in a span, its place alone."""
+        if self.error is None:
+            return PlaceIntervals(self.place, self.place)
+        training = self.value[~self.is_decoy][::-1]
+        return compute_place_intervals(self.value, self.error, training, ~self.is_decoy)
+
+    @cached_property
+    def by_id(self) -> np.ndarray:
+        """Rows by track id."""
+        return np.argsort(self.track_id, kind="stable")
 
     @cached_property
     def tracks(self) -> int:
@@ -85,35 +106,22 @@ class Ranking:
         return [int(i) for i in self.track_id[np.flatnonzero(self.is_decoy == decoys)[:count]]]
 
 
+def find_intervals(ranking: Ranking, track_ids: Sequence[int]) -> PlaceIntervals:
+    """The places that some tracks may hold in a ranking, in the order of `track_ids`; all must be in it."""
+    rows = ranking.by_id[np.searchsorted(ranking.track_id, np.asarray(track_ids, dtype=int), sorter=ranking.by_id)]
+    return PlaceIntervals(ranking.intervals.best[rows], ranking.intervals.worst[rows])
+
+
 def rank_clip(store: Store, method_id: int, clip_id: int, order: str) -> Ranking:
     """All tracks of a clip by normalised or by raw score; ties by track id."""
     columns = store.scores.read_columns(method_id, clip_id)
+    bins = store.claims.read_bins(method_id, clip_id)
     if order == NORMALISED:
-        return _build_ranking(columns, columns["score_norm"], columns["q_value"], _find_stored_order(columns))
-    return _build_ranking(columns, columns["score"], columns["q_value"])
-
-
-def rank_span(store: Store, method_id: int, clip_id: int, span: Span) -> Ranking:
-    """All tracks by what a span of the clip draws from them.
-
-    The sum over the span is compared with the same track's windows in other clips (z-norm), then with the training
-    tracks of this span (t-norm). Unlike a whole score it keeps what all tracks do alike: the store holds no windows of
-    the cohort. q-values: from decoys, by target-decoy competition; there is no standard error.
-    """
-    windows = store.scores.read_span(method_id, clip_id, span.first, span.last)
-    count = span.last - span.first + 1
-    spread = np.where(windows["spread"] > 0, windows["spread"], 1.0)
-    z = (windows["total"] - count * windows["mean"]) / spread
-    columns = store.scores.read_columns(method_id, clip_id)
-    # Every track has windows where any has; the two queries may order them differently.
-    if not np.array_equal(windows["track_id"], columns["track_id"]):
-        by_id = np.argsort(windows["track_id"], kind="stable")
-        z = z[by_id][np.searchsorted(windows["track_id"][by_id], columns["track_id"])]
-    training = z[~columns["is_decoy"]]
-    width = float(training.std(ddof=1)) if len(training) > 1 else 0.0
-    value = (z - training.mean()) / (width or 1.0)
-    counted = ~np.isin(columns["track_id"], store.tracks.list_planted())
-    return _build_ranking(columns, value, compute_q_values(value, columns["is_decoy"], counted))
+        value, error, rows = columns["score_norm"], columns["std_error_norm"], _find_stored_order(columns)
+    else:
+        value, error, rows = columns["score"], columns["std_error"], None
+    rows = sort_rows(columns["track_id"], value) if rows is None else rows
+    return build_ranking({**columns, "value": value, "error": error}, rows, bins)
 
 
 def _find_stored_order(columns: dict[str, np.ndarray]) -> np.ndarray | None:
@@ -127,48 +135,31 @@ def _find_stored_order(columns: dict[str, np.ndarray]) -> np.ndarray | None:
     return order if (order >= 0).all() and (value[:-1] >= value[1:]).all() else None
 
 
-def _build_ranking(
-    columns: dict[str, np.ndarray], value: np.ndarray, q_value: np.ndarray, order: np.ndarray | None = None
+def sort_rows(track_id: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Rows [N] by value, strongest first; ties by track id."""
+    order = np.argsort(-value)  # not stable, but much faster
+    if (value[order][1:] == value[order][:-1]).any():
+        order = np.lexsort((track_id, -value))
+    return order
+
+
+def build_ranking(
+    columns: dict[str, np.ndarray], order: np.ndarray, bins: tuple[BinRecord, ...], of_span: bool = False
 ) -> Ranking:
-    """`order`: the rows, strongest first, where it is known."""
-    if order is None:
-        order = np.argsort(-value)  # not stable, but much faster
-        if (value[order][1:] == value[order][:-1]).any():
-            order = np.lexsort((columns["track_id"], -value))
+    """The ranking of `columns` [N] (of `ScoreReader.read_columns`, with value and error) at the rows `order`."""
     return Ranking(
         track_id=columns["track_id"][order],
         is_decoy=columns["is_decoy"][order],
-        value=value[order],
-        q_value=q_value[order],
+        value=columns["value"][order].astype(float),
+        error=None if of_span else columns["error"][order].astype(float),
+        match_bin=columns["match_bin"][order],
+        p_value=columns["p_value"][order].astype(float),
+        q_value=columns["q_value"][order].astype(float),
         above_noise=columns["above_noise"][order],
+        bins=bins,
     )
 
 
 def mark_standouts(ranking: Ranking, span: Span | None) -> np.ndarray:
-    """[N] bool: above noise; in a span, which has no error of its own, by the q-value of a positive score."""
-    return ranking.above_noise if span is None else (ranking.q_value <= Q_LIMIT) & (ranking.value > 0)
-
-
-def compute_q_values(value: np.ndarray, is_decoy: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
-    """Rate of false discoveries of calling a track and all above it influential, [N] in 0..1.
-
-    FDR(s) = min(1, (1 + decoys >= s)(tracks / decoys) / max(1, tracks >= s)), then the least rate of any lower
-    threshold: target-decoy competition (Elias & Gygi 2007). Without decoys every value is 1. The stored
-    q-values of whole scores are from `precompute.significance.q_values`, which a test holds to this.
-    `counted` [N] bool: which enter the counts; planted cases do not, and are only given values.
-    """
-    counted = np.ones(len(value), bool) if counted is None else counted
-    decoys, tracks = int((is_decoy & counted).sum()), int((~is_decoy & counted).sum())
-    if not decoys or not tracks:
-        return np.ones(len(value))
-    order = np.argsort(-value, kind="stable")
-    sorted_value, of_decoy, counts = value[order], is_decoy[order], counted[order]
-    last_of_tie = np.searchsorted(-sorted_value, -sorted_value, side="right") - 1
-    decoys_above = np.cumsum(of_decoy & counts)[last_of_tie]
-    tracks_above = np.cumsum(~of_decoy & counts)[last_of_tie]
-    rate = np.minimum(1.0, (1 + decoys_above) * (tracks / decoys) / np.maximum(1, tracks_above))
-    rate[~counts] = 1.0  # no threshold of its own: takes that of the next counted one below
-    lower = np.minimum.accumulate(rate[::-1])[::-1]
-    result = np.empty(len(value))
-    result[order] = lower[np.searchsorted(-sorted_value, -sorted_value, side="left")]  # of a tie, the first sees all
-    return result
+    """[N] bool: above noise, for the whole clip or in a span."""
+    return ranking.above_noise if span is None else np.nan_to_num(ranking.q_value, nan=1.0) <= FALSE_RATE

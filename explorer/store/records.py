@@ -16,6 +16,7 @@ class StoreInfo:
     version: int
     track_root: str  # folder of the tracks' audio, relative to the store's folder
     clip_root: str  # folder of the clips' audio, relative to the store's folder
+    default_method: str  # name of the method that the page opens with
     note: str | None  # what a reader must know of this run
 
 
@@ -43,6 +44,8 @@ class ClipRecord:
     seed: int | None
     duration_s: float
     target_title: str | None
+    run_id: int = 1  # whose model made it and is asked; 1: the model of most clips
+    model_note: str | None = None  # what sets the model of another run apart
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class TrackRecord:
     """A training track or decoy, with its rights."""
 
     track_id: int
-    is_decoy: bool
+    is_decoy: bool  # for run 1: a model tuned from it may have heard it
     planted: str | None  # a planted case (weighted, rare, …), outside decoy statistics
     title: str
     composer: str
@@ -75,13 +78,14 @@ class MethodRecord:
     has_moments: bool  # whether it has influence over time in a track
     settings_json: str = "{}"
     cost_s: float | None = None  # seconds of the run's device, all clips together; None: not measured
+    reliability: float | None = None  # rank correlation of two halves of the draws, -1..1; None: nothing is drawn
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The run that published a store: its model, machine and configuration."""
+    """A run: its model, machine and configuration."""
 
-    model_sha256: str  # of the weights that every score refers to
+    model_sha256: str  # of the weights that every score of its clips refers to
     commit_hash: str | None
     device: str
     duration_s: float
@@ -114,15 +118,14 @@ class Summary:
     tracks: int  # training tracks that were scored
     decoys: int
     above_noise: int  # training tracks
-    decoys_above: int  # decoys that meet the same criteria
-    threshold_norm: float | None  # the least normalised score above noise; None where none is
+    candidates: int  # training tracks of the clip's caption or style: those that are tested
+    can_tell: bool  # False: decoys are so few that not even a lone track could be above noise
     decoys_top10_raw: int  # among the ten best of all
     decoys_top10_norm: int
     shares_raw: tuple[float | None, float | None, float | None]  # held by the top 1, 10, 100 training tracks
     shares_norm: tuple[float | None, float | None, float | None]
     largest_raw: float  # magnitude of the largest raw score
     auc_norm: float | None  # how often a training track stands above a decoy; 0.5 = chance; None without decoys
-    decoys_swapped: int  # decoys that pass the test of above noise with the roles exchanged: false findings, all
     spark: tuple[float, ...]  # normalised scores at log-spaced places of the training tracks, strongest first
 
 
@@ -219,6 +222,19 @@ class AuditionCounts:
     excerpt: int
     none: int
     silent: int  # may be heard, but their audio is not part of this copy
+
+
+@dataclass(frozen=True)
+class TrackClaim:
+    """The claim *shaped the model*: of a track, not of any clip. Run 1's clips alone count."""
+
+    score_mean: float  # mean normalised score over generated and cohort clips
+    p_value: float  # how often a decoy's mean is as high; NaN: not tested
+    q_value: float  # NaN for decoys
+    above_noise: bool
+    clips_above: int  # generated clips for which the track is above noise
+    clips: int  # generated clips
+    is_hub: bool  # above noise for so many of them that its place says less about any one
 
 
 class Controls(NamedTuple):

@@ -11,6 +11,11 @@ from explorer.store.holders import CLIPS, MEMBERS, PARTIES
 from explorer.store.records import CopiedPassage, Copying, PassageRecord
 
 ASPECTS = ("melody", "harmony", "rhythm", "timbre")
+# A decoy of run 1 may be a training track of a model tuned from it.
+_TRAINED = """
+(track_id IN (SELECT track_id FROM tracks WHERE NOT is_decoy) OR (clip_id, track_id) IN (
+    SELECT clip_id, track_id FROM scores JOIN clips USING (clip_id) WHERE run_id > 1 AND train_rank IS NOT NULL))
+"""
 CLOSE = 0.05  # a passage counts as close where at most this part of the decoys comes as close
 
 
@@ -67,7 +72,7 @@ class ResemblanceReader:
         """Close passages of a group, of a clip, or of all; at most `limit`. Compared pairs have aspects too."""
         where = [f"clip_id IN ({CLIPS})" if clip_id is None else "clip_id = ?"]
         args: list[Any] = [] if clip_id is None else [clip_id]
-        where.append("track_id IN (SELECT track_id FROM tracks WHERE NOT is_decoy)")
+        where.append(_TRAINED)
         if name is not None:
             where.append(f"track_id IN ({MEMBERS})")
             args += [name, grouping, grouping]

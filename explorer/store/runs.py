@@ -15,17 +15,17 @@ class RunReader:
         self._database = database
 
     def read_latest(self) -> RunRecord:
-        """The run that published this store."""
+        """The run that published this store, run 1; further ones are of models tuned from its model."""
         sql = (
             "SELECT model_sha256, commit_hash, device, duration_s, started_at, config_toml, versions_json FROM runs"
-            " ORDER BY run_id DESC LIMIT 1"
+            " ORDER BY run_id LIMIT 1"
         )
         return RunRecord(*self._database.fetch_rows(sql)[0])
 
     def list_methods(self) -> list[MethodRecord]:
         """Every method, by id."""
         sql = (
-            "SELECT method_id, name, label, description, has_moments, settings_json, cost_s FROM methods"
+            "SELECT method_id, name, label, description, has_moments, settings_json, cost_s, reliability FROM methods"
             " ORDER BY method_id"
         )
         return [MethodRecord(*row) for row in self._database.fetch_rows(sql)]

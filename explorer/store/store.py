@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from explorer.store.claims import ClaimReader
 from explorer.store.clips import ClipReader
 from explorer.store.database import Database
 from explorer.store.holders import HolderReader
@@ -29,6 +30,7 @@ class Store:
     tracks: TrackReader
     clips: ClipReader
     scores: ScoreReader
+    claims: ClaimReader  # what may be believed of scores
     runs: RunReader  # runs, methods, and what runs found about themselves
     resemblance: ResemblanceReader  # how alike clips and tracks sound; copied passages
     holders: HolderReader  # groups of tracks: who holds them, where they come up
@@ -42,10 +44,12 @@ class Store:
     def _attach(self, database: Database) -> None:
         """Answer from `database` from now on. Readers keep results at hand: new ones begin with none."""
         self.database = database
-        self.info = StoreInfo(*database.fetch_rows("SELECT version, track_root, clip_root, note FROM store_info")[0])
+        sql = "SELECT version, track_root, clip_root, default_method, note FROM store_info"
+        self.info = StoreInfo(*database.fetch_rows(sql)[0])
         self.tracks = TrackReader(database)
         self.clips = ClipReader(database, self.tracks)
         self.scores = ScoreReader(database)
+        self.claims = ClaimReader(database)
         self.runs = RunReader(database)
         self.resemblance = ResemblanceReader(database)
         self.holders = HolderReader(database)

@@ -30,7 +30,7 @@ _SOUND = (
     "SELECT duration_s, audio_path, false, audition, loudness_lufs, peak_dbfs, peaks FROM tracks WHERE track_id = ?"
 )
 _LISTENABLE = (
-    "SELECT track_id, is_decoy, planted, work_id, if(audition = 'excerpt', least(duration_s, ?), duration_s) AS heard_s"
+    "SELECT track_id, planted, work_id, if(audition = 'excerpt', least(duration_s, ?), duration_s) AS heard_s"
     " FROM tracks WHERE audition <> 'none' AND audio_path IS NOT NULL ORDER BY track_id"
 )
 _PROVENANCE = ("work_id", "isrc", "iswc", "licence_evidence", "audio_sha256")
@@ -87,7 +87,7 @@ class TrackReader:
         return self._database.fetch_columns("SELECT track_id FROM tracks WHERE planted IS NOT NULL")["track_id"]
 
     def list_listenable(self, excerpt_s: float) -> pd.DataFrame:
-        """Tracks that may be heard and have audio, by id: track_id, is_decoy, planted, work_id, heard_s.
+        """Tracks that may be heard and have audio, by id: track_id, planted, work_id, heard_s.
 
         `excerpt_s`: how much is heard of a track whose `audition` is 'excerpt'.
         """

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from explorer.text.numbers import format_signed
+from explorer.text.scores import word_reliability
 
 MEASURE_NAMES = {
     "spearman": "rank correlation (Spearman)",
@@ -67,6 +68,11 @@ def word_shared_tracks(shared: SharedTracks, labels: tuple[str, str]) -> list[st
 def word_lone_method(label: str) -> str:
     """Why a store with one method has nothing to compare."""
     return f"This store holds one method, {label}: there is no second one to compare it with."
+
+
+def word_reliabilities(*methods: tuple[str, float | None]) -> list[str]:
+    """How settled the order of each method is; `methods`: (label, reliability)."""
+    return [f"{label}: {text[0].lower()}{text[1:]}" for label, value in methods if (text := word_reliability(value))]
 
 
 def word_order(order: str) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from explorer.store.above_noise import FALSE_RATE
 from explorer.store.records import ClipRecord, CopiedPassage
+from explorer.text.claims import ASSUMPTION
+from explorer.text.clips import word_model
 
 LIMITS = (
     "An influence score has no currency. Nothing here says who is owed what, and a share of the positive score is no "
@@ -17,8 +20,15 @@ LIMITS = (
     "The error after ± covers the draws of noise in the computation, not another training run.",
     "Scores compare within one clip: not with another clip’s, nor with another model’s.",
     "Only tracks in this store were scored: a stronger source outside it cannot appear.",
-    "Places are listed whether or not they stand above noise. Where the badge says “not distinguishable from noise”, a "
-    "place is no evidence of influence.",
+    "Places are listed whether or not they stand above noise, as the interval that the error of the score leaves. "
+    "Where the badge says “not distinguishable from noise”, or that a track was not tested, a place is no evidence of "
+    "influence.",
+    "That a track shaped the model is a statement about the track, over all clips: it says nothing of any one clip.",
+)
+ABOVE_NOISE = (
+    "training tracks of the clip’s caption or style against decoys of the same: conformal p-values, 1 for a score not "
+    "above two of its standard errors over the decoys’ median; weighted Benjamini–Hochberg over a clip’s candidates, "
+    f"q-value ≤ {FALSE_RATE:.2f}. {ASSUMPTION}"
 )
 SPREAD_CAPTION = (
     "Normalised influence score by place (log axis), training tracks (line; dots are above noise) and decoys "
@@ -27,7 +37,7 @@ SPREAD_CAPTION = (
 )
 MOMENTS_CAPTION = "Influence over time, relative to the largest value of each; bars below the line are negative."
 DECOYS_NOTE = (
-    "Tracks that the model never heard: how high an innocent track can score for this clip. A decoy’s place is "
+    "Tracks that the clip’s model never heard: how high an innocent track can score for this clip. A decoy’s place is "
     "none among training tracks, so it has none."
 )
 PAIRS_NOTE = (
@@ -48,9 +58,10 @@ def word_table_note(shown: int, of: int, things: str, rows: int) -> str:
 
 
 def list_clip_facts(clip: ClipRecord) -> list[tuple[str, str]]:
-    """(name, value) of a clip: kind, length, seed."""
+    """(name, value) of a clip: kind, length, seed, its model where that is another than that of most clips."""
     seed = [("Seed", str(clip.seed))] if clip.seed is not None else []
-    return [("Kind", _KINDS[clip.kind]), ("Length", f"{clip.duration_s:.1f} s"), *seed]
+    model = [("Model", text)] if (text := word_model(clip)) else []
+    return [("Kind", _KINDS[clip.kind]), ("Length", f"{clip.duration_s:.1f} s"), *seed, *model]
 
 
 def format_span(at: Sequence[float]) -> str:

@@ -6,7 +6,7 @@ from explorer.text.numbers import format_percent, format_signed
 
 KINDS = {
     "disagree": "clips where methods disagree most",
-    "hubs": "hubs: tracks high for many clips",
+    "hubs": "tracks high for many clips",
     "decoys": "decoys high up",
     "quiet": "near-silent tracks high up",
     "short": "very short tracks high up",

@@ -6,12 +6,13 @@ import shlex
 from collections.abc import Sequence
 
 from explorer.sound.permission import EXCERPT_S
+from explorer.store.above_noise import FALSE_RATE
+from explorer.store.catalogue import SETS, CatalogueTest
 from explorer.store.lift import Groups, classify_lift
-from explorer.store.ranking import Q_LIMIT
 from explorer.store.records import AuditionCounts, CopiedPassage, Copying, Summary
 from explorer.store.resemblance import CLOSE
-from explorer.text.numbers import format_count, format_lift, format_percent, format_q, format_rate
-from explorer.text.verdict import word_caution
+from explorer.text.claims import ASSUMPTION, RATE
+from explorer.text.numbers import format_count, format_error_rate, format_lift, format_percent, format_rate
 
 PLACES_OF = {"10": "first 10 places", "100": "first 100 places", "above": "places above noise"}
 ONE_OF = {
@@ -33,6 +34,13 @@ STANDS_BEST = "Where it stands best, though it does not come up"
 WHY_SORTED = (
     "Sorted by the least lift that is believable when all groups are looked at together, not by a raw sum: a sum grows "
     "with the size of a catalogue, and lift alone is won by tiny catalogues that were lucky once."
+)
+
+UNLEARN = "Unlearn the whole catalogue"
+CATALOGUE_CLAIM = (
+    "This is a claim about the catalogue, and about the model’s loss on a clip when all of it is unlearned at once: to "
+    "first order, the sum of its tracks’ raw influence scores. It says nothing of any one track, nor what would come "
+    "out of a model that never had them."
 )
 
 
@@ -125,8 +133,6 @@ def word_group_certainty(
         places = 10 * len(summaries)
         high = sum(one.decoys_top10_norm for one in summaries)
         chance = sum(10 * one.decoys / max(1, one.decoys + one.tracks) for one in summaries)
-        if caution := word_caution(summaries):
-            lines.append(caution)
         lines.append(
             f"Decoys, which the model never heard, hold {high:,} of the {places:,} first places "
             f"({chance:,.0f} by chance)."
@@ -135,9 +141,11 @@ def word_group_certainty(
             total = sum(one.above_noise for one in summaries)
             lines.append(f"Of {total:,} pairs above noise in all, {above:,} are of this group.")
         lines.append(
-            f"Above noise means: of all tracks that stand so high, at most {format_percent(Q_LIMIT)} are expected to "
-            "be false (q), and the score is above two standard errors."
+            "Above noise is asked of a clip’s candidates: training tracks of its caption or style, against decoys of "
+            f"the same. {RATE}. {ASSUMPTION}"
         )
+        if silent := sum(not one.can_tell for one in summaries):
+            lines.append(f"For {format_count(silent, 'clip')} the test cannot tell: decoys are too few.")
     own, of = controls
     if of:
         lines.append(
@@ -178,6 +186,41 @@ def word_removal(grouping: str | None, name: str | None, store_name: str) -> tup
     return lines, f"python -m precompute remove {what} --store {shlex.quote(store_name)} --audio"
 
 
+def word_catalogue(test: CatalogueTest, clips: int) -> list[str]:
+    """Say what unlearning a whole catalogue would do to the model's loss on the generated clips, and how that is known.
+
+    `clips`: how many generated clips were scored.
+    """
+    tracks = format_count(test.tracks, "track")
+    if test.effect is None:
+        why = (
+            f"has {tracks}, more than half as many as the {test.decoys:,} decoys that it would be compared with"
+            if test.decoys
+            else "can be compared with no decoys: none were scored"
+        )
+        return [f"Cannot tell: this catalogue {why}.", CATALOGUE_CLAIM]
+    above = int(test.effect.above_noise.sum())
+    which = f"{above:,} of {format_count(clips, 'generated clip')}" if above else f"none of {clips:,} generated clips"
+    many = "as many decoys" if test.tracks > 1 else "one decoy"
+    first = (
+        f"For {which} unlearning the whole catalogue ({tracks}) would raise the model’s loss by more than unlearning "
+        f"{many} at random (q ≤ {FALSE_RATE:.2f}: at most {format_percent(FALSE_RATE)} of such findings are expected "
+        "to be false)."
+    )
+    drawn = (
+        "with as many of each collection as the catalogue has"
+        if test.by_collection
+        else "of any collection, since its own have too few decoys"
+    )
+    how = (
+        f"Each sum is compared with those of {SETS} random sets of {tracks}, drawn from the catalogue and "
+        f"{format_count(test.decoys, 'decoy')} together, {drawn}: were the catalogue like decoys, it would be one such "
+        "set among others, which is the one assumption here. p: how often such a set has as large a sum; q: "
+        "Benjamini–Hochberg over the clips."
+    )
+    return [first, CATALOGUE_CLAIM, how]
+
+
 def word_no_holders(grouping: str) -> str:
     """Why tracks are grouped otherwise in a store without rights holders."""
     return f"This store names no rights holders, so its tracks are grouped by {grouping}."
@@ -197,5 +240,5 @@ def word_passage(passage: CopiedPassage, title: str) -> str:
     (clip_from, clip_to), (track_from, track_to) = passage.clip, passage.track
     return (
         f"clip {passage.clip_id}, {clip_from:.1f}–{clip_to:.1f} s: “{title}”, "
-        f"{track_from:.1f}–{track_to:.1f} s{moved} (p {format_q(passage.p_value)})"
+        f"{track_from:.1f}–{track_to:.1f} s{moved} (p {format_error_rate(passage.p_value)})"
     )

@@ -12,9 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from explorer.store.ranking import Q_LIMIT
 from explorer.store.records import Diagnostic, MethodRecord, SkippedMethod, Summary
-from explorer.text.numbers import format_duration, format_percent
+from explorer.text.calibration import Calibration, word_calibration
+from explorer.text.numbers import format_count, format_duration, format_percent
+from explorer.text.scores import word_reliability
 
 TEXT_CHARS = 600
 EVALUATED = 6  # results of a kept evaluation that a card shows at most
@@ -45,6 +46,7 @@ def list_methods(
                 "label": one.label[:TEXT_CHARS],
                 "about": one.description[:TEXT_CHARS],
                 "cost": word_cost(one.cost_s, device, clips),
+                "reliability": word_reliability(one.reliability),
                 "record": lines.get(one.method_id, []),
                 "settings": format_settings(one.settings_json),
                 "shown": one.method_id in shown,
@@ -79,18 +81,19 @@ def word_record(
     summaries: Sequence[Summary],
     own_places: Sequence[int | None],
     evaluations: Sequence[str],
+    measured: Calibration | None = None,
 ) -> list[str]:
     """Say how a method did: decoys, the test of above noise, planted truths.
 
     `diagnostics`: the latest checkpoint counts. `summaries`: of the generated clips. `own_places`: of each
     control, where the unlearned track stands in its own list (None: beyond what was looked at). `evaluations`: lines
-    of `word_evaluations`.
+    of `word_evaluations`. `measured`: the rate of error of the test of above noise.
     """
     latest = max((one.checkpoint_step for one in diagnostics), default=0)
     known = {one.name: one.value for one in diagnostics if one.checkpoint_step == latest}
     return [
         *_word_decoys(known, summaries),
-        *_word_test(summaries),
+        *_word_test(summaries, measured),
         *_word_planted(own_places, known),
         *evaluations,
     ]
@@ -124,18 +127,20 @@ def _word_decoys(known: Mapping[str, float], summaries: Sequence[Summary]) -> li
     return lines
 
 
-def _word_test(summaries: Sequence[Summary]) -> list[str]:
+def _word_test(summaries: Sequence[Summary], measured: Calibration | None) -> list[str]:
+    """How much the test of above noise finds, for how many clips it cannot, and its measured rate of error."""
     if not any(s.decoys for s in summaries):
         return []
-    above, swapped = sum(s.above_noise for s in summaries), sum(s.decoys_swapped for s in summaries)
-    clips = f"{len(summaries):,} clip{'s' if len(summaries) != 1 else ''}"
-    if not above and not swapped:
-        return [f"Above noise: nothing over {clips}, and no decoy with the roles exchanged."]
-    holds = "the test holds" if swapped <= Q_LIMIT * max(1, above) else "the test does not hold for this method"
-    return [
-        f"Above noise: {above:,} training track{'s' if above != 1 else ''} over {clips}; with the roles exchanged "
-        f"{swapped:,} decoy{'s' if swapped != 1 else ''}: {holds}."
-    ]
+    above, found = sum(s.above_noise for s in summaries), sum(s.above_noise > 0 for s in summaries)
+    candidates, silent = sum(s.candidates for s in summaries), sum(not s.can_tell for s in summaries)
+    clips = format_count(len(summaries), "clip")
+    first = f"Above noise: {above:,} of {format_count(candidates, 'candidate')}, for {found:,} of {clips}."
+    if not above:
+        first = f"Above noise: none of {format_count(candidates, 'candidate')} over {clips}."
+    if silent:
+        first += f" For {format_count(silent, 'clip')} it cannot tell: too few decoys of the same caption or style."
+    rate = word_calibration(measured)
+    return [first, *([f"{rate[0].upper()}{rate[1:]}."] if rate else [])]
 
 
 def _word_planted(own_places: Sequence[int | None], known: Mapping[str, float]) -> list[str]:

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pandas as pd
 
-from explorer.store.ranking import Q_LIMIT
+from explorer.store.above_noise import FALSE_RATE
+
+_ROUNDING = 1e-6  # of a rate that is stored as a 32-bit float
 
 
 def format_percent(share: float) -> str:
@@ -20,12 +22,22 @@ def format_percent(share: float) -> str:
     return f"{value:.1f} %" if 0 < value < 9.95 else f"{value:.0f} %"
 
 
-def format_q(q_value: float) -> str:
-    """'0.04'; a third digit where two would hide the size, or on which side of the limit it lies."""
-    if q_value < 0.0005:
+def format_error_rate(value: float | None) -> str:
+    """A p- or q-value: '0.04'; a third digit where two would hide the size, or on which side of the limit it lies.
+
+    '–' where there is none: None or NaN.
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    if value < 0.0005:
         return "< 0.001"
-    close = q_value < 0.01 or (round(q_value, 2) == Q_LIMIT and q_value != Q_LIMIT)
-    return f"{q_value:.{3 if close else 2}f}"
+    close = value < 0.01 or (round(value, 2) == FALSE_RATE and abs(value - FALSE_RATE) > _ROUNDING)
+    return f"{value:.{3 if close else 2}f}"
+
+
+def format_places(best: int, worst: int) -> str:
+    """'1–3', or '1' where both ends agree: an interval of places."""
+    return f"{best:,}" if best == worst else f"{best:,}–{worst:,}"
 
 
 def choose_exponent(values: np.ndarray) -> int:

@@ -1,26 +1,20 @@
-"""Labels and notes of a track, wherever it is named: its rights holders, renderings of its work, how sure its score is.
+"""Notes of a track, wherever it is named: its rights holders, renderings of its work, how sure its score is.
 
 Pure functions; texts ready to read. Parties are (name, role), as `HolderReader.read_parties` gives them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from explorer.store import Store
 from explorer.store.ranking import Ranking
-from explorer.store.records import TrackRecord
-from explorer.text.numbers import format_q
+from explorer.store.records import TrackClaim, TrackRecord
+from explorer.text.claims import label_row, word_hub, word_pair, word_track
+from explorer.text.numbers import format_error_rate, format_places
 
 CHARS = 240
-ABOVE_TEXT, NOISE_TEXT, DECOY_TEXT = "above noise", "not distinguishable from noise", "decoy, never heard"
-
-
-def label_certainty(is_decoy: bool, above_noise: bool) -> str:
-    """'above noise', 'not distinguishable from noise', or that it is a decoy."""
-    if is_decoy:
-        return DECOY_TEXT
-    return ABOVE_TEXT if above_noise else NOISE_TEXT
 
 
 def list_people(parties: Sequence[tuple[str, str]]) -> str:
@@ -52,15 +46,28 @@ def word_certainty(ranking: Ranking, track_id: int) -> str:
     row = ranking.index(track_id)
     if row is None:
         return ""
-    label = label_certainty(bool(ranking.is_decoy[row]), bool(ranking.above_noise[row]))
-    return f"{label} · q {format_q(ranking.q_value[row])}"
+    label = label_row(ranking, row)[1]
+    q_value = float(ranking.q_value[row])
+    return label if math.isnan(q_value) else f"{label} · q {format_error_rate(q_value)}"
 
 
-def list_remarks(store: Store, ranking: Ranking, track_ids: Sequence[int]) -> dict[int, list[str]]:
-    """By track: how sure its score is, who holds it, other renderings of its work; what is not known is left out."""
+def word_place(ranking: Ranking, row: int) -> str:
+    """'1–3': the places that a row of a ranking may hold; of a decoy, those that a track of its score would."""
+    return format_places(int(ranking.intervals.best[row]), int(ranking.intervals.worst[row]))
+
+
+def list_remarks(
+    store: Store, ranking: Ranking, track_ids: Sequence[int], claims: Mapping[int, TrackClaim], tuned: bool
+) -> dict[int, list[str]]:
+    """By track: both claims, whether it is a hub, who holds it, other renderings of its work; as far as known.
+
+    `claims`: *shaped the model*, by track; `tuned`: the clip is of a model tuned from the one that these are about.
+    """
     parties, works = store.holders.read_parties(track_ids), store.tracks.count_renderings(track_ids)
-    remarks = {
-        i: (word_certainty(ranking, i), list_people(parties[i]), word_renderings(track, works.get(i, 0)))
-        for i, track in store.tracks.read_many(track_ids).items()
-    }
-    return {i: [text for text in texts if text] for i, texts in remarks.items()}
+    remarks = {}
+    for i, track in store.tracks.read_many(track_ids).items():
+        row, claim = ranking.index(i), claims.get(i)
+        pair = "" if row is None else word_pair(ranking, row)
+        others = list_people(parties[i]), word_renderings(track, works.get(i, 0))
+        remarks[i] = [text for text in (pair, word_track(claim, tuned), word_hub(claim), *others) if text]
+    return remarks

@@ -9,12 +9,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from explorer.store.ranking import NORMALISED, Q_LIMIT, RAW, Ranking, Span, mark_standouts
+from explorer.store.above_noise import FALSE_RATE, BinRecord
+from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, mark_standouts
 from explorer.store.records import Summary
-from explorer.text.numbers import format_percent
+from explorer.text.calibration import Calibration, word_calibration
+from explorer.text.claims import RATE, word_shortage
+from explorer.text.numbers import format_count, format_percent, format_places
 
 _CONCENTRATION = (1, 3, 10, 30, 100)  # counts that the sentence chooses from
 _TELLING_SHARE = 0.25
+NO_EVIDENCE = "The order below is no evidence of influence."
 
 
 def name_span(span: Span) -> str:
@@ -22,38 +26,41 @@ def name_span(span: Span) -> str:
     return f"{span.from_s:.1f}–{span.to_s:.1f} s"
 
 
-def word_verdict(summary: Summary | None) -> str:
-    """The first sentence under a clip: how many training tracks are above noise. None: the clip has no scores."""
-    if summary is None or not summary.tracks:
-        return "This method did not score this clip."
-    above, tracks = summary.above_noise, summary.tracks
-    if not above:
-        return (
-            "Nothing is above noise for this clip: no training track passes the test against tracks that "
-            "the model never heard. The order below is no evidence of influence."
-        )
-    noun = "training track" if tracks == 1 else "training tracks"
-    first = f"{above:,} of {tracks:,} {noun} {'is' if above == 1 else 'are'} above noise"
-    rest = tracks - above
-    if not rest:
-        return first + "."
-    return f"{first}; the other {rest:,} {'is' if rest == 1 else 'are'} not distinguishable from it."
+def word_verdict(
+    summary: Summary | None, bins: Sequence[BinRecord], measured: Calibration | None = None
+) -> tuple[str, ...]:
+    """The sentences under a clip: is anything above noise, of how many, at what rate of error; most telling first.
 
-
-def word_caution(summaries: Sequence[Summary]) -> str:
-    """Warn where the test of above noise cannot be trusted in this store: it is made again with the roles exchanged.
-
-    `summaries`: of the generated clips. Tracks never heard should then hardly ever pass; '' where that is so.
+    `summary` None: the clip has no scores. `bins`: what the test rests on; `measured`: its rate of error, where known.
     """
-    swapped, above = sum(s.decoys_swapped for s in summaries), sum(s.above_noise for s in summaries)
-    if swapped <= Q_LIMIT * max(1, above):
-        return ""
-    clips = "this clip" if len(summaries) == 1 else f"the {len(summaries):,} clips"
-    return (
-        f"Caution: made with the roles exchanged, the same test finds {swapped:,} decoys, tracks that the model never "
-        f"heard, over {clips} of this store, where it finds {above:,} training tracks. A track that is above noise "
-        "here is a lead to listen to, no finding."
-    )
+    if summary is None or not summary.tracks:
+        return ("This method did not score this clip.",)
+    if not summary.decoys:
+        return (f"No decoys were scored for this clip, so nothing can be told from noise. {NO_EVIDENCE}",)
+    if not summary.candidates:
+        return (f"Nothing was tested for this clip: no training track has its caption or style. {NO_EVIDENCE}",)
+    candidates, shortage = format_count(summary.candidates, "candidate"), word_shortage(bins)
+    if summary.above_noise:
+        above = summary.above_noise
+        first = f"{above:,} of {candidates} {'stands' if above == 1 else 'stand'} above noise for this clip."
+        rate = "; ".join(part for part in (RATE, word_calibration(measured)) if part) + "."
+        return tuple(part for part in (first, f"{_word_candidates(summary)} {rate}", shortage) if part)
+    if not summary.can_tell:
+        first = f"Cannot tell for this clip: there are too few decoys of its caption and style for {candidates}."
+        return tuple(part for part in (f"{first} {NO_EVIDENCE}", shortage, _word_candidates(summary)) if part)
+    which = "the only candidate does not stand" if summary.candidates == 1 else f"none of {candidates} stands"
+    first = f"Nothing is above noise for this clip: {which} out from decoys, tracks that the model never heard."
+    return tuple(part for part in (f"{first} {NO_EVIDENCE}", _word_candidates(summary), shortage) if part)
+
+
+def _word_candidates(summary: Summary) -> str:
+    """Who is tested, and who is not."""
+    who = "Candidates are the training tracks of the clip’s caption or style"
+    rest = summary.tracks - summary.candidates
+    if not rest:
+        return f"{who}: here all are."
+    verbs = ("is", "has") if rest == 1 else ("are", "have")
+    return f"{who}; the other {rest:,} {verbs[0]} not tested, and {verbs[1]} a place only."
 
 
 def word_concentration(summary: Summary, ranking: Ranking, order: str) -> str:
@@ -108,24 +115,36 @@ def word_control(normalised: Ranking, raw: Ranking, target: int, title: str) -> 
     rows = normalised.index(target), raw.index(target)
     if rows[0] is None or rows[1] is None or normalised.is_decoy[rows[0]]:
         return text + "It was not scored."
-    return text + (
-        f"It is number {normalised.place[rows[0]]:,} of {normalised.tracks:,} by normalised score, "
-        f"{raw.place[rows[1]]:,} by raw score."
+    own, by_raw = (
+        format_places(one.intervals.best[i], one.intervals.worst[i])
+        for one, i in ((normalised, rows[0]), (raw, rows[1]))
     )
+    return text + f"Its place is {own} of {normalised.tracks:,} by normalised score, {by_raw} by raw score."
 
 
-def word_span(ranking: Ranking, span: Span, above_noise: int) -> str:
-    """Say whether the order of a span is evidence of anything; `above_noise`: training tracks, for the whole clip."""
+def word_span(ranking: Ranking, span: Span, above_noise: int) -> tuple[str, ...]:
+    """Sentences on whether the order of a span is evidence of anything, most telling first.
+
+    `above_noise`: training tracks above noise for the whole clip.
+    """
     start = f"In {name_span(span)}: "
     if not ranking.tracks:
-        return start + "this method scored no track."
+        return (start + "this method scored no track.",)
     if not ranking.decoys:
-        return start + "no decoys were scored, so no track can stand out from them; this order is no evidence."
+        return (start + "no decoys were scored, so no track can stand out from them; this order is no evidence.",)
+    candidates = sum(one.candidates for one in ranking.bins)
+    if not candidates:
+        return (
+            start + "no training track has the clip’s caption or style, so none is tested; this order is no evidence.",
+        )
+    of = format_count(candidates, "candidate")
     standouts = int((mark_standouts(ranking, span) & ~ranking.is_decoy).sum())
+    if not standouts and not any(one.can_tell for one in ranking.bins):
+        return start + "cannot tell, too few decoys; this order is no evidence.", word_shortage(ranking.bins)
     if not standouts:
-        return start + "no track stands out from the decoys; this order is no evidence."
-    tracks = "1 track stands" if standouts == 1 else f"{standouts:,} tracks stand"
-    limits = "Span scores have no error of their own, and that there are many spans to try is not corrected for."
+        return (start + f"none of {of} stands out from decoys; this order is no evidence.",)
+    limits = "A span has no error of its own, and that there are many spans to try is not corrected for."
     if not above_noise:
         limits = "That is no evidence: nothing is above noise for the whole clip, and there are many spans to try."
-    return start + f"{tracks} out from the decoys (q ≤ {Q_LIMIT:.2f}). {limits}"
+    verb = "stands" if standouts == 1 else "stand"
+    return start + f"{standouts:,} of {of} {verb} out from decoys (q ≤ {FALSE_RATE:.2f}).", limits

@@ -10,6 +10,7 @@ import csv
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,6 +47,7 @@ def report_readiness(config: RunConfig) -> None:
     trained = sum(not t.is_decoy for t in intake.tracks) if intake else config.clips.targets
     clips = _attempt(lambda: _report_clips(config, longest_s, min(config.clips.targets, trained)), missing)
     _report_methods(config)
+    _report_exemplars(config, missing)
     _report_output(config, missing)
     if model_config and intake and clips and not missing:
         _report_cost(config, model_config, intake, clips)
@@ -175,6 +177,20 @@ def _report_methods(config: RunConfig) -> None:
         print(f"  {name}: needs {find_class(name).needs}")
 
 
+def _report_exemplars(config: RunConfig, missing: list[str]) -> None:
+    """Print the pass of the tuned model, where there is one; its update joins `missing` where it is not there."""
+    section = config.exemplars
+    if not section.update:
+        return
+    if not Path(section.update).is_file():
+        missing.append(f"{section.update}: not found; [exemplars] update must name a file that train-exemplars made")
+        return
+    print(
+        f"exemplars: clips of the model tuned by {section.update}, {section.clips} of each;"
+        f" {section.cohort} clips make their cohort"
+    )
+
+
 def _report_output(config: RunConfig, missing: list[str]) -> None:
     """Print where results go; folders that cannot be written to join `missing`."""
     store = Path(config.output.store)
@@ -231,6 +247,11 @@ def _report_cost(
 
     matmul_tflops = measure_matmul_tflops(torch.device(config.model.device), torch.float32, 1024)
     seconds = estimate_seconds(config, size, matmul_tflops)
+    if config.exemplars.update:
+        from precompute.exemplars.files import count_exemplars
+
+        tuned = replace(size, shown=count_exemplars(Path(config.exemplars.update)) * config.exemplars.clips, targets=0)
+        seconds += estimate_seconds(config.exemplars.reduce(config), tuned, matmul_tflops)
     shapes = {t.path: intake.shapes[t.track_id] for t in intake.files if t.track_id in intake.shapes}
     to_write = [(t, shapes[t.original].sample_rate, shapes[t.original].channels) for t in intake.to_write]
     free = shutil.disk_usage(_find_existing_parent(Path(config.output.work))).free

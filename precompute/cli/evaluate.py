@@ -8,7 +8,7 @@ from pathlib import Path
 
 from precompute.cli.config import ROOT, add_config, load_config
 
-EXEMPLARS = ROOT / "assets/demo/exemplars"
+EXEMPLARS = ROOT / "assets/demo/exemplars.safetensors"
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -57,13 +57,13 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
 
 def _add_planted(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=4, help="clips a caption (default: %(default)s)")
-    parser.add_argument("--exemplars", type=Path, default=EXEMPLARS, help="their folder (default: %(default)s)")
+    parser.add_argument("--exemplars", type=Path, default=EXEMPLARS, help="their file (default: %(default)s)")
     parser.add_argument("--exemplar-clips", type=int, default=2, help="clips an exemplar (default: %(default)s)")
     parser.add_argument(
         "--exemplar-method",
         action="append",
         default=[],
-        help="judged by exemplars, each a pass of its own (default: all)",
+        help="judged by exemplars, in two passes of their own (default: all)",
     )
     parser.add_argument(
         "--unheard",
@@ -130,7 +130,7 @@ def _do_planted(options: argparse.Namespace) -> None:
     config = load_config(options.config)
     from precompute.evaluate.planted.judgement import PlantedSettings, evaluate_planted
 
-    exemplars = options.exemplars if options.exemplars.is_dir() else None
+    exemplars = options.exemplars if options.exemplars.is_file() else None
     if exemplars is None:
         print(f"{options.exemplars}: no exemplars here, they are left out (train-exemplars makes them)", flush=True)
     settings = PlantedSettings(

@@ -119,8 +119,11 @@ def _add_report_verbs(verbs: Verbs) -> None:
     verify = verbs.add_parser("verify", help="recompute a few scores of a store with the naive twin")
     verify.add_argument("--config", type=Path, default=ROOT / "precompute/configs/demo-full.toml")
     verify.add_argument("--store", type=Path, default=ROOT / "assets/demo/store.duckdb")
-    verify.add_argument("--clips", type=int, default=3)
-    verify.add_argument("--tracks", type=int, default=30)
+    verify.add_argument("--clips", type=int, default=2)
+    verify.add_argument("--tracks", type=int, default=12)
+    verify.add_argument(
+        "--method", action="append", default=[], help="dtrak or unlearning; else the store's default, and what is quick"
+    )
     verify.set_defaults(run=_do_verify)
 
     report = verbs.add_parser("report", help="write what a store's run found about itself, and print it as a table")
@@ -135,12 +138,12 @@ def _add_report_verbs(verbs: Verbs) -> None:
 
 
 def _add_exemplars_verb(verbs: Verbs) -> None:
-    exemplars = verbs.add_parser("train-exemplars", help="fine-tune the model on single decoys, for `evaluate planted`")
+    exemplars = verbs.add_parser("train-exemplars", help="tune the model on a few decoys together, with one update")
     add_config(exemplars)
-    exemplars.add_argument("--folder", type=Path, default=EXEMPLARS, help="where they go (default: %(default)s)")
+    exemplars.add_argument("--out", type=Path, default=EXEMPLARS, help="file of the update (default: %(default)s)")
     exemplars.add_argument("--track", type=int, action="append", default=[], help="a decoy's id, instead of a choice")
     exemplars.add_argument("--count", type=int, default=4, help="how many are chosen (default: %(default)s)")
-    exemplars.add_argument("--steps", type=int, default=120, help="of each, at most (default: %(default)s)")
+    exemplars.add_argument("--steps", type=int, default=120, help="at most (default: %(default)s)")
     exemplars.set_defaults(run=_do_train_exemplars)
 
 
@@ -237,7 +240,7 @@ def _do_verify(options: argparse.Namespace) -> None:
     config = load_config(options.config)
     from precompute.evaluate.verification import verify_store
 
-    verify_store(config, options.store, options.clips, options.tracks)
+    verify_store(config, options.store, options.clips, options.tracks, options.method)
 
 
 def _do_report(options: argparse.Namespace) -> None:
@@ -258,7 +261,7 @@ def _do_train_exemplars(options: argparse.Namespace) -> None:
     from precompute.train.exemplars import ExemplarSettings, make_exemplars
 
     settings = ExemplarSettings(steps=options.steps)
-    make_exemplars(config, options.folder, options.track, settings, options.count)
+    make_exemplars(config, options.out, options.track, settings, options.count)
 
 
 def _do_remove(options: argparse.Namespace) -> None:

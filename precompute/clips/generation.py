@@ -31,10 +31,16 @@ def load_clips(model: Model, config: RunConfig, cache: Cache) -> tuple[list[Prom
     return prompts + own, parts[0].join(parts[1]) if len(parts) > 1 else parts[0]
 
 
-def load_cohort(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) -> Items:
-    """Further clips, not shown, that tell how each track usually scores."""
+def load_cohort(
+    model: Model, corpus: Corpus, config: RunConfig, cache: Cache, shown: Sequence[Prompt] | None = None
+) -> Items:
+    """Further clips, not shown, that tell how each track usually scores.
+
+    `shown`: the prompts of the shown clips, whose captions are avoided; None: the run's.
+    """
     longest = model.sample_size / model.sample_rate
-    prompts = choose_cohort_prompts(corpus.tracks, read_run_prompts(config), config.clips.cohort, longest)
+    shown = read_run_prompts(config) if shown is None else shown
+    prompts = choose_cohort_prompts(corpus.tracks, shown, config.clips.cohort, longest)
     return generate_clips(model, prompts, config, cache, "cohort clips")
 
 

@@ -73,20 +73,29 @@ def read_run_prompts(config: RunConfig) -> list[Prompt]:
 def choose_cohort_prompts(tracks: Sequence[Track], shown: Sequence[Prompt], count: int, longest: float) -> list[Prompt]:
     """Prompts of the cohort: captions and lengths (at most `longest` seconds) of training tracks, and own seeds.
 
-    Collections take turns; captions that a shown clip has are avoided where a collection has others.
+    Every other one is a decoy's where there are decoys, so that the cohort favours neither side. Collections take
+    turns; captions that a shown clip has are avoided where a collection has others.
     """
-    by_collection: dict[str, list[Track]] = {}
-    for track in tracks:
-        if not track.is_decoy and not track.planted:
-            by_collection.setdefault(track.collection, []).append(track)
     shown_texts = {prompt.text for prompt in shown}
-    queues = [[t for t in group if t.caption not in shown_texts] or group for _, group in sorted(by_collection.items())]
+    sides = [_queue_by_collection(tracks, decoy, shown_texts) for decoy in (False, True)]
+    sides = [queues for queues in sides if queues]
     chosen = []
     for number in range(count):
-        queue = queues[number % len(queues)]
-        track = queue[(number // len(queues)) * 7 % len(queue)]
+        queues, turn = sides[number % len(sides)], number // len(sides)
+        queue = queues[turn % len(queues)]
+        track = queue[(turn // len(queues)) * 7 % len(queue)]
         chosen.append(Prompt(0, track.caption, min(track.duration_s, longest), seeds.COHORT + number))
     return chosen
+
+
+def _queue_by_collection(tracks: Sequence[Track], decoys: bool, shown_texts: set[str]) -> list[list[Track]]:
+    """Regular tracks, or decoys, of each collection in turn, without the captions of shown clips where others are."""
+    by_collection: dict[str, list[Track]] = {}
+    for track in tracks:
+        if track.is_decoy == decoys and not track.planted:
+            by_collection.setdefault(track.collection, []).append(track)
+    groups = [group for _, group in sorted(by_collection.items())]
+    return [[t for t in group if t.caption not in shown_texts] or group for group in groups]
 
 
 def choose_targets(tracks: Sequence[Track], count: int) -> list[Track]:

@@ -198,6 +198,7 @@ class MucsSettings:
 # Every method by name, with its default settings, in the order of the documentation. The code: methods/catalogue.py.
 METHOD_SETTINGS: dict[str, Any] = {
     "unlearning": None,  # its settings stand in section [unlearning]
+    "unlearning-output": None,  # the same
     "unlearning-ekfac": EkfacSettings(),
     "unlearning-gram": GramSettings(),
     "influence": InfluenceSettings(),
@@ -215,3 +216,8 @@ METHOD_SETTINGS: dict[str, Any] = {
     "random": RandomSettings(),
     "ensemble": EnsembleSettings(),
 }
+
+
+def follows_training(name: str) -> bool:
+    """True for a method that looks at checkpoints of the training: it cannot judge weights made in another way."""
+    return hasattr(METHOD_SETTINGS[name], "checkpoints")

@@ -16,7 +16,7 @@ from precompute.config.reading import name_file, name_place, read_settings, read
 from precompute.errors import need
 
 NO_WINDOWS_S = 1e6  # longer than any clip: one window
-RESULTS = 2  # count up when a stage computes or keeps its result otherwise: old caches are then left alone
+RESULTS = 3  # count up when a stage computes or keeps its result otherwise: old caches are then left alone
 LAYERS = ("to_kv", "cross_attn", "self_attn", "all")
 MASKS = ("none", "mixed", "dual")
 SAMPLERS = ("ddim", "dpmpp-2m")
@@ -32,13 +32,15 @@ class CorpusSection:
     manifest: str = ""
     folder: str = ""
     latents: str = ""  # .npz of fp16 latents by track_id, for tracks that ship without audio
-    decoys: int = 0  # how many decoys to score, spread evenly; 0 = all
+    decoys: int = 0  # how many decoys that match a track to score, spread evenly; 0 = all
+    caption_decoys: int = 0  # how many of each caption, of decoys that match a caption and no track; 0 = all
     windows: int = 4  # of a file that is longer than the model hears at once: at most so many, spread evenly
 
     def __post_init__(self) -> None:
         need(self.windows >= 1, f"[corpus] windows = {self.windows}: must be at least 1")
         need(bool(self.manifest) != bool(self.folder), "[corpus] needs either manifest or folder, and not both")
         need(self.decoys >= 0, f"[corpus] decoys = {self.decoys}: must be 0 (all) or more")
+        need(self.caption_decoys >= 0, f"[corpus] caption_decoys = {self.caption_decoys}: must be 0 (all) or more")
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ class MethodsSection:
     """The methods to run, and the settings of each that has a section `[methods.NAME]`."""
 
     run: tuple[str, ...] = ("unlearning",)  # in the order of their ids in the store
+    default: str = "unlearning"  # which of them the page opens with; a file that does not say: the first of `run`
     settings: dict[str, Any] = field(default_factory=dict)  # by name; what is absent has its defaults
 
     @classmethod
@@ -150,18 +153,20 @@ class MethodsSection:
         known = ", ".join(METHOD_SETTINGS)
         run = table.get("run", list(cls.run))
         need(isinstance(run, list) and bool(run), '[methods] run: must be a list of methods, such as ["unlearning"]')
-        for name in [*run, *(key for key in table if key != "run")]:
+        default = table.get("default", "")
+        sections = [key for key in table if key not in ("run", "default")]
+        for name in [*run, *sections]:
             need(name in METHOD_SETTINGS, f"[methods] {name!r}: unknown method; known are {known}")
         need(len(set(run)) == len(run), "[methods] run: a method stands twice")
+        need(default in ("", *run), f"[methods] default = {default!r}: must be one of the methods in run")
         read = {}
-        for name, values in table.items():
-            if name == "run":
-                continue
-            need(name != "unlearning", "[methods.unlearning]: its settings stand in section [unlearning]")
+        for name in sections:
+            values = table[name]
+            need(METHOD_SETTINGS[name] is not None, f"[methods.{name}]: its settings stand in section [unlearning]")
             need(isinstance(values, dict), f"[methods] {name}: must be a section [methods.{name}]")
             with name_place(f"[methods.{name}]"):
                 read[name] = read_settings(METHOD_SETTINGS[name], values)
-        return cls(tuple(run), read)
+        return cls(tuple(run), default or run[0], read)
 
 
 @dataclass(frozen=True)
@@ -209,6 +214,38 @@ class OutputSection:
 
 
 @dataclass(frozen=True)
+class ExemplarsSection:
+    """Clips of the model tuned on exemplars: generated and attributed in a pass of its own, with fewer draws."""
+
+    update: str = ""  # file of the update, as `train-exemplars` makes it; empty = no such pass
+    clips: int = 1  # of each exemplar's caption, each from a seed of its own
+    cohort: int = 24  # further clips of the tuned model, not shown, that say what is usual for a track
+    replicates: int = 4  # of the noise bank; its seed and t_low are those of [bank]
+    strata: int = 4
+    draws_per_cell: int = 1
+    ascent_draws: int = 16  # of a clip's gradient, halved for the standard error
+
+    def __post_init__(self) -> None:
+        need(self.clips >= 1, f"[exemplars] clips = {self.clips}: must be at least 1")
+        need(self.cohort >= 2, f"[exemplars] cohort = {self.cohort}: normalisation needs at least 2 clips")
+        need(self.replicates >= 2, f"[exemplars] replicates = {self.replicates}: a standard error needs at least 2")
+        need(self.strata >= 1, f"[exemplars] strata = {self.strata}: must be at least 1")
+        need(self.draws_per_cell >= 1, f"[exemplars] draws_per_cell = {self.draws_per_cell}: must be at least 1")
+        even = self.ascent_draws >= 2 and self.ascent_draws % 2 == 0
+        need(even, f"[exemplars] ascent_draws = {self.ascent_draws}: must be even and at least 2")
+
+    def reduce(self, config: RunConfig) -> RunConfig:
+        """The config of that pass: these draws and this cohort, no targets."""
+        draws = {name: getattr(self, name) for name in ("replicates", "strata", "draws_per_cell")}
+        return replace(
+            config,
+            bank=replace(config.bank, **draws),
+            clips=replace(config.clips, cohort=self.cohort, targets=0),
+            unlearning=replace(config.unlearning, ascent_draws=self.ascent_draws),
+        )
+
+
+@dataclass(frozen=True)
 class IndexSection:
     """The index of sketches, by which `attribute` finds a new clip's tracks without a pass over all."""
 
@@ -216,7 +253,8 @@ class IndexSection:
     width: int = 0  # k; 0 = the least at which the measured recall is reached
     widest: int = 65_536  # of the measured widths, which are its halves
     seed: int = 404
-    shortlist: int = 48  # tracks and decoys of a new clip that get exact scores
+    shortlist: int = 48  # tracks and decoys of a new clip that get exact scores by unlearning
+    precision: str = "fp16"  # of D-TRAK's sketches: fp32, fp16 or int8, which moves scores by up to 9 % of their spread
     recall: float = 0.95  # of the ten strongest training tracks, wanted
     sample: int = 1024  # tracks and decoys on which recall is measured, spread evenly; 0 = all
 
@@ -226,6 +264,8 @@ class IndexSection:
         need(fits, f"[index] width = {self.width}: must be 0 or divide widest = {self.widest}")
         need(self.shortlist >= 1, f"[index] shortlist = {self.shortlist}: must be at least 1")
         need(0 < self.recall <= 1, f"[index] recall = {self.recall}: must be above 0 and at most 1")
+        known = ("int8", "fp16", "fp32")
+        need(self.precision in known, f"[index] precision = {self.precision!r}: choose one of {', '.join(known)}")
         need(self.sample >= 0, f"[index] sample = {self.sample}: must be 0 (all) or more")
 
 
@@ -246,7 +286,7 @@ class DiagnosticsSection:
         """The config for an earlier checkpoint: these draws, half of the other ones, one window for the whole clip."""
         return replace(
             config,
-            bank=replace(config.bank, replicates=self.replicates),
+            bank=replace(config.bank, replicates=self.replicates, draws_per_cell=1),
             clips=replace(config.clips, cohort=self.cohort),
             fisher=replace(config.fisher, draws=-(-config.fisher.draws // 2)),
             unlearning=replace(
@@ -271,6 +311,7 @@ class RunConfig:
     moments: MomentsSection = field(default_factory=MomentsSection)
     diagnostics: DiagnosticsSection = field(default_factory=DiagnosticsSection)
     index: IndexSection = field(default_factory=IndexSection)
+    exemplars: ExemplarsSection = field(default_factory=ExemplarsSection)
     text: str = field(default="", repr=False)  # the TOML as read, kept with the store
 
     @classmethod
@@ -289,6 +330,7 @@ class RunConfig:
             "moments": MomentsSection,
             "diagnostics": DiagnosticsSection,
             "index": IndexSection,
+            "exemplars": ExemplarsSection,
         }
         for name in table:
             known = ", ".join([*types, "methods"])

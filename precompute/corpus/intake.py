@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from precompute.common.sequences import spread_evenly
-from precompute.config.run import RunConfig
+from precompute.config.run import CorpusSection, RunConfig
 from precompute.corpus.audio import SoundShape
 from precompute.corpus.examination import examine_files
 from precompute.corpus.tracks import Track, read_folder, read_manifest
@@ -77,8 +78,7 @@ def take_in(config: RunConfig, window_s: float) -> Intake:
         raise UserError(
             f"[output] clips = {config.output.clips!r} lies inside [corpus] folder: clips would become tracks"
         )
-    decoys = [t for t in files if t.is_decoy]
-    scored = {decoys[i].track_id for i in spread_evenly(len(decoys), section.decoys)}
+    scored = choose_decoys(files, section)
     files = [t for t in files if not t.is_decoy or t.track_id in scored]
     examination = examine_files(files)
     if all(t.is_decoy for t in examination.readable):
@@ -96,6 +96,20 @@ def take_in(config: RunConfig, window_s: float) -> Intake:
     if any(t.original is not None for t in tracks):
         root = Path(os.path.commonpath([root, folder.resolve()]))
     return Intake(tracks, root, files, examination.shapes, examination.set_aside)
+
+
+def choose_decoys(tracks: Sequence[Track], section: CorpusSection) -> set[int]:
+    """The track ids of the decoys that are scored. Where none is said to match a track, all count as if they did."""
+    decoys = [t for t in tracks if t.is_decoy]
+    of_track = [t for t in decoys if t.matched_to is not None] or decoys
+    of_caption: dict[str, list[Track]] = {}
+    for track in decoys if len(of_track) < len(decoys) else []:
+        if track.matched_to is None:
+            of_caption.setdefault(track.caption, []).append(track)
+    chosen = [of_track[i] for i in spread_evenly(len(of_track), section.decoys)]
+    for group in of_caption.values():
+        chosen += [group[i] for i in spread_evenly(len(group), section.caption_decoys)]
+    return {track.track_id for track in chosen}
 
 
 def summarise(intake: Intake, window_s: float) -> list[str]:

@@ -45,6 +45,13 @@ def load_latents(model: Model, corpus: Corpus, config: RunConfig, cache: Cache) 
     return make_items(model, corpus.tracks, key, cache), key
 
 
+def compute_timing(tracks: Sequence[Track]) -> torch.Tensor | None:
+    """The timing conditions of `Items`; None where no track is a window of a longer file."""
+    if not any(track.whole_s for track in tracks):
+        return None
+    return torch.tensor([[t.start_s, t.whole_s or t.duration_s] for t in tracks])
+
+
 def make_items(
     model: Model, tracks: Sequence[Track], key: str, cache: Cache, embeddings: torch.Tensor | None = None
 ) -> Items:
@@ -53,12 +60,11 @@ def make_items(
     `embeddings` [N, E]: of their captions, where they are known already.
     """
     latents = torch.from_numpy(cache.map(Entry("latents", key))["latents"])
-    timing = torch.tensor([[t.start_s, t.whole_s or t.duration_s] for t in tracks])
     return model.items(
         [t.caption for t in tracks],
         [t.duration_s for t in tracks],
         latents,
-        timing=timing if any(t.whole_s for t in tracks) else None,
+        timing=compute_timing(tracks),
         embeddings=embeddings,
     )
 

@@ -211,25 +211,47 @@ def format_sweep_table(result: Any) -> str:
 
 
 def format_calibration_table(result: Any) -> str:
-    """The test of above noise with more and fewer common modes removed."""
+    """The test of above noise where nothing is to be found, and where something is: a table each."""
     body = [
         (
-            f"{row['modes']}",
-            f"{row['auc']:.2f} ({row['auc_least']:.2f} to {row['auc_most']:.2f})",
-            f"{row['clips_tracks']:.0%}, {row['tracks']}",
-            f"{row['clips_decoys']:.0%}, {row['decoys']}",
-            f"{row['mirrored_clips_tracks']:.0%}, {row['mirrored_clips_decoys']:.0%}",
-            f"{row['decoys_top10']:.0%}",
+            row["method"],
+            *_format_false_findings(row),
+            *(_format_shares(row, name) for name in ("caption", "style")),
+            "–" if row["reliability"] is None else f"{row['reliability']:.2f}",
         )
         for row in result["rows"]
     ]
     head: tuple[str, ...] = (
-        "modes removed",
-        "track above decoy, mean and range over clips",
-        "clips with tracks found, tracks",
+        "method",
+        "clips with a finding where there is none (at most 10 %)",
+        "clips that could have had one",
+        "same caption: p ≤ 0.01, p ≤ 0.05",
+        "same style: p ≤ 0.01, p ≤ 0.05",
+        "rankings by two halves of the draws agree",
     )
-    head += ("roles exchanged: clips with decoys found, decoys", "at the lower end: tracks, decoys")
-    return format_markdown((*head, "decoys in the top 10"), body)
+    cases = list(dict.fromkeys(row["planted"] for row in result["power"]))
+    found = {(row["method"], row["planted"]): row for row in result["power"]}
+    power = [
+        (method, *(_format_found(found.get((method, case))) for case in cases))
+        for method in dict.fromkeys(row["method"] for row in result["power"])
+    ]
+    return "\n\n".join([format_markdown(head, body), format_markdown(("clips that find their", *cases), power)])
+
+
+def _format_false_findings(row: Any) -> tuple[str, str]:
+    if row["clips_with_finding"] is None:
+        return "–", "–"
+    share = f"{row['clips_with_finding']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
+    return share, f"{row['could_fire']:.0%}"
+
+
+def _format_shares(row: Any, name: str) -> str:
+    shares = [row[f"{name}_p{point}"] for point in ("01", "05")]
+    return "–" if None in shares else ", ".join(f"{share:.1%}" for share in shares)
+
+
+def _format_found(row: Any) -> str:
+    return "–" if row is None else f"{row['found']} of {row['of']} [{row['low']:.0%}, {row['high']:.0%}]"
 
 
 def format_planted_table(result: Any) -> str:

@@ -14,7 +14,7 @@ LINES = (  # of the table: text, diagnostic without its suffix, format
     ("decoys in the top 10", "decoys_top10", PERCENT),
     ("decoys in the top 40", "decoys_top40", PERCENT),
     ("training track above decoy (0.5 = chance)", "auc", NUMBER),
-    ("rank of an unlearned training track in its own list, mean of 16", "self_rank", NUMBER),
+    ("rank of an unlearned training track in its own list, mean", "self_rank", NUMBER),
     ("correlation between the rankings of different clips", "clip_correlation", NUMBER),
     ("share of the positive score held by the top 1", "share_top1", PERCENT),
     ("… by the top 10", "share_top10", PERCENT),

@@ -14,18 +14,17 @@ import numpy as np
 import torch
 
 from precompute.common.cache import Cache
-from precompute.config.methods import METHOD_SETTINGS
+from precompute.config.methods import follows_training
 from precompute.config.run import NO_WINDOWS_S, RunConfig, fingerprint
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
+from precompute.exemplars.low_rank import hash_tensors
 from precompute.gradients.context import Context, Queries, make_noise_bank
 from precompute.methods.base import GradientMethod, MethodResult
 from precompute.methods.catalogue import CATALOGUE, build_method, find_class
 from precompute.methods.run import MethodRun, run_methods
 from precompute.model.diffusion import Items, Model
 from precompute.significance.normalisation import Normalisation
-from precompute.significance.verdicts import mask_tracks
-from precompute.train.lora import hash_tensors
 
 OTHER_WEIGHTS = "it looks at checkpoints of a training, and these weights have none of their own"
 
@@ -57,11 +56,6 @@ def check_method_names(names: Sequence[str], option: str = "--method") -> tuple[
         if name not in CATALOGUE:
             raise UserError(f"{option} {name}: unknown; known are {', '.join(CATALOGUE)}")
     return tuple(dict.fromkeys(names))
-
-
-def follows_training(name: str) -> bool:
-    """True for a method that looks at checkpoints of the training: it cannot judge weights made in another way."""
-    return hasattr(METHOD_SETTINGS[name], "checkpoints")
 
 
 def looks_at_gradients(config: RunConfig) -> bool:
@@ -128,11 +122,10 @@ def run_named_methods(context: Context, names: Sequence[str]) -> JudgedMethods:
     return JudgedMethods(done, skipped)
 
 
-def normalise_scores(result: MethodResult, tracks: Sequence[Track]) -> dict[str, np.ndarray]:
+def normalise_scores(result: MethodResult) -> dict[str, np.ndarray]:
     """Scores [Q, N] by kind: 'raw', and 'normalised' over the cohort."""
-    is_train, is_decoy, _ = mask_tracks(tracks)
     raw = result.score
-    return {"raw": raw, "normalised": Normalisation.fit(result.cohort, is_train, is_decoy).apply(raw)}
+    return {"raw": raw, "normalised": Normalisation.fit(result.cohort).apply(raw)}
 
 
 def fingerprint_items(items: Items) -> str:

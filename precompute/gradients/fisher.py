@@ -41,8 +41,12 @@ def load_fisher(model: Model, tracks: Items, config: RunConfig, cache: Cache, ke
     def compute() -> dict[str, np.ndarray]:
         return {"fisher": compute_fisher(model, tracks, config.unlearning.layers, config.fisher, "Fisher").numpy()}
 
-    entry = Entry("fisher", fingerprint(key, config.fisher, config.unlearning.layers))
-    return torch.from_numpy(cache.get(entry, compute)["fisher"])
+    return torch.from_numpy(cache.get(name_fisher(config, key), compute)["fisher"])
+
+
+def name_fisher(config: RunConfig, key: str) -> Entry:
+    """The name in the cache of what `load_fisher` gives."""
+    return Entry("fisher", fingerprint(key, config.fisher, config.unlearning.layers))
 
 
 def invert_fisher(fisher: torch.Tensor, damping: float) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Gradients of single tracks and clips, each computed once for all methods that ask for it.
+"""Gradients of single tracks, each computed once for all methods that ask for it; of clips: `steps.py`.
 
 Three scalars of a network's output may be differentiated, each a mean over frames and channels: "loss" (squared error,
 as trained), "square" (of the output itself; D-TRAK, arXiv 2311.00500) and "mean" (of the output; DAS, arXiv
@@ -20,7 +20,6 @@ from precompute.model.diffusion import Items, Model, NoiseBank
 from precompute.model.precision import predict
 
 OBJECTIVES = ("loss", "square", "mean")
-CLIP_BATCH = 16  # draws of a clip per forward pass
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,18 @@ def is_track_masked(mask: str) -> bool:
     return mask == "dual"
 
 
+def compute_by_frame(objective: str, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """What is differentiated, frame by frame, mean over channels: outputs [D, C, F] -> [D, F]."""
+    if objective == "loss":
+        return (predicted - target).square().mean(1)
+    return predicted.square().mean(1) if objective == "square" else predicted.mean(1)
+
+
 def compute_objective(
     objective: str, predicted: torch.Tensor, target: torch.Tensor, frames: int | None
 ) -> torch.Tensor:
     """The scalar that is differentiated, from outputs [D, C, F]; over the first `frames` frames, None = all."""
-    if objective == "loss":
-        by_frame = (predicted - target).square().mean(1)
-    elif objective == "square":
-        by_frame = predicted.square().mean(1)
-    else:
-        by_frame = predicted.mean(1)
-    return by_frame[:, :frames].mean()
+    return compute_by_frame(objective, predicted, target)[:, :frames].mean()
 
 
 class CellGradients(NamedTuple):
@@ -120,21 +120,3 @@ def compute_cell_gradient(
     t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
     predicted, target = predict(model, track.latents[0], condition, t, eps)
     return differentiate(compute_objective(kind.objective, predicted, target, frames), model.parameters(kind.layers))
-
-
-def compute_clip_gradients(model: Model, clip: Items, kind: GradientKind, bank: NoiseBank) -> torch.Tensor:
-    """One clip's gradient for each replicate of its own draws, mean over the replicate's strata: [R, P]."""
-    parameters = model.parameters(kind.layers)
-    with torch.no_grad():
-        condition = model.condition(clip)
-    frames = int(clip.valid_frames[0]) if kind.masked else None
-    total = torch.zeros(bank.replicates, count_parameters(parameters))
-    batch = 1 if kind.normalised else CLIP_BATCH
-    for half in range(bank.replicates):
-        draws = [bank.cell(half, stratum, (model.latent_channels, model.frames)) for stratum in range(bank.strata)]
-        for start in range(0, len(draws), batch):
-            t, eps = (torch.cat(part) for part in zip(*draws[start : start + batch], strict=True))
-            predicted, target = model.predict(clip.latents[0], condition, t, eps)
-            row = differentiate(compute_objective(kind.objective, predicted, target, frames), parameters).cpu()
-            total[half] += scale_to_length_one(row[None])[0] if kind.normalised else row * len(t)
-    return total / bank.strata

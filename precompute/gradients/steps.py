@@ -29,7 +29,7 @@ from precompute.config.run import RunConfig, UnlearningSection, fingerprint
 from precompute.gradients.context import Context, Queries
 from precompute.gradients.directions import HALVES, DirectionRule, Directions
 from precompute.gradients.flat_vectors import TINY, count_parameters, differentiate, unflatten
-from precompute.gradients.item_gradients import GradientKind, is_clip_masked, is_track_masked
+from precompute.gradients.item_gradients import GradientKind, compute_by_frame, is_clip_masked, is_track_masked
 from precompute.gradients.weights import measure_length, restored_weights
 from precompute.model.diffusion import Items, Model, NoiseBank
 
@@ -73,6 +73,7 @@ class UnlearningStep:
 
     section: UnlearningSection
     tracks: int  # N of the 1/N in the step: training tracks
+    objective: str = "loss"  # what is differentiated, of clip and track alike: one of `item_gradients.OBJECTIVES`
 
     @property
     def scale(self) -> float:
@@ -83,7 +84,7 @@ class UnlearningStep:
     def kind(self) -> GradientKind:
         """The gradient of a track that its directions are multiplied with."""
         section = self.section
-        return GradientKind("loss", section.layers, section.normalise_timesteps, is_track_masked(section.mask))
+        return GradientKind(self.objective, section.layers, section.normalise_timesteps, is_track_masked(section.mask))
 
     @property
     def has_moments(self) -> bool:
@@ -92,14 +93,14 @@ class UnlearningStep:
 
     def describe_settings(self) -> dict[str, Any]:
         """The section and the scale: a direction depends on them beside model, clip and curvature."""
-        return {**asdict(self.section), "scale": self.scale}
+        return {**asdict(self.section), "scale": self.scale, "objective": self.objective}
 
     # -- clips -------------------------------------------------------------------------------------------------------
 
     def compute_clip_gradients(
         self, model: Model, clip: Items, with_windows: bool, halves: Sequence[int] = BOTH_HALVES
     ) -> torch.Tensor:
-        """Gradient of a clip's loss, [HALVES, W, P] float32: W windows that sum to the whole (W = 1 without).
+        """Gradient of a clip's objective, [HALVES, W, P] float32: W windows that sum to the whole (W = 1 without).
 
         `halves`: which are computed; the others stay zero. A window's loss is the sum over its frames / the number of
         frames that count, so that windows add up exactly.
@@ -116,7 +117,8 @@ class UnlearningStep:
             draws = [bank.cell(half, stratum, (model.latent_channels, model.frames)) for stratum in range(bank.strata)]
             for start in range(0, len(draws), batch):
                 t, eps = (torch.cat(part) for part in zip(*draws[start : start + batch], strict=True))
-                frames = model.frame_loss(clip.latents[0], condition, t, eps).sum(0) / bank.strata
+                predicted, target = model.predict(clip.latents[0], condition, t, eps)
+                frames = compute_by_frame(self.objective, predicted, target).sum(0) / bank.strata
                 if section.normalise_timesteps:
                     total[half] += _differentiate_windows(frames, windows, parameters) / bank.strata
                     continue
@@ -213,7 +215,7 @@ class UnlearningStep:
 
         rule = DirectionRule(compute, compute_half if self.section.steps == 1 else None, load_inverse_fisher)
         parameters = count_parameters(model.parameters(self.section.layers))
-        key = fingerprint(key, self.section, config.fisher)
+        key = fingerprint(key, self.section, config.fisher, self.objective)
         directions = Directions(queries, rule, model.device, parameters, cache, key)
         directions.memory_gb = config.pass_.memory_gb
         return directions
@@ -227,12 +229,19 @@ class UnlearningStep:
                 context.model, context.queries, load, context.config, context.cache, context.key
             )
 
-        return context.make_once(f"directions-{fingerprint(self.describe_settings())}", make)
+        return context.make_once(self._name_directions(), make)
+
+    def find_directions(self, context: Context) -> Directions | None:
+        """What `share_directions` gave another method of this run; None where none asked."""
+        return context.memo.get(self._name_directions())
+
+    def _name_directions(self) -> str:
+        return f"directions-{fingerprint(self.describe_settings())}"
 
     # -- tracks ------------------------------------------------------------------------------------------------------
 
     def compute_rises(self, model: Model, track: Items, direction: torch.Tensor, bank: NoiseBank) -> torch.Tensor:
-        """Rise of a track's loss along `direction` [P], by draw of the bank (cell by cell) and frame: [D, F] float64.
+        """Rise of a track's objective along `direction` [P], by draw of the bank and frame: [D, F] float64.
 
         Forward-mode derivative: no difference of near-equal numbers. Fused attention has none, the plain one is used.
         """
@@ -243,15 +252,16 @@ class UnlearningStep:
         t, eps = torch.cat([d[0] for d in draws]), torch.cat([d[1] for d in draws])
         rest = {n: p for n, p in model.network.model.named_parameters() if n not in parameters}
 
-        def compute_frame_losses(changed: dict[str, torch.Tensor]) -> torch.Tensor:
-            return model.frame_loss(track.latents[0], condition, t, eps, weights={**rest, **changed})
+        def compute_frames(changed: dict[str, torch.Tensor]) -> torch.Tensor:
+            predicted, target = model.predict(track.latents[0], condition, t, eps, weights={**rest, **changed})
+            return compute_by_frame(self.objective, predicted, target)
 
         primal = {name: p.detach() for name, p in parameters.items()}
         tangent = {name: part.to(model.device) for name, part in unflatten(direction, parameters).items()}
         plain = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
         with plain, torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's own, of the first such derivative in a process
-            rise = torch.func.jvp(compute_frame_losses, (primal,), (tangent,))[1]
+            rise = torch.func.jvp(compute_frames, (primal,), (tangent,))[1]
         rise = rise.double().cpu()
         frames = count_scored_frames(self.section, int(track.valid_frames[0]))
         if frames is not None:  # only valid frames count, and they carry the whole score
@@ -260,7 +270,7 @@ class UnlearningStep:
         return rise
 
     def compute_moments(self, model: Model, track: Items, direction: torch.Tensor, bank: NoiseBank) -> torch.Tensor:
-        """Rise of a track's loss along `direction` [P], frame by frame: [F] float64; its mean is the score."""
+        """Rise of a track's objective along `direction` [P], frame by frame: [F] float64; its mean is the score."""
         return self.compute_rises(model, track, direction, bank).mean(0)
 
     def arrange_scores(self, products: Arrays, model: Model, queries: Queries, bank: NoiseBank) -> ClipScores:
@@ -280,7 +290,7 @@ class UnlearningStep:
         )
 
 
-def make_one_step(context: Context, normalised: bool = False) -> UnlearningStep:
+def make_one_step(context: Context, normalised: bool = False, objective: str = "loss") -> UnlearningStep:
     """Unlearning by one step with the run's settings: its directions hold the clips' gradients u as s F^-1 u.
 
     Any other linear score u'Mg of a track's gradient g is their product with (M F / s) g, so that one set of directions
@@ -289,7 +299,7 @@ def make_one_step(context: Context, normalised: bool = False) -> UnlearningStep:
     section = replace(
         context.config.unlearning, steps=1, relative_step=0.0, pull_back=True, normalise_timesteps=normalised
     )
-    return UnlearningStep(section, len(context.trained))
+    return UnlearningStep(section, len(context.trained), objective)
 
 
 def _differentiate_windows(

@@ -7,7 +7,7 @@ tracks. Two methods that ask for the same tap share it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from precompute.gradients.context import Context
 from precompute.gradients.directions import HALVES, Directions, DiskRows, LoadedDirections, multiply_each
 from precompute.gradients.fisher import invert_fisher
 from precompute.gradients.flat_vectors import average_strata
-from precompute.gradients.item_gradients import CellGradients, GradientKind, compute_clip_gradients
+from precompute.gradients.item_gradients import CellGradients, GradientKind
 from precompute.gradients.sketches import Sketch
 from precompute.gradients.steps import UnlearningStep, make_ascent_bank, make_one_step
 
@@ -201,33 +201,44 @@ def share_sketch(context: Context, width: int, seed: int) -> Sketch:
     return context.make_once(f"sketch-{width}-{seed}", lambda: Sketch(context.parameter_count, width, seed))
 
 
-def load_clip_sketches(
-    context: Context, kind: GradientKind, width: int, seed: int, whitened: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sketches of all clips' gradients over their own draws: [Q, HALVES, k]; the cohort's over both halves [K, k]."""
+class ClipSketches(NamedTuple):
+    """Sketches of all clips' gradients over their own draws, k numbers each."""
+
+    stored: np.ndarray  # [Q, HALVES, k]
+    cohort: np.ndarray  # [K, k]: over both halves
+    windows: list[np.ndarray]  # of the shown clips: [W, k] over both halves, which sum to the whole
+
+
+def load_clip_sketches(context: Context, kind: GradientKind, width: int, seed: int, whitened: bool) -> ClipSketches:
+    """Sketches of all clips, from the cache where it has them; `whitened`: of F^-1/2 x gradient."""
     model, cache, clips = context.model, context.cache, context.clips
-    bank, step = make_ascent_bank(context.config.unlearning), make_one_step(context, kind.normalised)
-    settings = (kind, width, seed, context.config.fisher if whitened else None, vars(bank))
-    key = fingerprint(context.key, settings)
-    directions = step.share_directions(context) if kind.objective == "loss" else None  # they hold the gradients
+    step = make_one_step(context, kind.normalised, kind.objective)
+    settings = (kind, width, seed, context.config.fisher if whitened else None, context.config.unlearning.window_s)
+    key = fingerprint(context.key, settings, vars(make_ascent_bank(context.config.unlearning)))
+    # directions that another method of the run has hold the gradients
+    directions = step.share_directions(context) if kind.objective == "loss" else step.find_directions(context)
     if directions is not None:
         directions.ensure()
 
-    def load_rows(number: int) -> torch.Tensor:
-        """[HALVES or 1, P]"""
+    def load_rows(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """[HALVES or 0, P] by half, [W, P] by window."""
+        of_kind, row = clips[number]
         inverse_fisher = context.load_inverse_fisher() if whitened or directions is not None else torch.ones(())
-        weight = inverse_fisher.sqrt() if whitened else 1.0
+        weight = inverse_fisher.sqrt() if whitened else torch.ones(())
         if directions is None:
-            return compute_clip_gradients(model, context.select_clip(*clips[number]), kind, bank) * weight
+            found = step.compute_clip_gradients(model, context.select_clip(of_kind, row), of_kind == "shown")
+            return found.sum(1) * weight, found.mean(0) * weight
+        weight = weight / (step.scale * inverse_fisher)
         arrays = directions.load_clip(number)
-        rows = arrays["halves"] if len(arrays["halves"]) else arrays["windows"]
-        return torch.from_numpy(rows) * (weight / (step.scale * inverse_fisher))
+        return torch.from_numpy(arrays["halves"]) * weight, torch.from_numpy(arrays["windows"]) * weight
 
-    def load(number: int) -> np.ndarray:
+    def load(number: int) -> Arrays:
         def compute() -> Arrays:
-            return {"sketch": share_sketch(context, width, seed)(load_rows(number)).numpy()}
+            sketch = share_sketch(context, width, seed)
+            by_half, by_window = load_rows(number)
+            return {"halves": sketch(by_half).numpy(), "windows": sketch(by_window).numpy()}
 
-        return cache.get(name_entry(number), compute)["sketch"]
+        return cache.get(name_entry(number), compute)
 
     def name_entry(number: int) -> Entry:
         return Entry(f"clip-sketch-{kind.objective}", key, number)
@@ -237,6 +248,9 @@ def load_clip_sketches(
         share_sketch(context, width, seed)
         workers = count_workers(model.device, context.parameter_count)
         run_jobs(f"sketches of clips ({kind.objective})", missing, load, workers, cache)
-    rows, stored = [load(number) for number in range(len(clips))], len(context.stored)
-    cohort = np.array([row.mean(0) for row in rows[stored:]]).reshape(-1, width)
-    return np.stack(rows[:stored]), cohort
+    rows, stored, shown = [load(n) for n in range(len(clips))], len(context.stored), len(context.queries.shown)
+    return ClipSketches(
+        stored=np.stack([row["halves"] for row in rows[:stored]]),
+        cohort=np.array([row["windows"].sum(0) for row in rows[stored:]]).reshape(-1, width),
+        windows=[row["windows"] for row in rows[:shown]],
+    )

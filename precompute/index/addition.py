@@ -6,39 +6,32 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 from precompute.config.run import RunConfig
-from precompute.corpus.tracks import Track
 from precompute.errors import UserError
+from precompute.gradients.context import Context
 from precompute.index.clips import NewClip, write_clip
-from precompute.index.layout import Index
-from precompute.model.diffusion import Model
-from precompute.significance.verdicts import Verdicts
+from precompute.index.layout import Index, list_served
+from precompute.index.scoring import ClipResults
 from precompute.store import tables
-from precompute.store.publication import Columns, extend_store
+from precompute.store.publication import Columns, extend_store, stack_tables
 from precompute.store.tables import ResultKeys
 
-METHOD = "unlearning"
 AGAIN = "run `precompute run` and `precompute index` again with the same config"
-_ADDED = re.compile(r"Clips added later \(([\d, ]+)\):.*$", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class AddedResults:
-    """Results that are to be added, of Q clips and N tracks."""
-
-    tracks: Sequence[Track]  # [N]
-    verdicts: Verdicts
-    places: np.ndarray  # [n]: tracks with exact scores
-    cells: np.ndarray  # [Q, n, R, S, H]: their partial scores
-    windows: np.ndarray  # [Q, N, W]
-    rises: dict[tuple[int, int], np.ndarray]  # moments by (clip row, track row)
+_ADDED = re.compile(r"\s*Clips added later \(([\d, ]+)\):[^.]*\.")
 
 
 @dataclass(frozen=True)
@@ -46,25 +39,26 @@ class ExtendableStore:
     """A store that clips can be added to."""
 
     path: Path
-    models: set[str]  # hashes of the weights that its scores refer to
+    model_sha256: str  # of the weights that the scores of its run refer to
+    methods: list[str]  # of it that the index serves, the page's default first
 
     def check_model(self, sha256: str) -> None:
         """Raises UserError where the store is of other weights."""
-        if self.models != {sha256}:
-            raise UserError(f"{self.path}: its scores are of another model ({', '.join(self.models)[:12]}); {AGAIN}")
+        if sha256 != self.model_sha256:
+            raise UserError(f"{self.path}: its scores are of another model ({self.model_sha256[:12]}); {AGAIN}")
 
 
 @dataclass(frozen=True)
 class StoreState:
-    """Method, next clip id, folder of clips and note of the store that new rows are added to."""
+    """Methods, next clip id, folder of clips and note of the store that new rows are added to."""
 
-    method_id: int
+    methods: dict[str, tuple[int, str]]  # id and label by name
     next_clip_id: int
     clip_folder: Path
     note: str | None
 
 
-def check_store(store: Path, index: Index) -> ExtendableStore:
+def check_store(store: Path, index: Index, config: RunConfig) -> ExtendableStore:
     """The store, checked. Raises UserError where it does not hold the index's tracks, scored with its settings."""
     import duckdb
 
@@ -81,28 +75,50 @@ def check_store(store: Path, index: Index) -> ExtendableStore:
                 )
             ids = {row[0] for row in connection.execute("SELECT track_id FROM tracks").fetchall()}
             methods = dict(connection.execute("SELECT name, settings_json FROM methods").fetchall())
-            models = {row[0] for row in connection.execute("SELECT model_sha256 FROM runs").fetchall()}
+            run = "SELECT model_sha256, config_toml FROM runs ORDER BY run_id LIMIT 1"
+            [(model_sha256, config_toml)] = connection.execute(run).fetchall()
     except duckdb.Error as error:
         raise UserError(f"{store}: is not a store ({str(error).splitlines()[0]})") from error
-    if METHOD not in methods:
-        raise UserError(f"{store}: holds no scores by {METHOD}, which is what the index estimates")
-    settings, indexed = json.loads(methods[METHOD]), index.manifest["settings"]
-    for name, value in {**indexed["unlearning"], "bank": indexed["bank"], "fisher": indexed["fisher"]}.items():
-        if settings.get(name) != value:
-            raise UserError(f"{store}: made with {name} = {settings.get(name)}, the index with {value}; {AGAIN}")
+    served = [name for name in list_served(config) if name in index.parts and name in methods]
+    if not served:
+        raise UserError(f"{store}: holds no scores by {' or '.join(index.parts)}, which is what the index serves")
+    for name in served:
+        _check_settings(store, name, json.loads(methods[name]), index.manifest["settings"])
+    _check_unlearning_section(store, config_toml, config.text)
     strange = sorted(ids ^ set(index.rows.track_id.tolist()))
     if strange:
         raise UserError(f"{store}: track {strange[0]} is not in both store and index ({len(strange)} such); {AGAIN}")
-    return ExtendableStore(store, models)
+    return ExtendableStore(store, model_sha256, served)
 
 
-def add_clips(
-    store: Path, config: RunConfig, model: Model, clips: Sequence[NewClip], results: AddedResults
-) -> list[int]:
+def _check_settings(store: Path, method: str, settings: dict[str, Any], indexed: dict[str, Any]) -> None:
+    """Raises UserError where a method's settings in the store are not those of the index."""
+    if method == "dtrak":
+        wanted = {**indexed["methods.dtrak"], "bank": indexed["bank"]}
+    else:
+        wanted = {**indexed["unlearning"], "bank": indexed["bank"], "fisher": indexed["fisher"]}
+    for name, value in wanted.items():
+        if settings.get(name) != value:
+            raise UserError(
+                f"{store}: {method} made with {name} = {settings.get(name)}, the index with {value}; {AGAIN}"
+            )
+
+
+def _check_unlearning_section(store: Path, config_toml: str, text: str) -> None:
+    """Raises UserError where the run's section [unlearning] is another: draws and mask of every method's clips."""
+    one, other = (tomllib.loads(toml).get("unlearning", {}) for toml in (config_toml, text))
+    for name in sorted({*one, *other} - {"window_s"}):
+        if one.get(name) != other.get(name):
+            raise UserError(
+                f"{store}: made with [unlearning] {name} = {one.get(name)}, the config says {other.get(name)}; {AGAIN}"
+            )
+
+
+def add_clips(store: Path, context: Context, clips: Sequence[NewClip], results: Mapping[str, ClipResults]) -> list[int]:
     """Write audio beside the store's own and rows into a new version of it; the clips' ids.
 
-    Ids are given out while no other process adds to a store of this folder. A failure leaves the store as it was, and
-    no audio. Raises UserError, OSError.
+    `results`: by method. Ids are given out while no other process adds to a store of this folder. A failure leaves the
+    store as it was, and no audio. Raises UserError, OSError.
     """
     paths: list[Path] = []
     with _lock_folder(store.parent):
@@ -110,14 +126,18 @@ def add_clips(
         ids = list(range(state.next_clip_id, state.next_clip_id + len(clips)))
         try:
             for clip, clip_id in zip(clips, ids, strict=True):
-                paths.append(write_clip(model, clip, clip_id, state.clip_folder))
+                paths.append(write_clip(context.model, clip, clip_id, state.clip_folder))
             prompts = [clip.describe(clip_id) for clip, clip_id in zip(clips, ids, strict=True)]
             seconds = [prompt.seconds for prompt in prompts]
+            rows = [
+                _tabulate_results(own, ResultKeys(state.methods[name][0], ids, context.tracks), context)
+                for name, own in results.items()
+            ]
             new_rows = {
                 "clips": tables.tabulate_prompted_clips(prompts, ids, seconds, paths, state.clip_folder),
-                **_tabulate_results(results, ResultKeys(state.method_id, ids, results.tracks), config, model),
+                **{table: stack_tables([own[table] for own in rows]) for table in rows[0]},
             }
-            extend_store(store, new_rows, extend_note(state.note, ids, len(results.places), len(results.tracks)))
+            extend_store(store, new_rows, extend_note(state.note, ids, _describe_scores(state, results)))
         except BaseException:
             for path in paths:
                 path.unlink(missing_ok=True)
@@ -125,17 +145,21 @@ def add_clips(
     return ids
 
 
-def _tabulate_results(results: AddedResults, keys: ResultKeys, config: RunConfig, model: Model) -> dict[str, Columns]:
+def _tabulate_results(results: ClipResults, keys: ResultKeys, context: Context) -> dict[str, Columns]:
+    """Rows of one method. The claim *shaped the model* stays as the run made it: it rests on the run's own clips."""
+    config, model = context.config, context.model
     rate = model.frame_rate
     valid = np.array([model.valid_frames(round(t.duration_s * model.sample_rate)) for t in keys.tracks])
     window_s = max(1, round(config.unlearning.window_s * rate)) / rate
     near = replace(keys, tracks=[keys.tracks[int(place)] for place in results.places])
     rank = results.verdicts.rank[:, results.places]
+    windows = results.windows
     return {
         "scores": tables.tabulate_scores(results.verdicts, keys),
+        "match_bins": tables.tabulate_match_bins(results.verdicts, keys),
         "score_parts": tables.tabulate_score_parts(results.cells, rank, near, config.bank.t_low),
         "moments": tables.tabulate_moments(results.rises, keys, valid, rate, config.moments.rate_hz),
-        "clip_moments": tables.tabulate_clip_moments(results.windows, keys, window_s),
+        "clip_moments": {} if windows is None else tables.tabulate_clip_moments(windows, keys, window_s),
     }
 
 
@@ -154,22 +178,34 @@ def _read_state(store: Path) -> StoreState:
     import duckdb
 
     with duckdb.connect(str(store), read_only=True) as connection:
-        method = connection.execute("SELECT method_id FROM methods WHERE name = ?", [METHOD]).fetchall()[0][0]
+        rows = connection.execute("SELECT name, method_id, label FROM methods ORDER BY method_id").fetchall()
         last = connection.execute("SELECT max(clip_id) FROM clips").fetchall()[0][0]
         root, note = connection.execute("SELECT clip_root, note FROM store_info").fetchall()[0]
-    return StoreState(int(method), int(last or 0) + 1, (store.parent / str(root)).resolve(), note)
+    methods = {name: (int(method_id), str(label)) for name, method_id, label in rows}
+    return StoreState(methods, int(last or 0) + 1, (store.parent / str(root)).resolve(), note)
 
 
-def extend_note(note: str | None, ids: Sequence[int], exact: int, tracks: int) -> str:
-    """The store's note with one sentence on all clips that were added.
+def _describe_scores(state: StoreState, results: Mapping[str, ClipResults]) -> str:
+    """Which methods scored the clips, and how: clauses without a full stop."""
+    clauses = []
+    for name, own in results.items():
+        exact, tracks, label = len(own.places), own.verdicts.score.shape[1], state.methods[name][1]
+        if exact == tracks:
+            clauses.append(f"{label} is exact for every track")
+        else:
+            clauses.append(
+                f"{label} is exact for the tracks and decoys nearest to a clip (of the last, {exact} of {tracks}), all "
+                "others are estimated from sketches, and their errors say so"
+            )
+    absent = [label for name, (_, label) in state.methods.items() if name not in results]
+    if absent:
+        clauses.append(f"not computed for these clips: {', '.join(absent)}")
+    return "; ".join(clauses).replace(".", "")
 
-    `exact` of `tracks` tracks and decoys have exact scores for the clips `ids`.
-    """
+
+def extend_note(note: str | None, ids: Sequence[int], scores: str) -> str:
+    """The store's note with one sentence on all clips that were added; `scores`: which methods scored them, and how."""
     before = _ADDED.search(note or "")
     all_ids = [*(before.group(1).split(", ") if before else []), *map(str, ids)]
-    head = (note or "")[: before.start()].strip() if before else (note or "").strip()
-    sentence = (
-        f"Clips added later ({', '.join(all_ids)}): for each, the tracks and decoys nearest to it (of the last, "
-        f"{exact} of {tracks}) have exact scores; all others are estimated from sketches, and their errors say so."
-    )
-    return f"{head} {sentence}".strip()
+    rest = _ADDED.sub("", note or "").strip()
+    return f"{rest} Clips added later ({', '.join(all_ids)}): {scores}.".strip()

@@ -1,7 +1,9 @@
-"""From estimated and exact scores of new clips to verdicts, by what the index knows of the cohort.
+"""From estimated and exact scores of new clips by unlearning to verdicts, by what the index knows of the cohort.
 
 N tracks, Q new clips, H halves of a clip's draws. Tracks and decoys are treated alike at every step, so that decoys
-still tell how high an innocent track can score.
+still tell how high a track stands that did not matter. A clip's decoys centre and scale its candidates, and are nulls
+beside the cohort's, whose scores are exact: where a tested bin is larger than the shortlist, some of the clip's are
+estimates, which lie closer together than exact scores do.
 """
 
 from __future__ import annotations
@@ -10,51 +12,56 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute.index.layout import Index, IndexRows
-from precompute.index.search import Estimator, multiply_sketches
+from precompute.index.layout import UnlearningPart
+from precompute.index.search import Estimator, choose_shortlist, multiply_sketches
 from precompute.significance.normalisation import Normalisation
 from precompute.significance.standard_errors import estimate_standard_error
-from precompute.significance.verdicts import Verdicts, fit_normalisation, reach_verdicts
+from precompute.significance.verdicts import ClipGroups, TrackRoles, Verdicts, reach_verdicts
+
+
+@dataclass(frozen=True)
+class SketchedScores:
+    """Scores of Q new clips from sketches, corrected by what these are known to miss."""
+
+    halves: np.ndarray  # [Q, H, N]
+    windows: list[np.ndarray]  # Q of [W, N]: parts by window of the clip
+    lengths: np.ndarray  # [Q]: |b|
 
 
 @dataclass(frozen=True)
 class IndexCalibration:
     """Estimator and normalisation, fitted once on the cohort of an index."""
 
-    rows: IndexRows
+    noise: np.ndarray  # [N]: standard error over a track's draws for a clip of length |b| = 1
     estimator: Estimator
     normalisation: Normalisation
+    roles: TrackRoles
+    groups: ClipGroups  # of the new clips, then of the cohort's
 
     @classmethod
-    def fit(cls, index: Index) -> IndexCalibration:
+    def fit(cls, part: UnlearningPart, roles: TrackRoles, groups: ClipGroups) -> IndexCalibration:
         """Fit on the cohort's exact scores and sketches."""
-        rows, cohort = index.rows, index.cohort
-        sketched = multiply_sketches(rows.sketches, rows.scale, cohort.sketches)
-        estimator = Estimator.fit(rows.cohort.T, sketched, cohort.sketches, cohort.lengths)
-        return cls(rows, estimator, fit_normalisation(rows.cohort.T, rows.masks))
+        sketched = multiply_sketches(part.numbers[:, 0], part.scale[:, 0], part.clips)
+        estimator = Estimator.fit(part.cohort.T, sketched, part.clips, part.lengths)
+        return cls(part.noise, estimator, Normalisation.fit(part.cohort.T), roles, groups)
 
-    def choose_shortlist(self, estimates: np.ndarray, count: int) -> np.ndarray:
-        """Places [n] of the `count` tracks and decoys of highest estimated normalised score, of any of the clips."""
-        order = np.argsort(-self.normalisation.apply(estimates), axis=1, kind="stable")
-        return np.unique(order[:, :count])
+    def choose_places(self, sketched: SketchedScores, count: int) -> np.ndarray:
+        """Places [n] of the tracks and decoys that are on the shortlist of any of the clips, `count` of each."""
+        estimates = self.estimator.estimate(sketched.halves.mean(1), sketched.lengths)
+        match_bin = self.groups.match_bin[: len(estimates)]
+        return np.flatnonzero(choose_shortlist(self.normalisation.apply(estimates), match_bin, count).any(0))
 
-    def judge_clips(self, halves: np.ndarray, lengths: np.ndarray, places: np.ndarray, exact: np.ndarray) -> Verdicts:
+    def judge_clips(self, sketched: SketchedScores, places: np.ndarray, exact: np.ndarray) -> Verdicts:
         """Verdicts on the clips' scores.
 
-        `halves`: corrected scores [Q, H, N]; `lengths`: |b| [Q]; `exact`: partial scores [Q, n, R, S, H] of the tracks
-        at `places` [n]. Errors of estimates hold draws of the clip, draws of the track (as large as they were for the
-        cohort) and the sketch; in those of normalised scores, modes, centres and widths count as fixed.
+        `exact`: partial scores [Q, n, R, S, H] of the tracks at `places` [n]. Errors of estimates hold draws of the
+        clip, draws of the track (as large as they were for the cohort) and the sketch; spreads count as fixed.
         """
+        halves, lengths = sketched.halves, sketched.lengths
         score = self.estimator.estimate(halves.mean(1), lengths)
         by_clip = estimate_standard_error((self.estimator.slope * halves).transpose(1, 0, 2)[None])
-        own = np.square(lengths)[:, None] * (np.square(self.rows.noise) + np.square(self.estimator.residual))
+        own = np.square(lengths)[:, None] * (np.square(self.noise) + np.square(self.estimator.residual))
         std_error = np.sqrt(np.square(by_clip) + own)
         score[:, places] = exact.mean((2, 3, 4))
         std_error[:, places] = estimate_standard_error(exact.mean(3).transpose(2, 3, 0, 1))
-        return reach_verdicts(
-            score=score,
-            std_error=std_error,
-            score_norm=self.normalisation.apply(score),
-            std_error_norm=self.normalisation.convert_error(std_error, score),
-            masks=self.rows.masks,
-        )
+        return reach_verdicts(score, std_error, self.normalisation, self.roles, self.groups)

@@ -1,8 +1,10 @@
 """The index on disk: what it holds, what it was made with, and how it is replaced.
 
-A folder with `manifest.json` and four files that it names. A file's name holds the beginning of its SHA-256, so that a
-new version never writes over what the old one names: files first, then the manifest by rename, then what no manifest
-names is removed. N tracks and decoys in the order of the corpus, K clips of the cohort, k numbers a sketch, P weights.
+A folder with `manifest.json` and the files that it names: the tracks, the cohort's clips, and two for each method that
+the index serves (unlearning: three). A file's name holds the beginning of its SHA-256, so that a new version never
+writes over what the old one names: files first, then the manifest by rename, then what no manifest names is removed.
+N tracks and decoys in the order of the corpus, K clips of the cohort, R replicates of the noise bank, k numbers a
+sketch, P weights.
 """
 
 from __future__ import annotations
@@ -13,55 +15,31 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar, cast
 
 import numpy as np
 
 from precompute.common.files import hash_file, write_atomically
+from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import RESULTS, RunConfig
 from precompute.errors import UserError
-from precompute.significance.verdicts import TrackMasks
+from precompute.index.search import SketchTable
 
-FORMAT = 1  # count up when the files change their meaning
+FORMAT = 2  # count up when the files change their meaning
+SERVED = ("dtrak", "unlearning")  # the methods that an index can serve
 MANIFEST = "manifest.json"
-COLUMNS = ("track_id", "digest", "is_decoy", "planted", "scale", "noise", "cohort")
 BLOCK = 1 << 24  # bytes of sketches that are written at once
 
 
 @dataclass(frozen=True)
 class IndexRows:
-    """N tracks and decoys. A row depends on its track alone, not on which others there are."""
+    """N tracks and decoys by what they are. A row depends on its track alone, not on which others there are."""
 
     track_id: np.ndarray  # [N] int64
     digest: np.ndarray  # [N] text: names caption, length and audio by content
-    is_decoy: np.ndarray  # [N] bool
-    planted: np.ndarray  # [N] bool: outside the statistics
-    scale: np.ndarray  # [N] float32: a sketch's numbers are its int8 times this
-    noise: np.ndarray  # [N] float64: standard error over the track's draws for a clip of length |b| = 1
-    cohort: np.ndarray  # [N, K] float64: exact scores for the cohort's clips
-    sketches: np.ndarray  # [N, k] int8, memory-mapped where read from disk
 
     def __len__(self) -> int:
         return len(self.track_id)
-
-    @classmethod
-    def make_empty(cls, clips: int) -> IndexRows:
-        """No rows; `clips`: K."""
-        return cls(
-            track_id=np.zeros(0, int),
-            digest=np.zeros(0, "<U32"),
-            is_decoy=np.zeros(0, bool),
-            planted=np.zeros(0, bool),
-            scale=np.zeros(0, np.float32),
-            noise=np.zeros(0),
-            cohort=np.zeros((0, clips)),
-            sketches=np.zeros((0, 0), np.int8),
-        )
-
-    @property
-    def masks(self) -> TrackMasks:
-        """Masks of the tracks that enter the statistics."""
-        return TrackMasks(~self.is_decoy & ~self.planted, self.is_decoy & ~self.planted, ~self.is_decoy)
 
 
 @dataclass(frozen=True)
@@ -71,8 +49,49 @@ class IndexCohort:
     prompts: list[str]  # K
     seconds: list[float]  # K
     latents: np.ndarray  # [K, C, F] float32
-    sketches: np.ndarray  # [K, k] float32, of b
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+
+@dataclass(frozen=True)
+class MethodPart:
+    """What the index holds for one method. Of the arrays in `OF_TRACKS`, each row depends on its track alone."""
+
+    OF_TRACKS: ClassVar[tuple[str, ...]] = ("numbers", "scale")
+    SHARED: ClassVar[tuple[str, ...]] = ("clips",)
+    APART: ClassVar[tuple[str, ...]] = ("numbers",)  # of them, those in files of their own, which stay on disk
+
+    numbers: np.ndarray  # [N, R, k] int8, float16 or float32: sketches of the tracks
+    scale: np.ndarray  # [N, R] float32, times which they are
+    clips: np.ndarray  # [K, k] float32: sketches of the cohort's clips
+
+    @property
+    def table(self) -> SketchTable:
+        """The tracks' sketches."""
+        return SketchTable(self.numbers, self.scale)
+
+
+@dataclass(frozen=True)
+class DtrakPart(MethodPart):
+    """D-TRAK: sketches of the gradient of the squared output, by replicate. Scores follow from them, none is stored."""
+
+
+@dataclass(frozen=True)
+class UnlearningPart(MethodPart):
+    """Unlearning: sketches of a and b (see `index/__init__.py`), R = 1, and what corrects the scores from them."""
+
+    OF_TRACKS: ClassVar[tuple[str, ...]] = ("numbers", "scale", "noise", "cohort")
+    SHARED: ClassVar[tuple[str, ...]] = ("clips", "lengths", "fisher")
+    APART: ClassVar[tuple[str, ...]] = ("numbers", "fisher")
+
+    noise: np.ndarray  # [N] float64: standard error over the track's draws for a clip of length |b| = 1
+    cohort: np.ndarray  # [N, K] float64: exact scores for the cohort's clips
     lengths: np.ndarray  # [K] float64: |b|
+    fisher: np.ndarray  # [P] float32, before damping
+
+
+PARTS: dict[str, type[MethodPart]] = {"dtrak": DtrakPart, "unlearning": UnlearningPart}
 
 
 @dataclass(frozen=True)
@@ -83,12 +102,30 @@ class Index:
     manifest: dict[str, Any]
     rows: IndexRows
     cohort: IndexCohort
-    fisher: np.ndarray  # [P] float32, before damping
+    parts: dict[str, MethodPart]  # by method
+
+    @property
+    def dtrak(self) -> DtrakPart:
+        """The part of D-TRAK; it is there."""
+        return cast(DtrakPart, self.parts["dtrak"])
+
+    @property
+    def unlearning(self) -> UnlearningPart:
+        """The part of unlearning; it is there."""
+        return cast(UnlearningPart, self.parts["unlearning"])
 
 
 def get_index_folder(config: RunConfig) -> Path:
     """Folder of the index of a run: as the config says, else beside the store."""
     return Path(config.index.folder) if config.index.folder else Path(config.output.store).with_suffix(".index")
+
+
+def list_served(config: RunConfig) -> list[str]:
+    """Methods of the run that its index serves, the page's default first. Raises UserError where there is none."""
+    served = [name for name in config.methods.run if name in SERVED]
+    if not served:
+        raise UserError(f"[methods] run: an index serves {' and '.join(SERVED)}, and none of them is in the run")
+    return sorted(served, key=lambda name: name != config.methods.default)
 
 
 def collect_settings(config: RunConfig) -> dict[str, Any]:
@@ -97,7 +134,11 @@ def collect_settings(config: RunConfig) -> dict[str, Any]:
     clips = {name: getattr(config.clips, name) for name in ("steps", "guidance", "sampler", "cohort")}
     index = {name: getattr(config.index, name) for name in ("widest", "seed")}
     sections = {"bank": asdict(config.bank), "fisher": asdict(config.fisher), "unlearning": unlearning, "clips": clips}
-    return {**sections, "index": index}
+    served = list_served(config)
+    if "dtrak" in served:
+        index["precision"] = config.index.precision
+        sections["methods.dtrak"] = asdict(config.methods.settings.get("dtrak", METHOD_SETTINGS["dtrak"]))
+    return {"methods": {"run": sorted(served)}, **sections, "index": index}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -119,12 +160,12 @@ def check_settings(manifest: dict[str, Any], config: RunConfig, folder: Path) ->
     """Raises UserError naming the first field in which the index and the config differ."""
     again = f"name another folder in [index] folder, or delete {folder} and make the index again"
     for section, values in collect_settings(config).items():
-        indexed = manifest["settings"][section]
+        indexed = manifest["settings"].get(section, {})
         for name, value in values.items():
             if indexed.get(name) != value:
                 difference = f"{name} = {indexed.get(name)!r}, the config says {value!r}"
                 raise UserError(f"{folder}: made with [{section}] {difference}; {again}")
-    if config.index.width not in (0, manifest["width"]):
+    if "unlearning" in manifest["methods"] and config.index.width not in (0, manifest["width"]):
         difference = f"width = {manifest['width']}, the config says {config.index.width}"
         raise UserError(f"{folder}: made with [index] {difference}; {again}")
 
@@ -147,15 +188,24 @@ def load_index(folder: Path, check_sketches: bool = False) -> Index:
     for what, entry in manifest["files"].items():
         path = folder / entry["name"]
         size = path.stat().st_size if path.is_file() else -1
-        if size != entry["bytes"] or ((check_sketches or what != "sketches") and hash_file(path) != entry["sha256"]):
+        hashed = check_sketches or not what.endswith("_numbers")
+        if size != entry["bytes"] or (hashed and hash_file(path) != entry["sha256"]):
             fault = "missing" if size < 0 else "not what the manifest says"
             raise UserError(f"{path}: {fault}; delete {folder} and make the index again")
-    paths = {what: folder / entry["name"] for what, entry in manifest["files"].items()}
-    with np.load(paths["tracks"], allow_pickle=False) as tracks, np.load(paths["cohort"], allow_pickle=False) as clips:
-        rows = IndexRows(**{name: tracks[name] for name in COLUMNS}, sketches=np.load(paths["sketches"], mmap_mode="r"))
-        arrays = {name: clips[name] for name in ("latents", "sketches", "lengths")}
-    cohort = IndexCohort(manifest["cohort"]["prompts"], manifest["cohort"]["seconds"], **arrays)
-    return Index(folder, manifest, rows, cohort, np.load(paths["fisher"]))
+
+    def read(what: str) -> dict[str, np.ndarray]:
+        with np.load(folder / manifest["files"][what]["name"], allow_pickle=False) as archive:
+            return dict(archive)
+
+    parts = {}
+    for name in manifest["methods"]:
+        arrays = read(name)
+        for apart in PARTS[name].APART:
+            path = folder / manifest["files"][f"{name}_{apart}"]["name"]
+            arrays[apart] = np.load(path, mmap_mode="r" if apart == "numbers" else None)
+        parts[name] = PARTS[name](**arrays)
+    cohort = IndexCohort(manifest["cohort"]["prompts"], manifest["cohort"]["seconds"], **read("clips"))
+    return Index(folder, manifest, IndexRows(**read("tracks")), cohort, parts)
 
 
 def save_index(index: Index) -> None:
@@ -168,26 +218,26 @@ def write_version(index: Index, places: np.ndarray | None = None) -> dict[str, A
 
     `places`: the rows that it holds, in this order; None: all.
     """
-    rows, cohort, folder = index.rows, index.cohort, index.folder
-    places = np.arange(len(rows)) if places is None else places
-    folder.mkdir(parents=True, exist_ok=True)
-    of_tracks = {name: getattr(rows, name)[places] for name in COLUMNS}
-    of_clips = {name: getattr(cohort, name) for name in ("latents", "sketches", "lengths")}
-    files = {
-        "tracks": _write_file(folder, "tracks", ".npz", lambda handle: _write_npz(handle, of_tracks)),
-        "sketches": _write_file(
-            folder, "sketches", ".npy", lambda handle: _write_sketches(handle, rows.sketches, places)
-        ),
-        "cohort": _write_file(folder, "cohort", ".npz", lambda handle: _write_npz(handle, of_clips)),
-        "fisher": _write_file(folder, "fisher", ".npy", lambda handle: np.save(handle, index.fisher)),
-    }
+    places = np.arange(len(index.rows)) if places is None else places
+    index.folder.mkdir(parents=True, exist_ok=True)
+    writer = FileWriter(index.folder)
+    writer.write_arrays("tracks", {name: values[places] for name, values in vars(index.rows).items()})
+    writer.write_arrays("clips", {"latents": index.cohort.latents})
+    for name, part in index.parts.items():
+        of_tracks = {n: getattr(part, n)[places] for n in part.OF_TRACKS if n not in part.APART}
+        shared = {n: getattr(part, n) for n in part.SHARED if n not in part.APART}
+        writer.write_arrays(name, of_tracks | shared)
+        for apart in part.APART:
+            rows = places if apart in part.OF_TRACKS else np.arange(len(getattr(part, apart)))
+            writer.write_rows(f"{name}_{apart}", getattr(part, apart), rows)
     return {
         **index.manifest,
         "format": FORMAT,
         "results": RESULTS,
         "tracks": len(places),
-        "cohort": {"prompts": cohort.prompts, "seconds": cohort.seconds},
-        "files": files,
+        "cohort": {"prompts": index.cohort.prompts, "seconds": index.cohort.seconds},
+        "methods": list(index.parts),
+        "files": writer.entries,
     }
 
 
@@ -205,27 +255,41 @@ def remove_stale_files(folder: Path, manifest: dict[str, Any]) -> None:
             path.unlink()
 
 
-def _write_file(folder: Path, what: str, ending: str, write: Callable[[BinaryIO], object]) -> dict[str, Any]:
-    """Write a file beside and name it by its content; its entry of the manifest."""
-    unnamed = folder / f"{what}-{os.getpid()}{ending}"
-    write_atomically(unnamed, write, sync=True)
-    digest = hash_file(unnamed)
-    path = folder / f"{what}-{digest[:16]}{ending}"
-    os.replace(unnamed, path)
-    return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest}
+class FileWriter:
+    """Writes files of a new version, each named by its content, and collects their entries of the manifest."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.entries = folder, dict[str, dict[str, Any]]()
+
+    def write_arrays(self, what: str, arrays: dict[str, np.ndarray]) -> None:
+        """An .npz file."""
+
+        def write(handle: BinaryIO) -> None:
+            archive = io.BytesIO()
+            np.savez(archive, **cast(dict[str, Any], arrays))
+            handle.write(archive.getvalue())
+
+        self._write(what, ".npz", write)
+
+    def write_rows(self, what: str, values: np.ndarray, places: np.ndarray) -> None:
+        """An .npy file of some rows."""
+        self._write(what, ".npy", lambda handle: write_array(handle, values, places))
+
+    def _write(self, what: str, ending: str, write: Callable[[BinaryIO], object]) -> None:
+        """Write a file beside and name it by its content."""
+        unnamed = self.folder / f"{what}-{os.getpid()}{ending}"
+        write_atomically(unnamed, write, sync=True)
+        digest = hash_file(unnamed)
+        path = self.folder / f"{what}-{digest[:16]}{ending}"
+        os.replace(unnamed, path)
+        self.entries[what] = {"name": path.name, "bytes": path.stat().st_size, "sha256": digest}
 
 
-def _write_npz(handle: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
-    archive = io.BytesIO()
-    np.savez(archive, **arrays)
-    handle.write(archive.getvalue())
-
-
-def _write_sketches(handle: BinaryIO, sketches: np.ndarray, places: np.ndarray) -> None:
-    """Write rows of sketches [N, k] as np.save does, block by block: the index may be larger than memory."""
-    width = sketches.shape[1]
-    header = {"descr": "|i1", "fortran_order": False, "shape": (len(places), width)}
+def write_array(handle: BinaryIO, values: np.ndarray, places: np.ndarray) -> None:
+    """Write rows of an array as np.save does, block by block: the index may be larger than memory."""
+    shape = (len(places), *values.shape[1:])
+    header = {"descr": np.lib.format.dtype_to_descr(values.dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(handle, header)
-    step = max(1, BLOCK // max(1, width))
+    step = max(1, BLOCK // max(1, values[:1].nbytes))
     for start in range(0, len(places), step):
-        handle.write(np.ascontiguousarray(sketches[places[start : start + step]], dtype=np.int8).tobytes())
+        handle.write(np.ascontiguousarray(values[places[start : start + step]]).tobytes())

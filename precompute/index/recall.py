@@ -2,7 +2,8 @@
 
 The clips are the cohort's, whose exact scores are known. They are cut into folds: what estimates and normalises a fold
 is fitted on the others. For a clip, the shortlist gets its exact scores, all others keep their estimates, and the ten
-strongest training tracks of that list are compared with those of the exact one.
+strongest training tracks of that list are compared with those of the exact one. The shortlist is chosen as `attribute`
+chooses it: the tested match bins go first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from precompute.index.search import Estimator, fold_sketches, multiply_sketches, quantise_sketches
+from precompute.index.search import (
+    Estimator,
+    choose_shortlist,
+    fold_sketches,
+    multiply_sketches,
+    quantise_sketches,
+)
 from precompute.significance.normalisation import Normalisation
 from precompute.significance.ranks import rank_scores
 
@@ -41,7 +48,7 @@ class RecallSample:
     clips: np.ndarray  # [K, W] float32: of the cohort's clips
     lengths: np.ndarray  # [K]: |b|, see `index/__init__.py`
     is_train: np.ndarray  # bool [n]: regular training tracks
-    is_decoy: np.ndarray  # bool [n]: regular decoys
+    match_bin: np.ndarray  # [K, n] of clips and tracks
 
 
 def list_widths(widest: int) -> list[int]:
@@ -63,10 +70,11 @@ def measure_recall(sample: RecallSample, width: int, shortlist: int) -> WidthRec
     alone: list[float] = []
     for part in range(folds):
         held, rest = clips[clips % folds == part], clips[clips % folds != part]
-        normalisation = Normalisation.fit(sample.exact[rest], sample.is_train, sample.is_decoy)
+        normalisation = Normalisation.fit(sample.exact[rest])
         estimator = Estimator.fit(sample.exact[rest], sketched[rest], folded[rest], sample.lengths[rest])
         estimates = estimator.estimate(estimator.correct(sketched[held], folded[held]), sample.lengths[held])
-        mixed = _mix(estimates, normalisation.apply(estimates), sample.exact[held], shortlist)
+        short = choose_shortlist(normalisation.apply(estimates), sample.match_bin[held], shortlist)
+        mixed = np.where(short, sample.exact[held], estimates)
         wanted = _find_first(normalisation.apply(sample.exact[held]), sample.is_train)
         with_exact += _measure_shares(wanted, _find_first(normalisation.apply(mixed), sample.is_train))
         alone += _measure_shares(wanted, _find_first(normalisation.apply(estimates), sample.is_train))
@@ -79,14 +87,6 @@ def choose_width(points: Sequence[WidthRecall], wanted: float) -> int:
     """The least width that reaches the wanted recall; the one of highest recall where none does."""
     enough = [point.width for point in points if point.recall >= wanted]
     return min(enough) if enough else max(points, key=lambda point: (point.recall, -point.width)).width
-
-
-def _mix(estimates: np.ndarray, normalised: np.ndarray, exact: np.ndarray, shortlist: int) -> np.ndarray:
-    """Exact scores for the `shortlist` tracks of highest `normalised` estimate in each clip, estimates for the rest."""
-    short = np.argsort(-normalised, axis=1, kind="stable")[:, :shortlist]
-    mixed = estimates.copy()
-    np.put_along_axis(mixed, short, np.take_along_axis(exact, short, 1), 1)
-    return mixed
 
 
 def _find_first(scores: np.ndarray, is_train: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Scores of all tracks estimated from their sketches.
+"""Sketches of all tracks in few bytes, and scores by unlearning that are estimated from them.
 
 N tracks, Q new clips, K cohort clips, H halves of a clip's draws, k numbers per sketch; a, b and the clip's length |b|:
 see `index/__init__.py`. With sketches u of a track and v of a clip, u' v misses a' b by an error that is linear in
@@ -14,10 +14,15 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from explorer.store.above_noise import SAME_CAPTION
+
 RIDGES = (0.001, 0.01, 0.1, 1.0, 10.0)  # tried; in units of a clip's squared length
+NUMBERS = {"int8": np.int8, "fp16": np.float16, "fp32": np.float32}  # by precision
+LEADING = 4  # one in so many of a shortlist is there for its place alone
 BLOCK = 1 << 20  # int8 numbers that are turned to float32 at once: they stay in the cache
 
 
@@ -26,15 +31,37 @@ def fold_sketches(sketches: np.ndarray, width: int) -> np.ndarray:
     return sketches.reshape(len(sketches), -1, width).sum(1)
 
 
-def quantise_sketches(sketches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[n, k] float32 -> int8 [n, k] and scales [n] float32: the largest magnitude of a row is 127."""
-    scale = np.abs(sketches).max(1) / np.float32(127)
-    whole = np.rint(sketches / np.where(scale > 0, scale, 1)[:, None])
-    return whole.astype(np.int8), scale.astype(np.float32)
+def quantise_sketches(sketches: np.ndarray, precision: str = "int8") -> tuple[np.ndarray, np.ndarray]:
+    """[..., k] float32 -> numbers [..., k] of the precision, and scales [...] float32 that they are multiplied by.
+
+    int8: the largest magnitude of a row is 127; fp16: it is 1; fp32: the sketches as they are.
+    """
+    if precision == "fp32":
+        return sketches.astype(np.float32), np.ones(sketches.shape[:-1], np.float32)
+    scale = np.abs(sketches).max(-1) / np.float32(127 if precision == "int8" else 1)
+    whole = sketches / np.where(scale > 0, scale, 1)[..., None]
+    return (np.rint(whole) if precision == "int8" else whole).astype(NUMBERS[precision]), scale.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class SketchTable:
+    """Sketches of N tracks by replicate, quantised; the `TrackRows` of a ridge regression."""
+
+    numbers: np.ndarray  # [N, R, k] int8, float16 or float32, memory-mapped where read from disk
+    scale: np.ndarray  # [N, R] float32: a sketch is its numbers times this
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, R, k)"""
+        return self.numbers.shape
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Some tracks' sketches, [n, R, k] float32."""
+        return self.numbers[rows].astype(np.float32) * self.scale[rows][..., None]
 
 
 def multiply_sketches(sketches: np.ndarray, scale: np.ndarray, clips: np.ndarray) -> np.ndarray:
-    """Sketched scores [n, N] float64 of clips [n, k] float32 with N tracks' int8 sketches, read once, by all cores."""
+    """Products [n, N] float64 of clips [n, k] with N tracks' sketches [N, k], float32, read once, by all cores."""
     count, width = sketches.shape
     step = max(1, BLOCK // width)
     products, turned = np.empty((count, len(clips))), np.ascontiguousarray(clips.T, dtype=np.float32)
@@ -45,6 +72,22 @@ def multiply_sketches(sketches: np.ndarray, scale: np.ndarray, clips: np.ndarray
     with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2) as pool:
         list(pool.map(multiply_block, range(0, count, step)))
     return products.T * scale.astype(np.float64)
+
+
+def choose_shortlist(estimates: np.ndarray, match_bin: np.ndarray, count: int) -> np.ndarray:
+    """Which tracks and decoys of each clip get exact scores: bool [Q, N], `count` of each clip.
+
+    `estimates`: normalised, [Q, N]; `match_bin`: [Q, N]. A quarter are the strongest of all, which a list begins with;
+    then come those of the tested bins, the same caption before the same style, and then all others; of each the
+    strongest. Tracks and decoys are chosen alike, so that decoys still tell how high an unaffected track stands.
+    """
+    place = np.empty(estimates.shape, int)
+    np.put_along_axis(place, np.argsort(-estimates, axis=1, kind="stable"), np.arange(estimates.shape[1])[None], 1)
+    rank = np.where(place < count // LEADING, SAME_CAPTION + 1, match_bin.astype(int))
+    order = np.lexsort((place, -rank), axis=1)[:, :count]
+    chosen = np.zeros(estimates.shape, bool)
+    np.put_along_axis(chosen, order, True, 1)
+    return chosen
 
 
 @dataclass(frozen=True)

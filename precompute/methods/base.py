@@ -130,7 +130,11 @@ class GradientMethod(Method):
         raise NotImplementedError
 
     def compute_scores(self, context: Context, others: dict[str, MethodResult]) -> MethodResult:
-        """Run a pass over the tracks for whatever is not cached, and combine its records."""
+        """Combine the records of a pass over the tracks."""
+        return self.combine(context, self.gather_records(context))
+
+    def gather_records(self, context: Context) -> dict[str, Arrays]:
+        """What the taps gave, from a pass over the tracks for whatever is not cached."""
         taps = self.make_taps(context)
         recorded = gather(context.model, context.items, context.bank, list(taps.values()), context.cache)
-        return self.combine(context, {name: recorded[tap.stage, tap.key] for name, tap in taps.items()})
+        return {name: recorded[tap.stage, tap.key] for name, tap in taps.items()}

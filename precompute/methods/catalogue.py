@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # they bring torch
 
 CATALOGUE: dict[str, tuple[str, str]] = {  # name -> module below precompute.methods, class in it
     "unlearning": ("unlearning", "Unlearning"),  # section [unlearning]
+    "unlearning-output": ("unlearning", "UnlearningOutput"),  # section [unlearning]
     "unlearning-ekfac": ("unlearning_ekfac", "UnlearningEkfac"),
     "unlearning-gram": ("unlearning_gram", "UnlearningGram"),
     "influence": ("influence", "Influence"),

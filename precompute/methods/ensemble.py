@@ -11,6 +11,7 @@ import numpy as np
 
 from precompute.gradients.context import Context
 from precompute.methods.base import Method, MethodResult
+from precompute.significance.normalisation import Normalisation
 from precompute.significance.ranks import rank_scores
 
 
@@ -46,21 +47,11 @@ class Ensemble(Method):
 
 def average_ranks(result: MethodResult) -> tuple[np.ndarray, np.ndarray]:
     """One method's scores as ranks in [-1, 1]: [Q, N, R, 1, H] by replicate and half, and [K, N]."""
-    cohort, count = result.cohort, len(result.cohort)
-    mean, spread = cohort.mean(0), _replace_zeros(cohort.std(0, ddof=1))
-    replicates = result.cells.mean(3)  # [Q, N, R, H]
-    z = (replicates - mean[:, None, None]) / spread[:, None, None]
-    cells = np.moveaxis(_rank(np.moveaxis(z, 1, -1)), -1, 1)
-    rest = (cohort.sum(0) - cohort) / (count - 1)
-    others = np.stack([np.delete(cohort, k, 0).std(0, ddof=1) if count > 2 else spread for k in range(count)])
-    return cells[:, :, :, None, :], _rank((cohort - rest) / _replace_zeros(others))
+    normalisation = Normalisation.fit(result.cohort)
+    replicates = normalisation.apply(np.moveaxis(result.cells.mean(3), 1, -1))  # [Q, R, H, N]
+    return np.moveaxis(_rank(replicates), -1, 1)[:, :, :, None, :], _rank(normalisation.cohort)
 
 
 def _rank(scores: np.ndarray) -> np.ndarray:
     """Ranks along the last axis, 1 = largest ... -1 = smallest."""
     return 1 - 2 * (rank_scores(scores) - 1) / max(1, scores.shape[-1] - 1)
-
-
-def _replace_zeros(values: np.ndarray) -> np.ndarray:
-    """Replace spreads near zero by 1."""
-    return np.where(values > 1e-300, values, 1.0)

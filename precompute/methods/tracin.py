@@ -16,8 +16,7 @@ from precompute.common.sequences import spread_evenly
 from precompute.config.run import fingerprint
 from precompute.gradients.context import Context
 from precompute.gradients.directions import LoadedDirections
-from precompute.gradients.item_gradients import compute_clip_gradients
-from precompute.gradients.steps import make_ascent_bank
+from precompute.gradients.steps import make_one_step
 from precompute.gradients.taps import ProductTap, Tap, arrange_products
 from precompute.gradients.track_pass import gather, sum_seconds
 from precompute.methods.base import GradientMethod, MethodResult
@@ -72,9 +71,8 @@ class CheckpointTap(ProductTap):
 
     def __init__(self, context: Context, normalised: bool) -> None:
         self.context, self.replicates = context, context.bank.replicates
-        self.clip_kind = context.choose_clip_kind(normalised)
-        self.clip_bank = make_ascent_bank(context.config.unlearning)
-        key = fingerprint(context.key, context.model.sha256, context.config.bank, self.clip_kind, vars(self.clip_bank))
+        self.step = make_one_step(context, normalised)
+        key = fingerprint(context.key, context.model.sha256, context.config.bank, self.step.describe_settings())
         kind = context.choose_track_kind(normalised)
         super().__init__("checkpoint-products", key, kind, context.parameter_count)
         self.gradients: LoadedDirections | None = None
@@ -88,7 +86,7 @@ class CheckpointTap(ProductTap):
     def _differentiate(self, kind: str, row: int) -> torch.Tensor:
         """[HALVES, P]"""
         clip = self.context.select_clip(kind, row)
-        return compute_clip_gradients(self.context.model, clip, self.clip_kind, self.clip_bank)
+        return self.step.compute_clip_gradients(self.context.model, clip, with_windows=False)[:, 0]
 
     def load_directions(self) -> LoadedDirections:
         """The gradients, made by `prepare`."""

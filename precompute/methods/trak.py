@@ -2,17 +2,24 @@
 
 phi = projection of the gradient, averaged over draws; score = phi(clip) (Phi'Phi + lambda I)^-1 phi(track), Phi the
 rows of the training tracks. lambda is relative to their mean squared length. One checkpoint, as the store scores one.
+A training track leaves itself out of Phi, so that it is treated as a decoy is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import torch
 
 from precompute.common.cache import Arrays
 from precompute.gradients.context import Context
-from precompute.gradients.sketches import Ridge, score_by_ridge
-from precompute.gradients.taps import SketchTap, Tap, load_clip_sketches
+from precompute.gradients.sketches import Ridge, TrackRidge
+from precompute.gradients.steps import make_one_step
+from precompute.gradients.taps import ClipSketches, SketchTap, Tap, load_clip_sketches, share_sketch
 from precompute.methods.base import GradientMethod, MethodResult
+from precompute.model.diffusion import Items
 
 
 class Trak(GradientMethod):
@@ -25,6 +32,12 @@ class Trak(GradientMethod):
     )
     cost = "one gradient a track and draw, shared; a projection and one solve"
     objective = "loss"
+    leaves_itself_out = True  # a training track, of the ridge
+    version = 2
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__(settings)
+        self.has_moments = self.leaves_itself_out and not settings.normalise_timesteps
 
     def make_taps(self, context: Context) -> dict[str, Tap]:
         """Sketches of the tracks' gradients."""
@@ -34,13 +47,45 @@ class Trak(GradientMethod):
 
     def combine(self, context: Context, recorded: dict[str, Arrays]) -> MethodResult:
         """Score by a ridge regression on the training tracks."""
+        clips, tracks = self.load_clips(context), recorded["sketches"]["sketches"]  # [N, R, k]
+        ridge = self.share_ridge(context, lambda: tracks)
+        windows = ridge.score_windows(clips.windows, tracks) if self.has_moments else None
+        result = MethodResult(ridge.score_halves(clips.stored, tracks), ridge.score(clips.cohort, tracks), windows)
+        return self.adjust(context, ridge.ridge, result, recorded["sketches"]["losses"])
+
+    def load_clips(self, context: Context) -> ClipSketches:
+        """Sketches of the clips' gradients."""
         settings = self.settings
         kind = context.choose_clip_kind(settings.normalise_timesteps, self.choose_objective())
-        stored, cohort = load_clip_sketches(context, kind, settings.width, settings.seed, whitened=False)
-        tracks = recorded["sketches"]["sketches"]  # [N, R, k]
-        ridge = Ridge(tracks[context.trained].mean(1), settings.damping)
-        result = MethodResult(*score_by_ridge(ridge, stored, cohort, tracks))
-        return self.adjust(context, ridge, result, recorded["sketches"]["losses"])
+        return load_clip_sketches(context, kind, settings.width, settings.seed, whitened=False)
+
+    def share_ridge(self, context: Context, load_tracks: Callable[[], np.ndarray]) -> TrackRidge:
+        """The ridge regression on the training tracks, from sketches [N, R, k]; made once."""
+
+        def fit() -> TrackRidge:
+            return TrackRidge.fit(load_tracks(), context.trained, self.settings.damping, self.leaves_itself_out)
+
+        return context.make_once(f"ridge-{context.method_key}", fit)
+
+    def compute_moments(self, context: Context, clip: int, track: int) -> np.ndarray:
+        """Differentiate in forward mode along the clip's direction."""
+        ridge = self.share_ridge(context, lambda: self.gather_records(context)["sketches"]["sketches"])
+        name = f"direction-{context.method_key}-{clip}"
+        direction = context.make_once(name, lambda: self.expand(context, ridge, self.load_clips(context).stored[clip]))
+        return self.differentiate(context, direction, context.items[[track]]) * ridge.factor[track]
+
+    def expand(self, context: Context, ridge: TrackRidge, halves: np.ndarray) -> torch.Tensor:
+        """A clip's direction in weight space [P], from its sketches by half [H, k]: solved, then expanded.
+
+        Its product with a track's gradient is the track's score by the ridge that holds all training tracks.
+        """
+        solved = torch.from_numpy(ridge.ridge.solve(halves.mean(0, keepdims=True))).float()
+        return share_sketch(context, self.settings.width, self.settings.seed).expand(solved)[0]
+
+    def differentiate(self, context: Context, direction: torch.Tensor, track: Items) -> np.ndarray:
+        """Rise of a track's objective along a direction [P], frame by frame: [F]."""
+        step = make_one_step(context, objective=self.choose_objective())
+        return step.compute_moments(context.model, track, direction, context.bank).numpy()
 
     def choose_objective(self) -> str:
         """The scalar whose gradient is taken, one of `item_gradients.OBJECTIVES`."""
@@ -57,7 +102,7 @@ class DTrak(Trak):
     name = "dtrak"
     label = "D-TRAK"
     description = (
-        "TRAK with gradients of the model's output itself, which found influence better than those of its loss."
+        "Which recordings shaped how the model makes this clip: gradients of its output, less what all tracks share."
     )
     cost = "one further gradient a track and draw; a projection and one solve"
     objective = "square"
@@ -76,6 +121,7 @@ class Das(Trak):
         "How far the model's output for the clip would move without the track: its error there, over its leverage."
     )
     cost = "one further gradient a track and draw; a projection and one solve"
+    leaves_itself_out = False  # the leverage below does so
 
     def choose_objective(self) -> str:
         """The setting `output`."""

@@ -24,11 +24,12 @@ class Unlearning(GradientMethod):
     )
     cost = "draws of the clips, and one gradient a track and draw, shared by all gradient methods"
     has_moments = True
+    objective = "loss"  # what is differentiated, one of `item_gradients.OBJECTIVES`
 
     def __init__(self, section: UnlearningSection, tracks: int) -> None:
         """`tracks`: the number of training tracks."""
         super().__init__(section)
-        self.step = UnlearningStep(section, tracks)
+        self.step = UnlearningStep(section, tracks, self.objective)
         self.has_moments = self.step.has_moments
 
     @classmethod
@@ -53,3 +54,17 @@ class Unlearning(GradientMethod):
         """Differentiate in forward mode along the clip's direction."""
         direction = self.step.share_directions(context).average_halves(clip)
         return self.step.compute_moments(context.model, context.items[[track]], direction, context.bank).numpy()
+
+
+class UnlearningOutput(Unlearning):
+    """Unlearning with D-TRAK's output function (arXiv 2311.00500): the squared output is differentiated, not the loss.
+
+    The model made the clip itself, so that the residual of its loss has mean zero and the loss's gradient is mostly the
+    draw's noise; the output's gradient has no such factor.
+    """
+
+    name = "unlearning-output"
+    label = "Unlearning, by output"
+    description = "Unlearning with the gradient of the model's output in place of that of its loss."
+    cost = "one further gradient a track and draw, and of the clips"
+    objective = "square"

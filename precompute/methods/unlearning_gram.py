@@ -60,7 +60,7 @@ class UnlearningGram(GradientMethod):
             ridge = Ridge(tracks[trained].mean(1), settings.damping, "sketch")
             kind = context.choose_clip_kind(settings.normalise_timesteps)
             clips = load_clip_sketches(context, kind, settings.width, settings.seed, whitened=True)
-            cells, cohort = score_by_ridge(ridge, *clips, tracks)
+            cells, cohort = score_by_ridge(ridge, clips.stored, clips.cohort, tracks)
         if settings.leverage:
             factor = np.ones(len(tracks))
             factor[trained] /= 1 - ridge.compute_leverage()

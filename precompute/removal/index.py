@@ -2,7 +2,9 @@
 
 The new version of the index is written beside the old one before the store is touched, and put in its place after the
 store's, so that a failure on the way changes neither. What all rows share stays as it was: the Fisher information,
-which is a mean over all tracks of the run, and the cohort, which is made of clips.
+which is a mean over all tracks of the run, and the cohort, which is made of clips. D-TRAK's ridge regression is fitted
+on the rows that are left whenever a clip is attributed, so a training track that goes leaves it, though the model was
+still trained on it: scores of later clips may differ a little from what a run before the removal gave.
 """
 
 from __future__ import annotations

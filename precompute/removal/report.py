@@ -33,7 +33,7 @@ def describe_removal(report: RemovalReport, store: Path) -> list[str]:
     if report.evaluations:
         lines.append(f"  with evaluations that named one: {', '.join(report.evaluations)}")
     lines.append(
-        "  ranks, normalised scores, q-values and summaries were made again; agreement, diagnostics stay as of the run"
+        "  ranks, q-values and summaries were made again; scores, p-values, agreement, diagnostics stay as of the run"
     )
     if report.index is not None:
         entries = f"{report.index_rows} entr{'y' if report.index_rows == 1 else 'ies'}"

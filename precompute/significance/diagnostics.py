@@ -1,4 +1,4 @@
-"""Diagnostics of a run's own scores, good or bad: decoys on top, concentration, likeness of clips, error rates.
+"""Diagnostics of a run's own scores, good or bad: decoys on top, concentration, likeness of clips, findings.
 
 Arrays: Q clips x N tracks, float64, higher = stronger influence. `is_train` and `is_decoy` are boolean [N] masks of the
 *regular* tracks that enter the statistics; planted tracks are in neither.
@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from precompute.corpus.tracks import Track
-from precompute.significance.q_values import Q_LIMIT, compute_q_values
 from precompute.significance.ranks import correlate_clips, correlate_with_property, rank_scores
-from precompute.significance.verdicts import TrackMasks, Verdicts, mask_tracks
+from precompute.significance.verdicts import TrackRoles, Verdicts, assign_roles
 
 
 class RunFigure(NamedTuple):
@@ -30,19 +29,19 @@ def diagnose(verdicts: Verdicts, targets: np.ndarray, tracks: Sequence[Track], g
 
     The first `generated` clips of `verdicts` are generated ones; the rest unlearn the track rows `targets` [T].
     """
-    masks = mask_tracks(tracks)
+    roles = assign_roles(tracks)
     scores = {"raw": verdicts.score[:generated], "norm": verdicts.score_norm[:generated]}
     seconds = np.array([t.duration_s for t in tracks])
     return [
-        *(_diagnose_decoys(scores, masks) if masks.is_decoy.any() else []),
-        *_diagnose_rankings(scores, masks.trained, seconds),
-        *_count_above_noise(verdicts.above_noise[:generated], masks),
+        *(_diagnose_decoys(scores, roles) if roles.is_decoy.any() else []),
+        *_diagnose_rankings(scores, roles.trained, seconds),
+        *_count_above_noise(verdicts, generated),
         *(_diagnose_targets(verdicts, targets, generated) if len(targets) else []),
     ]
 
 
-def _diagnose_decoys(scores: dict[str, np.ndarray], masks: TrackMasks) -> list[RunFigure]:
-    is_train, is_decoy, _ = masks
+def _diagnose_decoys(scores: dict[str, np.ndarray], roles: TrackRoles) -> list[RunFigure]:
+    is_train, is_decoy = roles.is_train, roles.is_decoy
     chance = float(is_decoy.sum() / (is_train.sum() + is_decoy.sum()))
     figures = [
         RunFigure("decoys_chance", chance, "share of decoys among regular items: what a random ranking shows"),
@@ -55,9 +54,7 @@ def _diagnose_decoys(scores: dict[str, np.ndarray], masks: TrackMasks) -> list[R
         area = compute_auc(values, is_train, is_decoy)
         meaning = f"probability that a training track outranks a decoy, {name} score"
         figures.append(RunFigure(f"auc_{name}", area, meaning))
-    rate = estimate_error_rate(scores["norm"], is_decoy)
-    meaning = "share of clips where half of the decoys, posing as tracks, pass q <= 0.10"
-    return [*figures, RunFigure("fdr_empirical", rate, meaning)]
+    return figures
 
 
 def _diagnose_rankings(scores: dict[str, np.ndarray], trained: np.ndarray, seconds: np.ndarray) -> list[RunFigure]:
@@ -78,12 +75,14 @@ def _diagnose_rankings(scores: dict[str, np.ndarray], trained: np.ndarray, secon
     return figures
 
 
-def _count_above_noise(above_noise: np.ndarray, masks: TrackMasks) -> list[RunFigure]:
-    tracks = float((above_noise & masks.trained).sum(1).mean())
-    decoys = float((above_noise & masks.is_decoy).sum(1).mean())
+def _count_above_noise(verdicts: Verdicts, generated: int) -> list[RunFigure]:
+    found = verdicts.above_noise[:generated]
+    claims = verdicts.of_tracks
     return [
-        RunFigure("above_noise_mean", tracks, "training tracks above noise, mean over generated clips"),
-        RunFigure("above_noise_decoys_mean", decoys, "decoys that meet the same criteria, mean over generated clips"),
+        RunFigure("above_noise_mean", float(found.sum(1).mean()), "training tracks above noise, mean over clips"),
+        RunFigure("above_noise_clips", float(found.any(1).mean()), "share of clips with a track above noise"),
+        RunFigure("shaped_model", float(claims.above_noise.sum()), "training tracks that are found to shape the model"),
+        RunFigure("hubs", float(claims.is_hub.sum()), "training tracks above noise for many clips"),
     ]
 
 
@@ -122,15 +121,3 @@ def measure_top_share(scores: np.ndarray, top: int) -> float:
     if not has_positive.any():
         return 0.0
     return float((positive[has_positive, :top].sum(1) / totals[has_positive]).mean())
-
-
-def estimate_error_rate(scores: np.ndarray, is_decoy: np.ndarray, limit: float = Q_LIMIT, seed: int = 0) -> float:
-    """Calibration: half the decoys play tracks; share of clips in which any of them passes q <= `limit`.
-
-    All of them are false, so every clip with a discovery is an error; nominal = `limit`.
-    """
-    order = np.random.default_rng(seed).permutation(np.flatnonzero(is_decoy))
-    half = len(order) // 2
-    pretend, control = np.zeros(len(is_decoy), bool), np.zeros(len(is_decoy), bool)
-    pretend[order[:half]], control[order[half:]] = True, True
-    return float(np.mean([(compute_q_values(row, pretend, control)[pretend] <= limit).any() for row in scores]))

@@ -7,7 +7,7 @@ import posixpath
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,8 @@ class StoreContents:
     clips: Columns
     methods: Columns
     scores: Columns
+    match_bins: Columns
+    track_claims: Columns
     score_parts: Columns
     moments: Columns
     clip_moments: Columns
@@ -53,6 +55,11 @@ class StoreContents:
     def tables(self) -> dict[str, Columns]:
         """Columns by table, in an order that satisfies the foreign keys."""
         return dict(vars(self))
+
+    def add_rows(self, further: dict[str, Columns]) -> StoreContents:
+        """These tables, with further rows below those of the tables that `further` names."""
+        stacked = {name: stack_tables([self.tables[name], columns]) for name, columns in further.items()}
+        return replace(self, **stacked)
 
 
 def publish_store(contents: StoreContents, path: Path) -> None:
@@ -126,15 +133,16 @@ def write_new_version(path: Path, scores: int | None = None) -> Iterator[DuckDBP
 
 
 def insert_rows(connection: DuckDBPyConnection, name: str, columns: Columns) -> None:
-    """Add rows to a table, by column."""
+    """Add rows to a table, by column. NaN in an array stands for an absent value."""
     import pyarrow
 
     if not columns or not len(next(iter(columns.values()))):
         return
     # lists of arrays stay lists, arrays stay arrays: Arrow reads both without a copy by row
     plain = {key: values if isinstance(values, np.ndarray) else list(values) for key, values in columns.items()}
-    table = pyarrow.table({key: pyarrow.array(values) for key, values in plain.items()})
-    connection.register("rows", table)
+    # NaN in an array: absent; within lists it stays, and `finish_store` finds it
+    arrow = {key: pyarrow.array(values, from_pandas=isinstance(values, np.ndarray)) for key, values in plain.items()}
+    connection.register("rows", pyarrow.table(arrow))
     names = ", ".join(columns)
     connection.execute(f"INSERT INTO {name} ({names}) SELECT {names} FROM rows")
     connection.unregister("rows")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +31,6 @@ from precompute.significance.verdicts import Verdicts
 from precompute.store.publication import Columns, make_relative_path
 
 PARTS = 100  # best-ranked tracks of a clip whose strata are stored
-DECIMALS = 5  # of what is in units of a deviation, as stored: far below its error, and half the bytes
 PACKAGES = ("torch", "stable-audio-tools", "transformers", "numpy", "duckdb", "soundfile")
 
 
@@ -44,11 +43,17 @@ class ResultKeys:
     tracks: Sequence[Track]  # [N]
 
 
-def tabulate_run(config: RunConfig, model: Model, started: datetime, seconds: float) -> Columns:
-    """Table `runs`: one row; `started` with its time zone, `seconds` that the run took."""
+def tabulate_run(
+    config: RunConfig, model: Model, started: datetime, seconds: float, run_id: int = 1, model_note: str | None = None
+) -> Columns:
+    """Table `runs`: one row; `started` with its time zone, `seconds` that the run took.
+
+    `model_note`: what sets a tuned model apart, one plain clause.
+    """
     versions = {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
     return {
-        "run_id": [1],
+        "run_id": [run_id],
+        "model_note": [model_note],
         "config_toml": [config.text],
         "versions_json": [json.dumps(versions)],
         "commit_hash": [read_commit()],
@@ -59,8 +64,11 @@ def tabulate_run(config: RunConfig, model: Model, started: datetime, seconds: fl
     }
 
 
-def tabulate_method(done: MethodRun, config: RunConfig) -> Columns:
-    """Table `methods`: one row, its settings with those of the run that its scores depend on."""
+def tabulate_method(done: MethodRun, config: RunConfig, reliability: float | None) -> Columns:
+    """Table `methods`: one row, its settings with those of the run that its scores depend on.
+
+    `reliability`: of its rankings, by `verdicts.measure_reliability`.
+    """
     method = done.method
     settings = {
         **method.describe_settings(),
@@ -76,6 +84,7 @@ def tabulate_method(done: MethodRun, config: RunConfig) -> Columns:
         "description": [method.description],
         "settings_json": [json.dumps(settings)],
         "has_moments": [method.has_moments],
+        "reliability": [reliability],
         "cost_s": [done.cost_s],
     }
 
@@ -115,11 +124,17 @@ def _list_holders(track: Track) -> tuple[tuple[str, str], ...]:
 
 
 def tabulate_prompted_clips(
-    prompts: Sequence[Prompt], clip_ids: Sequence[int], seconds: Sequence[float], paths: Sequence[Path], folder: Path
+    prompts: Sequence[Prompt],
+    clip_ids: Sequence[int],
+    seconds: Sequence[float],
+    paths: Sequence[Path],
+    folder: Path,
+    run_id: int = 1,
 ) -> Columns:
     """Table `clips`: those made from prompts or brought by a user, [Q] each; `paths` of their audio, below `folder`."""
     columns: Columns = {
         "clip_id": list(clip_ids),
+        "run_id": [run_id] * len(prompts),
         "kind": [p.kind for p in prompts],
         "target_track_id": [None] * len(prompts),
         "prompt": [p.text or None for p in prompts],
@@ -138,6 +153,7 @@ def tabulate_target_clips(
     """Table `clips`: training tracks that are unlearned themselves; they are heard as the track that they are."""
     columns: Columns = {
         "clip_id": list(clip_ids),
+        "run_id": [1] * len(targets),
         "kind": ["track"] * len(targets),
         "target_track_id": [t.track_id for t in targets],
         "prompt": [t.caption for t in targets],
@@ -169,12 +185,34 @@ def tabulate_scores(verdicts: Verdicts, keys: ResultKeys) -> Columns:
         "track_id": np.tile(ids, count),
         "score": verdicts.score.ravel(),
         "std_error": verdicts.std_error.ravel(),
-        "score_norm": verdicts.score_norm.ravel().round(DECIMALS),
-        "std_error_norm": verdicts.std_error_norm.ravel().round(DECIMALS),
-        "q_value": verdicts.q_value.ravel().round(DECIMALS),
+        "score_norm": verdicts.score_norm.ravel(),
+        "std_error_norm": verdicts.std_error_norm.ravel(),
+        "match_bin": verdicts.match_bin.ravel(),
+        "p_value": verdicts.p_value.ravel(),
+        "q_value": verdicts.q_value.ravel(),
         "above_noise": verdicts.above_noise.ravel(),
         "rank": verdicts.rank.ravel(),
         "train_rank": [int(rank) or None for rank in verdicts.train_rank.ravel()],
+    }
+
+
+def tabulate_match_bins(verdicts: Verdicts, keys: ResultKeys) -> Columns:
+    """Table `match_bins`: what the p-values rest on."""
+    columns: Columns = {
+        "method_id": [keys.method_id] * len(verdicts.bins),
+        "clip_id": [keys.clip_ids[record.clip] for record in verdicts.bins],
+    }
+    names = ("match_bin", "candidates", "decoys", "null_rows", "null_works", "can_tell")
+    return columns | {name: [getattr(record, name) for record in verdicts.bins] for name in names}
+
+
+def tabulate_track_claims(verdicts: Verdicts, keys: ResultKeys) -> Columns:
+    """Table `track_claims`."""
+    claims = verdicts.of_tracks
+    return {
+        "method_id": np.full(len(keys.tracks), keys.method_id),
+        "track_id": np.array([t.track_id for t in keys.tracks]),
+        **{field.name: getattr(claims, field.name) for field in fields(claims)},
     }
 
 

@@ -2,7 +2,8 @@
 
 Tracks 1..40 were trained on, 41..80 are decoys. Clips 1..3 are generated (nothing is above noise for clip 3),
 clips 101 and 102 are controls of tracks 1 and 2. Raw scores put decoys on top, normalised ones do not: as
-methods.md found.
+methods.md found. Each track has one of five captions; a clip's candidates are the tracks of its caption and of the
+next one (its style). p-values are those of above_noise.py; a cohort of COHORT clips, which is not stored, gives nulls.
 """
 
 from __future__ import annotations
@@ -16,11 +17,27 @@ import numpy as np
 import pandas as pd
 import soundfile
 
+from explorer.store.above_noise import (
+    FALSE_RATE,
+    OTHER,
+    SAME_CAPTION,
+    SAME_STYLE,
+    PairClaims,
+    find_standing,
+    judge_pairs,
+)
+
 EXPLORER = Path(__file__).resolve().parents[2] / "explorer"
 SCHEMA, DERIVED = EXPLORER / "schema.sql", EXPLORER / "derived.sql"
 TRACKS, DECOYS = 40, 40
 CLIPS = {1: "generated", 2: "generated", 3: "generated", 101: "track", 102: "track"}
 RATE = 22050  # Hz
+COHORT = 30  # clips that give nulls
+STRONG = {1: [1, 2, 4, 17], 2: [3], 3: [], 101: [1, 11], 102: [2]}  # above noise for a clip
+LEARNT = (1, *range(25, 37))  # above noise for the model
+RELIABILITY = {1: 0.62, 2: 0.93}  # by method
+CAPTIONS = ("slow piano", "a reel", "brass band", "a fugue", "machines")
+_CAPTION_OF = {4: 1, 20: 1}  # of other tracks: the remainder of their id
 # Tracks with something special about their audio.
 EXCERPT, FORBIDDEN, MISSING, PATHLESS, ESCAPING, LINKED, BROKEN, LONG_EXCERPT_S = 4, 5, 6, 7, 8, 9, 10, 20.0
 SPAN_TRACK, SPAN_MOMENT_S, WINDOWS = 20, 1.5, 4
@@ -87,7 +104,7 @@ def _track(track_id: int, audio: Path, outside: Path, rng: np.random.Generator) 
         "licence_evidence": "header",
         "source": "test",
         "instrument": "piano",
-        "caption": "piano",
+        "caption": CAPTIONS[caption_of(track_id)],
         "duration_s": seconds,
         "audition": "none" if track_id == FORBIDDEN else "excerpt" if track_id in (EXCERPT, BROKEN) else "full",
         "audio_path": path,
@@ -100,28 +117,83 @@ def _track(track_id: int, audio: Path, outside: Path, rng: np.random.Generator) 
     }
 
 
+def caption_of(track_id: int) -> int:
+    """Index into CAPTIONS."""
+    return _CAPTION_OF.get(track_id, track_id % len(CAPTIONS))
+
+
+def bin_of(clip_id: int, track_id: int) -> int:
+    """Match bin of a track for a clip: clip 1 has caption 1, and caption 2 is of its style; and so on."""
+    ahead = (caption_of(track_id) - clip_id) % len(CAPTIONS)
+    return {0: SAME_CAPTION, 1: SAME_STYLE}.get(ahead, OTHER)
+
+
+def _draw_norm(clip_id: int, rng: np.random.Generator) -> np.ndarray:
+    """Normalised scores of every track for one clip: noise, in which no candidate stands as high as the best decoys."""
+    ids = np.arange(1, TRACKS + DECOYS + 1)
+    norm = rng.normal(0, 1, ids.size).clip(-2.2, 2.2)
+    tested = np.array([bin_of(clip_id, i) != OTHER for i in ids])
+    norm[EXCERPT - 1 : BROKEN] = np.minimum(norm[EXCERPT - 1 : BROKEN], 0.3)  # who cannot be heard is no lane unasked
+    return np.where(tested & (ids <= TRACKS), np.minimum(norm, 1.0), norm)
+
+
 def _scores(clip_id: int, method_id: int, rng: np.random.Generator) -> pd.DataFrame:
     ids = np.arange(1, TRACKS + DECOYS + 1)
     decoy = ids > TRACKS
     frame = pd.DataFrame({"method_id": method_id, "clip_id": clip_id, "track_id": ids})
     frame["score"] = np.where(decoy, rng.normal(3e-6, 8e-7, ids.size), rng.normal(1e-6, 8e-7, ids.size))
     frame["std_error"] = rng.uniform(5e-8, 4e-7, ids.size)
-    frame["score_norm"] = rng.normal(0, 1, ids.size).clip(-2.2, 2.2)
+    frame["score_norm"] = _draw_norm(clip_id, rng)
     frame["std_error_norm"] = rng.uniform(0.2, 0.4, ids.size)
-    frame["q_value"] = 1.0
-    strong = {1: [1, 2, 4, 17], 2: [3], 3: [], 101: [1, 11], 102: [2]}[clip_id]
-    for i, track_id in enumerate(strong):
-        frame.loc[track_id - 1, ["score", "std_error", "score_norm", "q_value"]] = [
-            3.6e-6 - 3e-7 * i,
-            1e-7,
-            5.2 - i / 2,
-            0.04,
-        ]
-    frame["above_noise"] = (frame["q_value"] <= 0.10) & (frame["score_norm"] > 2 * frame["std_error_norm"])
+    frame["match_bin"] = [bin_of(clip_id, i) for i in ids]
+    for i, track_id in enumerate(STRONG[clip_id]):
+        frame.loc[track_id - 1, ["score", "std_error", "score_norm"]] = [3.6e-6 - 3e-7 * i, 1e-7, 5.2 - i / 2]
     frame["rank"] = frame["score_norm"].rank(ascending=False, method="first").astype(int)
     train = frame["score_norm"].where(~decoy).rank(ascending=False, method="first")
     frame["train_rank"] = train.astype("Int64")
     return frame
+
+
+def _judge(frames: dict[int, pd.DataFrame], rng: np.random.Generator) -> tuple[PairClaims, np.ndarray]:
+    """(claims about the pairs of all clips, each track's mean over generated and cohort clips); adds to the frames."""
+    ids = np.arange(1, TRACKS + DECOYS + 1)
+    cohort = [100 + k for k in range(COHORT)]
+    norm = np.stack([*(frame["score_norm"] for frame in frames.values()), *(_draw_norm(k, rng) for k in cohort)])
+    norm[len(frames) :, [i - 1 for i in LEARNT]] += 2
+    error = np.stack([frame["std_error_norm"] for frame in frames.values()])
+    bins = np.array([[bin_of(clip_id, i) for i in ids] for clip_id in [*frames, *cohort]])
+    gives_nulls = np.array([CLIPS.get(clip_id) != "track" for clip_id in frames] + [True] * COHORT)
+    claims = judge_pairs(norm, error, bins, ids > TRACKS, _works(ids), len(frames), gives_nulls)
+    for row, frame in enumerate(frames.values()):
+        frame["p_value"], frame["q_value"] = claims.p_value[row], claims.q_value[row]
+        frame["above_noise"] = claims.above_noise[row]
+    return claims, norm[gives_nulls].mean(0)
+
+
+def _works(ids: np.ndarray) -> np.ndarray:
+    return np.where(ids == RENDERING, 1, ids)
+
+
+def _insert_claims(
+    con: duckdb.DuckDBPyConnection, method_id: int, frames: dict[int, pd.DataFrame], rng: np.random.Generator
+) -> None:
+    """Fill the tables of claims, and scores with the p-values of these."""
+    claims, mean = _judge(frames, rng)
+    clips = list(frames)
+    for frame in frames.values():  # DuckDB reads it by its name, and NaN as NULL
+        assert len(frame) == TRACKS + DECOYS
+        con.execute("INSERT INTO scores BY NAME SELECT * FROM frame")
+    for one in claims.bins:
+        counts = [one.match_bin, one.candidates, one.decoys, one.null_rows, one.null_works, one.can_tell]
+        con.execute("INSERT INTO match_bins VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [method_id, clips[one.clip], *counts])
+    p_value, q_value = find_standing(mean[:TRACKS], mean[TRACKS:])
+    generated = [row for row, clip_id in enumerate(clips) if CLIPS[clip_id] == "generated"]
+    above = claims.above_noise[generated].sum(0)
+    for i, score_mean in enumerate(mean.tolist()):
+        p, q = (float(p_value[i]), float(q_value[i])) if i < TRACKS else (None, None)
+        hub = bool(above[i] >= 3 and above[i] > 0.2 * len(generated))
+        row = [method_id, i + 1, score_mean, p, q, q is not None and q <= FALSE_RATE, int(above[i]), hub]
+        con.execute("INSERT INTO track_claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _insert_clip_moments(con: duckdb.DuckDBPyConnection, clip_id: int, frame: pd.DataFrame, rng: Any) -> None:
@@ -176,11 +248,13 @@ def make_store(folder: Path, note: str | None = "demo run: 8 draws, 40 cohort cl
     path = folder / "store.duckdb"
     with duckdb.connect(str(path)) as con:
         con.execute(SCHEMA.read_text(encoding="utf-8"))
-        con.execute("INSERT INTO store_info VALUES (3, 'audio', 'clips', ?)", [note])
-        con.execute("INSERT INTO runs VALUES (1, '', '{}', NULL, 'abc', 'cpu', TIMESTAMP '2026-01-01', 60)")
+        con.execute("BEGIN")  # one transaction: ten times as fast
+        con.execute("INSERT INTO store_info VALUES (4, 'audio', 'clips', 'unlearning', ?)", [note])
+        con.execute("INSERT INTO runs VALUES (1, NULL, '', '{}', NULL, 'abc', 'cpu', TIMESTAMP '2026-01-01', 60)")
         for method_id, name, label in ((1, "unlearning", "Unlearning"), (2, "cosine", "Gradient cosine")):
             about = "The clip is unlearned once; a track whose loss rises has influence."
-            con.execute("INSERT INTO methods VALUES (?, 1, ?, ?, ?, '{}', true, 60)", [method_id, name, label, about])
+            values = [method_id, name, label, about, RELIABILITY[method_id]]
+            con.execute("INSERT INTO methods VALUES (?, 1, ?, ?, ?, '{}', true, ?, 60)", values)
         tracks = [_track(i, audio, outside, rng) for i in range(1, TRACKS + DECOYS + 1)]
         _insert(con, "tracks", tracks)
         for role, column in (("composer", "composer"), ("rights holder", "rights_holder")):
@@ -192,6 +266,7 @@ def make_store(folder: Path, note: str | None = "demo run: 8 draws, 40 cohort cl
                 tone(clips / f"clip{clip_id}.wav", 1.5 + clip_id / 2, 200 + 40 * clip_id, level=0.3)
             row = {
                 "clip_id": clip_id,
+                "run_id": 1,
                 "kind": kind,
                 "target_track_id": None if generated else clip_id - 100,
                 "prompt": _PROMPTS.get(clip_id),
@@ -204,10 +279,11 @@ def make_store(folder: Path, note: str | None = "demo run: 8 draws, 40 cohort cl
                 "peaks": _peaks(rng) if generated else None,
             }
             _insert(con, "clips", [row])
-            for method_id in (1, 2):
-                frame = _scores(clip_id, method_id, rng)
-                con.execute("INSERT INTO scores BY NAME SELECT * FROM frame")
-                if generated and method_id == 1:
+        for method_id in (1, 2):
+            frames = {clip_id: _scores(clip_id, method_id, rng) for clip_id in CLIPS}
+            _insert_claims(con, method_id, frames, rng)
+            for clip_id, frame in frames.items():
+                if CLIPS[clip_id] == "generated" and method_id == 1:
                     _insert_clip_moments(con, clip_id, frame, rng)
                 best = frame[frame["train_rank"].notna()].nsmallest(10, "train_rank")["track_id"]
                 for track_id in best:
@@ -218,7 +294,9 @@ def make_store(folder: Path, note: str | None = "demo run: 8 draws, 40 cohort cl
                     )
         peaked = [1.0 if i == round(SPAN_MOMENT_S * 8) else 0.1 for i in range(24)]
         con.execute("INSERT INTO moments VALUES (1, 1, ?, 8.0, ?)", [SPAN_TRACK, peaked])
+        con.execute("COMMIT")
         con.execute(DERIVED.read_text(encoding="utf-8"))
+        con.execute("BEGIN")
         _insert_research(con)
         for name, value, meaning in (
             ("decoys_top10_raw", 0.92, "share of decoys among the best 10 by raw score (0.5 by chance)"),
@@ -230,6 +308,7 @@ def make_store(folder: Path, note: str | None = "demo run: 8 draws, 40 cohort cl
         ):
             con.execute("INSERT INTO diagnostics VALUES (1, 100, ?, 0.3, ?)", [name, meaning])
             con.execute("INSERT INTO diagnostics VALUES (1, 2000, ?, ?, ?)", [name, value, meaning])
+        con.execute("COMMIT")
     return path
 
 

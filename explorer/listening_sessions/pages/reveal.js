@@ -1,7 +1,7 @@
 // The reveal of one clip: role, ratings and scores of each of its tracks. On a narrow screen a row is a card.
 import { element, number } from "./common.js";
 
-export const standing = (score) => `${score.place === null ? "decoy" : `place ${score.place}`} · ${number(score.score_norm)} · ${score.above_noise ? "above noise" : "not distinguishable from noise"}`;
+export const standing = (score) => `${score.place === null ? "decoy" : `place ${score.place}`} · ${number(score.score_norm)} · ${score.above_noise ? "above noise" : score.tested ? "not distinguishable from noise" : "not tested"}`;
 
 export function revealed({ prompt, question, pairs }, place, listen) {
   const labels = pairs.find((pair) => pair.scores.length)?.scores.map((score) => score.label) || [];

@@ -15,11 +15,11 @@ from precompute.common.sequences import spread_evenly
 from precompute.config.run import fingerprint
 from precompute.corpus.tracks import Track
 from precompute.evaluate.scoring import fingerprint_items
+from precompute.exemplars.low_rank import hash_tensors
 from precompute.model.diffusion import Items, Model, third_party
-from precompute.significance.verdicts import mask_tracks
+from precompute.significance.verdicts import assign_roles
 from precompute.train.diffusion import DiffusionLoss
 from precompute.train.loop import LoopSettings, fit
-from precompute.train.lora import hash_tensors
 
 
 def make_fresh_model(like: Model, seed: int) -> Model:
@@ -39,7 +39,7 @@ def choose_matched_rows(tracks: Sequence[Track], most: int = 0) -> list[int]:
 
     The more numerous kind is thinned evenly.
     """
-    is_train, is_decoy, _ = mask_tracks(tracks)
+    is_train, is_decoy = assign_roles(tracks)[:2]
     kinds = [np.flatnonzero(mask) for mask in (is_train, is_decoy)]
     count = min(map(len, kinds))
     count = min(count, most) if most else count

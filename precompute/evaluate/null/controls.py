@@ -4,9 +4,9 @@ random weights: the shown clips against a transformer that has learnt nothing. r
 scratch, equal except in what they are trained on: the tracks, or the decoys. caption: every track scored under the
 clip's caption in place of its own. AUC is always the probability that a *track of the manifest* stands above a decoy.
 
-All controls use as many regular training tracks as regular decoys, and the reduced settings of `[diagnostics]`; planted
-tracks, which have no decoys, take no part. Rows have method, control, case, score, name, value, low and high where
-there is an interval, the value wanted, and a meaning.
+The first control asks the test of above noise over the whole corpus; the others compare as many regular training tracks
+with as many regular decoys, without planted tracks. All use the reduced settings of `[diagnostics]`. Rows have method,
+control, case, score, name, value, low and high where there is an interval, the value wanted, and a meaning.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from precompute.clips.prompts import Prompt, choose_cohort_prompts, read_run_pro
 from precompute.common.cache import Cache
 from precompute.common.results import Row, describe_hardware, format_table, write_result
 from precompute.common.sequences import spread_evenly
+from precompute.config.methods import follows_training
 from precompute.config.run import RunConfig
-from precompute.corpus.intake import load_corpus
+from precompute.corpus.intake import Corpus, load_corpus
 from precompute.corpus.latents import load_latents
 from precompute.corpus.tracks import Track
 from precompute.cost.evaluation import EvaluationPace, print_estimate
 from precompute.errors import UserError
+from precompute.evaluate.calibration import compute_clopper_pearson
 from precompute.evaluate.null.alterations import (
     choose_matched_rows,
     make_fresh_model,
@@ -44,7 +46,6 @@ from precompute.evaluate.scoring import (
     JudgedMethods,
     ScoringInputs,
     check_method_names,
-    follows_training,
     looks_at_gradients,
     make_scoring_context,
     normalise_scores,
@@ -55,7 +56,9 @@ from precompute.gradients.finite_difference import correlate_ranks
 from precompute.gradients.fisher import load_fisher
 from precompute.model.diffusion import Items, Model, load_model
 from precompute.significance.diagnostics import compute_auc, measure_decoy_share
-from precompute.significance.verdicts import calibrate_scores, fit_normalisation, mask_tracks
+from precompute.significance.match_bins import match_clips
+from precompute.significance.normalisation import Normalisation
+from precompute.significance.verdicts import ClipGroups, Verdicts, assign_roles, calibrate_scores
 from precompute.train.diffusion import DiffusionLoss
 from precompute.train.loop import LoopSettings, measure_step_s
 
@@ -105,6 +108,7 @@ class ControlInputs:
     model: Model
     tracks: Sequence[Track]  # [N], as many decoys as training tracks
     items: Items  # [N], of `tracks`
+    whole_items: Items  # of all tracks and decoys of the corpus
     prompts: list[Prompt]  # of the shown clips
     recordings: dict[Any, Any] = field(default_factory=dict)  # what methods that listen know already
 
@@ -163,13 +167,14 @@ def evaluate_null(
         model=model,
         tracks=[corpus.tracks[row] for row in chosen],
         items=items[chosen],
+        whole_items=items,
         prompts=[prompts[row] for row in spread_evenly(len(prompts), settings.clips)],
     )
     _print_cost(inputs, settings)
     clips = generate_clips(model, inputs.prompts, inputs.config, cache, "clips")
     cohort = load_cohort(model, corpus, config, cache)
     cohort = cohort[spread_evenly(len(cohort), inputs.config.clips.cohort)]
-    rows, skipped = judge_random_weights(inputs, clips, cohort, settings.seed)
+    rows, skipped = judge_random_weights(inputs, clips, cohort, corpus, settings.seed)
     if settings.swap_steps:
         rows += judge_swapped_roles(inputs, settings.training, Path(config.output.work) / "null")
     if settings.captions:
@@ -200,8 +205,9 @@ def _print_cost(inputs: ControlInputs, settings: NullSettings) -> None:
     config = inputs.config
     pace = EvaluationPace.measure(inputs.model, inputs.items, config, looks_at_gradients(config))
     clips, tracks, trained = len(inputs.prompts), len(inputs.tracks), len(inputs.trained)
+    every = len(inputs.whole_items)
     parts = [("clips and cohort", pace.estimate_generation(config, clips + config.clips.cohort))]
-    parts.append(("random weights", pace.estimate_scoring(config, clips, tracks, trained)))
+    parts.append(("trained and random weights", 2 * pace.estimate_scoring(config, clips, every, trained)))
     if settings.swap_steps:
         fresh = make_fresh_model(inputs.model, settings.seed)
         loss = DiffusionLoss(make_trainable(fresh), fresh, inputs.items[inputs.trained], BATCH)
@@ -221,26 +227,30 @@ def _print_cost(inputs: ControlInputs, settings: NullSettings) -> None:
 
 
 def judge_random_weights(
-    inputs: ControlInputs, clips: Items, cohort: Items, seed: int
+    inputs: ControlInputs, clips: Items, cohort: Items, whole: Corpus, seed: int
 ) -> tuple[list[Row], dict[str, str]]:
     """Rows of the trained model's clips, cohort and latents scored by a transformer as it is before any training.
 
-    All stages are as in a run, Fisher included. stable-audio-tools starts the branches' output layers at zero, so that
-    most weights have no gradient here: that is what an untrained model is. Second: skipped methods with their reason.
+    All stages are as in a run, Fisher included, over the tracks of the whole corpus. Beside it the trained weights with
+    the same draws: a test that never fires would be silent in both. stable-audio-tools starts the branches' output
+    layers at zero, so that most weights have no gradient here: that is what an untrained model is. Second: skipped
+    methods with their reason.
     """
-    print("control: random weights", flush=True)
-    judged = inputs.score(make_fresh_model(inputs.model, seed), clips, cohort)
-    masks = mask_tracks(inputs.tracks)
-    meaning = "share of clips with no training track above noise"
-    rows = []
-    for name, one in judged.done.items():
-        verdicts = calibrate_scores(one.result.cells, fit_normalisation(one.result.cohort, masks), masks)
-        table = ControlRows(name, "random weights", inputs.tracks)
-        silent = compute_silent_share(verdicts.above_noise, masks.trained)
-        rows.append(table.make_row("", "", "nothing_above_noise", silent, ">= 0.95", meaning))
-        for kind, values in (("raw", verdicts.score), ("normalised", verdicts.score_norm)):
-            rows += table.measure_separation("", kind, values, wanted="0.5")
-    return rows, judged.skipped
+    skipped: dict[str, str] = {}
+    rows: list[Row] = []
+    roles = assign_roles(whole.tracks)
+    groups = ClipGroups(match_clips([*clips.prompts, *cohort.prompts], whole.tracks), len(clips))
+    for case, model in (("trained weights", inputs.model), ("random weights", make_fresh_model(inputs.model, seed))):
+        print(f"control: {case}", flush=True)
+        judged = inputs.score(model, clips, cohort, inputs.whole_items, whole.tracks)
+        skipped |= judged.skipped
+        for name, one in judged.done.items():
+            verdicts = calibrate_scores(one.result.cells, Normalisation.fit(one.result.cohort), roles, groups)
+            table = ControlRows(name, "random weights", whole.tracks)
+            rows += table.count_findings(case, verdicts)
+            for kind, values in (("raw", verdicts.score), ("normalised", verdicts.score_norm)):
+                rows += table.measure_separation(case, kind, values, wanted="0.5" if model is not inputs.model else "")
+    return rows, skipped
 
 
 def judge_swapped_roles(inputs: ControlInputs, settings: LoopSettings, folder: Path) -> list[Row]:
@@ -249,7 +259,7 @@ def judge_swapped_roles(inputs: ControlInputs, settings: LoopSettings, folder: P
     Fresh weights, steps, seeds and number of tracks are equal. Each model makes its own shown clips and cohort (under
     captions of what it was trained on). States of the trainings are kept in `folder`.
     """
-    is_train, is_decoy, _ = mask_tracks(inputs.tracks)
+    is_train, is_decoy = assign_roles(inputs.tracks)[:2]
     rows: list[Row] = []
     wins: dict[tuple[str, str, str], np.ndarray] = {}  # (method, case, kind) -> [tracks, decoys]
     for case, tracks in (("tracks", inputs.tracks), ("decoys", [swap_role(track) for track in inputs.tracks])):
@@ -262,7 +272,7 @@ def judge_swapped_roles(inputs: ControlInputs, settings: LoopSettings, folder: P
         cohort = generate_clips(model, prompts, inputs.config, inputs.cache, "cohort clips")
         for name, one in inputs.score(model, clips, cohort, tracks=tracks).done.items():
             table = ControlRows(name, "roles swapped", inputs.tracks)
-            for kind, values in normalise_scores(one.result, tracks).items():
+            for kind, values in normalise_scores(one.result).items():
                 rows += table.measure_separation(f"trained on {case}", kind, values, OPPOSITE)
                 wins[name, case, kind] = average_wins(values, is_train, is_decoy)
     for name, kind in dict.fromkeys((name, kind) for name, _, kind in wins):
@@ -287,18 +297,18 @@ def judge_captions(
     None where no method looks at gradients.
     """
     print("control: every track under the clip's caption", flush=True)
-    chosen, (is_train, _, _) = clips[spread_evenly(len(clips), count)], mask_tracks(inputs.tracks)
+    chosen, is_train = clips[spread_evenly(len(clips), count)], assign_roles(inputs.tracks).is_train
     ordinary = inputs.score(inputs.model, chosen, cohort, fisher=fisher).done
     changed: dict[tuple[str, str], list[np.ndarray]] = {}  # clip q under the caption of clip q, [N] each
     for q in range(len(chosen)):
         recaptioned = recaption(inputs.items, chosen, q)
         for name, one in inputs.score(inputs.model, chosen[[q]], cohort, recaptioned, fisher=fisher).done.items():
-            for kind, values in normalise_scores(one.result, inputs.tracks).items():
+            for kind, values in normalise_scores(one.result).items():
                 changed.setdefault((name, kind), []).append(values[0])
     rows = []
     meaning = "Spearman correlation over training tracks of the ranking with the ordinary one, mean over clips"
     for (name, kind), by_clip in changed.items():
-        own, other = normalise_scores(ordinary[name].result, inputs.tracks)[kind], np.stack(by_clip)
+        own, other = normalise_scores(ordinary[name].result)[kind], np.stack(by_clip)
         table = ControlRows(name, "caption", inputs.tracks)
         correlations = [correlate_ranks(*pair) for pair in zip(own[:, is_train], other[:, is_train], strict=True)]
         mean = float(np.mean(correlations))
@@ -309,11 +319,6 @@ def judge_captions(
 
 
 # -- rows of the report ------------------------------------------------------------------------------------------------
-
-
-def compute_silent_share(above: np.ndarray, trained: np.ndarray) -> float:
-    """Share of clips in which no training track is above noise; bool [Q, N], bool [N]."""
-    return float((~above[:, trained].any(1)).mean())
 
 
 def is_reversed(one: float, other: float) -> bool:
@@ -329,9 +334,23 @@ class ControlRows:
     control: str
     tracks: Sequence[Track]  # [N]
 
+    def count_findings(self, case: str, verdicts: Verdicts) -> list[Row]:
+        """Share of clips with a track above noise, and of those in which one could have been found."""
+        able = np.zeros(len(verdicts.score), bool)
+        for record in verdicts.bins:
+            able[record.clip] |= record.can_tell
+        found = verdicts.above_noise.any(1)
+        interval = compute_clopper_pearson(int(found.sum()), len(found))
+        wanted = "<= 0.10" if case == "random weights" else "above random weights'"
+        meaning = "share of clips with a training track above noise"
+        return [
+            self.make_row(case, "", "clips_with_finding", float(found.mean()), wanted, meaning, interval),
+            self.make_row(case, "", "could_fire", float(able.mean()), "", "share of clips in which one could be found"),
+        ]
+
     def measure_separation(self, case: str, kind: str, scores: np.ndarray, wanted: str) -> list[Row]:
         """AUC with an interval over tracks and decoys, then the share of decoys in the top 10, of scores [Q, N]."""
-        is_train, is_decoy, _ = mask_tracks(self.tracks)
+        is_train, is_decoy = assign_roles(self.tracks)[:2]
         area = compute_auc(scores, is_train, is_decoy)
         interval = bootstrap_two_way_interval(average_wins(scores, is_train, is_decoy))
         share = measure_decoy_share(scores, is_train, is_decoy, TOP)

@@ -32,7 +32,7 @@ from precompute.significance.agreement import measure_agreement
 from precompute.significance.diagnostics import compute_auc, measure_decoy_share, measure_top_share
 from precompute.significance.normalisation import Normalisation
 from precompute.significance.ranks import correlate_clips
-from precompute.significance.verdicts import mask_tracks
+from precompute.significance.verdicts import assign_roles
 
 PAPER = {"lpips": 0.56, "clap": 0.46, "clews": 0.32, "rps": 0.11}  # Pearson with unlearning, arXiv 2506.18312
 BASE = "unlearning"  # the method whose agreement with others the paper gives
@@ -129,11 +129,11 @@ def tabulate_agreement(
 
     `texts`: the clips' prompts, which say which weighted track a clip asks for.
     """
-    is_train, is_decoy, trained = mask_tracks(tracks)
+    trained = assign_roles(tracks).trained
     kinds: dict[str, dict[str, np.ndarray]] = {}
     for one in done:
         raw = one.result.score
-        norm = Normalisation.fit(one.result.cohort, is_train, is_decoy).apply(raw)
+        norm = Normalisation.fit(one.result.cohort).apply(raw)
         kinds[one.method.name] = {"raw": raw, "normalised": norm}
     pairs: list[Row] = []
     names = list(kinds)
@@ -179,7 +179,7 @@ def measure_method(scores: np.ndarray, tracks: Sequence[Track], texts: Sequence[
     Planted truths are looked for in the clips of their own prompt alone: whether the weighted track is above its twin,
     and whether it is among the ten strongest training tracks.
     """
-    is_train, is_decoy, trained = mask_tracks(tracks)
+    is_train, is_decoy, trained = assign_roles(tracks)[:3]
     own = scores[:, trained]
     values = {"gini": compute_gini(own), "effective_tracks": count_effective_tracks(own)}
     values |= {f"share_top{top}": measure_top_share(own, top) for top in (1, 10, 100)}
@@ -205,7 +205,7 @@ def find_asked_pairs(tracks: Sequence[Track], texts: Sequence[str]) -> list[tupl
 
 def _compute_chance(tracks: Sequence[Track]) -> float:
     """Share of decoys among the regular tracks, as a method blind to them would put on top."""
-    is_train, is_decoy, _ = mask_tracks(tracks)
+    is_train, is_decoy = assign_roles(tracks)[:2]
     return float(is_decoy.sum() / max(1, (is_train | is_decoy).sum()))
 
 

@@ -29,12 +29,12 @@ from precompute.errors import UserError
 from precompute.evaluate.planted import truths
 from precompute.evaluate.planted.scorer import RIVALS, PlantedScorer, reduce_config
 from precompute.evaluate.scoring import check_method_names, looks_at_gradients, restrict_config
+from precompute.exemplars.files import ExemplarUpdate, load_exemplars
 from precompute.gradients.context import make_noise_bank
 from precompute.gradients.fisher import load_fisher
 from precompute.methods.catalogue import build_method
 from precompute.model.diffusion import Items, Model, load_model
 from precompute.train.diffusion import measure_mean_loss
-from precompute.train.exemplars import Exemplar, load_exemplar
 
 COLUMNS = ("truth", "method", "score", "name", "value", "low", "high")
 REUSED = "the preconditioner is that of the untuned weights"
@@ -45,10 +45,10 @@ class PlantedSettings:
     """Numbers of clips and decoys, and the methods that exemplars judge; it checks itself."""
 
     seeds: int = 4  # clips a caption
-    exemplar_clips: int = 2
+    exemplar_clips: int = 2  # of each exemplar
     decoys: int = 0  # that enter the normalisation, spread evenly; 0 = all of the run
     replicates: int = 0  # of the noise bank; 0 = the run's
-    exemplar_methods: tuple[str, ...] = ()  # judged by exemplars too, each of which is a pass of its own; none = all
+    exemplar_methods: tuple[str, ...] = ()  # judged by exemplars too, in two passes of their own; none = all
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or self.exemplar_clips < 1:
@@ -68,7 +68,7 @@ class PlantedInputs:
     corpus: Corpus
     items: Items  # [N], of the corpus's tracks
     key: str  # names the latents of the whole run by content
-    exemplars: list[Exemplar]
+    tuning: ExemplarUpdate | None  # by which exemplars are judged; None = no exemplars
     unheard: list[Track]  # of the rare style, never heard by the model; none of the corpus's tracks
 
     @property
@@ -100,14 +100,14 @@ def evaluate_planted(
     weighted: share of (pair, seed) in which the weighted track is above its twin, for `seeds` clips of their caption.
     rare: how many rare tracks stand among the 10 best training tracks of a clip of their caption; success = at least 3
     in all seeds but one. `unheard` (a manifest) names tracks of the same style and caption that the model never heard:
-    only where the heard ones stand above those is it more than the caption. exemplars (a folder of `make_exemplars`):
-    rank of the exemplar among all training tracks and itself, for clips of the tuned weights, beside its rank before
+    only where the heard ones stand above those is it more than the caption. exemplars (a file of `make_exemplars`):
+    rank of each exemplar among all training tracks and itself, for clips of the tuned weights, beside its rank before
     the tuning; scores are of the weights in use, with a smaller bank and cohort, but under the preconditioner of the
     untuned weights: a Fisher pass costs minutes, and the weights hardly move. Methods that one of these cannot judge
     are skipped there; the result holds why. A killed run goes on where it was.
 
     Raises UserError for an unknown method, or where none can be judged; where the corpus has none of these cases;
-    where an exemplar is of other weights, or an unheard track is none.
+    where the exemplars are of other weights, or an unheard track is none.
     """
     settings, names = settings or PlantedSettings(), check_method_names(methods)
     if settings.replicates:
@@ -131,7 +131,7 @@ def evaluate_planted(
     if prompts:
         rows = _judge_corpus(scorer, inputs, prompts, settings.seeds, cases)
     cases["exemplars"] = scorer.rank_exemplars(
-        inputs.exemplars, settings.exemplar_clips, inputs.items, inputs.corpus, trained
+        inputs.tuning, settings.exemplar_clips, inputs.items, inputs.corpus, trained
     )
     if cases["exemplars"]:
         rows += truths.judge_exemplars(cases["exemplars"], len(trained) + 1)
@@ -169,18 +169,15 @@ def _load_inputs(
     """Read and check everything that a judgement needs before the long pass. Raises UserError."""
     corpus = load_corpus(config)
     pairs, rare = truths.find_pairs(corpus.tracks), truths.find_rare(corpus.tracks)
-    files = sorted(exemplars.glob("exemplar-*.safetensors")) if exemplars else []
-    if exemplars and not files:
-        raise UserError(f"{exemplars}: no exemplars here; make them first, or leave them out")
-    if not pairs and not rare.any() and not files:
+    tuning = load_exemplars(exemplars, model) if exemplars else None
+    if not pairs and not rare.any() and tuning is None:
         raise UserError("evaluate planted: the corpus has no weighted and no rare tracks, and there are no exemplars")
-    loaded = [load_exemplar(path, model) for path in files]
     apart = truths.read_unheard(unheard, corpus.tracks) if unheard and rare.any() else []
     items, key = load_latents(model, corpus, config, cache)
     trained = [row for row, track in enumerate(corpus.tracks) if not track.is_decoy]
     decoys = [row for row, track in enumerate(corpus.tracks) if track.is_decoy]
     rows = sorted([*trained, *(decoys[i] for i in spread_evenly(len(decoys), settings.decoys))])
-    return PlantedInputs(Corpus([corpus.tracks[row] for row in rows], corpus.root), items[rows], key, loaded, apart)
+    return PlantedInputs(Corpus([corpus.tracks[row] for row in rows], corpus.root), items[rows], key, tuning, apart)
 
 
 def _judge_corpus(
@@ -247,7 +244,7 @@ def _print_cost(model: Model, inputs: PlantedInputs, config: RunConfig, clips: i
     pace = EvaluationPace.measure(model, inputs.items, config, looks_at_gradients(config))
     small = reduce_config(config)
     tracks, trained = len(inputs.items), len(inputs.trained)
-    exemplars, unheard = len(inputs.exemplars), len(inputs.unheard)
+    exemplars, unheard = len(inputs.tuning.exemplars) if inputs.tuning else 0, len(inputs.unheard)
     made = clips + config.clips.cohort
     parts = [
         ("clips of the planted captions, and the cohort", pace.estimate_generation(config, made)),
@@ -258,9 +255,8 @@ def _print_cost(model: Model, inputs: PlantedInputs, config: RunConfig, clips: i
         text = f"{settings.seeds} clips of the rare style against {unheard} tracks that were never heard"
         parts.append((text, again))
     if exemplars:
-        each = pace.estimate_scoring(small, settings.exemplar_clips, trained + 1 + RIVALS)
-        each += pace.estimate_generation(config, settings.exemplar_clips)
-        before = pace.estimate_scoring(small, exemplars * settings.exemplar_clips, trained + exemplars * (1 + RIVALS))
-        parts.append((f"{exemplars} exemplars before tuning", before))
-        parts.append((f"{exemplars} exemplars among {trained} training tracks each", exemplars * each))
+        count = exemplars * settings.exemplar_clips
+        one = pace.estimate_scoring(small, count, trained + exemplars * (1 + RIVALS))
+        one += pace.estimate_generation(config, count)
+        parts.append((f"{exemplars} exemplars, before and after the tuning", 2 * one))
     print_estimate(parts)

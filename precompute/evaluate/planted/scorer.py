@@ -1,4 +1,4 @@
-"""Scores for planted truths: clips against all tracks, and exemplars by the weights that were tuned on them."""
+"""Scores for planted truths: clips against all tracks, and exemplars by the model that was tuned on them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from precompute.common import seeds
 from precompute.common.cache import Cache
 from precompute.common.results import Row
 from precompute.common.sequences import spread_evenly
+from precompute.config.methods import follows_training
 from precompute.config.run import RunConfig
 from precompute.corpus.intake import Corpus
 from precompute.corpus.latents import load_latents
@@ -26,24 +27,23 @@ from precompute.evaluate.planted import truths
 from precompute.evaluate.scoring import (
     OTHER_WEIGHTS,
     ScoringInputs,
-    follows_training,
     make_scoring_context,
     normalise_scores,
     restrict_config,
     run_named_methods,
 )
+from precompute.exemplars.files import Exemplar, ExemplarUpdate
+from precompute.exemplars.low_rank import LowRankUpdate, apply_update
 from precompute.model.diffusion import Items, Model
 from precompute.significance.ranks import rank_scores
-from precompute.train.exemplars import Exemplar
-from precompute.train.lora import apply_update
 
-COHORT, REPLICATES, STRATA = 16, 2, 2  # most cohort clips, and the largest bank, of a pass for exemplars
+COHORT, REPLICATES, STRATA = 16, 2, 2  # most cohort clips, and the largest bank, of the two passes for exemplars
 RIVALS = 32  # decoys that are scored under the caption of an exemplar
 NOT_ASKED = "it was not asked for by exemplars (--exemplar-method)"
 
 
 def reduce_config(config: RunConfig) -> RunConfig:
-    """Settings of a pass for exemplars, of which there are many: smaller bank and cohort, half the ascent draws."""
+    """Settings of the two passes for exemplars: smaller bank and cohort, half the ascent draws."""
     bank, steps = config.bank, config.unlearning
     return replace(
         config,
@@ -85,18 +85,18 @@ class PlantedScorer:
         return self._score(self.names, "corpus", inputs, self.config)
 
     def rank_exemplars(
-        self, exemplars: Sequence[Exemplar], clips: int, items: Items, corpus: Corpus, trained: Sequence[int]
+        self, tuning: ExemplarUpdate | None, clips: int, items: Items, corpus: Corpus, trained: Sequence[int]
     ) -> list[Row]:
         """A case for each exemplar, as `truths.judge_exemplars` reads them; `items` are those of the corpus's tracks.
 
-        Each is scored with the tuned weights in the model, by `clips` clips of theirs; then all with the untuned
+        All are scored with the tuned weights in the model, by `clips` clips of theirs each; then with the untuned
         weights, by clips of those: what an exemplar's caption gives away without any tuning. The cohort's clips are of
         the untuned model, scored by the weights in use. Empty where no method can be judged by exemplars.
         """
         names = self._choose_exemplar_methods()
-        if not names or not exemplars:
+        if not names or tuning is None:
             return []
-        used = {exemplar.track_id for exemplar in exemplars}
+        exemplars, used = tuning.exemplars, set(tuning.track_ids)
         able = [k for k, t in enumerate(corpus.tracks) if t.is_decoy and not t.planted and t.track_id not in used]
         rows = [able[i] for i in spread_evenly(len(able), RIVALS)]
         rivals = ExemplarRivals(
@@ -107,14 +107,14 @@ class PlantedScorer:
             root=corpus.root,
         )
         print("exemplars, before tuning", flush=True)
-        before = self._rank_among(rivals, exemplars, names, clips, tuned=False)
-        cases = []
-        for exemplar, untuned in zip(exemplars, before, strict=True):
-            print(f"exemplar {exemplar.track_id}: {exemplar.caption}", flush=True)
-            [tuned] = self._rank_among(rivals, [exemplar], names, clips, tuned=True)
-            record = {name: value for name, value in vars(exemplar).items() if name != "update"}
-            cases.append({**record, **tuned, **{f"{name}_untuned": untuned[name] for name in ("ranks", "places")}})
-        return cases
+        before = self._rank_among(rivals, exemplars, names, clips, None)
+        print("exemplars, by the tuned model", flush=True)
+        after = self._rank_among(rivals, exemplars, names, clips, tuning.update)
+        record = {"steps": tuning.steps, "base_sha256": tuning.base_sha256}
+        return [
+            {**vars(exemplar), **record, **tuned, **{f"{name}_untuned": untuned[name] for name in ("ranks", "places")}}
+            for exemplar, untuned, tuned in zip(exemplars, before, after, strict=True)
+        ]
 
     def _choose_exemplar_methods(self) -> list[str]:
         """Names of the methods that exemplars are judged by; the others are skipped with their reason."""
@@ -129,9 +129,14 @@ class PlantedScorer:
         return names
 
     def _rank_among(
-        self, rivals: ExemplarRivals, exemplars: Sequence[Exemplar], names: Sequence[str], clips: int, tuned: bool
+        self,
+        rivals: ExemplarRivals,
+        exemplars: Sequence[Exemplar],
+        names: Sequence[str],
+        clips: int,
+        update: LowRankUpdate | None,
     ) -> list[Row]:
-        """Ranks of each exemplar by one set of weights; `tuned`: those of the first (and only) exemplar.
+        """Ranks of each exemplar by one set of weights: the tuned ones, or without `update` the untuned ones.
 
         `ranks`: among the training tracks and itself; `places`: among the rivals' decoys and itself; both
         {method: {kind: [a clip]}}. `rivals`: how many decoys.
@@ -142,7 +147,7 @@ class PlantedScorer:
         own_items, _ = load_latents(self.model, Corpus(own, rivals.root), self.config, self.cache)
         first_seed = seeds.PLANTED_EXEMPLARS
         prompts = [Prompt(0, e.caption, e.seconds, first_seed + k) for e in exemplars for k in range(clips)]
-        with apply_update(self.model, exemplars[0].update) if tuned else nullcontext():
+        with nullcontext() if update is None else apply_update(self.model, update):
             made = generate_clips(self.model, prompts, self.config, self.cache, "exemplar clips")
             items = rivals.items.join(own_items)
             tracks = [*rivals.tracks, *(replace(track, split="train", planted="exemplar") for track in own)]
@@ -173,7 +178,7 @@ class PlantedScorer:
         judged = run_named_methods(context, names)
         for name, reason in judged.skipped.items():
             self._skip(name, truth, reason)
-        return {name: normalise_scores(one.result, inputs.tracks) for name, one in judged.done.items()}
+        return {name: normalise_scores(one.result) for name, one in judged.done.items()}
 
     def _skip(self, name: str, truth: str, reason: str) -> None:
         row = {"method": name, "truth": truth, "reason": reason}

@@ -97,6 +97,35 @@ def test_the_visit(visit):
     until(page, "String(player.passages()['1']) === '0.5,1.25'")
 
 
+def test_a_whole_catalogue_is_unlearned_by_keys_and_stays_in_the_address(visit):
+    page = visit("?view=holders&by=label&of=Tiny%20Label&rows=0")
+    part = page.locator("#holders")
+    button = part.get_by_role("button", name="Unlearn the whole catalogue")
+    expect(button).to_have_attribute("aria-expanded", "false")
+    expect(part.locator(".effects")).to_be_hidden()
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(part.locator(".whole")).to_contain_text("This is a claim about the catalogue")
+    expect(part.locator(".effects tbody tr")).to_have_count(3)
+    expect(part.locator(".effects")).to_contain_text("sum of raw scores")
+    expect_query(page, "unlearn=1", "of=Tiny Label")
+    expect(button).to_have_attribute("aria-expanded", "true")
+    expect(button).to_be_focused()
+    part.get_by_label("A track comes up where it is").select_option("100")
+    expect_query(page, "unlearn=1", "up=100")
+    expect(part.locator(".effects tbody tr")).to_have_count(3)  # another count leaves it open
+    assert findings(page, "catalogue") == []
+    page.reload()
+    expect(part.locator(".effects tbody tr")).to_have_count(3)
+    button.click()
+    expect(part.locator(".whole p")).to_have_count(0)
+    expect_query(page, without=("unlearn",))
+    button.click()
+    expect(part.locator(".effects tbody tr")).to_have_count(3)
+    part.get_by_role("button", name="all groups").click()
+    expect_query(page, without=("unlearn", "of"))
+
+
 def test_the_address_is_enough(visit):
     page = visit("?view=holders&by=label&of=Tiny+Label&up=100")
     expect(page.locator("#holders .chosen h3")).to_have_text(f"{LABEL}, label")

@@ -148,7 +148,7 @@ def test_decoys_are_shown_on_request_and_marked(open_page):
     track_id = decoys.first.get_attribute("data-track")
     title(page, int(track_id)).click()
     expect(lane(page, track_id).locator(".chip")).to_have_text("decoy, never heard")
-    expect(lane(page, track_id).locator(".place")).to_have_text(re.compile(r"^would be place \d+ of 40 · q [\d.]+$"))
+    expect(lane(page, track_id).locator(".place")).to_have_text(re.compile(r"^would be place \d+(–\d+)? of 40$"))
     page.get_by_label("raw scores").check()
     expect_query(page, "scores=raw", "decoys=1")
     expect(page.locator("#table tbody tr").first).to_have_class(re.compile("decoy|above|noise"))
@@ -180,7 +180,7 @@ def test_a_row_is_chosen_without_playing(open_page):
     expect_lanes(page, 1, 2, 4, 17, 25)
     expect(row(page, 25)).to_have_attribute("aria-current", "true")
     expect(page.get_by_role("button", name="Clip ⇄ track 5")).to_be_enabled()
-    expect(page.locator("#curve .readout")).to_contain_text("Place 5 of 40")
+    expect(page.locator("#curve .readout")).to_contain_text("Place 8 of 40")
     assert not get(page, "transport.playing || transport.waiting")
     page.locator("#table .play").first.focus()
     press(page, "ArrowDown")
@@ -273,7 +273,7 @@ def test_the_overview_filters_sorts_and_opens_a_clip(open_page):
     expect_query(page, "view=clips")
     cards = page.locator("#overview .made .card-of")
     expect(cards).to_have_count(3)
-    expect(cards.first).to_contain_text(re.compile("4 of 40"))
+    expect(cards.first).to_contain_text(re.compile("4 of 18 candidates"))
     expect(cards.first).to_have_attribute("aria-current", "true")
     expect(cards.nth(2)).to_contain_text("nothing above noise")
     page.get_by_label("Filter clips").fill("machine")
@@ -321,3 +321,24 @@ def test_the_guide_says_how_to_read_it_and_what_it_cannot_tell(open_page):
     expect_query(page, "view=guide")
     press(page, " ", "x")  # the player is not on show: its keys do nothing
     assert not get(page, "transport.playing || transport.waiting")
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_two_claims_stand_in_two_columns(open_page, width):
+    """Whatever the width, each says which question it answers, and the table does not run over its edge."""
+    page = open_page("?clip=1", viewport={"width": width, "height": 900})
+    first = row(page, 1)
+    expect(first.locator("td.badge")).to_have_attribute("data-label", "shaped this clip?")
+    expect(first.locator("td.model")).to_have_attribute("data-label", "shaped the model?")
+    expect(row(page, 17).locator("td.badge")).to_have_text("above noise")
+    expect(row(page, 17).locator("td.model")).to_have_text("not distinguishable from noise")
+    expect(row(page, 30).locator("td.badge")).to_have_text("not tested")
+    expect(row(page, 30).locator("td.model")).to_have_text("above noise")
+    if width > 900:
+        expect(page.locator("#table th.badge")).to_have_text("shaped this clip?")
+        expect(page.locator("#table th.model")).to_have_text("shaped the model?")
+    else:
+        label = "getComputedStyle(document.querySelector('#table td.model'), '::before').content"
+        assert "data-label" in page.evaluate(label) or "shaped the model?" in page.evaluate(label)
+    scroll = page.locator("#table .scroll")
+    assert scroll.evaluate("part => part.scrollWidth - part.clientWidth") <= 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import duckdb
 import numpy as np
@@ -60,9 +61,10 @@ def test_a_group(show):
     assert (chosen["name"], chosen["role"]) == (LABEL, "label")
     assert "Its 8 training tracks come up" in chosen["result"][0] and "Lift" in chosen["result"][0]
     first = chosen["rows"][0]
-    assert first["kind"] == "above" and first["badge"] == "above noise" and first["q"] == "0.04"
-    assert (first["clip_id"], first["track_id"], first["place"], first["of"]) == (1, 1, "1", "40")
+    assert first["kind"] == "above" and first["badge"] == "above noise" and first["q"] == "q 0.04"
+    assert (first["clip_id"], first["track_id"], first["place"], first["of"]) == (1, 1, "1–2", "40")
     assert first["work"] == "one of 2 renderings of this work" and f"{LABEL} (performer)" in first["people"]
+    assert first["model"] == "shaped the model: above noise"  # apart from the badge, which is of the pair
     assert first["clip_at"] and first["track_at"] and first["hears"]
     assert [link["href"].split("?")[0] for link in chosen["downloads"]] == [
         f"/report/holder.{kind}" for kind in ("html", "csv", "parquet")
@@ -90,7 +92,7 @@ def test_a_group_that_does_not_come_up_says_so(show):
     shown = show(up="above", of=never)["chosen"]
     assert "does not come up" in shown["heading"] and shown["rows"] and "never" in shown["result"][0]
     assert "None of its tracks is above noise" in shown["result"][1]
-    assert all(row["kind"] == "noise" for row in shown["rows"])
+    assert {row["kind"] for row in shown["rows"]} <= {"noise", "untested"}
 
 
 def test_a_name_that_is_not_there(show):
@@ -126,11 +128,50 @@ def test_it_stays_small_whatever_names_hold(made, tmp_path):
     store.close()
 
 
+def test_a_catalogue_is_unlearned_on_request(show, held):
+    offer = show(by="label", of=LABEL)["chosen"]["catalogue"]
+    assert offer["label"] == "Unlearn the whole catalogue" and not offer["asked"]
+    assert offer["lines"] == offer["rows"] == []
+    whole = show(by="label", of=LABEL, unlearn="1")["chosen"]["catalogue"]
+    assert whole["asked"] and whole["lines"][0].startswith(
+        "For none of 3 generated clips unlearning the whole catalogue (8 tracks) would raise the model’s loss by more"
+    )  # decoys score high by raw score
+    assert "This is a claim about the catalogue" in whole["lines"][1]
+    assert "999 random sets of 8 tracks, drawn from the catalogue and 40 decoys together" in whole["lines"][2]
+    assert len(whole["rows"]) == 3 and {row["kind"] for row in whole["rows"]} == {"noise"}
+    assert whole["sum"].startswith("sum of raw scores") and all(float(row["p"]) > 0.5 for row in whole["rows"])
+    large = show(by="rights holder", of="public", unlearn="1")["chosen"]["catalogue"]
+    assert large["lines"][0].startswith("Cannot tell: this catalogue has 40 tracks, more than half as many as the 40")
+    view = held.read_address({"view": "holders", "by": "label", "of": LABEL, "unlearn": "1"})
+    assert view.holders.unlearn and "unlearn=1" in view.query()
+    assert HoldersPage(held).describe_holders(replace(view, method=held.methods[1]))["chosen"]["catalogue"]["rows"]
+
+
+def test_a_catalogue_above_noise_is_said_to_be(made, tmp_path):
+    path = made.make_store(tmp_path / "shop")
+    with duckdb.connect(str(path)) as con:
+        con.execute("UPDATE scores SET score = score + 2e-5 WHERE clip_id = 2 AND method_id = 1 AND track_id % 5 = 4")
+        con.execute("UPDATE scores SET score = score - 2e-5 WHERE clip_id = 2 AND method_id = 1 AND train_rank IS NULL")
+        con.execute("DELETE FROM agreement")
+    views = StoreViews(Store(path))
+    asked = {"view": "holders", "by": "composer", "of": "Amy Beach", "unlearn": "1"}
+    whole = HoldersPage(views).describe_holders(views.read_address(asked))["chosen"]["catalogue"]
+    assert whole["lines"][0].startswith("For 1 of 3 generated clips unlearning the whole catalogue (8 tracks)")
+    first = whole["rows"][0]
+    assert first["clip"].startswith("2 · ") and (first["kind"], first["p"]) == ("above", "0.001")
+    views.store.close()
+    with duckdb.connect(str(path)) as con:
+        con.execute("UPDATE methods SET name = 'unlearning-raw' WHERE method_id = 1")
+    views = StoreViews(Store(path))
+    assert HoldersPage(views).describe_holders(views.read_address(asked))["chosen"]["catalogue"] is None
+    views.store.close()
+
+
 # -- sentences --------------------------------------------------------------------------------------------------------
 
 
-def summary(above: int = 0, swapped: int = 0, decoys: int = 40) -> Summary:
-    return Summary(1, 40, decoys, above, 0, None, 5, 3, (None,) * 3, (None,) * 3, 1.0, 0.5, swapped, ())
+def summary(above: int = 0, can_tell: bool = True, decoys: int = 40) -> Summary:
+    return Summary(1, 40, decoys, above, 12, can_tell, 5, 3, (None,) * 3, (None,) * 3, 1.0, 0.5, ())
 
 
 def test_not_looked_for_not_compared_and_none_found_are_told_apart():
@@ -147,8 +188,10 @@ def test_not_looked_for_not_compared_and_none_found_are_told_apart():
 
 
 def test_how_sure_says_what_is_wrong_first():
-    said = holders.word_group_certainty([summary(above=3, swapped=9)], (1, 2), False, 0)
-    assert said[0].startswith("Caution:") and "3 of the 10 first places (5 by chance)" in said[1]
+    said = holders.word_group_certainty([summary(above=3), summary(can_tell=False)], (1, 2), False, 3)
+    assert "6 of the 20 first places (10 by chance)" in said[0] and "3 are of this group" in said[1]
+    assert "at most 10 % are expected to be false" in said[2] and "one assumption" in said[2]
+    assert said[3] == "For 1 clip the test cannot tell: decoys are too few."
     assert "No decoys" in holders.word_group_certainty([summary(decoys=0)], (0, 0), False)[0]
     told = [" ".join(holders.word_group_certainty([summary()], (0, 0), retrained)) for retrained in (False, True)]
     assert "What training again without these tracks would add" in told[0] and "It was not done here" in told[0]

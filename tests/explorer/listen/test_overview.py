@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,7 @@ def clip(clip_id: int, kind: str = "generated", prompt: str | None = "a reel", *
 
 def summary(clip_id: int, tracks: int = 365, above: int = 5, held: float | None = 0.29, spark=(2.0, -1.0)) -> Summary:
     shares = (None if held is None else held / 3, held, None if held is None else 1.0)
-    return Summary(clip_id, tracks, 320, above, 0, None, 0, 0, shares, shares, 1.0, 0.5, 0, spark)
+    return Summary(clip_id, tracks, 320, above, tracks, True, 0, 0, shares, shares, 1.0, 0.5, spark)
 
 
 CONTROL = clip(9, "track", None, target_track_id=4, target_title="Waltz", seed=None)
@@ -32,12 +33,17 @@ def test_a_card():
             "name": "a reel",
             "detail": "generated · 7.0 s · seed 11",
             "above": 5,
-            "above_text": "5 of 365 above noise",
+            "above_text": "5 of 365 candidates above noise",
             "share": 0.29,
             "share_text": "top 10 hold 29 %",
             "spark": [2.0, -1.0],
         }
     ]
+
+
+def test_a_clip_of_a_tuned_model_says_so():
+    card = overview.describe_clips([clip(1, run_id=2)], {1: summary(1)}, None)["clips"][0]
+    assert card["detail"] == "generated · 7.0 s · seed 11 · tuned model"
 
 
 def test_controls_stand_apart_and_orders_are_kept():
@@ -56,10 +62,12 @@ def test_controls_stand_apart_and_orders_are_kept():
         (summary(1, tracks=0, above=0, held=None, spark=()), "not scored by this method", ""),
         (summary(1, above=0), "nothing above noise", ""),  # how noise is spread says nothing
         (summary(1, above=0, held=None), "nothing above noise", ""),
-        (summary(1, above=1, held=None), "1 of 365 above noise", "no positive score"),
-        (summary(1, tracks=115_000, above=1200), "1,200 of 115,000 above noise", "top 10 hold 29 %"),
-        (summary(1, tracks=7, above=1, held=1.0), "1 of 7 above noise", "top 7 hold 100 %"),
-        (summary(1, tracks=1, above=1, held=1.0), "1 of 1 above noise", "the only track holds all"),
+        (replace(summary(1, above=0), can_tell=False), "cannot tell: too few decoys", ""),
+        (replace(summary(1, above=0), can_tell=False, candidates=0), "nothing tested", ""),
+        (summary(1, above=1, held=None), "1 of 365 candidates above noise", "no positive score"),
+        (summary(1, tracks=115_000, above=1200), "1,200 of 115,000 candidates above noise", "top 10 hold 29 %"),
+        (summary(1, tracks=7, above=1, held=1.0), "1 of 7 candidates above noise", "top 7 hold 100 %"),
+        (summary(1, tracks=1, above=1, held=1.0), "1 of 1 candidate above noise", "the only track holds all"),
     ],
 )
 def test_states_in_words(about, above, share):

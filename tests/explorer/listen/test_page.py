@@ -11,8 +11,9 @@ import pytest
 from explorer.listen.page import ListenPage
 from explorer.state.store_views import StoreViews
 from explorer.store import Store
+from explorer.store.ranking import NORMALISED, RAW, rank_clip
 from explorer.text.clips import label_clip
-from explorer.text.tracks import note_track
+from explorer.text.tracks import note_track, word_place
 
 PARTS = (
     "describe_verdict",
@@ -20,6 +21,7 @@ PARTS = (
     "describe_summary",
     "describe_curve",
     "describe_table",
+    "describe_resemblance",
     "describe_overview",
     "describe_about",
 )
@@ -54,19 +56,23 @@ def test_no_path_leaves_the_server(page, views, store_path):
 def test_noise_is_said_first(page, views):
     view = views.read_query("clip=3")
     assert page.describe_verdict(view)[0].startswith("Nothing is above noise")
-    assert {lane["chip"] for lane in page.describe_player(view)["tracks"]} == {"noise"}
+    assert {lane["chip"] for lane in page.describe_player(view)["tracks"]} <= {"noise", "untested"}
 
 
 def test_control_clip_is_explained(page, views):
     view = views.read_query("clip=101")
-    assert "unlearned itself" in page.describe_verdict(view)[0] and "number 1 of 40" in page.describe_verdict(view)[0]
+    assert (
+        "unlearned itself" in page.describe_verdict(view)[0]
+        and "Its place is 1 of 40" in page.describe_verdict(view)[0]
+    )
     assert page.describe_player(view)["clip"]["note"].startswith("control: a training track unlearned itself")
 
 
 def test_a_span_is_named_and_ranks(page, views, made):
     view = views.read_query("clip=1&span=1.0-1.5")
     said = page.describe_verdict(view)
-    assert said[0].startswith("In 1.0–1.5 s: ") and said[1].startswith("Of the whole clip: 4 of 40 training tracks")
+    assert said[0] == "In 1.0–1.5 s: cannot tell, too few decoys; this order is no evidence."
+    assert said[1].startswith("Too few decoys") and said[2].startswith("Of the whole clip: 4 of 18 candidates")
     player = page.describe_player(view)
     assert player["tracks"][0]["key"] == str(made.SPAN_TRACK)
     assert player["tracks"][0]["place"] == "place 1 of 40 in this span"
@@ -76,8 +82,15 @@ def test_a_span_is_named_and_ranks(page, views, made):
 
 def test_lanes_say_who_stands_where(page, views):
     tracks = page.describe_player(views.read_query("lanes=1,60,30"))["tracks"]
-    assert [lane["chip"] for lane in tracks] == ["above", "decoy", "noise"]
-    assert tracks[0]["place"] == "place 1 of 40" and tracks[1]["place"].startswith("would be place ")
+    assert [lane["chip"] for lane in tracks] == ["above", "decoy", "untested"]
+    assert [lane["chip_text"] for lane in tracks] == ["above noise", "decoy, never heard", "not tested"]
+    assert [lane["model"] for lane in tracks] == [
+        "shaped the model: above noise",
+        None,
+        "shaped the model: above noise",
+    ]
+    assert tracks[2]["q"] is None and tracks[0]["q"] == "q 0.04"
+    assert tracks[0]["place"] == "place 1–2 of 40" and tracks[1]["place"].startswith("would be place ")
     raw = page.describe_player(views.read_query("lanes=1&scores=raw"))["tracks"]
     assert raw[0]["place"].endswith("of 40 by raw score")
 
@@ -139,13 +152,15 @@ def test_the_table_by_number_and_both_places(page, views, store):
     training = scores[~scores["is_decoy"]]
     for sort, column, up in (("raw", "score", False), ("error", "std_error_norm", True), ("q", "q_value", True)):
         rows = page.describe_table(views.read_query(f"clip=1&sort={sort}"))["rows"]
-        values = training.set_index("track_id")[column][[row["track_id"] for row in rows]].tolist()
-        assert values == sorted(values, reverse=not up), sort
-    by_raw = training.sort_values("score", ascending=False)["track_id"].tolist()
+        values = training.set_index("track_id")[column][[row["track_id"] for row in rows]]
+        known = values.dropna().tolist()
+        assert known == sorted(known, reverse=not up), sort
+        assert values.isna().tolist() == [False] * len(known) + [True] * (len(rows) - len(known))
+    orders = {order: rank_clip(store, 1, 1, order) for order in (NORMALISED, RAW)}
     for row in page.describe_table(views.read_query("clip=1&decoys=1&scores=raw"))["rows"]:
-        if row["kind"] != "decoy":
-            assert row["raw_place"] == str(by_raw.index(row["track_id"]) + 1) == row["place"]
-            assert row["norm_place"] == str(training["track_id"].tolist().index(row["track_id"]) + 1)
+        may = {order: word_place(ranking, ranking.index(row["track_id"])) for order, ranking in orders.items()}
+        bare = {name: row[name].strip("()") for name in ("place", "raw_place", "norm_place")}
+        assert bare == {"place": may[RAW], "raw_place": may[RAW], "norm_place": may[NORMALISED]}
 
 
 def test_renderings_of_a_work_are_told_of_and_can_be_one_row(store_path, tmp_path):
@@ -156,7 +171,7 @@ def test_renderings_of_a_work_are_told_of_and_can_be_one_row(store_path, tmp_pat
     store = Store(path)
     page = ListenPage(StoreViews(store))
     rows = {row["track_id"]: row for row in page.describe_table(page.views.read_query("clip=1"))["rows"]}
-    assert rows[1]["work"] == rows[17]["work"] == "2 renderings of this work: places 1, 4" and "work" not in rows[2]
+    assert rows[1]["work"] == rows[17]["work"] == "2 renderings of this work: places 1–2, 3–4" and "work" not in rows[2]
     lanes = {lane["key"]: lane for lane in page.describe_player(page.views.read_query("clip=1&lanes=1,2,60"))["tracks"]}
     assert lanes["1"]["work"] == "one of 2 renderings of its work"
     weighted = replace(store.tracks.read_many([1])[1], planted="weighted")
@@ -165,6 +180,6 @@ def test_renderings_of_a_work_are_told_of_and_can_be_one_row(store_path, tmp_pat
         note_track(weighted, 1) == "planted case: weighted" and note_track(replace(weighted, planted=None), 1) is None
     )
     assert lanes["2"]["work"] is None and lanes["60"]["work"] is None  # a decoy is none of them
-    assert all(lane["q"].startswith("q ") for lane in lanes.values())
+    assert all(lane["q"].startswith("q ") for lane in lanes.values() if lane["chip"] != "decoy")
     assert 17 not in {row["track_id"] for row in page.describe_table(page.views.read_query("clip=1&works=1"))["rows"]}
     store.close()

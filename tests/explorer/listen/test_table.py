@@ -11,9 +11,13 @@ import pytest
 from explorer.listen import table
 from explorer.listen.table import TablePage
 from explorer.state.queries import TableQuery
-from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, rank_clip, rank_span
-from explorer.store.records import TrackRecord
-from explorer.text.tracks import ABOVE_TEXT, DECOY_TEXT, NOISE_TEXT
+from explorer.store.places import PlaceIntervals
+from explorer.store.ranking import NORMALISED, RAW, Ranking, Span, rank_clip
+from explorer.store.records import TrackClaim, TrackRecord
+from explorer.store.spans import rank_span
+from explorer.text.claims import ABOVE_TEXT, DECOY_TEXT, NOISE_TEXT, SCARCE_TEXT, UNTESTED_TEXT
+from explorer.text.tracks import word_place
+from support.rankings import make_ranking
 
 ASKED = {
     "text": "waltz",
@@ -38,7 +42,7 @@ def small() -> Ranking:
     ids = np.array([21, 11, 12, 22, 13, 14, 15], dtype=np.int32)
     q = np.array([0.5, 0.004, 0.08, 0.1049, 0.3, 0.0001, 1.0])
     above = np.array([True, True, True, False, False, False, False])
-    return Ranking(ids, ids > 20, np.array([3.0, 2.5, 1.2, 1.0, 0.4, -0.001, -2.0]), q, above)
+    return make_ranking(ids, [3.0, 2.5, 1.2, 1.0, 0.4, -0.001, -2.0], ids > 20, above, q)
 
 
 def rows(ranking: Ranking, ids: list[int]) -> pd.DataFrame:
@@ -51,6 +55,8 @@ def rows(ranking: Ranking, ids: list[int]) -> pd.DataFrame:
             "std_error": 1e-7,
             "score_norm": ranking.value[at],
             "std_error_norm": 0.12,
+            "match_bin": ranking.match_bin[at],
+            "p_value": ranking.p_value[at],
             "above_noise": ranking.above_noise[at],
         }
     )
@@ -85,7 +91,7 @@ def naive(ranking: Ranking, query: TableQuery, found: list[int] | None) -> list[
 def test_matching_against_a_naive_filter(seed):
     rng = np.random.default_rng(seed)
     ids = rng.permutation(np.arange(1, 61)).astype(np.int32)
-    made = Ranking(ids, ids > 40, -np.arange(60.0), np.ones(60), rng.random(60) < 0.4)
+    made = make_ranking(ids, -np.arange(60.0), ids > 40, rng.random(60) < 0.4)
     found = rng.permutation(np.arange(1, 81))[: rng.integers(0, 70)].astype(np.int32)  # 61..80 were not scored
     seen = set()
     for above in (False, True):
@@ -102,7 +108,7 @@ def test_matching_against_a_naive_filter(seed):
 def test_matching_nothing_and_no_scores():
     assert table.choose_rows(small(), TableQuery("x"), np.array([], dtype=np.int32)).tolist() == []
     assert table.choose_rows(small(), TableQuery(sort="title"), np.array([99], dtype=np.int32)).tolist() == []
-    none = Ranking(np.array([], np.int32), np.array([], bool), np.array([]), np.array([]), np.array([], bool))
+    none = make_ranking([], [], [], [])
     assert table.choose_rows(none, TableQuery(sort="title"), np.array([1, 2], dtype=np.int32)).tolist() == []
     made = describe(rows(none, []), {}, none)
     assert made["rows"] == [] and made["of"] == 0
@@ -159,7 +165,7 @@ def test_a_span_has_its_own_value_and_q():
     made = describe(rows(ranking, [11, 15]), {11: track(11), 15: track(15)}, ranking, Span(3, 4, 1.0))
     assert [row["span"] for row in made["rows"]] == ["2.50", "−2.00"]
     assert made["span"] == "2.0–4.0 s" and made["headings"]["q"] == "q in this span"
-    assert made["headings"]["badge"] == "in the whole clip"
+    assert made["headings"]["badge"] == "shaped the whole clip?"
 
 
 def test_a_row_that_nobody_knows_is_left_out():
@@ -172,7 +178,7 @@ def test_a_row_that_nobody_knows_is_left_out():
 
 def test_a_full_page_of_long_texts_stays_small():
     ids = np.arange(1, 101, dtype=np.int32)
-    ranking = Ranking(ids, ids > 100, -ids.astype(float), np.ones(100), ids > 100)
+    ranking = make_ranking(ids, -ids.astype(float), ids > 100, ids > 100)
     long = "x" * 5000
     tracks = {int(i): track(int(i), title=long, composer=long, licence=long, source=long) for i in ids}
     made = describe(rows(ranking, ids.tolist()), tracks, ranking)
@@ -199,7 +205,8 @@ def test_pages_of_a_store(store, made, order):
         assert shown and [row["track_id"] for row in shown] == ids
         for row in shown:
             at = ranking.index(row["track_id"])
-            assert row["place"].strip("()") == str(ranking.place[at])
+            assert row["place"].strip("()") == word_place(ranking, at)
+            assert ranking.intervals.best[at] <= ranking.place[at] <= ranking.intervals.worst[at]
             assert (row["kind"] == "decoy") == (row["track_id"] > made.TRACKS) == row["place"].startswith("(")
         assert all(query.decoys or row["kind"] != "decoy" for row in shown)
         if query.by:
@@ -228,10 +235,55 @@ def test_sorted_by_a_number_least_first_and_back():
     assert back.tolist() == rows[::-1].tolist()
 
 
-def test_places_by_another_score_count_training_tracks_above():
-    values = np.array([5.0, 4.0, 4.0, 1.0, 9.0])
-    decoy = np.array([False, False, True, False, True])
-    assert table.find_places(values, values, decoy).tolist() == [1, 2, 2, 3, 1]
+def test_rows_without_a_number_come_last_either_way():
+    ranked = small()
+    key = np.array([0.5, np.nan, 0.08, np.nan, 0.3, 0.1, 1.0])
+    up = table.choose_rows(ranked, TableQuery(decoys=True, sort="q"), None, key)
+    assert up.tolist() == [2, 5, 4, 0, 6, 1, 3]
+    down = table.choose_rows(ranked, TableQuery(decoys=True, sort="q", descending=True), None, key)
+    assert down.tolist() == [6, 0, 4, 5, 2, 1, 3]
+
+
+def test_places_are_intervals_where_the_error_leaves_several():
+    ranking = make_ranking(
+        [11, 12, 21], [3.0, 2.0, 1.0], [False, False, True], [False] * 3, error=np.array([1.0, 0, 1])
+    )
+    by = PlaceIntervals(np.array([1, 2, 1]), np.array([2, 2, 3]))
+    page = TablePage(rows(ranking, [11, 12, 21]), {i: track(i) for i in (11, 12, 21)}, 3, places=(by, by))
+    shown = table.describe_table(page, ranking, TableQuery(decoys=True), [])["rows"]
+    assert [row["place"] for row in shown] == ["1–2", "2", "(1–3)"]
+    assert [row["norm_place"] for row in shown] == [row["raw_place"] for row in shown] == ["1–2", "2", "(1–3)"]
+
+
+def claim(above: bool, clips_above: int = 0, hub: bool = False, q: float = 0.04) -> TrackClaim:
+    return TrackClaim(1.0, q / 10, q, above, clips_above, 40, hub)
+
+
+def test_both_claims_stand_apart():
+    """Each of the four combinations, a hub, a decoy, and rows that were not tested."""
+    ids = [11, 12, 13, 14, 15, 16, 21]
+    bins = np.array([2, 2, 1, 1, 0, 2, 2])
+    p = np.array([0.001, 0.001, 0.5, 0.5, np.nan, np.nan, 0.5])
+    ranking = make_ranking(
+        ids, np.arange(7.0)[::-1], np.array(ids) > 20, [1, 1, 0, 0, 0, 0, 0], p * 10, p_value=p, match_bin=bins
+    )
+    claims = {11: claim(True), 12: claim(False, q=0.9), 13: claim(True, 12, hub=True), 14: claim(False, q=0.9)}
+    claims[21] = claim(False, q=float("nan"))
+    page = TablePage(rows(ranking, ids), {i: track(i) for i in ids}, 7, claims=claims)
+    made = table.describe_table(page, ranking, TableQuery(decoys=True), [])
+    shown = {row["track_id"]: row for row in made["rows"]}
+    assert made["headings"]["badge"] == "shaped this clip?" and made["headings"]["model"] == "shaped the model?"
+    pair = {i: (row["kind"], row["badge"]) for i, row in shown.items()}
+    assert pair[11] == pair[12] == ("above", ABOVE_TEXT) and pair[13] == pair[14] == ("noise", NOISE_TEXT)
+    assert pair[15] == ("untested", UNTESTED_TEXT) and pair[16] == ("untested", SCARCE_TEXT)
+    assert pair[21] == ("decoy", DECOY_TEXT)
+    model = {i: (row["model_kind"], row["model"]) for i, row in shown.items()}
+    assert model[11] == model[13] == ("above", ABOVE_TEXT) and model[12] == model[14] == ("noise", NOISE_TEXT)
+    assert model[15] == model[21] == ("untested", "–")
+    assert shown[13]["hub"] == "hub: above noise for 12 of 40 clips" and "hub" not in shown[11]
+    assert shown[15]["q"] == shown[16]["q"] == "–"
+    tuned = table.describe_table(TablePage(rows(ranking, ids), {}, 7, tuned=True), ranking, TableQuery(), [])
+    assert tuned["headings"]["model"] == "shaped the first model?"
 
 
 def test_one_row_a_work_is_its_first_rendering():
@@ -240,6 +292,6 @@ def test_one_row_a_work_is_its_first_rendering():
     rows = table.choose_rows(ranked, TableQuery(decoys=True, works=True), None, None, work)
     assert rows.tolist() == list(range(0, len(work), 2))
     told = table.find_renderings(ranked, work, rows, decoys=True)
-    assert told[int(ranked.track_id[0])] == ranked.place[:2].tolist()
+    assert told[int(ranked.track_id[0])] == [str(place) for place in ranked.place[:2]]
     alone = table.find_renderings(ranked, np.arange(len(work)), rows, decoys=True)
     assert alone == {}

@@ -55,9 +55,10 @@ def words_of(far):
     with duckdb.connect(str(far), read_only=True) as con:
         rows = con.execute("SELECT title, composer, collection, work_id, audio_path, source FROM tracks").fetchall()
         prompts = con.execute("SELECT prompt, audio_path FROM clips WHERE prompt IS NOT NULL").fetchall()
-        scores = con.execute("SELECT score, score_norm, std_error, q_value FROM scores WHERE rank <= 40").fetchall()
+        columns = "score, score_norm, std_error, p_value, q_value"
+        scores = con.execute(f"SELECT {columns} FROM scores WHERE rank <= 40").fetchall()
     words = {str(cell) for row in (*rows, *prompts) for cell in row if cell and len(str(cell)) > 3}
-    numbers = {f"{abs(value):.4g}" for row in scores for value in row if abs(value) not in (0, 1)}
+    numbers = {f"{abs(value):.4g}" for row in scores for value in row if value is not None and abs(value) not in (0, 1)}
     return words - {"test", "piano"}, {text for text in numbers if len(text.replace(".", "")) >= 4}
 
 

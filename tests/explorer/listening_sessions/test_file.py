@@ -273,6 +273,7 @@ def test_a_file_of_version_1_is_brought_up_and_loses_nothing(path, plan):
         con.execute("ATTACH ? AS new", [str(path)])
         for table in ("sessions", "trials", "lanes", "lane_scores", "listeners", "ratings", "notes"):
             columns = ", ".join(row[1] for row in con.execute(f"PRAGMA main.table_info({table})"))
+            columns = columns.replace("q_value", "coalesce(q_value, 0.5)")  # a track that was not tested had one, too
             con.execute(f"INSERT INTO {table} SELECT {columns} FROM new.{table}")
         con.execute("PRAGMA application_id=0x57686E63")
         con.execute("PRAGMA user_version=1")
@@ -283,7 +284,21 @@ def test_a_file_of_version_1_is_brought_up_and_loses_nothing(path, plan):
         assert file.read_answers(ann) == ({lane.lane_id: {"overall": 4}}, {lane.lane_id: "hm"})
         assert file.read_session(session.session_id) == session
         assert file.find_listener(session.session_id, file.resume(session, file.renew_code(ann))) == ann
+        (score, *_) = file.read_trials(session.session_id)[0].pairs[0].scores
+        assert score.q_value is not None and score.place_best is score.place_worst is None
         file.close()
+
+
+def test_scores_come_back_as_planned_tested_or_not(path, plan):
+    file = SessionFile(path)
+    session = file.add_session(plan)
+    kept = [lane.scores for trial in file.read_trials(session.session_id) for lane in trial.lanes]
+    assert kept == [lane.scores for trial in plan.trials for lane in trial.lanes]
+    scores = [score for one in kept for score in one]
+    assert {score.q_value is None for score in scores} == {True, False}
+    assert all(s.place is None or s.place_best <= s.place <= s.place_worst for s in scores)
+    assert file.read_ratings(session.session_id).scores["q_value"].isna().any()
+    file.close()
 
 
 def test_an_upgrade_that_fails_half_way_leaves_the_file_as_it_was(path):

@@ -40,7 +40,7 @@ def frames(listeners, rating, clips=4, note="", nickname="n{}", title="Thursday"
             if score is not None:
                 place = None if role == "decoy" else 1
                 row = (lane_id, "unlearning", label, score / 1e6, score, 0.04, score > 4, place, role == "top")
-                scores.append(row)
+                scores.append((*row, place, None if place is None else 3))
             for listener in range(listeners):
                 value = rating(listener, clip, role, score)
                 name = nickname.format(listener)
@@ -51,8 +51,9 @@ def frames(listeners, rating, clips=4, note="", nickname="n{}", title="Thursday"
                     notes.append((listener, name, lane_id, note))
     names = "lane_id clip_id prompt role track_id title composer start_s"
     of_lanes = pd.DataFrame(lanes, columns=names.split()).astype({"track_id": "Int64"})
-    names = "lane_id method label score score_norm q_value above_noise place chosen"
-    of_scores = pd.DataFrame(scores, columns=names.split()).astype({"place": "Int64"})
+    names = "lane_id method label score score_norm q_value above_noise place chosen place_best place_worst"
+    of_scores = pd.DataFrame(scores, columns=names.split())
+    of_scores = of_scores.astype(dict.fromkeys(("place", "place_best", "place_worst"), "Int64"))
     of_ratings = pd.DataFrame(ratings, columns="listener_id nickname lane_id question value rated_at".split())
     of_notes = pd.DataFrame(notes, columns="listener_id nickname lane_id note".split())
     return RatingFrames(session(title), of_lanes, of_scores, of_ratings, of_notes)
@@ -166,6 +167,7 @@ def test_the_table_has_a_row_for_each_pair_of_each_listener():
     assert (first["overall"], first["role"], first["note"], first["unlearning score_norm"]) == (5, "top", "nice", 5.0)
     assert (table["start_s"] == 0.5).all()
     assert str(table["overall"].dtype) == "Int64" and table["unlearning place"].isna().sum() == 3 * 3 * 4
+    assert set(table["unlearning place_worst"].dropna()) == {3}
     only_note = frames(1, lambda *_: None, note="nothing rated")
     assert len(export.build_table(only_note)) == 36
     assert len(export.build_table(frames(0, follows))) == 0

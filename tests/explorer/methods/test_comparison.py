@@ -8,15 +8,17 @@ import numpy as np
 
 from explorer.methods import comparison
 from explorer.store.ranking import Ranking
-from explorer.text.comparison import word_shared_tracks
+from explorer.store.records import TrackRecord
+from explorer.text.comparison import word_reliabilities, word_shared_tracks
+from support.rankings import make_ranking
 
 
-def ranking(order: list[int], decoys: tuple[int, ...] = (), above: int = 0) -> Ranking:
+def ranking(order: list[int], decoys: tuple[int, ...] = (), above: int = 0, **other: object) -> Ranking:
     """Tracks from the strongest on; those in `decoys` are decoys."""
     ids = np.array(order, dtype=np.int32)
     decoy = np.isin(ids, decoys)
     value = np.linspace(3, -3, len(ids)) if len(ids) else np.zeros(0)
-    return Ranking(ids, decoy, value, np.ones(len(ids)), (np.cumsum(~decoy) <= above) & ~decoy)
+    return make_ranking(ids, value, decoy, (np.cumsum(~decoy) <= above) & ~decoy, **other)
 
 
 def word_pair(a: Ranking, b: Ranking, labels: tuple[str, str]) -> list[str]:
@@ -50,6 +52,26 @@ def test_a_column_names_the_place_in_the_other():
     shown = comparison.describe_column(ranking([3, 1, 2]), ranking([1, 2]), "A", {})
     assert shown["rows"] == []  # no titles at hand
     assert len(comparison.describe_column(large(1), large(2), "A", {})["rows"]) == 0
+
+
+def test_places_in_columns_are_intervals():
+    own, other = ranking([3, 1, 2], error=np.array([2.0, 0.1, 0.1])), ranking([1, 2], error=np.array([0.1, 4.0]))
+    tracks = {
+        i: comparison.ComparedTrack(
+            TrackRecord(i, False, None, "t", "c", "k", "r", "l", "s", "piano", 1.0, "full", True), None, None
+        )
+        for i in (1, 2, 3)
+    }
+    rows = comparison.describe_column(own, other, "A", tracks)["rows"]
+    assert [(row["place"], row["other"]) for row in rows] == [("1–2", None), ("2", "1"), ("3", "1–2")]
+
+
+def test_methods_whose_order_is_not_settled_are_named():
+    assert word_reliabilities(("A", 0.95), ("B", None), ("C", 0.4)) == [
+        "A: rankings by two halves of the draws agree at 0.95 (1: the same order).",
+        "C: rankings by two halves of the draws agree at 0.40 (1: the same order): the order is not settled, and is to "
+        "be read with care.",
+    ]
 
 
 def test_a_scatter_of_many_tracks_is_small():

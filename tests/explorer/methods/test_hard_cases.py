@@ -21,6 +21,9 @@ def top(*rows: dict) -> pd.DataFrame:
         "train_rank": 1,
         "score": 1e-6,
         "score_norm": 2.0,
+        "std_error_norm": 0.1,
+        "match_bin": 2,
+        "p_value": 0.05,
         "q_value": 0.5,
         "above_noise": False,
         "title": "Waltz",
@@ -32,6 +35,7 @@ def top(*rows: dict) -> pd.DataFrame:
         "has_audio": True,
         "clip_kind": "generated",
         "target_track_id": pd.NA,
+        "run_id": 1,
     }
     frame = pd.DataFrame([{**usual, **row} for row in rows])
     return frame.astype({"train_rank": "Int64", "target_track_id": "Int64", "loudness_lufs": float})
@@ -44,6 +48,7 @@ def test_a_hub_is_high_for_more_than_one_generated_clip():
         {"clip_id": 3, "track_id": 7, "train_rank": 11},
         {"clip_id": 1, "track_id": 8, "train_rank": 1},
         {"clip_id": 4, "track_id": 8, "train_rank": 1, "clip_kind": "track"},  # a control finds itself: no hub
+        {"clip_id": 5, "track_id": 8, "train_rank": 1, "run_id": 2},  # a clip of a tuned model is no clip of run 1
         {"clip_id": 1, "track_id": 9, "is_decoy": True, "train_rank": pd.NA},
         {"clip_id": 2, "track_id": 9, "is_decoy": True, "train_rank": pd.NA},
     )
@@ -53,6 +58,8 @@ def test_a_hub_is_high_for_more_than_one_generated_clip():
     assert (row["clips"], row["of"], row["best_rank"], row["best_clip"], row["mean_norm"]) == (2, 3, 1, 2, 2.0)
     assert (row["q_value"], bool(row["above_noise"])) == (0.1, True)  # of its best clip
     assert hard_cases.find_hubs(frame, 40).iloc[0]["clips"] == 3
+    frame.loc[(frame["clip_id"] == 2) & (frame["track_id"] == 7), ["p_value", "q_value"]] = np.nan
+    assert np.isnan(hard_cases.find_hubs(frame, 10).iloc[0]["q_value"])  # not that of another clip
 
 
 def test_decoys_are_listed_from_the_highest():

@@ -206,7 +206,7 @@ def test_events_are_checked(views):
 def test_the_example_prints_every_list_and_writes_safe_files(store_path, tmp_path, capsys):
     assert error_analysis.main([str(store_path), "--first", "40", "--csv", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
-    assert "hubs: tracks high for many clips (" in printed and "decoys high up (" in printed
+    assert "tracks high for many clips (" in printed and "decoys high up (" in printed
     assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == [
         "decoys",
         "disagree",

@@ -105,7 +105,7 @@ def test_what_a_report_says(clip_report, holder_report, held):
         assert hash_file(held.store.path, 0) in text
         assert "% owed" not in text.lower() and "owes" not in text.lower()
         assert "one of 2 renderings of one work" in text
-    assert "4 of 40 training tracks are above noise" in clip and "slow piano waltz" in clip
+    assert "4 of 18 candidates stand above noise" in clip and "slow piano waltz" in clip
     assert "Its 8 training tracks come up" in holder and "Lift over chance" in holder
     assert f"{LABEL} (label) · {LABEL} (performer)" in holder
     assert "Strongest decoys, for comparison" in clip and "decoy, never heard" in clip

@@ -1,12 +1,12 @@
-"""Rankings against naive sorting; spans against a naive computation from the windows; q-values against counting."""
+"""Rankings against naive sorting; intervals of places against naive counting."""
 
 from __future__ import annotations
 
-import duckdb
 import numpy as np
 import pytest
 
-from explorer.store.ranking import NORMALISED, RAW, Span, compute_q_values, rank_clip, rank_span
+from explorer.store.places import compute_place_intervals
+from explorer.store.ranking import NORMALISED, RAW, find_intervals, rank_clip
 
 
 @pytest.mark.parametrize("order", [NORMALISED, RAW])
@@ -18,6 +18,10 @@ def test_a_ranking_is_the_sorted_scores(store, order):
     assert ranking.value.tolist() == frame[column].tolist()
     assert ranking.is_decoy.tolist() == frame["is_decoy"].tolist()
     assert ranking.above_noise.tolist() == frame["above_noise"].tolist()
+    assert ranking.match_bin.tolist() == frame["match_bin"].tolist()
+    for name in ("p_value", "q_value"):
+        np.testing.assert_array_equal(getattr(ranking, name), frame[name].to_numpy(dtype=float))
+    assert [one.match_bin for one in ranking.bins] == [2, 1]
     assert ranking.tracks == 40 and ranking.decoys == 40
 
 
@@ -46,57 +50,55 @@ def test_share_counts_positive_scores_of_training_tracks(store):
         assert ranking.share[i] == pytest.approx(sum(positive[: i + 1]) / sum(positive))
 
 
-def test_a_span_ranks_what_its_windows_draw(store, made):
-    window_s = 2.0 / made.WINDOWS
-    ranking = rank_span(store, 1, 1, Span(3, 3, window_s))
-    assert ranking.track_id[0] == made.SPAN_TRACK and not ranking.is_decoy[0]
-    assert rank_span(store, 1, 1, Span(1, 2, window_s)).track_id[0] != made.SPAN_TRACK
+def naive_places(score: float, error: float, own: int | None, training: list[float]) -> tuple[int, int]:
+    others = [value for i, value in enumerate(training) if i != own]
+    best = 1 + sum(value > score + 2 * error for value in others)
+    return best, 1 + sum(value >= score - 2 * error for value in others)
 
 
-@pytest.mark.parametrize(("first", "last"), [(1, 1), (2, 3), (1, 4)])
-def test_a_span_is_compared_with_the_other_clips(store, first, last):
-    ranking = rank_span(store, 1, 2, Span(first, last, 0.625))
-    every = {clip: store.scores.read_clip_moments(1, clip, range(1, 81)).influence for clip in (1, 2, 3)}
-    rows = [(clip, track, values) for clip, found in every.items() for track, values in found.items()]
-    z = {}
-    for track_id in range(1, 81):
-        own = next(np.array(v) for c, t, v in rows if (c, t) == (2, track_id))
-        others = np.concatenate([v for c, t, v in rows if c != 2 and t == track_id])
-        total = own[first - 1 : last].sum() - (last - first + 1) * others.mean()
-        z[track_id] = total / others.std(ddof=1)
-    training = np.array([z[i] for i in range(1, 41)])
-    expected = {i: (value - training.mean()) / training.std(ddof=1) for i, value in z.items()}
-    assert dict(zip(ranking.track_id.tolist(), ranking.value, strict=True)) == pytest.approx(expected, rel=1e-3)
-    assert ranking.track_id.tolist() == sorted(expected, key=lambda i: -expected[i])
-    assert ranking.q_value.tolist() == compute_q_values(ranking.value, ranking.is_decoy).tolist()
-
-
-def test_the_only_clip_is_compared_with_its_own_windows(made, tmp_path):
-    from explorer.store import Store
-
-    path = made.make_store(tmp_path / "s")
-    with duckdb.connect(str(path)) as con:
-        con.execute("DELETE FROM clip_moments WHERE clip_id != 1")
-        con.execute("DELETE FROM window_sums")
-        con.execute(
-            "INSERT INTO window_sums SELECT method_id, track_id, count(*), sum(v), sum(v * v) FROM"
-            " (SELECT method_id, track_id, unnest(influence)::DOUBLE AS v FROM clip_moments) GROUP BY ALL"
+@pytest.mark.parametrize("seed", range(6))
+def test_places_allow_for_two_errors_either_way(seed):
+    rng = np.random.default_rng(seed)
+    score = np.round(rng.normal(0, 1, 40), 1)  # with ties
+    error = rng.choice([0.0, 0.05, 0.3], 40)
+    trained = rng.random(40) < 0.7
+    training = score[trained]
+    found = compute_place_intervals(score, error, np.sort(training), trained)
+    own = {row: i for i, row in enumerate(np.flatnonzero(trained))}
+    for row in range(40):
+        assert (found.best[row], found.worst[row]) == naive_places(
+            score[row], error[row], own.get(row), training.tolist()
         )
-    ranking = rank_span(Store(path), 1, 1, Span(3, 3, 0.5))
-    assert ranking.track_id[0] == made.SPAN_TRACK and np.isfinite(ranking.value).all()
 
 
-def test_q_values_count_decoys():
-    rng = np.random.default_rng(3)
-    value = np.round(rng.normal(0, 1, 60), 1)  # with ties
-    is_decoy = rng.random(60) < 0.4
-    tracks, decoys = (~is_decoy).sum(), is_decoy.sum()
+@pytest.mark.parametrize("order", [NORMALISED, RAW])
+def test_a_place_lies_in_its_interval(store, order):
+    ranking = rank_clip(store, 1, 1, order)
+    best, worst = ranking.intervals
+    assert (best <= ranking.place).all() and (ranking.place <= worst).all() and (best < worst).any()
+    ids = [60, 3, 17]
+    some = find_intervals(ranking, ids)
+    assert some.best.tolist() == [best[ranking.index(i)] for i in ids]
+    error = "std_error_norm" if order == NORMALISED else "std_error"
+    value = "score_norm" if order == NORMALISED else "score"
+    frame = store.scores.read_frame(1, 1).set_index("track_id").astype({value: float, error: float})
+    training = frame[~frame["is_decoy"]]
+    for i, track_id in enumerate(ids):
+        row = frame.loc[track_id]
+        own = None if row["is_decoy"] else training.index.get_loc(track_id)
+        expected = naive_places(row[value], row[error], own, training[value].tolist())
+        assert (some.best[i], some.worst[i]) == expected
 
-    def rate(threshold: float) -> float:
-        above = value >= threshold
-        return min(1.0, (1 + (above & is_decoy).sum()) * (tracks / decoys) / max(1, (above & ~is_decoy).sum()))
 
-    naive = [min(rate(t) for t in value if t <= v) for v in value]
-    assert compute_q_values(value, is_decoy) == pytest.approx(naive)
-    assert (compute_q_values(value, np.zeros(60, bool)) == 1).all()
-    assert (compute_q_values(value, np.ones(60, bool)) == 1).all()
+def test_pairs_of_many_clips_have_the_places_of_their_rankings(store):
+    clips, tracks = np.array([1, 3, 1, 2]), [4, 9, 55, 3]
+    frames = {clip: store.scores.read_frame(1, clip).set_index("track_id") for clip in (1, 2, 3)}
+    score, error = (
+        np.array([frames[c].loc[t, name] for c, t in zip(clips, tracks, strict=True)], float)
+        for name in ("score_norm", "std_error_norm")
+    )
+    found = store.scores.place_pairs(1, clips, score, error, np.array([t <= 40 for t in tracks]))
+    for i, (clip, track) in enumerate(zip(clips.tolist(), tracks, strict=True)):
+        ranking = rank_clip(store, 1, clip, NORMALISED)
+        row = ranking.index(track)
+        assert (found.best[i], found.worst[i]) == (ranking.intervals.best[row], ranking.intervals.worst[row])

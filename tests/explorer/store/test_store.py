@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
 from explorer.store import SCHEMA_VERSION, Store, StoreError
@@ -16,7 +17,6 @@ from explorer.store.errors import (
     StoreVersionError,
     UnknownIdError,
 )
-from explorer.store.ranking import compute_q_values
 from explorer.store.search import SORTABLE
 
 SCHEMA_FOLDER = Path(__file__).resolve().parents[3] / "explorer"
@@ -26,7 +26,7 @@ SCHEMA = (SCHEMA_FOLDER / "schema.sql").read_text(encoding="utf-8")
 def empty_store(path: Path, version: int = SCHEMA_VERSION, change: str = "") -> Path:
     with duckdb.connect(str(path)) as con:
         con.execute(SCHEMA.replace(f"CHECK (version = {SCHEMA_VERSION})", ""))
-        con.execute("INSERT INTO store_info VALUES (?, 'a', 'c', NULL)", [version])
+        con.execute("INSERT INTO store_info VALUES (?, 'a', 'c', 'unlearning', NULL)", [version])
         if change:
             con.execute(change)
     return path
@@ -56,7 +56,7 @@ def test_a_folder_is_no_store(tmp_path):
         Store(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 1, SCHEMA_VERSION + 1])
+@pytest.mark.parametrize("version", [0, 1, 3, SCHEMA_VERSION + 1])
 def test_other_version_says_what_to_do(tmp_path, version):
     path = empty_store(tmp_path / "x.duckdb", version)
     said = f"has version {version}, this explorer reads version {SCHEMA_VERSION}: publish"
@@ -134,8 +134,10 @@ def test_scores_of_some_tracks_come_as_asked(store):
 
 def test_score_columns_are_the_scores(store):
     columns, whole = store.scores.read_columns(1, 2), store.scores.read_frame(1, 2).set_index("track_id")
-    for name in ("is_decoy", "score", "score_norm", "q_value", "above_noise"):
-        assert columns[name].tolist() == whole.loc[columns["track_id"], name].tolist()
+    for name in ("is_decoy", "score", "score_norm", "match_bin", "p_value", "q_value", "above_noise"):
+        np.testing.assert_array_equal(columns[name], whole.loc[columns["track_id"], name].to_numpy())
+    assert np.isnan(columns["q_value"][columns["is_decoy"] | (columns["match_bin"] == 0)]).all()
+    assert np.isfinite(columns["q_value"][~columns["is_decoy"] & (columns["match_bin"] > 0)]).all()
 
 
 @pytest.mark.parametrize(
@@ -181,9 +183,9 @@ def test_summaries_against_a_naive_count(store):
             training = scores[~scores["is_decoy"]]
             assert (summary.tracks, summary.decoys) == (40, 40)
             assert summary.above_noise == training["above_noise"].sum()
-            assert summary.decoys_above == (scores["above_noise"] & scores["is_decoy"]).sum()
-            above = scores.loc[scores["above_noise"], "score_norm"]
-            assert summary.threshold_norm == (None if above.empty else above.min())
+            assert not (scores["above_noise"] & scores["is_decoy"]).any()
+            assert summary.candidates == (training["match_bin"] > 0).sum()
+            assert summary.can_tell == any(one.can_tell for one in store.claims.read_bins(method_id, clip_id))
             best_raw, best_norm = scores.nlargest(10, "score"), scores.nlargest(10, "score_norm")
             assert summary.decoys_top10_raw == best_raw["is_decoy"].sum()
             assert summary.decoys_top10_norm == best_norm["is_decoy"].sum()
@@ -195,9 +197,6 @@ def test_summaries_against_a_naive_count(store):
             decoys = scores.loc[scores["is_decoy"], "score_norm"]
             wins = [(decoys < value).mean() for value in training["score_norm"]]
             assert summary.auc_norm == pytest.approx(sum(wins) / len(wins))
-            exchanged = compute_q_values(scores["score_norm"].to_numpy(), ~scores["is_decoy"].to_numpy())
-            passed = (exchanged <= 0.10) & (scores["score_norm"] > 2 * scores["std_error_norm"]) & scores["is_decoy"]
-            assert summary.decoys_swapped == passed.sum()
             ordered = training["score_norm"].sort_values(ascending=False).to_numpy()
             places = [round(40 ** (step / 39)) for step in range(40)]
             assert summary.spark == pytest.approx([ordered[place - 1] for place in places], rel=1e-6)
@@ -241,13 +240,18 @@ def test_threads_get_their_own_rows(store):
         assert list(pool.map(first_ids, clips)) == [expected[clip_id] for clip_id in clips]
 
 
-def test_exchanged_roles_find_decoys_that_stand_high(made, tmp_path):
+def test_planted_cases_stay_outside_the_comparison_with_decoys(made, tmp_path):
     path = made.make_store(tmp_path / "s")
     with duckdb.connect(str(path)) as con:
         con.execute("UPDATE scores SET score_norm = score_norm + 20 WHERE clip_id = 3 AND train_rank IS NULL")
+        con.execute("UPDATE scores SET score_norm = score_norm + 90 WHERE clip_id = 3 AND track_id = 5")
         con.execute("UPDATE tracks SET planted = 'rare' WHERE track_id IN (41, 5)")
         con.execute("DELETE FROM summaries")
         con.execute("DELETE FROM window_sums")
         con.execute((SCHEMA_FOLDER / "derived.sql").read_text(encoding="utf-8"))
-    summary = Store(path).scores.read_summaries(1)[3]
-    assert summary.decoys_swapped == made.DECOYS - 1 and summary.auc_norm == 0.0
+    assert Store(path).scores.read_summaries(1)[3].auc_norm == 0.0
+
+
+def test_the_store_names_the_method_that_the_page_opens_with_and_how_settled_each_is(store, made):
+    assert store.info.default_method == "unlearning"
+    assert {one.method_id: one.reliability for one in store.runs.list_methods()} == made.RELIABILITY

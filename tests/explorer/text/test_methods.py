@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 
 from explorer.store.records import Diagnostic, MethodRecord, SkippedMethod, Summary
 from explorer.text import methods
+from explorer.text.calibration import Calibration
 from explorer.text.numbers import format_duration
 
 
-def summary(decoys: int = 40, norm: int = 1, above: int = 0, swapped: int = 0, auc: float | None = 0.6) -> Summary:
-    return Summary(1, 40, decoys, above, 0, None, 9, norm, (None,) * 3, (None,) * 3, 1.0, auc, swapped, ())
+def summary(decoys: int = 40, norm: int = 1, above: int = 0, can_tell: bool = True, auc: float | None = 0.6) -> Summary:
+    return Summary(1, 40, decoys, above, 12, can_tell, 9, norm, (None,) * 3, (None,) * 3, 1.0, auc, ())
 
 
 def test_a_record_says_better_or_worse_than_chance():
@@ -20,12 +22,18 @@ def test_a_record_says_better_or_worse_than_chance():
     assert said[0].startswith("Decoys: by normalised score 10 % of the first ten were never heard by the model, 50 %")
     assert said[0].endswith("; better than chance.")
     assert "by raw score 90 %" in said[1] and "worse than chance" in said[1]
-    assert "60 % of pairs" in said[2] and said[3].startswith("Above noise: nothing over 2 clips")
+    assert "60 % of pairs" in said[2] and said[3] == "Above noise: none of 24 candidates over 2 clips."
     assert said[4] == "Planted truths: 2 of 4 training tracks that were unlearned themselves find themselves first."
     kept = [Diagnostic(1, "decoys_top10_norm", 0.9, ""), Diagnostic(5, "decoys_top10_norm", 0.5, "")]
     assert "50 % of the first ten" in methods.word_record(kept, [summary()], [], [])[0]
     assert "no better than chance" in methods.word_record(kept, [summary()], [], [])[0]
-    assert "the test does not hold" in methods.word_record([], [summary(above=4, swapped=9)], [], [])[3]
+    clips = [summary(above=4), summary(can_tell=False)]
+    told = methods.word_record([], clips, [], [], Calibration(0.08, 0.03, 0.2))
+    assert told[3] == (
+        "Above noise: 4 of 24 candidates, for 1 of 2 clips. For 1 clip it cannot tell: too few decoys of the same "
+        "caption or style."
+    )
+    assert told[4].startswith("Measured with decoys in the place of tracks") and "8.0 % of clips" in told[4]
     without = methods.word_record([], [summary(decoys=0, auc=None)], [], [])
     assert without[0].startswith("Decoys: none were scored") and without[1].startswith(
         "Planted truths: no training track"
@@ -73,5 +81,8 @@ def test_cost_and_settings_in_words():
         " 0 by chance (raw score).",
     ]
     facts = [MethodRecord(1, "a", "A", "", False, "{}", 1.0), MethodRecord(2, "b", "B", "", False)]
+    facts[0] = replace(facts[0], reliability=0.5)
     shown = methods.list_methods(facts, {}, [SkippedMethod("c", "C", "no checkpoint")], [2], "cpu", 1)
+    assert [one["reliability"].endswith("with care.") for one in shown["methods"]] == [False, True]
+    assert shown["methods"][0]["reliability"] == ""
     assert [one["name"] for one in shown["methods"]] == ["b", "a"] and shown["skipped"] == ["C (c): no checkpoint"]

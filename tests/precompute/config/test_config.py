@@ -70,6 +70,13 @@ BAD = [
     ("[corpus]", "[corpus]\ndecoys = -1", r"\[corpus\] decoys = -1: must be 0 \(all\) or more"),
     ("[corpus]", '[corpus]\nfolder = "x"', r"\[corpus\] needs either manifest or folder, and not both"),
     ("[output]", '[output]\nclip_format = "wav"', r"\[output\] clip_format = 'wav': choose one of flac, mp3"),
+    ("[moments]", "[exemplars]\nclips = 0\n[moments]", r"\[exemplars\] clips = 0: must be at least 1"),
+    ("[moments]", "[exemplars]\ncohort = 1\n[moments]", r"\[exemplars\] cohort = 1: normalisation needs at least 2"),
+    ("[moments]", "[exemplars]\nreplicates = 1\n[moments]", r"\[exemplars\] replicates = 1: a standard error needs"),
+    ("[moments]", "[exemplars]\nstrata = 0\n[moments]", r"\[exemplars\] strata = 0: must be at least 1"),
+    ("[moments]", "[exemplars]\ndraws_per_cell = 0\n[moments]", r"\[exemplars\] draws_per_cell = 0: must be at least"),
+    ("[moments]", "[exemplars]\nascent_draws = 5\n[moments]", r"\[exemplars\] ascent_draws = 5: must be even"),
+    ("[moments]", "[exemplars]\nupdate = 3\n[moments]", r"\[exemplars\] update = 3: must be of type str"),
     # types and names
     ("steps = 4", 'steps = "4"', r"\[clips\] steps = '4': must be of type int"),
     ("steps = 4", "steps = 4.5", r"\[clips\] steps = 4.5: must be of type int"),
@@ -88,6 +95,15 @@ def test_every_mistake_names_its_place(tmp_path: Path, old: str, new: str, messa
         load(tmp_path, (old, new))
     assert str(caught.value).startswith(f"{tmp_path / 'run.toml'}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_the_pass_of_exemplars_has_its_own_draws_and_no_targets(tmp_path: Path) -> None:
+    own = '\n[exemplars]\nupdate = "x"\ncohort = 3\nreplicates = 2\nstrata = 1\nascent_draws = 2\n[bank]\nt_low = 0.5\n'
+    config = load(tmp_path, ("", own))
+    reduced = config.exemplars.reduce(config)
+    assert reduced.bank == BankSection(replicates=2, strata=1, t_low=0.5)
+    assert (reduced.clips.cohort, reduced.clips.targets, reduced.unlearning.ascent_draws) == (3, 0, 2)
+    assert (config.clips.cohort, config.clips.targets, load(tmp_path).exemplars.update) == (6, 4, "")
 
 
 @pytest.mark.parametrize("section", ["corpus", "model", "clips", "output"])

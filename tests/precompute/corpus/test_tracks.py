@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import soundfile
 
+from precompute.config.run import CorpusSection
 from precompute.corpus.examination import examine_files
+from precompute.corpus.intake import choose_decoys
 from precompute.corpus.tracks import read_folder, read_manifest
 from precompute.errors import UserError
 from support import tiny
+from support.corpora import make_track
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +168,16 @@ def test_bad_rights_are_named(tmp_path: Path, column: str, value: str, message: 
         writer.writerows(table)
     with pytest.raises(UserError, match=message):
         read_manifest(manifest)
+
+
+def test_decoys_of_tracks_and_of_captions_are_thinned_apart() -> None:
+    matched = [replace(make_track(i, "decoy"), matched_to=1) for i in range(6)]
+    captioned = [replace(make_track(10 + i, "decoy"), caption=f"c{i % 2}") for i in range(8)]
+    section = CorpusSection(folder="x", decoys=3, caption_decoys=2)
+    assert choose_decoys([make_track(50), *matched, *captioned], section) == {0, 2, 4, 10, 14, 11, 15}
+    assert choose_decoys([make_track(50), *captioned], section) == {
+        10,
+        12,
+        15,
+    }  # none matches a track: thinned together
+    assert choose_decoys([*matched, *captioned], CorpusSection(folder="x")) == {*range(6), *range(10, 18)}

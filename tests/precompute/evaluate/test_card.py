@@ -37,9 +37,10 @@ def folder(tmp_path: Path) -> Path:
     ]
     line = {"step": 50, "measures": [measure("frechet_ratio", "clips", 2.0, "descriptors")]}
     (tmp_path / "demo-quality.json").write_text(json.dumps({"rows": rows, "training": [line]}))
-    row = {"modes": 2, "auc": 0.51, "auc_least": 0.4, "auc_most": 0.6, "decoys_top10": 0.5}
-    row |= {name: 0.0 for name in ("clips_tracks", "clips_decoys", "mirrored_clips_tracks", "mirrored_clips_decoys")}
-    (tmp_path / "demo-calibration.json").write_text(json.dumps({"rows": [{**row, "tracks": 12, "decoys": 0}]}))
+    row = {"method": "dtrak", "clips_with_finding": 0.08, "low": 0.05, "high": 0.09, "could_fire": 1.0}
+    row |= {"caption_p01": 0.01, "caption_p05": 0.04, "style_p01": None, "style_p05": None, "reliability": 0.93}
+    found = {"method": "dtrak", "planted": "weighted", "found": 8, "of": 8, "low": 0.63, "high": 1.0}
+    (tmp_path / "demo-calibration.json").write_text(json.dumps({"rows": [row], "power": [found]}))
     return tmp_path
 
 
@@ -55,7 +56,8 @@ def test_tables_hold_the_results(folder: Path, capsys: pytest.CaptureFixture[str
         "| clips / decoys (wanted: at most 1.5) | 1.38 [1.27, 1.48] | – |",
         "| instrument heard as asked for | 90% [80%, 100%] | – |",
         "| 50 | 0.500 | 0.625 | – | 2.00 [1.90, 2.10] | – | – | – |",
-        "| 2 | 0.51 (0.40 to 0.60) | 0%, 12 | 0%, 0 | 0%, 0% | 50% |",
+        "| dtrak | 8.0% [5.0%, 9.0%] | 100% | 1.0%, 4.0% | – | 0.93 |",
+        "| dtrak | 8 of 8 [63%, 100%] |",
     ):
         assert line in text, line
     assert text.startswith("# Card\n") and text.endswith("\nThe end.\n") and "old" not in text

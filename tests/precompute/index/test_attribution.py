@@ -13,14 +13,12 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
+import soundfile
 from safetensors.torch import save_file
 
 from explorer.store import Store
 from precompute.cli.main import main
 from precompute.config.run import RunConfig
-from precompute.gradients.context import make_noise_bank
-from precompute.gradients.fisher import invert_fisher, load_fisher
-from precompute.gradients.steps import UnlearningStep
 from precompute.index import attribution
 from precompute.index.addition import extend_note
 from precompute.index.clips import ClipRequest, parse_requests
@@ -29,6 +27,9 @@ from support import tiny
 
 ROOT = Path(__file__).resolve().parents[3]
 INDEX = "\n[index]\nwidth = 4096\nwidest = 4096\nshortlist = 10\n"
+METHODS = '\n[methods]\nrun = ["unlearning", "clap", "dtrak"]\ndefault = "dtrak"\n[methods.dtrak]\nwidth = 4096\n'
+AGAIN = ("a high plucked chord, fast", 1.2, 0)  # the run's clip 4, which is attributed once more
+UNLEARNING, DTRAK = 1, 3
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +39,10 @@ def shop(fitted, tiny_root: Path) -> Path:
     out.mkdir()
     state = {name: value.detach().clone().contiguous() for name, value in fitted.network.state_dict().items()}
     save_file(state, out / "fitted.safetensors")
+    (out / "prompts.csv").write_text(tiny.PROMPTS + '4,"{}",{},{}\n'.format(*AGAIN))
     changes = {"checkpoint": f'"{out}/fitted.safetensors"', "checkpoints": '""', "targets": "0", "cohort": "8"}
-    path = tiny.write_run(tiny_root, out, **changes)
-    path.write_text(path.read_text() + INDEX)
+    path = tiny.write_run(tiny_root, out, prompts=f'"{out}/prompts.csv"', **changes)
+    path.write_text(path.read_text() + METHODS + INDEX)
     assert main(["run", "--config", str(path)]) == 0
     assert main(["index", "--config", str(path)]) == 0
     return path
@@ -62,58 +64,126 @@ def rows(store: Path, sql: str) -> list[tuple]:
 
 @pytest.fixture(scope="module")
 def added(shop: Path) -> Path:
-    """A store with two more clips: the audio of training track 5, and a prompt."""
+    """A store with two more clips: 5, the audio of training track 5; 6, the prompt of the run's clip 4."""
     store = copied(shop, "added")
     audio, caption = shop.parent.parent / "corpus/audio/0005.wav", "a low plucked chord, fast"
-    command = ["attribute", str(audio), "a high plucked chord, fast", "--caption", caption, "--seconds", "1.2"]
+    command = ["attribute", str(audio), AGAIN[0], "--caption", caption, "--seconds", str(AGAIN[1])]
     assert main([*command, "--config", str(shop), "--store", str(store)]) == 0
     return store
 
 
-def test_a_duplicate_of_a_track_is_found_first_and_exactly(added: Path, shop: Path) -> None:
-    first = rows(added, "SELECT track_id, score, rank FROM scores WHERE clip_id = 4 ORDER BY rank LIMIT 1")[0]
-    assert (first[0], first[2]) == (5, 1)
-    exact = {row[0] for row in rows(added, "SELECT DISTINCT track_id FROM score_parts WHERE clip_id = 4")}
-    assert 5 in exact and 10 <= len(exact) <= 20
+def read_scores(store: Path, method: int, clip: int, what: str = "score") -> dict[int, float]:
+    return dict(rows(store, f"SELECT track_id, {what} FROM scores WHERE method_id = {method} AND clip_id = {clip}"))
+
+
+@pytest.mark.parametrize("method", [UNLEARNING, DTRAK])
+def test_parts_add_up_and_unlearning_finds_a_duplicate_first(added: Path, method: int) -> None:
+    of = f"method_id = {method} AND clip_id = 5"
+    scores = read_scores(added, method, 5)
+    parts = dict(rows(added, f"SELECT track_id, avg(score) FROM score_parts WHERE {of} GROUP BY track_id"))
+    if method == UNLEARNING:
+        assert rows(added, f"SELECT track_id, rank FROM scores WHERE {of} ORDER BY rank LIMIT 1") == [(5, 1)]
+        assert 5 in parts and 10 <= len(parts) <= 20
     # parts of a score have the score as their mean, windows sum to it: for exact and estimated ones alike
-    for sql, some in (
-        ("SELECT track_id, avg(score) FROM score_parts WHERE clip_id = 4 GROUP BY track_id", exact),
-        ("SELECT track_id, list_sum(influence) FROM clip_moments WHERE clip_id = 4", set(range(1, 33))),
-    ):
-        scores = dict(rows(added, "SELECT track_id, score FROM scores WHERE clip_id = 4"))
-        found = dict(rows(added, sql))
-        assert set(found) == some
-        assert np.allclose(
-            [found[i] for i in some], [scores[i] for i in some], rtol=1e-3, atol=1e-6 * max(scores.values())
-        )
-    assert rows(added, "SELECT count(*) FROM moments WHERE clip_id = 4 AND track_id = 5") == [(1,)]
+    windows = dict(rows(added, f"SELECT track_id, list_sum(influence) FROM clip_moments WHERE {of}"))
+    assert set(windows) == set(range(1, 33))
+    for found in (parts, windows):
+        wanted = [scores[i] for i in found]
+        assert np.allclose([found[i] for i in found], wanted, rtol=1e-3, atol=1e-6 * max(scores.values()))
+    best = f"SELECT track_id FROM scores WHERE {of} AND train_rank <= 3"
+    assert rows(added, f"SELECT count(*) FROM moments WHERE {of} AND track_id IN ({best})")[0][0] >= (
+        1 if method == UNLEARNING else 3
+    )
 
 
-def test_exact_scores_are_those_of_the_method(added: Path, shop: Path) -> None:
-    """The shortlist's scores of the prompt's clip, by a gradient product in one go."""
-    import torch
+@pytest.mark.parametrize("method", [UNLEARNING, DTRAK])
+def test_a_clip_of_the_run_gets_the_run_s_scores_again(added: Path, method: int) -> None:
+    """By D-TRAK every track's, by unlearning those of the shortlist."""
+    near = set(range(1, 33))
+    if method == UNLEARNING:
+        near = {row[0] for row in rows(added, "SELECT track_id FROM score_parts WHERE method_id = 1 AND clip_id = 6")}
+    for what, rel in (("score", 1e-3), ("std_error", 0.03 if method == DTRAK else 0.3), ("match_bin", 0)):
+        before, after = (read_scores(added, method, clip, what) for clip in (4, 6))
+        pairs = np.array([(before[i], after[i]) for i in near])
+        spread = np.std(list(before.values()))
+        assert np.abs(pairs[:, 0] - pairs[:, 1]).max() <= rel * spread, what
+    assert set(read_scores(added, method, 6)) == set(range(1, 33))
+    sql = f"SELECT track_id, influence FROM moments WHERE method_id = {method} AND clip_id = {{}}"
+    one, other = (dict(rows(added, sql.format(clip))) for clip in (4, 6))
+    assert set(one) & set(other)
+    for track in set(one) & set(other):
+        assert np.allclose(one[track], other[track], rtol=0, atol=1e-3 * np.abs(one[track]).max())
 
-    from precompute.clips.generation import generate_latents
-    from precompute.clips.prompts import Prompt
+
+def test_sketches_in_full_precision_give_the_run_s_scores_to_rounding(shop: Path, tmp_path: Path) -> None:
+    store, folder = copied(shop, "precise"), tmp_path / "precise.index"
+    path = tmp_path / "run.toml"
+    path.write_text(shop.read_text() + f'folder = "{folder}"\nprecision = "fp32"\n')
+    assert main(["index", "--config", str(path)]) == 0
+    wanted = [ClipRequest(prompt=AGAIN[0], seconds=AGAIN[1])]
+    assert attribution.attribute_clips(RunConfig.load(path), wanted, store) == [5]
+    for what in ("score", "std_error", "list_sum(influence)"):
+        table = "clip_moments" if "influence" in what else "scores"
+        sql = f"SELECT {what} FROM {table} WHERE method_id = {DTRAK} AND clip_id = {{}} ORDER BY track_id"
+        one, other = (np.array(rows(store, sql.format(clip))) for clip in (4, 5))
+        assert np.abs(one - other).max() <= 2e-5 * np.std(one), what  # the clip was generated in another batch
+
+
+def test_a_track_that_was_taken_out_leaves_the_ridge(shop: Path, tmp_path: Path) -> None:
+    """D-TRAK's scores after `remove`: the dense formula on the tracks that are left, each left out of its own ridge."""
     from precompute.common.cache import Cache
     from precompute.corpus.intake import load_corpus
-    from precompute.corpus.latents import load_latents
+    from precompute.methods.catalogue import build_method
     from precompute.model.diffusion import load_model
+    from precompute.pipeline import make_context
 
+    store, folder, path, gone = copied(shop, "fewer"), tmp_path / "fewer.index", tmp_path / "run.toml", 3
+    shutil.copytree(shop.parent / "store.index", folder)
+    path.write_text(shop.read_text() + f'folder = "{folder}"\n')
+    assert main(["remove", str(gone), "--store", str(store), "--index", str(folder)]) == 0
+    assert main(["attribute", AGAIN[0], "--seconds", "1.2", "--config", str(path), "--store", str(store)]) == 0
     config = RunConfig.load(shop)
-    model, corpus, cache = load_model(config), load_corpus(config), Cache(Path(config.output.work) / "cache")
-    items, key = load_latents(model, corpus, config, cache)
-    inverse = invert_fisher(load_fisher(model, items[:16], config, cache, key), config.fisher.damping)
-    prompt = Prompt(5, "a high plucked chord, fast", 1.2, 0)
-    clip = model.items([prompt.text], [prompt.seconds], generate_latents(model, [prompt], config.clips, "clip"))
-    direction = UnlearningStep(config.unlearning, 16).compute_directions(model, clip, inverse, False)[:, 0].mean(0)
-    near = rows(added, "SELECT DISTINCT track_id FROM score_parts WHERE clip_id = 5 ORDER BY track_id")[:3]
-    scores = dict(rows(added, "SELECT track_id, score FROM scores WHERE clip_id = 5"))
-    for (track_id,) in near:
-        bank = make_noise_bank(config.bank)
-        cells = tiny.scores_of_track(model, items[[track_id - 1]], direction[None], config.unlearning, bank)
-        assert float(cells.mean()) == pytest.approx(scores[track_id], rel=1e-3)
-    assert torch.get_num_threads() == 1
+    cache = Cache(Path(config.output.work) / "cache")
+    context, _ = make_context(load_model(config), load_corpus(config), config, cache)
+    method = build_method("dtrak", config, 16)
+    context = method.focus(context)
+    x = method.load_clips(context).stored[3].mean(0).astype(float)
+    rows_of = method.gather_records(context)["sketches"]["sketches"].mean(1).astype(float)
+    left = [row for row in range(16) if row + 1 != gone]
+    damping = 0.1 * np.square(rows_of[left]).sum(1).mean()
+
+    def score(track: int) -> float:
+        a = rows_of[[row for row in left if row != track]]
+        return float(x @ np.linalg.solve(a.T @ a + damping * np.eye(len(x)), rows_of[track]))
+
+    found = read_scores(store, DTRAK, 5)
+    wanted = {track + 1: score(track) for track in (0, 7, 15, 16, 31)}
+    assert gone not in found and len(found) == 31
+    spread = np.std(list(found.values()))
+    for track_id, value in wanted.items():
+        assert abs(found[track_id] - value) <= 1e-3 * spread
+    [(note,)] = rows(store, "SELECT note FROM store_info")
+    assert "1 track was taken out" in note and "The model still contains" in note and "Clips added later (5)" in note
+
+
+def test_claims_about_a_new_clip_rest_on_its_own_bins_and_the_cohort_s(added: Path, shop: Path) -> None:
+    sql = (
+        "SELECT s.method_id, s.clip_id, match_bin, count(*) FILTER (NOT is_decoy), count(*) FILTER (is_decoy)"
+        " FROM scores s JOIN tracks USING (track_id) WHERE clip_id > 4 AND match_bin > 0 GROUP BY ALL ORDER BY ALL"
+    )
+    counted = rows(
+        added, "SELECT method_id, clip_id, match_bin, candidates, decoys FROM match_bins WHERE clip_id > 4 ORDER BY ALL"
+    )
+    assert rows(added, sql) == counted and {row[0] for row in counted} == {UNLEARNING, DTRAK}
+    # the cohort's eight clips and the two new ones give nulls, the run's own clips are in its store alone
+    [(most,)] = rows(added, "SELECT max(null_rows) FROM match_bins WHERE clip_id > 4")
+    assert 0 < most <= 10 * 16
+    odd = "SELECT count(*) FROM scores WHERE clip_id > 4 AND {}"
+    assert rows(added, odd.format("match_bin = 0 AND p_value IS NOT NULL")) == [(0,)]
+    assert rows(added, odd.format("above_noise <> coalesce(q_value <= 0.10, false)")) == [(0,)]
+    assert rows(added, odd.format("p_value IS NOT NULL"))[0][0] > 0
+    claims = "SELECT * FROM track_claims ORDER BY ALL"
+    assert rows(added, claims) == rows(shop.parent / "store.duckdb", claims)
 
 
 def test_derivatives_and_gradients_give_the_same_scores(shop: Path, added: Path, monkeypatch) -> None:
@@ -122,15 +192,15 @@ def test_derivatives_and_gradients_give_the_same_scores(shop: Path, added: Path,
 
     store = copied(shop, "gradients")
     monkeypatch.setattr(exact, "FORWARD_MODE_CLIPS", 0)
-    wanted = [ClipRequest(prompt="a high plucked chord, fast", seconds=1.2)]
-    assert attribution.attribute_clips(RunConfig.load(shop), wanted, store) == [4]
-    sql = "SELECT track_id, {} FROM {} WHERE clip_id = {} ORDER BY track_id"
-    near = [row[0] for row in rows(store, "SELECT DISTINCT track_id FROM score_parts WHERE clip_id = 4")]
+    wanted = [ClipRequest(prompt=AGAIN[0], seconds=AGAIN[1])]
+    assert attribution.attribute_clips(RunConfig.load(shop), wanted, store) == [5]
+    sql = "SELECT track_id, {} FROM {} WHERE method_id = 1 AND clip_id = {} ORDER BY track_id"
+    near = [row[0] for row in rows(store, "SELECT DISTINCT track_id FROM score_parts WHERE clip_id = 5")]
     for what, table in (("score", "scores"), ("std_error", "scores")):
-        one, other = (dict(rows(path, sql.format(what, table, clip))) for path, clip in ((store, 4), (added, 5)))
+        one, other = (dict(rows(path, sql.format(what, table, clip))) for path, clip in ((store, 5), (added, 6)))
         pairs = np.array([(one[i], other[i]) for i in near])
-        assert np.allclose(pairs[:, 0], pairs[:, 1], rtol=1e-3 if what == "score" else 0.2), what
-    moments = [dict(rows(p, sql.format("influence", "moments", c))) for p, c in ((store, 4), (added, 5))]
+        assert np.allclose(pairs[:, 0], pairs[:, 1], rtol=1e-3 if what == "score" else 0.3), what
+    moments = [dict(rows(p, sql.format("influence", "moments", c))) for p, c in ((store, 5), (added, 6))]
     shared = set(moments[0]) & set(moments[1])
     assert shared and all(np.allclose(moments[0][i], moments[1][i], rtol=1e-3, atol=1e-12) for i in shared)
 
@@ -142,18 +212,19 @@ def test_all_that_was_there_stays(added: Path, shop: Path) -> None:
             continue
         kept = {repr(row) for row in after[table]}
         assert all(repr(row) in kept for row in old), table
-        more = {"clips": 2, "scores": 64, "summaries": 2, "clip_moments": 64}.get(table)
+        more = {"clips": 2, "scores": 128, "summaries": 4, "clip_moments": 128, "track_claims": 0}.get(table)
         assert more is None or len(after[table]) == len(old) + more, table
     note = rows(added, "SELECT note FROM store_info")[0][0]
-    assert "Clips added later (4, 5)" in note and "of 32) have exact scores" in note
+    assert "Clips added later (5, 6): D-TRAK is exact for every track; Unlearning is exact for the tracks" in note
+    assert note.endswith("not computed for these clips: CLAP similarity.")
     opened = Store(added)
     kinds = {clip.clip_id: (clip.kind, clip.prompt) for clip in opened.clips.list_scored()}
-    assert kinds[4] == ("user", "a low plucked chord, fast") and kinds[5][0] == "generated"
-    for clip_id in (4, 5):
+    assert kinds[5] == ("user", "a low plucked chord, fast") and kinds[6][0] == "generated"
+    for clip_id in (5, 6):
         path = added.parent / "clips" / str(opened.clips.read_sound(clip_id).audio_path)
         assert path.is_file() and opened.clips.read_sound(clip_id).peaks
     opened.close()
-    assert rows(added, "SELECT title, seed, conditioning FROM clips WHERE clip_id > 3 ORDER BY clip_id") == [
+    assert rows(added, "SELECT title, seed, conditioning FROM clips WHERE clip_id > 4 ORDER BY clip_id") == [
         ("0005.wav", None, "prompt"),
         (None, 0, "prompt"),
     ]
@@ -184,7 +255,7 @@ def test_a_fault_while_publishing_leaves_the_store_and_no_audio(shop: Path, monk
         attribution.attribute_clips(RunConfig.load(shop), [ClipRequest(prompt="a low chord", seconds=1.0)], store)
     assert hashlib.sha256(store.read_bytes()).hexdigest() == before
     assert sorted(p.name for p in store.parent.iterdir()) == ["clips", "store.duckdb"]
-    assert len(list((store.parent / "clips").iterdir())) == 3
+    assert len(list((store.parent / "clips").iterdir())) == 4
     assert not list((shop.parent / "work").glob("attribute-*"))
 
 
@@ -224,14 +295,36 @@ def test_a_store_of_other_tracks_or_weights_is_refused(shop: Path, capsys) -> No
     store = copied(shop, "strange")
     for change, named in (
         ("UPDATE runs SET model_sha256 = 'abc'", "its scores are of another model"),
+        ("UPDATE runs SET config_toml = '[unlearning]\nascent_draws = 6'", "made with [unlearning] ascent_draws = 6"),
         ("UPDATE methods SET settings_json = '{}'", "the index with"),
-        ("UPDATE methods SET name = 'other'", "holds no scores by unlearning"),
+        ("UPDATE methods SET name = 'other ' || name", "holds no scores by dtrak or unlearning"),
     ):
         with duckdb.connect(str(store)) as connection:
+            connection.execute("DELETE FROM agreement")  # refers to methods
             connection.execute(change)
         assert main(["attribute", "a chord", "--config", str(shop), "--store", str(store)]) == 1
         error = capsys.readouterr().err
         assert named in error and error.count("\n") == 1
+
+
+def test_music_of_one_s_own_in_windows_and_without_decoys(tiny_root: Path, tmp_path: Path) -> None:
+    """A file longer than the model hears at once is cut: its windows are attributed, and nothing is above noise."""
+    (tmp_path / "music").mkdir()
+    for number, seconds in enumerate((1.5, 1.8, 5.0, 1.2)):
+        soundfile.write(tmp_path / f"music/{number}.wav", tiny.tone(200 + 90 * number, seconds, number), tiny.RATE)
+    path = tiny.write_run(tiny_root, tmp_path, targets="0", cohort="4", checkpoints='""')
+    manifest, music = f'manifest = "{tiny_root}/corpus/manifest.csv"', f'folder = "{tmp_path}/music"'
+    text = re.sub(r'latents = ".*"\n', "", path.read_text().replace(manifest, music))
+    path.write_text(text + METHODS.replace('"clap", ', "") + INDEX)
+    assert main(["run", "--config", str(path)]) == 0 and main(["index", "--config", str(path)]) == 0
+    assert main(["attribute", str(tmp_path / "music/2.wav"), "--config", str(path)]) == 0
+    store = tmp_path / "store.duckdb"
+    tracks = rows(store, "SELECT count(*) FROM tracks")[0][0]
+    counts = "SELECT method_id, count(*), bool_or(above_noise), count(p_value) FROM scores WHERE clip_id = 4"
+    assert rows(store, f"{counts} GROUP BY 1 ORDER BY 1") == [(1, tracks, False, 0), (2, tracks, False, 0)]
+    assert tracks > 4
+    bins = rows(store, "SELECT DISTINCT decoys, can_tell FROM match_bins WHERE clip_id = 4")
+    assert bins in ([(0, False)], [])
 
 
 def test_inputs_are_parse_requests(tmp_path: Path) -> None:
@@ -246,10 +339,11 @@ def test_inputs_are_parse_requests(tmp_path: Path) -> None:
 
 
 def test_the_note_names_all_added_clips_once() -> None:
-    note = extend_note("A quick run.", [20], 30, 600)
-    again = extend_note(note, [21, 22], 31, 600)
-    assert again.startswith("A quick run. Clips added later (20, 21, 22):") and again.count("added") == 1
-    assert "31 of 600" in again
+    note = extend_note("A quick run.", [20], "D-TRAK is exact") + " A track was taken out."
+    again = extend_note(note, [21, 22], "D-TRAK is exact; not computed: CLAP")
+    assert again == (
+        "A quick run. A track was taken out. Clips added later (20, 21, 22): D-TRAK is exact; not computed: CLAP."
+    )
 
 
 def test_stages_are_told_in_seconds() -> None:

@@ -15,10 +15,18 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from precompute.cli.main import main
-from precompute.config.run import RunConfig
+from precompute.config.run import MethodsSection, RunConfig
+from precompute.errors import UserError
 from precompute.index import layout, recall
-from precompute.index.calibration import IndexCalibration
-from precompute.index.search import Estimator, fold_sketches, multiply_sketches, quantise_sketches
+from precompute.index.calibration import IndexCalibration, SketchedScores
+from precompute.index.search import (
+    Estimator,
+    SketchTable,
+    choose_shortlist,
+    fold_sketches,
+    multiply_sketches,
+    quantise_sketches,
+)
 from support import tiny
 
 
@@ -48,6 +56,25 @@ def test_search_against_its_naive_twin() -> None:
 def test_a_row_of_zeros_stays() -> None:
     sketches, scale = quantise_sketches(np.zeros((2, 8), np.float32))
     assert not sketches.any() and not scale.any()
+
+
+@pytest.mark.parametrize(("precision", "error"), [("int8", 0.501 / 127), ("fp16", 5e-4), ("fp32", 0.0)])
+def test_a_table_gives_the_sketches_back(precision: str, error: float) -> None:
+    wanted = np.random.default_rng(7).standard_normal((5, 3, 100)).astype(np.float32)
+    table = SketchTable(*quantise_sketches(wanted, precision))
+    assert table.shape == (5, 3, 100) and table.numbers.itemsize == {"int8": 1, "fp16": 2, "fp32": 4}[precision]
+    largest = np.abs(wanted).max(-1, keepdims=True)
+    assert (np.abs(table[[4, 0]] - wanted[[4, 0]]) <= error * largest[[4, 0]] + 1e-9).all()
+
+
+def test_the_shortlist_takes_the_tested_bins_first_and_the_strongest_of_each() -> None:
+    bins = np.array([[0, 2, 1, 0, 1, 2], [0, 0, 0, 1, 0, 0]], np.uint8)
+    strength = np.array([[9.0, 1, 3, 8, 4, 2], [1, 2, 3, -5, 5, 6]])
+    by_count = {2: [[1, 5], [3, 5]], 3: [[1, 4, 5], [3, 4, 5]], 5: [[0, 1, 2, 4, 5], [1, 2, 3, 4, 5]]}
+    for count, wanted in by_count.items():
+        chosen = choose_shortlist(strength, bins, count)
+        assert [np.flatnonzero(row).tolist() for row in chosen] == wanted
+    assert np.flatnonzero(choose_shortlist(strength[:1], bins[:1], 4)[0]).tolist() == [0, 1, 4, 5]  # 0: the strongest
 
 
 def test_an_estimate_is_the_least_squares_line_of_each_track() -> None:
@@ -103,29 +130,40 @@ def test_rows_hold_exact_cohort_scores_and_sketches_near_them(finished, made) ->
     cache = Cache(Path(config.output.work) / "cache")
     context, _ = make_context(load_model(config), corpus, config, cache)
     cohort = run_methods(context, ["unlearning"]).completed[0].result.cohort
-    assert np.allclose(index.rows.cohort.T, cohort, rtol=1e-4, atol=1e-6 * np.abs(cohort).max())
-    sketched = multiply_sketches(index.rows.sketches, index.rows.scale, index.cohort.sketches)
+    part = index.unlearning
+    assert np.allclose(part.cohort.T, cohort, rtol=1e-4, atol=1e-6 * np.abs(cohort).max())
+    sketched = multiply_sketches(part.numbers[:, 0], part.scale[:, 0], part.clips)
     assert np.corrcoef(sketched.ravel(), cohort.ravel())[0, 1] > 0.9
-    assert (index.rows.noise > 0).all() and len(index.rows) == 32 and index.rows.masks.is_decoy.sum() == 16
+    assert (part.noise > 0).all() and len(index.rows) == 32 and list(index.parts) == ["unlearning"]
 
 
 def test_with_a_perfect_sketch_judging_is_what_a_run_does(finished, made) -> None:
-    """Estimates equal to exact scores: normalised scores, ranks and q-values are those of `calibrate_scores`."""
+    """Estimates equal to exact scores: normalised scores, ranks, p- and q-values are those of `calibrate_scores`."""
     from precompute.corpus.intake import load_corpus
-    from precompute.significance.verdicts import calibrate_scores, fit_normalisation, mask_tracks
+    from precompute.significance.match_bins import match_clips
+    from precompute.significance.normalisation import Normalisation
+    from precompute.significance.verdicts import ClipGroups, assign_roles, calibrate_scores
 
     config, index = made
-    rng = np.random.default_rng(2)
-    judge = IndexCalibration.fit(index)
+    rng, tracks, cohort = np.random.default_rng(2), load_corpus(config).tracks, index.unlearning.cohort.T
+    prompts = ["a high plucked chord, fast", "a low plucked chord, slow"]
+    groups = ClipGroups(match_clips([*prompts, *index.cohort.prompts], tracks), 2)
+    judge = IndexCalibration.fit(index.unlearning, assign_roles(tracks), groups)
     one = np.ones(len(index.rows))
     judge = replace(judge, estimator=replace(judge.estimator, slope=one, offset=0 * one, residual=0 * one))
-    cells = index.rows.cohort.T[:2, :, None, None, None] + rng.standard_normal((2, 32, 4, 4, 2)) * 1e-12
-    places = np.arange(32)
-    found = judge.judge_clips(cells.mean((2, 3)).transpose(0, 2, 1), np.ones(2), places, cells)
-    masks = mask_tracks(load_corpus(config).tracks)
-    wanted = calibrate_scores(cells, fit_normalisation(index.rows.cohort.T, masks), masks)
-    assert np.allclose(found.score_norm, wanted.score_norm) and (found.rank == wanted.rank).all()
-    assert np.allclose(found.q_value, wanted.q_value) and np.allclose(found.std_error, wanted.std_error)
+    cells = cohort[:2, :, None, None, None] + rng.standard_normal((2, 32, 4, 4, 2)) * 1e-12
+    for places in (np.arange(32), np.arange(0, 32, 3)):  # all exact; some exact, the others estimated without error
+        halves = cells.mean((2, 3)).transpose(0, 2, 1)
+        found = judge.judge_clips(SketchedScores(halves, [], np.ones(2)), places, cells[:, places])
+        wanted = calibrate_scores(cells, Normalisation.fit(cohort), assign_roles(tracks), groups)
+        assert np.allclose(found.score_norm, wanted.score_norm) and (found.rank == wanted.rank).all()
+        assert np.allclose(found.std_error[:, places], wanted.std_error[:, places])
+        assert (found.match_bin == wanted.match_bin).all() and (found.match_bin > 0).any()
+        if len(places) == 32:
+            for name in ("p_value", "q_value"):
+                values = getattr(found, name)
+                assert np.isfinite(values).any() and np.allclose(values, getattr(wanted, name), equal_nan=True), name
+            assert found.bins == wanted.bins and max(record.null_rows for record in found.bins) > 0
 
 
 def test_appended_and_dropped_tracks_leave_the_others_as_they_were(finished, made, tmp_path: Path) -> None:
@@ -149,21 +187,22 @@ def test_appended_and_dropped_tracks_leave_the_others_as_they_were(finished, mad
     half = index_of(lambda i: i % 16 < 8, "a")
     # what a fresh index of all tracks would share with it: Fisher and cohort are fixed when an index is first made
     both = index_of(lambda i: True, "a")
-    assert both.manifest["files"]["fisher"] == half.manifest["files"]["fisher"]
-    assert both.manifest["files"]["cohort"] == half.manifest["files"]["cohort"]
+    for what in ("clips", "unlearning_fisher"):
+        assert both.manifest["files"][what] == half.manifest["files"][what]
     other = index_of(lambda i: i % 16 >= 8, "a")
     by_id = {int(i): row for row, i in enumerate(both.rows.track_id)}
     for part in (half, other):
         places = np.array([by_id[int(i)] for i in part.rows.track_id])
-        for name in (*layout.COLUMNS, "sketches"):
-            assert np.array_equal(getattr(part.rows, name), getattr(both.rows, name)[places]), name
+        for few, all_of in ((part.rows, both.rows), *((part.parts[m], both.parts[m]) for m in both.parts)):
+            for name in getattr(few, "OF_TRACKS", ("track_id", "digest")):
+                assert np.array_equal(getattr(few, name), getattr(all_of, name)[places]), name
     assert len(half.rows) == len(other.rows) == 16 and len(both.rows) == 32
     # the same rows where all were computed in one go
     shutil.rmtree(root / "a" / "run.index")
     fresh = index_of(lambda i: True, "a")
-    assert np.array_equal(fresh.rows.sketches, whole.rows.sketches)
+    assert np.array_equal(fresh.unlearning.numbers, whole.unlearning.numbers)
     left = sorted(path.name.split("-")[0] for path in (root / "a" / "run.index").iterdir())
-    assert left == ["cohort", "fisher", "manifest.json", "sketches", "tracks"]
+    assert left == ["clips", "manifest.json", "tracks", "unlearning", "unlearning_fisher", "unlearning_numbers"]
 
 
 @pytest.mark.parametrize(
@@ -201,12 +240,19 @@ def test_another_model_is_refused_in_one_line(finished, made, tmp_path: Path, ca
         assert "made with another model" in error and error.count("\n") == 1
 
 
+def test_an_index_serves_what_it_can_of_a_run_the_default_first(config: RunConfig) -> None:
+    section = MethodsSection(run=("unlearning", "clap", "dtrak"), default="dtrak")
+    assert layout.list_served(replace(config, methods=section)) == ["dtrak", "unlearning"]
+    with pytest.raises(UserError, match="an index serves dtrak and unlearning, and none of them is in the run"):
+        layout.list_served(replace(config, methods=MethodsSection(run=("clap",), default="clap")))
+
+
 def test_a_changed_file_is_refused(made, tmp_path: Path, capsys) -> None:
     config, index = made
     folder = tmp_path / "broken.index"
     shutil.copytree(index.folder, folder)
     (tmp_path / "run.toml").write_text(config.text.replace(str(index.folder), str(folder)))
-    fisher = folder / index.manifest["files"]["fisher"]["name"]
+    fisher = folder / index.manifest["files"]["unlearning_fisher"]["name"]
     data = bytearray(fisher.read_bytes())
     data[-1] ^= 1
     fisher.write_bytes(data)
@@ -214,12 +260,25 @@ def test_a_changed_file_is_refused(made, tmp_path: Path, capsys) -> None:
     assert f"{fisher}: not what the manifest says" in capsys.readouterr().err
 
 
+def test_an_index_of_an_older_release_is_refused(made, tmp_path: Path, capsys) -> None:
+    config, index = made
+    folder = tmp_path / "old.index"
+    shutil.copytree(index.folder, folder)
+    manifest = json.loads((folder / layout.MANIFEST).read_text())
+    (folder / layout.MANIFEST).write_text(json.dumps({**manifest, "format": layout.FORMAT - 1}))
+    (tmp_path / "run.toml").write_text(config.text.replace(str(index.folder), str(folder)))
+    for verb in (["index"], ["attribute", "a low chord"]):
+        assert main([*verb, "--config", str(tmp_path / "run.toml")]) == 1
+        assert "delete it and make the index again" in capsys.readouterr().err
+
+
 def test_a_fault_while_writing_leaves_the_old_index(made, tmp_path: Path, monkeypatch) -> None:
     _, index = made
     folder = tmp_path / "kept.index"
     shutil.copytree(index.folder, folder)
-    fewer = layout.IndexRows(**{name: value[:5] for name, value in vars(index.rows).items()})
-    fewer = replace(index, folder=folder, rows=fewer)
+    rows = layout.IndexRows(index.rows.track_id[:5], index.rows.digest[:5])
+    own = {name: getattr(index.unlearning, name)[:5] for name in index.unlearning.OF_TRACKS}
+    fewer = replace(index, folder=folder, rows=rows, parts={"unlearning": replace(index.unlearning, **own)})
 
     write = layout.write_atomically
 
@@ -234,7 +293,7 @@ def test_a_fault_while_writing_leaves_the_old_index(made, tmp_path: Path, monkey
     assert len(layout.load_index(folder, check_sketches=True).rows) == 32
     monkeypatch.undo()
     layout.save_index(fewer)
-    assert len(layout.load_index(folder, check_sketches=True).rows) == 5 and len(list(folder.iterdir())) == 5
+    assert len(layout.load_index(folder, check_sketches=True).rows) == 5 and len(list(folder.iterdir())) == 6
 
 
 def test_recall_is_one_where_the_shortlist_holds_all_and_the_curve_is_told(finished, tmp_path: Path, capsys) -> None:
@@ -243,7 +302,8 @@ def test_recall_is_one_where_the_shortlist_holds_all_and_the_curve_is_told(finis
     clips[:, :64] *= 30
     rows[:, :64] *= 30
     train = np.arange(60) < 40
-    measured = recall.RecallSample(clips @ rows.T, rows, clips, np.linalg.norm(clips, axis=1), train, ~train)
+    none = np.zeros((12, 60), np.uint8)
+    measured = recall.RecallSample(clips @ rows.T, rows, clips, np.linalg.norm(clips, axis=1), train, none)
     points = [recall.measure_recall(measured, width, 60) for width in recall.list_widths(2048)]
     assert [p.recall for p in points] == [1.0] * len(points)
     assert [p.width for p in points] == [512, 1024, 2048]

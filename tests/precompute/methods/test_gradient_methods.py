@@ -8,9 +8,9 @@ import torch
 
 from precompute.gradients import finite_difference
 from precompute.gradients.context import Context
-from precompute.gradients.item_gradients import GradientKind, compute_clip_gradients, compute_track_gradients
+from precompute.gradients.item_gradients import GradientKind, compute_track_gradients
 from precompute.gradients.sketches import Sketch
-from precompute.gradients.steps import make_ascent_bank
+from precompute.gradients.steps import make_one_step
 from precompute.methods.trak import compute_residuals
 from support import tiny
 from support.twins import LAYERS, WIDE, agrees, linear, make, scores
@@ -41,11 +41,10 @@ def test_the_pass_knows_the_losses(context: Context) -> None:
 
 @pytest.mark.parametrize("objective", ["loss", "square", "mean"])
 def test_a_clips_gradient_is_the_mean_over_its_draws(context: Context, naive, objective: str) -> None:
-    bank = make_ascent_bank(context.config.unlearning)
     for normalised in (False, True):
         wanted = naive(objective, normalised)[1][2]
-        kind = GradientKind(objective, LAYERS, normalised, masked=True)
-        found = compute_clip_gradients(context.model, context.select_clip("targets", 0), kind, bank).double().numpy()
+        step = make_one_step(context, normalised, objective)
+        found = step.compute_clip_gradients(context.model, context.select_clip("targets", 0), True).sum(1).numpy()
         assert np.allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
 
 
@@ -116,11 +115,41 @@ def test_a_narrow_sketch_of_the_gram_matrix_keeps_the_ranking(context: Context) 
 def test_projected_methods_against_the_dense_formula(
     context: Context, naive, name: str, objective: str, normalised: bool
 ) -> None:
+    """A training track is scored by a ridge regression that it is not part of."""
     tracks, clips = naive(objective, normalised)
     a = tracks[:16].mean(1)
-    solved = dense(a, 0.2 * np.square(a).sum(1).mean(), clips)
+    damping = 0.2 * np.square(a).sum(1).mean()
+    cells, cohort = linear(tracks, dense(a, damping, clips))
+    for i in range(16):
+        own, usual = linear(tracks[[i]], dense(np.delete(a, i, 0), damping, clips))
+        cells[:, i], cohort[:, i] = own[:, 0], usual[:, 0]
     found = scores(context, name, damping=0.2, width=WIDE, normalise_timesteps=normalised)
-    agrees(found, *linear(tracks, solved), rel=1e-3)
+    agrees(found, cells, cohort, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["trak", "dtrak"])
+def test_the_windows_of_a_clip_add_up_to_its_score(context: Context, name: str) -> None:
+    found = scores(context, name, width=2048)
+    assert found.windows is not None and found.windows.shape[2] > 1
+    shown = len(context.queries.shown)
+    np.testing.assert_allclose(np.nansum(found.windows, 2), found.score[:shown], rtol=1e-3, atol=1e-12)
+
+
+def test_an_expanded_vector_has_the_products_of_the_sketches() -> None:
+    generator = torch.Generator().manual_seed(1)
+    sketch, row = Sketch(1000, 96, seed=3), torch.randn(2, 1000, generator=generator)
+    short = torch.randn(3, 96, generator=generator)
+    assert torch.allclose(sketch.expand(short) @ row.T, short @ sketch(row).T, rtol=1e-4, atol=1e-4)
+
+
+def test_unlearning_by_output_is_unlearning_of_the_squared_output(context: Context, naive, fisher: np.ndarray) -> None:
+    tracks, clips = naive("square", False)
+    damped = fisher + 0.1 * fisher.mean()
+    scale = context.config.unlearning.learning_rate / 16
+    wanted = linear(tracks * scale / damped, clips)
+    found = scores(context, "unlearning-output")
+    assert np.allclose(found.cells.mean(3), wanted[0], rtol=1e-3, atol=1e-4 * np.abs(wanted[0]).max())
+    assert np.allclose(found.cohort, wanted[1], rtol=1e-3, atol=1e-4 * np.abs(wanted[1]).max())
 
 
 def test_das_is_that_times_residual_and_leverage(context: Context, naive) -> None:

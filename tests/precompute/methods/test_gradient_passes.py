@@ -14,7 +14,8 @@ from precompute.gradients import track_pass as engine
 from precompute.gradients.context import Context, make_noise_bank
 from precompute.gradients.fisher import compute_fisher, invert_fisher
 from precompute.gradients.item_gradients import compute_track_gradients
-from precompute.gradients.steps import UnlearningStep
+from precompute.gradients.steps import UnlearningStep, make_ascent_bank
+from precompute.gradients.weights import add_to_weights, measure_length, restored_weights
 from precompute.methods.unlearning import Unlearning
 from precompute.model.diffusion import Items, Model, load_model
 from support.twins import GRADIENT, LAYERS, TARGETS, agrees, make, make_context, scores
@@ -38,7 +39,9 @@ def test_tracin_is_the_mean_over_checkpoints(
     assert method.find_obstacle(context) == f"{tmp_path}/none: no checkpoints of the training here"
 
 
-@pytest.mark.parametrize("name", ["unlearning", "unlearning-ekfac", "influence", "influence-damped"])
+@pytest.mark.parametrize(
+    "name", [*["unlearning", "unlearning-output", "unlearning-ekfac", "influence", "influence-damped"], "trak", "dtrak"]
+)
 def test_moments_have_the_score_as_their_mean(context: Context, name: str) -> None:
     method = make(name, context)
     result = method.compute_scores(method.focus(context), {})
@@ -101,6 +104,42 @@ def test_normalised_unlearning_weighs_all_timesteps_alike(context: Context, naiv
     wanted = naive("loss", True)[1][3]
     assert np.allclose(found.numpy(), wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
     assert not Unlearning(section, 16).has_moments
+
+
+def test_unlearning_a_group_of_tracks_raises_a_clips_loss_by_the_sum_of_their_scores(
+    context: Context, config: RunConfig
+) -> None:
+    """To first order: what the page's question about a catalogue rests on. One step for all, finite differences."""
+    method = make("unlearning", context)
+    scores = method.compute_scores(method.focus(context), {}).score
+    model, group, step = load_model(config), [1, 4, 9], method.step
+    rows = [
+        compute_track_gradients(model, context.items[[i]], [step.kind], context.bank).rows[step.kind] for i in group
+    ]
+    summed = sum(row.double().mean(0) for row in rows)
+    direction = (step.scale * context.load_inverse_fisher().double() * summed).float()
+    for clip in (0, 1):
+        item = context.select_clip("shown", clip)
+        parameters = model.parameters(LAYERS)
+        size = 1e-2 * float(measure_length(parameters)) / float(direction.norm())
+        losses = []
+        for sign in (1, -1):
+            with restored_weights(parameters):
+                add_to_weights(parameters, direction, sign * size)
+                losses.append(measure_clip_loss(model, item, step.section))
+        rise = (losses[0] - losses[1]) / (2 * size)
+        assert rise == pytest.approx(scores[clip, group].sum(), rel=0.03)
+
+
+def measure_clip_loss(model: Model, item: Items, section: UnlearningSection) -> float:
+    """Over the clip's own draws and the frames that count."""
+    bank, losses = make_ascent_bank(section), []
+    for cell in bank.cells():
+        t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
+        with torch.no_grad():
+            frames = model.frame_loss(item.latents[0], model.condition(item), t, eps).double()
+        losses.append(float(frames[:, : int(item.valid_frames[0])].mean()))
+    return float(np.mean(losses))
 
 
 # -- duplicates, order, sharing ------------------------------------------------------------------------------------

@@ -34,23 +34,27 @@ def model_of(store: Path) -> str:
 def make_index(folder: Path, track_ids: list[int], weights: str | None) -> layout.Index:
     """An index of numbers drawn by chance, which `remove` does not look into."""
     rng, count = np.random.default_rng(0), len(track_ids)
-    rows = layout.IndexRows(
-        track_id=np.array(track_ids),
-        digest=np.array([f"{i:032x}" for i in track_ids]),
-        is_decoy=np.array(track_ids) > 40,
-        planted=np.zeros(count, bool),
-        scale=rng.random(count, np.float32),
+    rows = layout.IndexRows(np.array(track_ids), np.array([f"{i:032x}" for i in track_ids]))
+    unlearning = layout.UnlearningPart(
+        numbers=rng.integers(-127, 128, (count, 1, WIDTH), np.int8),
+        scale=rng.random((count, 1), np.float32),
+        clips=rng.random((CLIPS, WIDTH), np.float32),
         noise=rng.random(count),
         cohort=rng.random((count, CLIPS)),
-        sketches=rng.integers(-127, 128, (count, WIDTH), np.int8),
+        lengths=np.ones(CLIPS),
+        fisher=np.ones(WEIGHTS, np.float32),
     )
-    cohort = layout.IndexCohort(
-        ["a"] * CLIPS, [1.0] * CLIPS, *(rng.random((CLIPS, 2)) for _ in range(2)), np.ones(CLIPS)
+    dtrak = layout.DtrakPart(
+        numbers=rng.standard_normal((count, 2, WIDTH)).astype(np.float16),
+        scale=rng.random((count, 2), np.float32),
+        clips=rng.random((CLIPS, WIDTH), np.float32),
     )
+    cohort = layout.IndexCohort(["a"] * CLIPS, [1.0] * CLIPS, rng.random((CLIPS, 2)))
     said = {} if weights is None else {"weights": weights}
     manifest = {"width": WIDTH, "trained": 40, **said}
-    layout.save_index(layout.Index(folder, manifest, rows, cohort, np.ones(WEIGHTS, np.float32)))
-    return replace(layout.load_index(folder, check_sketches=True), rows=rows)
+    parts = {"dtrak": dtrak, "unlearning": unlearning}
+    layout.save_index(layout.Index(folder, manifest, rows, cohort, parts))
+    return replace(layout.load_index(folder, check_sketches=True), rows=rows, parts=parts)
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +87,20 @@ def test_rows_go_and_the_others_stay_bit_for_bit(store: Path, capsys: pytest.Cap
     assert "`precompute index` adds again what the corpus lists" in said and "The model still contains" in said
     after = layout.load_index(folder, check_sketches=True)
     kept = ~np.isin(before.rows.track_id, GONE)
-    for name in (*layout.COLUMNS, "sketches"):
-        assert np.array_equal(getattr(after.rows, name), getattr(before.rows, name)[kept]), name
+    for few, all_of in ((after.rows, before.rows), *((after.parts[m], before.parts[m]) for m in before.parts)):
+        for name in getattr(few, "OF_TRACKS", ("track_id", "digest")):
+            assert np.array_equal(getattr(few, name), getattr(all_of, name)[kept]), name
+        for name in getattr(few, "SHARED", ()):
+            assert np.array_equal(getattr(few, name), getattr(all_of, name)), name
     assert after.rows.track_id.tolist() == ids_of(store) and after.manifest["tracks"] == len(after.rows)
-    assert np.array_equal(after.fisher, before.fisher) and np.array_equal(after.cohort.latents, before.cohort.latents)
+    assert np.array_equal(after.cohort.latents, before.cohort.latents)
     rest = {"width", "trained", "weights"}
     assert {name: after.manifest[name] for name in rest} == {name: before.manifest[name] for name in rest}
     # No byte of what was taken out is left, and no file that the manifest does not name.
-    gone = before.rows.sketches[np.flatnonzero(~kept)]
     held = b"".join(files_of(folder).values())
-    assert not any(row.tobytes() in held for row in gone) and before.rows.sketches[0].tobytes() not in held
-    assert before.rows.sketches[1].tobytes() in held and len(files_of(folder)) == 5
+    for part in before.parts.values():
+        assert not any(row.tobytes() in held for row in part.numbers[~kept]) and part.numbers[1].tobytes() in held
+    assert len(files_of(folder)) == 8
 
 
 def test_an_index_elsewhere_is_named_and_what_it_does_not_hold_is_no_mistake(store: Path, tmp_path: Path) -> None:
@@ -176,13 +183,13 @@ def test_a_failure_of_the_store_leaves_the_index(store: Path, monkeypatch: pytes
 def test_a_full_disk_while_the_index_is_written_changes_nothing(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = store.with_suffix(".index")
     make_index(folder, ids_of(store), model_of(store))
-    kept, before, write = store.read_bytes(), files_of(folder), layout._write_sketches
+    kept, before, write = store.read_bytes(), files_of(folder), layout.write_array
 
-    def full(handle, sketches, places) -> None:
-        write(handle, sketches, places)
+    def full(handle, values, places) -> None:
+        write(handle, values, places)
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(layout, "_write_sketches", full)
+    monkeypatch.setattr(layout, "write_array", full)
     with pytest.raises(UserError, match=r"could not be written \(No space left on device\); nothing was changed"):
         remove_tracks(store, GONE)
     assert store.read_bytes() == kept and files_of(folder) == before
@@ -212,10 +219,11 @@ def test_store_and_index_of_a_run_still_go_together(finished, tmp_path: Path) ->
     path = write_index_run(finished.root, tmp_path, folder, work=f'"{finished.out}/work"')
     shutil.copy(finished.store, store)
     assert main(["index", "--config", str(path)]) == 0
-    addition.check_store(store, layout.load_index(folder, check_sketches=True))
+    config = RunConfig.load(path)
+    addition.check_store(store, layout.load_index(folder, check_sketches=True), config)
     track = ids_of(store)[0]
     assert main(["remove", str(track), "--store", str(store), "--index", str(folder)]) == 0
     index = layout.load_index(folder, check_sketches=True)
     assert track not in index.rows.track_id and len(index.rows) == 31
-    addition.check_store(store, index).check_model(index.manifest["weights"])
-    layout.check_settings(index.manifest, RunConfig.load(path), folder)
+    addition.check_store(store, index, config).check_model(index.manifest["weights"])
+    layout.check_settings(index.manifest, config, folder)

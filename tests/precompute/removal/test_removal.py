@@ -21,10 +21,11 @@ from precompute.errors import UserError
 from precompute.removal import store as reduced_store
 from precompute.removal.files import remove_manifest_rows
 from precompute.removal.removal import remove_tracks
-from precompute.removal.store import recalibrate_scores
-from precompute.significance.q_values import compute_q_values
+from precompute.removal.store import adjust_candidates, is_above_noise, renew_scores
 from support import make_store
 
+GONE = [17, 2, 25, 60]  # two of them above noise for a clip, one for the model, a decoy
+CLAIMED = [(method, clip) for method in (1, 2) for clip in (1, 2, 3, 101)]  # control 102 goes with track 2
 HAS_TRACK = "SELECT table_name, column_name FROM information_schema.columns WHERE column_name LIKE '%track_id'"
 
 
@@ -87,35 +88,110 @@ def test_ranks_go_from_one_on_in_the_same_order(store: Path) -> None:
         assert rows(store, f"{odd.format(rank)} WHERE found <> range(1, {count + 1})") == [(0,)]
 
 
-def test_what_is_compared_with_other_tracks_is_made_again(store: Path) -> None:
-    raw = dict(rows(store, "SELECT (method_id, clip_id, track_id), (score, std_error) FROM scores"))
+def columns_of(store: Path, table: str, of: str, *values: int) -> dict[str, np.ndarray]:
+    """Columns of scores or track_claims by track, with is_decoy; NaN where absent."""
+    with duckdb.connect(str(store), read_only=True) as con:
+        sql = f"SELECT x.*, is_decoy FROM {table} x JOIN tracks USING (track_id) WHERE {of} ORDER BY track_id"
+        found = con.execute(sql, list(values)).fetchnumpy()
+    return {name: np.ma.filled(values.astype(float), np.nan) for name, values in found.items()}
+
+
+def naive_q_values(p: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """Weighted Benjamini-Hochberg, the long way: the least rate at which a candidate is found."""
+    kinds = [b for b in set(bins.tolist())]
+    weight = np.array([len(p) / (len(kinds) * (bins == b).sum()) for b in bins])
+    q = []
+    for i in range(len(p)):
+        levels = p / weight
+        q.append(min(1.0, *(len(p) * v / (levels <= v).sum() for v in levels if v >= levels[i])))
+    return np.array(q)
+
+
+def test_q_values_are_made_again_over_the_family_that_is_left(store: Path) -> None:
+    kept = ("score", "std_error", "score_norm", "std_error_norm", "match_bin", "p_value")
+    before = {key: columns_of(store, "scores", "method_id = ? AND clip_id = ?", *key) for key in CLAIMED}
+    remove_tracks(store, GONE)
+    changed = 0
+    for key in CLAIMED:
+        old, new = before[key], columns_of(store, "scores", "method_id = ? AND clip_id = ?", *key)
+        left = ~np.isin(old["track_id"], GONE)
+        for name in kept:
+            assert np.array_equal(new[name], old[name][left], equal_nan=True), name
+        candidate = np.isfinite(new["p_value"]) & (new["is_decoy"] == 0)
+        wanted = naive_q_values(new["p_value"][candidate], new["match_bin"][candidate])
+        assert np.allclose(new["q_value"][candidate], wanted, rtol=1e-6)
+        assert np.isnan(new["q_value"][~candidate]).all()
+        assert np.array_equal(new["above_noise"] == 1, candidate & (np.nan_to_num(new["q_value"], nan=1) <= 0.1000001))
+        changed += int((np.nan_to_num(new["q_value"]) != np.nan_to_num(old["q_value"][left])).sum())
+    assert changed > 0
+
+
+def test_bins_are_counted_again_and_one_without_candidates_goes(store: Path) -> None:
+    nulls = "SELECT method_id, clip_id, match_bin, null_rows, null_works FROM match_bins"
+    before = {row[:3]: row[3:] for row in rows(store, nulls)}
+    gone = [i for i in range(1, 41) if make_store.bin_of(1, i) == 1]  # all candidates of clip 1 of the same style
+    remove_tracks(store, [*gone, 60])
+    counted = rows(
+        store,
+        "SELECT method_id, clip_id, match_bin, count(*) FILTER (NOT is_decoy), count(*) FILTER (is_decoy) FROM scores"
+        " JOIN tracks USING (track_id) WHERE match_bin > 0 GROUP BY ALL HAVING count(*) FILTER (NOT is_decoy) > 0"
+        " ORDER BY ALL",
+    )
+    table = rows(store, "SELECT method_id, clip_id, match_bin, candidates, decoys FROM match_bins ORDER BY ALL")
+    assert table == counted and (1, 1, 1) not in {row[:3] for row in table} and (1, 1, 2) in {row[:3] for row in table}
+    assert all(before[row[:3]] == row[3:] for row in rows(store, nulls))
+    # one bin is left of clip 1: its candidates now have the whole weight
+    [(tested, null_rows, can_tell)] = rows(
+        store, "SELECT candidates, null_rows, can_tell FROM match_bins WHERE method_id = 1 AND clip_id = 1"
+    )
+    assert can_tell == (tested / (1 + null_rows) <= 0.10)
+
+
+def test_claims_about_tracks_are_made_again(store: Path) -> None:
+    old = columns_of(store, "track_claims", "method_id = 1")
+    remove_tracks(store, GONE)
+    new, left = columns_of(store, "track_claims", "method_id = 1"), ~np.isin(old["track_id"], GONE)
+    for name in ("track_id", "score_mean", "p_value"):
+        assert np.array_equal(new[name], old[name][left], equal_nan=True), name
+    trained = new["is_decoy"] == 0
+    wanted = naive_q_values(new["p_value"][trained], np.zeros(trained.sum()))
+    assert np.allclose(new["q_value"][trained], wanted, rtol=1e-6) and np.isnan(new["q_value"][~trained]).all()
+    above = dict(
+        rows(
+            store,
+            "SELECT track_id, count(*) FILTER (above_noise) FROM scores JOIN clips USING (clip_id)"
+            " WHERE method_id = 1 AND kind = 'generated' GROUP BY track_id",
+        )
+    )
+    assert new["clips_above"].tolist() == [above[int(i)] for i in new["track_id"]] and max(above.values()) > 0
+    assert np.array_equal(new["is_hub"] == 1, (new["clips_above"] >= 3) & (new["clips_above"] > 0.2 * 3))
+
+
+def test_a_summary_counts_what_is_left(store: Path) -> None:
     remove_tracks(store, [17, 60])
-    for key, value in rows(store, "SELECT (method_id, clip_id, track_id), (score, std_error) FROM scores"):
-        assert raw[key] == value  # rests on its own track alone
-    opened = Store(store)
-    frame = opened.scores.read_frame(1, 1)
-    train = frame[~frame["is_decoy"]]
-    assert train["score_norm"].mean() == pytest.approx(0, abs=1e-9) and train["score_norm"].std() == pytest.approx(1)
-    q = compute_q_values(frame["score_norm"].to_numpy(), (~frame["is_decoy"]).to_numpy(), frame["is_decoy"].to_numpy())
-    assert np.allclose(frame["q_value"], q)
-    above = (frame["q_value"] <= 0.10) & (frame["score_norm"] > 2 * frame["std_error_norm"])
-    assert (frame["above_noise"] == above).all()
-    summary = opened.scores.read_summaries(1)[1]
-    assert (summary.tracks, summary.decoys, summary.above_noise) == (39, 39, int((above & ~frame["is_decoy"]).sum()))
-    opened.close()
+    of = "FROM {} WHERE method_id = 1 AND clip_id = 1"
+    [(above,)] = rows(store, "SELECT count(*) " + of.format("scores") + " AND above_noise")
+    sums = "SELECT sum(candidates), bool_or(can_tell) " + of.format("match_bins")
+    [(candidates, can_tell)] = rows(store, sums)
+    summary = "SELECT tracks, decoys, above_noise, candidates, can_tell " + of.format("summaries")
+    assert rows(store, summary) == [(39, 39, above, candidates, can_tell)] and above > 0
 
 
-def test_without_a_loss_nothing_changes(finished) -> None:
-    """On a store that a run published: made again, its tables are those that the run made."""
-    with duckdb.connect(str(finished.store), read_only=True) as con:
-        columns = con.execute(
-            "SELECT s.*, is_decoy, planted IS NULL AS regular FROM scores s JOIN tracks USING (track_id)"
-            " WHERE clip_id = 1 ORDER BY track_id"
-        ).fetchnumpy()
-    again = recalibrate_scores(columns)
-    for name in ("score_norm", "std_error_norm", "q_value", "above_noise", "rank"):
-        assert np.allclose(np.asarray(again[name], float), np.asarray(columns[name], float), atol=2e-5), name
-    assert np.array_equal(again["train_rank"], columns["train_rank"].filled(0))
+@pytest.mark.parametrize("table", ["scores", "track_claims"])
+def test_without_a_loss_nothing_changes(finished, shop: Path, table: str) -> None:
+    """Made again over all tracks, q-values, claims and ranks are those that the run made."""
+    for store in (finished.store, shop):
+        if table == "scores":
+            columns = columns_of(store, table, "method_id = 1 AND clip_id = 1")
+            whole = {"is_decoy": bool, "match_bin": int, "rank": int}
+            again = renew_scores({name: v.astype(whole.get(name, float)) for name, v in columns.items()})
+        else:
+            columns = columns_of(store, table, "method_id = 1")
+            none = np.zeros(len(columns["p_value"]), int)
+            again = {"q_value": adjust_candidates(columns["p_value"], none, columns["is_decoy"] == 0)}
+            again["above_noise"] = is_above_noise(again["q_value"])
+        for name in set(again) & {"q_value", "above_noise", "rank", "train_rank"}:
+            assert np.allclose(again[name].astype(float), columns[name], rtol=1e-6, equal_nan=True), name
 
 
 def test_the_store_says_so_and_twice_is_twice(store: Path) -> None:
@@ -208,7 +284,7 @@ def nobody(store: Path) -> list[str]:
 
 MISTAKES = {
     unknown: "has no track 4711; nothing was changed",
-    other_version: "has version 2, this explorer reads version 3",
+    other_version: "has version 2, this explorer reads version 4",
     not_a_store: "is not a DuckDB file",
     gone: "no store at",
     nothing: "name at least one track",

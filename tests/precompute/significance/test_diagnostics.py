@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from precompute.significance.diagnostics import compute_auc, diagnose, measure_decoy_share, measure_top_share
-from precompute.significance.verdicts import calibrate_scores, fit_normalisation, mask_tracks
+from precompute.significance.normalisation import Normalisation
+from precompute.significance.verdicts import ClipGroups, assign_roles, calibrate_scores
 from support.corpora import make_tracks, mask_halves
 
 
@@ -36,8 +37,8 @@ def test_diagnostics_are_finite_and_tell_self_ranks() -> None:
     cells, cohort = rng.standard_normal((5, 18, 4, 2, 2)), rng.standard_normal((9, 18))
     cells[3, 2] += 50  # clips 3 and 4 unlearn tracks 2 and 5
     cells[4, 5] += 50
-    masks = mask_tracks(tracks)
-    verdicts = calibrate_scores(cells, fit_normalisation(cohort, masks), masks)
+    groups = ClipGroups(np.ones((14, 18), np.uint8), 3)
+    verdicts = calibrate_scores(cells, Normalisation.fit(cohort), assign_roles(tracks), groups)
     found = {one.name: one.value for one in diagnose(verdicts, np.array([2, 5]), tracks, 3)}
     assert np.isfinite(list(found.values())).all()
     assert found["self_rank_raw"] == found["self_rank_norm"] == 1.0 and found["decoys_chance"] == 0.5

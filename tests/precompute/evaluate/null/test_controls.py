@@ -19,7 +19,6 @@ from precompute.evaluate.null import alterations, controls
 from precompute.evaluate.null.controls import (
     ControlRows,
     NullSettings,
-    compute_silent_share,
     evaluate_null,
     is_reversed,
 )
@@ -49,12 +48,6 @@ def told(small: RunConfig, tiny_root: Path) -> dict:
 
 
 # -- statistics --------------------------------------------------------------------------------------------------
-
-
-def test_nothing_above_noise_counts_clips_and_not_decoys() -> None:
-    above = np.array([[False, False, True], [True, False, False], [False, False, False]])
-    trained = np.array([True, True, False])
-    assert compute_silent_share(above, trained) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(("one", "other", "wanted"), [(0.6, 0.4, True), (0.1, 0.9, True), (0.6, 0.55, False)])
@@ -110,12 +103,14 @@ def test_every_control_is_told_raw_and_normalised(told: dict) -> None:
     names = {(r["method"], r["control"], r["case"], r["score"], r["name"]) for r in told["rows"]}
     wanted = set()
     for method in METHODS:
-        wanted.add((method, "random weights", "", "", "nothing_above_noise"))
+        for case in ("trained weights", "random weights"):
+            wanted |= {(method, "random weights", case, "", name) for name in ("clips_with_finding", "could_fire")}
         for kind in ("raw", "normalised"):
             wanted |= {(method, "roles swapped", "both", kind, name) for name in ("auc_difference", "reverses")}
             wanted.add((method, "caption", "the clip's", kind, "correlation_with_ordinary"))
             for control, case in (
-                ("random weights", ""),
+                ("random weights", "trained weights"),
+                ("random weights", "random weights"),
                 ("roles swapped", "trained on tracks"),
                 ("roles swapped", "trained on decoys"),
                 ("caption", "own"),
@@ -151,7 +146,14 @@ def test_captions_move_what_looks_at_the_model_and_nothing_else(
     assert kept["clap", "raw"] == kept["clap", "normalised"] == pytest.approx(1)
     names, rows = ("unlearning", "clap"), [0, 1, 20, 21]
     run = controls.ControlInputs(
-        names, restrict_config(small, names, 2), Cache(tmp_path), model, [tracks[r] for r in rows], items[rows], []
+        names,
+        restrict_config(small, names, 2),
+        Cache(tmp_path),
+        model,
+        [tracks[r] for r in rows],
+        items[rows],
+        items,
+        [],
     )
     clips, usual = items[[2]], items[[3, 4, 5]]
     own = run.score(model, clips, usual).done

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from precompute.cli.main import main
 from precompute.config.run import RunConfig
+from precompute.corpus.tracks import Track
 from precompute.evaluate.paper import agreement
 from precompute.methods.catalogue import CATALOGUE
+from support.corpora import make_track
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
@@ -66,16 +68,16 @@ def test_concentration_by_hand() -> None:
 
 
 def test_planted_truths_are_asked_on_clips_of_their_own_prompt_alone() -> None:
-    def track(number: int, planted: str = "", **values: object) -> SimpleNamespace:
-        return SimpleNamespace(track_id=number, planted=planted, is_decoy=False, caption=f"c{number}", **values)
+    def track(number: int, planted: str = "", matched_to: int | None = None) -> Track:
+        return replace(make_track(number, planted=planted), caption=f"c{number}", matched_to=matched_to)
 
     tracks = [track(0), track(1, "weighted"), track(2, "twin", matched_to=1)]
-    tracks[2].caption = "c1"
+    tracks[2] = replace(tracks[2], caption="c1")
     tracks += [track(number) for number in range(3, 15)]
     scores = np.zeros((3, 15))
     scores[0, [1, 2]] = 2, 1  # of the weighted track's prompt: above its twin and first
     scores[1, [1, 2]] = 1, 2  # of another prompt: does not count
     scores[2], scores[2, [1, 2]] = 5, (1, 2)  # of its prompt: below twelve others
-    found = agreement.measure_method(scores, tracks, ["c1", "c0", "c1"])  # type: ignore[arg-type]
+    found = agreement.measure_method(scores, tracks, ["c1", "c0", "c1"])
     assert found["weighted_above_twin"] == 0.5 and found["weighted_top10"] == 0.5
-    assert "weighted_above_twin" not in agreement.measure_method(scores, tracks, ["c0"] * 3)  # type: ignore[arg-type]
+    assert "weighted_above_twin" not in agreement.measure_method(scores, tracks, ["c0"] * 3)

@@ -76,10 +76,10 @@ def small(tiny_root: Path) -> RunConfig:
 @pytest.fixture(scope="module")
 def judged(small: RunConfig, tiny_root: Path) -> dict:
     """The result that a whole judgement writes, with two exemplars and two seeds."""
-    folder = tiny_root / "planted" / "exemplars"
-    make_exemplars(small, folder, [17, 18], ExemplarSettings(rank=2, steps=2, draws=2, check_every=2, clips=1))
+    file = tiny_root / "planted" / "exemplars.safetensors"
+    make_exemplars(small, file, [17, 18], ExemplarSettings(rank=2, steps=2, draws=2, check_every=2, clips=1))
     out = tiny_root / "planted" / "planted.json"
-    told = evaluate_planted(small, out, METHODS, folder, FEW, unheard_manifest(tiny_root))
+    told = evaluate_planted(small, out, METHODS, file, FEW, unheard_manifest(tiny_root))
     assert json.loads(out.read_text()) == told
     return told
 
@@ -125,9 +125,9 @@ def test_the_cases_stand_beside_the_figures(judged: dict) -> None:
 def test_a_second_judgement_reads_what_is_kept(
     small: RunConfig, judged: dict, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tiny_root / "planted" / "exemplars"
+    file = tiny_root / "planted" / "exemplars.safetensors"
     monkeypatch.setattr("precompute.gradients.steps.differentiate", None)  # nothing may be computed anew
-    again = evaluate_planted(small, tmp_path / "again.json", METHODS, folder, FEW, unheard_manifest(tiny_root))
+    again = evaluate_planted(small, tmp_path / "again.json", METHODS, file, FEW, unheard_manifest(tiny_root))
     assert again["rows"] == judged["rows"]
 
 
@@ -174,10 +174,10 @@ def test_decoys_are_thinned_and_the_bank_is_smaller(
 def test_a_method_that_cannot_is_left_out_with_its_reason(
     small: RunConfig, judged: dict, tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tiny_root / "planted" / "exemplars"
+    file = tiny_root / "planted" / "exemplars.safetensors"
     own = {**small.methods.settings, "clews": ClewsSettings(checkpoint=str(tmp_path / "none.safetensors"))}
     small = replace(small, methods=replace(small.methods, settings=own))
-    told = evaluate_planted(small, tmp_path / "x.json", ["tracin", "clews"], folder, FEW)
+    told = evaluate_planted(small, tmp_path / "x.json", ["tracin", "clews"], file, FEW)
     reasons = {(row["method"], row["truth"]): row["reason"] for row in told["skipped"]}
     assert set(reasons) == {("tracin", "exemplars"), ("clews", "corpus"), ("clews", "exemplars")}
     assert "checkpoints of a training" in reasons["tracin", "exemplars"]
@@ -188,9 +188,9 @@ def test_a_method_that_cannot_is_left_out_with_its_reason(
 
 
 def test_exemplars_by_some_methods_alone(small: RunConfig, judged: dict, tiny_root: Path, tmp_path: Path) -> None:
-    folder = tiny_root / "planted" / "exemplars"
+    file = tiny_root / "planted" / "exemplars.safetensors"
     few = replace(FEW, exemplar_methods=("random",))
-    told = evaluate_planted(small, tmp_path / "x.json", ["unlearning", "random"], folder, few)
+    told = evaluate_planted(small, tmp_path / "x.json", ["unlearning", "random"], file, few)
     judged_by = {(row["truth"], row["method"]) for row in told["rows"]}
     assert ("weighted", "unlearning") in judged_by and ("exemplars", "random") in judged_by
     assert ("exemplars", "unlearning") not in judged_by
@@ -219,7 +219,7 @@ def test_mistakes_are_told(small: RunConfig, config: RunConfig, tmp_path: Path) 
     with pytest.raises(UserError, match="--method guess: unknown; known are unlearning"):
         evaluate_planted(small, tmp_path / "x.json", ["guess"])
     with pytest.raises(UserError, match="no exemplars here"):
-        evaluate_planted(small, tmp_path / "x.json", exemplars=tmp_path)
+        evaluate_planted(small, tmp_path / "x.json", exemplars=tmp_path / "none.safetensors")
     with pytest.raises(UserError, match="no weighted and no rare"):
         evaluate_planted(config, tmp_path / "x.json")
     with pytest.raises(UserError, match="at least 1"):
