@@ -133,7 +133,7 @@ class HoldersPage:
         }
 
     def _describe_catalogue(self, query: HolderQuery, grouping: str, name: str) -> dict[str, Any] | None:
-        """What unlearning the whole group would do; None where no method's scores add up so."""
+        """Describe what unlearning the whole group would do; None where the store has no scores of unlearning."""
         method = self.views.method_by_name.get(METHOD)
         if method is None:
             return None

@@ -49,7 +49,7 @@ class PairDetails:
 
     @property
     def badge(self) -> str:
-        """Whether the track shaped the clip, in a few words."""
+        """Say in a few words whether the track shaped the clip."""
         return label_pair(self.kind, self.match_bin)
 
     @property
@@ -80,7 +80,7 @@ def read_pairs(
 
 
 class _TrackFacts(NamedTuple):
-    """What pairs of the same track have in common, by track id, and pairs of the same match bin."""
+    """Facts shared by pairs: those of a track by its id, those of a match bin by clip and bin."""
 
     parties: Mapping[int, list[tuple[str, str]]]
     renderings: Mapping[int, int]

@@ -36,7 +36,7 @@ LEAST_SPREAD = 1e-12  # a spread up to this is no spread
 
 @dataclass(frozen=True)
 class BinRecord:
-    """What the p-values of one clip and match bin rest on."""
+    """Counts behind the p-values of one clip and match bin: candidates, decoys, comparisons and works."""
 
     clip: int  # row
     match_bin: int

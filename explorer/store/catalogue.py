@@ -38,7 +38,7 @@ class CatalogueEffect:
 
 @dataclass(frozen=True)
 class CatalogueTest:
-    """What is known of a catalogue as a whole."""
+    """Result of unlearning a catalogue as a whole."""
 
     tracks: int
     decoys: int

@@ -28,7 +28,7 @@ class ClaimReader:
         self.list_silent = lru_cache(_METHODS_KEPT)(self._list_silent)
 
     def read_bins(self, method_id: int, clip_id: int) -> tuple[BinRecord, ...]:
-        """What the p-values of a clip rest on: a record for each match bin with candidates, the same caption first."""
+        """Counts behind the p-values of a clip: a record for each match bin with candidates, the same caption first."""
         rows = self._database.fetch_rows(
             "SELECT 0, match_bin, candidates, decoys, null_rows, null_works, can_tell FROM match_bins"
             " WHERE method_id = ? AND clip_id = ? ORDER BY match_bin DESC",
