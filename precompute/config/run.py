@@ -13,6 +13,7 @@ from typing import Any
 
 from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.reading import name_file, name_place, read_settings, read_toml
+from precompute.config.retraining import RetrainingSection
 from precompute.errors import need
 
 NO_WINDOWS_S = 1e6  # longer than any clip: one window
@@ -312,6 +313,7 @@ class RunConfig:
     diagnostics: DiagnosticsSection = field(default_factory=DiagnosticsSection)
     index: IndexSection = field(default_factory=IndexSection)
     exemplars: ExemplarsSection = field(default_factory=ExemplarsSection)
+    retraining: RetrainingSection = field(default_factory=RetrainingSection)
     text: str = field(default="", repr=False)  # the TOML as read, kept with the store
 
     @classmethod
@@ -331,6 +333,7 @@ class RunConfig:
             "diagnostics": DiagnosticsSection,
             "index": IndexSection,
             "exemplars": ExemplarsSection,
+            "retraining": RetrainingSection,
         }
         for name in table:
             known = ", ".join([*types, "methods"])
