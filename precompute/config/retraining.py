@@ -1,4 +1,4 @@
-"""Section `[retraining]`: the bench on which small models are trained again without some of the works. Needs no torch."""
+"""Section `[retraining]`: the bench on which small models are trained without some of the works. Needs no torch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,17 @@ class RetrainingSection:
     results: str = "assets/benchmarks/retraining"  # folder of losses, clips and scores: small, to be kept
 
     def __post_init__(self) -> None:
-        for name in ("embed_dim", "depth", "num_heads", "steps", "batch", "clips", "replicates", "save_every", "remove"):
+        for name in (
+            "embed_dim",
+            "depth",
+            "num_heads",
+            "steps",
+            "batch",
+            "clips",
+            "replicates",
+            "save_every",
+            "remove",
+        ):
             need(getattr(self, name) >= 1, f"[retraining] {name} = {getattr(self, name)}: must be at least 1")
         need(self.embed_dim % self.num_heads == 0, f"[retraining] num_heads = {self.num_heads}: must divide embed_dim")
         for name in ("short_every", "removal_clips", "warmup_steps"):

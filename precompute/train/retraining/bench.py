@@ -34,12 +34,14 @@ from precompute.corpus.tracks import Track
 from precompute.errors import UserError
 from precompute.model.batches import Items, NoiseBank
 from precompute.model.diffusion import Model, load_model
+from precompute.train.exemplars import embed_audio
 from precompute.train.loop import LoopSettings, fit
 from precompute.train.retraining.keyed_loss import KeyedLoss, order_draws
 from precompute.train.retraining.plan import Training
 from precompute.train.scratch import make_fresh_model, make_trainable, update_hashes
 
 LOSSES = ("whole", "noisy", "whole_masked", "noisy_masked")  # schedule and frames that a clip's loss is the mean of
+REGENERATED = ("latent_distance", "clap_similarity")  # of a clip made again from its seed, to the clip
 
 
 @dataclass(frozen=True)
@@ -217,3 +219,22 @@ def measure_losses(bench: Bench, model: Model, clips: Items) -> dict[str, list[f
             losses[f"whole{masked}"].append(float(own.mean()))
             losses[f"noisy{masked}"].append(float(own[t >= 0.5].mean()))
     return losses
+
+
+def compare_regenerated(bench: Bench, model: Model, clips: Items) -> dict[str, list[float]]:
+    """Make the clips [Q] again, each from its own prompt and seed, and compare: each of REGENERATED.
+
+    "latent_distance": root mean square over channels and valid frames; "clap_similarity": cosine of CLAP embeddings of
+    the decoded audio, in [-1, 1].
+    """
+    prompts = write_prompts(bench)
+    latents = generate_latents(model, prompts, bench.config.clips, "clips again")
+    again = bench.base.items([p.text for p in prompts], [p.seconds for p in prompts], latents)
+    distances = []
+    for one, other, frames in zip(clips.latents, again.latents, clips.valid_frames.tolist(), strict=True):
+        distances.append(float((one - other)[:, :frames].double().square().mean().sqrt()))
+    answers = {"latent_distance": distances}
+    if bench.base.clap is not None:
+        heard = [torch.nn.functional.normalize(embed_audio(bench.base, items), dim=1) for items in (clips, again)]
+        answers["clap_similarity"] = (heard[0] * heard[1]).sum(1).tolist()
+    return answers

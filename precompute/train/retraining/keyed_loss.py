@@ -30,7 +30,8 @@ def order_draws(weights: Sequence[float], rows: Sequence[int], count: int, seed:
     from which those that are not in `rows` are left out.
     """
     epoch = np.repeat(np.arange(len(weights)), np.maximum(1, np.rint(weights).astype(int)))
-    kept, seen, draws, number = set(rows), Counter[int](), [], 0
+    kept, seen, number = set(rows), Counter[int](), 0
+    draws: list[tuple[int, int]] = []
     while len(draws) < count:
         shuffled = np.random.default_rng([seed, number]).permutation(epoch)
         for row in (int(row) for row in shuffled if int(row) in kept):

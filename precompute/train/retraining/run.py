@@ -19,6 +19,7 @@ from precompute.model.batches import Items
 from precompute.train.loop import measure_step_s
 from precompute.train.retraining.bench import (
     Bench,
+    compare_regenerated,
     forget_training,
     load_clips,
     measure_losses,
@@ -27,7 +28,9 @@ from precompute.train.retraining.bench import (
     train,
 )
 from precompute.train.retraining.ledger import Ledger
-from precompute.train.retraining.plan import FULL, Training, plan_trainings
+from precompute.train.retraining.plan import FULL, Training, plan_removals, plan_trainings
+
+REMOVALS = "removals.json"  # in the results' folder: the works that are left out, by training
 
 
 def retrain(config: RunConfig, most: int = 0, plan_only: bool = False) -> None:
@@ -36,7 +39,7 @@ def retrain(config: RunConfig, most: int = 0, plan_only: bool = False) -> None:
     Raises UserError as `open_bench` does, and where the ledger is of another bench.
     """
     bench = open_bench(config)
-    trainings, ledger = plan_trainings(bench.tracks, bench.section), open_ledger(bench)
+    trainings, ledger = plan_all(bench), open_ledger(bench)
     done = ledger.read()
     missing = [training for training in trainings if training.name not in done]
     chosen = missing[: most or None]
@@ -62,13 +65,23 @@ def retrain(config: RunConfig, most: int = 0, plan_only: bool = False) -> None:
     clips = make_clips(bench, trainings[0], chosen, workers)
 
     def judge(number: int) -> None:
-        model = train(bench, chosen[number])
-        ledger.add(chosen[number].name, measure_losses(bench, model, clips))
-        if not chosen[number].name.startswith("full"):  # methods score the full models
-            forget_training(bench, chosen[number])
+        training = chosen[number]
+        model = train(bench, training)
+        answers = measure_losses(bench, model, clips)
+        if not training.name.startswith("half"):
+            answers |= compare_regenerated(bench, model, clips)
+        ledger.add(training.name, answers)
+        if training.name != FULL:  # which methods score
+            forget_training(bench, training)
 
     run_jobs("retraining", range(len(chosen)), judge, workers)
     print(f"{ledger.path}: {len(ledger.read())} of {len(trainings)} trainings", flush=True)
+
+
+def plan_all(bench: Bench) -> list[Training]:
+    """The trainings of a bench; those without a clip's first works stand last, once their works are chosen."""
+    removals = plan_removals(bench.tracks, bench.section, bench.results / REMOVALS)
+    return [*plan_trainings(bench.tracks, bench.section), *removals]
 
 
 def make_clips(bench: Bench, full: Training, chosen: Sequence[Training], workers: int) -> Items:

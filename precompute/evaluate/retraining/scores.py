@@ -1,0 +1,133 @@
+"""Scores of the bench's clips by any method, under the settings that are compared; kept in half precision.
+
+A variant is a method with one setting changed: `mask`, `t_low` or `damping`. Variants of equal settings share a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from precompute.common.cache import Cache
+from precompute.common.files import write_atomically
+from precompute.config.methods import METHOD_SETTINGS
+from precompute.config.run import MASKS, RunConfig
+from precompute.errors import UserError
+from precompute.evaluate.scoring import ScoringInputs, make_scoring_context, restrict_config, run_named_methods
+from precompute.model.diffusion import Model
+from precompute.significance.normalisation import Normalisation
+from precompute.significance.verdicts import measure_reliability
+from precompute.train.retraining.bench import Bench, load_clips
+
+SWEPT = {  # settings that are chosen on one half of the trainings and reported on the other
+    "t_low": (0.0, 0.25, 0.5, 0.75),
+    "damping": (0.001, 0.01, 0.1, 1.0, 10.0),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Variant:
+    """A method under the bench's settings, or with one of them changed."""
+
+    method: str
+    setting: str = ""  # "", "mask", "t_low", "damping"
+    value: str = ""  # as text, so that names of variants can be kept
+
+    @property
+    def name(self) -> str:
+        """Its name in tables: "dtrak", "unlearning mask=none"."""
+        return f"{self.method} {self.setting}={self.value}" if self.setting else self.method
+
+    def configure(self, config: RunConfig) -> RunConfig:
+        """The bench's config with the variant's setting."""
+        if self.setting == "mask":
+            return replace(config, unlearning=replace(config.unlearning, mask=self.value))
+        if self.setting == "t_low":
+            low = float(self.value)
+            return replace(
+                config, bank=replace(config.bank, t_low=low), unlearning=replace(config.unlearning, t_low=low)
+            )
+        if self.setting == "damping" and METHOD_SETTINGS[self.method] is None:  # unlearning: that of the Fisher
+            return replace(config, fisher=replace(config.fisher, damping=float(self.value)))
+        if self.setting == "damping":
+            own = config.methods.settings.get(self.method, METHOD_SETTINGS[self.method])
+            changed = {**config.methods.settings, self.method: replace(own, damping=float(self.value))}
+            return replace(config, methods=replace(config.methods, settings=changed))
+        return config
+
+
+@dataclass(frozen=True)
+class BenchScores:
+    """Scores of one variant."""
+
+    scores: np.ndarray  # [Q, N], higher = stronger
+    reliability: float | None  # split-half over draws; None where nothing is drawn
+    seconds: float  # for all clips, as if it had run alone
+
+
+def list_variants(methods: Sequence[str], masked: Sequence[str], swept: Sequence[str]) -> list[Variant]:
+    """All methods as configured; `masked` ones under the other masks; `swept` ones over t_low and damping."""
+    variants = [Variant(name) for name in methods]
+    variants += [Variant(name, "mask", mask) for mask in MASKS for name in masked]
+    for setting, values in SWEPT.items():
+        variants += [Variant(name, setting, str(value)) for value in values for name in swept]
+    return variants
+
+
+def score_variants(bench: Bench, model: Model, variants: Sequence[Variant]) -> dict[Variant, BenchScores]:
+    """Score the bench's clips by its full model, variants of one configuration together; a killed run goes on.
+
+    Methods that cannot run are left out, with a printed line each.
+    """
+    clips, cache = load_clips(bench), Cache(Path(bench.config.output.work) / "cache")
+    inputs = ScoringInputs(bench.tracks, bench.items, clips, cohort=clips[[0, 1]])
+    groups: list[tuple[RunConfig, list[Variant]]] = []
+    for variant in variants:
+        config = variant.configure(bench.config)
+        fitting = [own for known, own in groups if known == config]
+        fitting[0].append(variant) if fitting else groups.append((config, [variant]))
+    found: dict[Variant, BenchScores] = {}
+    as_they_are = Normalisation(np.ones(len(bench.tracks)), *2 * (np.zeros((2, len(bench.tracks))),))
+    for config, own in groups:
+        print(f"scoring: {', '.join(variant.name for variant in own)}", flush=True)
+        names = list(dict.fromkeys(variant.method for variant in own))
+        restricted = restrict_config(config, names, len(bench.tracks), other_weights=True)
+        try:
+            judged = run_named_methods(make_scoring_context(model, inputs, restricted, cache), names)
+        except UserError as error:
+            print(f"  {error}", flush=True)
+            continue
+        for variant in own:
+            if variant.method in judged.done:
+                run = judged.done[variant.method]
+                reliability = measure_reliability(run.result.cells, as_they_are, np.arange(len(bench.tracks)))
+                found[variant] = BenchScores(run.result.score, reliability, run.cost_s)
+    return found
+
+
+def write_scores(path: Path, found: dict[Variant, BenchScores]) -> None:
+    """Keep scores [Q, N] by a variant's name in half precision, each clip's between -1 and 1 about its middle.
+
+    `NAME range` [Q, 2] float32: middle and half width, which give the scores back.
+    """
+    arrays = {}
+    for variant, one in found.items():
+        low, high = one.scores.min(1, keepdims=True), one.scores.max(1, keepdims=True)
+        middle, half = (high + low) / 2, np.maximum((high - low) / 2, 1e-30)
+        arrays[variant.name] = ((one.scores - middle) / half).astype(np.float16)
+        arrays[f"{variant.name} range"] = np.concatenate([middle, half], 1).astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda handle: np.savez_compressed(handle, **arrays))
+
+
+def read_scores(path: Path) -> dict[str, np.ndarray]:
+    """Scores [Q, N] float64 by a variant's name. Raises UserError."""
+    if not path.is_file():
+        raise UserError(f"{path}: not found; run `python -m precompute evaluate retraining` first")
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name].astype(np.float64) for name in archive.files}
+    names = [name for name in arrays if not name.endswith(" range")]
+    return {n: arrays[n] * arrays[f"{n} range"][:, 1:] + arrays[f"{n} range"][:, :1] for n in names}
