@@ -104,11 +104,13 @@ class FisherSection:
     draws: int = 4  # per track: one in each stratum of t
     damping: float = 0.1  # of the mean Fisher, added to the diagonal
     tracks: int = 0  # how many training tracks to average over; 0 = all
+    t_low: float = 0.0  # least t of its draws; a file that does not say takes that of [bank], the tracks'
     seed: int = 101
 
     def __post_init__(self) -> None:
         need(self.draws >= 1, f"[fisher] draws = {self.draws}: must be at least 1")
         need(self.damping > 0, f"[fisher] damping = {self.damping}: must be above 0")
+        need(0 <= self.t_low < 1, f"[fisher] t_low = {self.t_low}: must be from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -346,7 +348,8 @@ class RunConfig:
             sections["pass_"] = sections.pop("pass")
         bank, step = sections["bank"], sections["unlearning"]
         need(bank.seed != step.seed, f"{path}: seed of [bank] and [unlearning] must differ, for independent draws")
-        sections["unlearning"] = replace(step, t_low=table.get("unlearning", {}).get("t_low", bank.t_low))
+        for name in ("unlearning", "fisher"):
+            sections[name] = replace(sections[name], t_low=table.get(name, {}).get("t_low", bank.t_low))
         return cls(**sections, text=text)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,10 @@ SWEPT = {  # settings that are chosen on one half of the trainings and reported 
     "t_low": (0.0, 0.25, 0.5, 0.75),
     "damping": (0.001, 0.01, 0.1, 1.0, 10.0),
 }
+FORMS: dict[str, dict[str, Any]] = {  # of DAS, beside our default: the published code's, and without a residual
+    "published": {"residual": "flat", "squared": True},
+    "no residual": {"residual": "none"},
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -33,7 +38,7 @@ class Variant:
     """A method under the bench's settings, or with one of them changed."""
 
     method: str
-    setting: str = ""  # "", "mask", "t_low", "damping"
+    setting: str = ""  # "", "mask", "form", "labels", "t_low", "damping"
     value: str = ""  # as text, so that names of variants can be kept
 
     @property
@@ -46,16 +51,16 @@ class Variant:
         if self.setting == "mask":
             return replace(config, unlearning=replace(config.unlearning, mask=self.value))
         if self.setting == "t_low":
-            low = float(self.value)
-            return replace(
-                config, bank=replace(config.bank, t_low=low), unlearning=replace(config.unlearning, t_low=low)
-            )
+            low, sections = float(self.value), ("bank", "unlearning", "fisher")
+            return replace(config, **{name: replace(getattr(config, name), t_low=low) for name in sections})
         if self.setting == "damping" and METHOD_SETTINGS[self.method] is None:  # unlearning: that of the Fisher
             return replace(config, fisher=replace(config.fisher, damping=float(self.value)))
-        if self.setting == "damping":
+        if self.setting:
+            changed: dict[str, Any] = {self.setting: float(self.value) if self.setting == "damping" else self.value}
+            changed = FORMS[self.value] if self.setting == "form" else changed
             own = config.methods.settings.get(self.method, METHOD_SETTINGS[self.method])
-            changed = {**config.methods.settings, self.method: replace(own, damping=float(self.value))}
-            return replace(config, methods=replace(config.methods, settings=changed))
+            settings = {**config.methods.settings, self.method: replace(own, **changed)}
+            return replace(config, methods=replace(config.methods, settings=settings))
         return config
 
 
@@ -72,6 +77,8 @@ def list_variants(methods: Sequence[str], masked: Sequence[str], swept: Sequence
     """All methods as configured; `masked` ones under the other masks; `swept` ones over t_low and damping."""
     variants = [Variant(name) for name in methods]
     variants += [Variant(name, "mask", mask) for mask in MASKS for name in masked]
+    variants += [Variant("das", "form", form) for form in FORMS if "das" in methods]
+    variants += [Variant("unlearning-ekfac", "labels", "observed")] if "unlearning-ekfac" in methods else []
     for setting, values in SWEPT.items():
         variants += [Variant(name, setting, str(value)) for value in values for name in swept]
     return variants

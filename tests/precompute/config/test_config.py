@@ -41,7 +41,7 @@ def test_a_good_config_is_read_and_keeps_its_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("own", "wanted"), [("", 0.5), ("\nt_low = 0.25", 0.25)])
 def test_a_clip_s_draws_are_from_the_tracks_half_unless_said(tmp_path: Path, own: str, wanted: float) -> None:
     config = load(tmp_path, ("window_s = 0.5", f"window_s = 0.5{own}\n[bank]\nt_low = 0.5"))
-    assert (config.bank.t_low, config.unlearning.t_low) == (0.5, wanted)
+    assert (config.bank.t_low, config.unlearning.t_low, config.fisher.t_low) == (0.5, wanted, 0.5)
 
 
 @pytest.mark.parametrize("name", ["demo.toml", "demo-full.toml", "demo-agreement.toml"])
