@@ -213,15 +213,8 @@ def attribute_tuned_clips(tuned: TunedPass, main: Context, done: list[MethodRun]
     model, corpus, config, cache = main.model, tuned.corpus, tuned.config, main.cache
     print(f"clips of the model tuned on exemplars {tuned.tuning.track_ids}", flush=True)
     with apply_update(model, tuned.tuning.update):
-        loaded = main.items, tuned.name_tracks(main.track_key, model)
-        context, prompts = make_context(model, corpus, config, cache, loaded, tuned.prompts)
-        context = replace(context, memo={"recordings": main.make_once("recordings", dict)})  # they sound alike to both
-        id_of = {one.method.name: one.method_id for one in done}
-        outcome = run_methods(context, tuned.choose_methods(list(id_of)))
-        roles, groups = assign_roles(corpus.tracks), group_clips(context)
-        completed = [replace(one, method_id=id_of[one.method.name]) for one in outcome.completed]
-        runs = [calibrate_run(one, roles, groups) for one in completed]
-        clips = StoredClips(prompts, [])
+        context, runs = score_tuned_clips(tuned, main, done)
+        prompts, clips = tuned.prompts, StoredClips(tuned.prompts, [])
         tables = [tabulate_results(one, context, clips) for one in runs]
         row = store_tables.tabulate_run(config, model, started, time.monotonic() - began, RUN_ID, tuned.note)
     folder, shown, ids = Path(config.output.clips), context.queries.shown, clips.ids
@@ -236,6 +229,23 @@ def attribute_tuned_clips(tuned: TunedPass, main: Context, done: list[MethodRun]
         "passages": passages,
         **{name: stack_tables([table[name] for table in tables]) for name in PAIR_TABLES},
     }
+
+
+def score_tuned_clips(
+    tuned: TunedPass, main: Context, done: list[MethodRun]
+) -> tuple[Context, list[CalibratedRun]]:
+    """Scores and verdicts of the tuned model's clips, by the methods of `done` under their ids.
+
+    The model has the tuned weights when this is called, `apply_update`.
+    """
+    loaded = main.items, tuned.name_tracks(main.track_key, main.model)
+    context, _ = make_context(main.model, tuned.corpus, tuned.config, main.cache, loaded, tuned.prompts)
+    context = replace(context, memo={"recordings": main.make_once("recordings", dict)})  # they sound alike to both
+    id_of = {one.method.name: one.method_id for one in done}
+    outcome = run_methods(context, tuned.choose_methods(list(id_of)))
+    roles, groups = assign_roles(tuned.corpus.tracks), group_clips(context)
+    completed = [replace(one, method_id=id_of[one.method.name]) for one in outcome.completed]
+    return context, [calibrate_run(one, roles, groups) for one in completed]
 
 
 def group_clips(context: Context) -> ClipGroups:
