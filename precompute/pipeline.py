@@ -231,9 +231,7 @@ def attribute_tuned_clips(tuned: TunedPass, main: Context, done: list[MethodRun]
     }
 
 
-def score_tuned_clips(
-    tuned: TunedPass, main: Context, done: list[MethodRun]
-) -> tuple[Context, list[CalibratedRun]]:
+def score_tuned_clips(tuned: TunedPass, main: Context, done: list[MethodRun]) -> tuple[Context, list[CalibratedRun]]:
     """Scores and verdicts of the tuned model's clips, by the methods of `done` under their ids.
 
     The model has the tuned weights when this is called, `apply_update`.

@@ -89,12 +89,14 @@ class BankSection:
     draws_per_cell: int = 1
     seed: int = 303
     t_low: float = 0.0  # least t of the tracks' draws: 0 = nearly clean, 1 = noise alone
+    uncaptioned: float = 0.0  # share of the draws without caption: 0 = none; training leaves out a tenth or so
 
     def __post_init__(self) -> None:
         need(self.replicates >= 2, f"[bank] replicates = {self.replicates}: a standard error needs at least 2")
         need(self.strata >= 1, f"[bank] strata = {self.strata}: must be at least 1")
         need(self.draws_per_cell >= 1, f"[bank] draws_per_cell = {self.draws_per_cell}: must be at least 1")
         need(0 <= self.t_low < 1, f"[bank] t_low = {self.t_low}: must be from 0 to below 1")
+        need(0 <= self.uncaptioned <= 1, f"[bank] uncaptioned = {self.uncaptioned}: must be from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class UnlearningSection:
     window_s: float = 1.0  # of the clip, for influence over time in the clip
     seed: int = 202  # of the ascent draws: independent of the scoring bank
     t_low: float = 0.0  # least t of the clip's draws; a file that does not say takes that of [bank], the tracks'
+    uncaptioned: float = 0.0  # share of the clip's draws without caption; a file that does not say: that of [bank]
     steps: int = 1  # 1 ... k
     pull_back: bool = True  # towards the weights as trained, in further steps
     relative_step: float = 0.0  # length of the first step / the weights'; 0 = learning_rate says how far a step goes
@@ -136,6 +139,7 @@ class UnlearningSection:
         even = self.ascent_draws >= 2 and self.ascent_draws % 2 == 0
         need(even, f"[unlearning] ascent_draws = {self.ascent_draws}: must be even and at least 2")
         need(0 <= self.t_low < 1, f"[unlearning] t_low = {self.t_low}: must be from 0 to below 1")
+        need(0 <= self.uncaptioned <= 1, f"[unlearning] uncaptioned = {self.uncaptioned}: must be from 0 to 1")
         need(self.window_s > 0, f"[unlearning] window_s = {self.window_s}: must be above 0")
         need(self.steps >= 1, f"[unlearning] steps = {self.steps}: must be at least 1")
         need(self.relative_step >= 0, f"[unlearning] relative_step = {self.relative_step}: must be 0 or more")
@@ -348,8 +352,9 @@ class RunConfig:
             sections["pass_"] = sections.pop("pass")
         bank, step = sections["bank"], sections["unlearning"]
         need(bank.seed != step.seed, f"{path}: seed of [bank] and [unlearning] must differ, for independent draws")
-        for name in ("unlearning", "fisher"):
-            sections[name] = replace(sections[name], t_low=table.get(name, {}).get("t_low", bank.t_low))
+        for name, fields_ in (("unlearning", ("t_low", "uncaptioned")), ("fisher", ("t_low",))):
+            own = {field: table.get(name, {}).get(field, getattr(bank, field)) for field in fields_}
+            sections[name] = replace(sections[name], **own)
         return cls(**sections, text=text)
 
 

@@ -246,10 +246,13 @@ def differentiate_naively(model: Model, item: Items, kind: GradientKind, bank: N
         condition = model.condition(item)
     total = torch.zeros(bank.replicates, sum(p.numel() for p in parameters.values()))
     for replicate, stratum in bank.cells():
+        own = condition
+        if not bank.has_caption(replicate, stratum):
+            own = {**condition, "cross_attn_cond": torch.zeros_like(condition["cross_attn_cond"])}
         ts, noises = bank.cell(replicate, stratum, (model.latent_channels, model.frames))
         row = torch.zeros(total.shape[1])
         for t, eps in zip(ts, noises, strict=True):
-            predicted, target = model.predict(item.latents[0], condition, t[None], eps[None])
+            predicted, target = model.predict(item.latents[0], own, t[None], eps[None])
             row += differentiate(compute_objective(kind.objective, predicted, target, frames), parameters).cpu()
         row = row / len(ts)
         total[replicate] += (scale_to_length_one(row[None])[0] if kind.normalised else row) / bank.strata

@@ -99,8 +99,8 @@ def fit_ekfac(
 ) -> Arrays:
     """Eigenvectors `outputs-i` [out, out] and `inputs-i` [in, in], corrected eigenvalues `values-i` [out, in], fp32.
 
-    Two passes over training tracks x strata of t in [t_low, 1): factors, then eigenvalues in their basis. `label`: shows
-    progress under this name.
+    Two passes over training tracks x strata of t in [t_low, 1): factors, then eigenvalues in their basis. `label`:
+    shows progress under this name.
     """
     layers = find_linear_layers(model, group)
     rows = spread_evenly(len(items), settings.tracks)

@@ -98,7 +98,7 @@ def compute_track_gradients(
         for row, cell in enumerate(cells):
             began = time.monotonic()
             t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
-            predicted, target = predict(model, track.latents[0], condition, t, eps)
+            predicted, target = predict(model, track.latents[0], bank.select_condition(condition, [cell]), t, eps)
             forward = time.monotonic() - began
             for place, (objective, scaled) in enumerate(wanted):
                 began, keep_graph = time.monotonic(), place + 1 < len(wanted)
@@ -123,7 +123,7 @@ def compute_cell_gradient(
     """One track's gradient in one cell, [P] float32 on the model's device."""
     frames = int(track.valid_frames[0]) if kind.masked else None
     t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
-    predicted, target = predict(model, track.latents[0], condition, t, eps)
+    predicted, target = predict(model, track.latents[0], bank.select_condition(condition, [cell]), t, eps)
     parameters = model.parameters(kind.layers)
     if kind.normalised:
         return average_scaled(kind.objective, predicted, target, frames, parameters)

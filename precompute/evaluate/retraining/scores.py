@@ -38,7 +38,7 @@ class Variant:
     """A method under the bench's settings, or with one of them changed."""
 
     method: str
-    setting: str = ""  # "", "mask", "form", "labels", "t_low", "damping"
+    setting: str = ""  # "", "mask", "uncaptioned", "form", "labels", "t_low", "damping"
     value: str = ""  # as text, so that names of variants can be kept
 
     @property
@@ -53,6 +53,9 @@ class Variant:
         if self.setting == "t_low":
             low, sections = float(self.value), ("bank", "unlearning", "fisher")
             return replace(config, **{name: replace(getattr(config, name), t_low=low) for name in sections})
+        if self.setting == "uncaptioned":
+            share, both = float(self.value), ("bank", "unlearning")
+            return replace(config, **{name: replace(getattr(config, name), uncaptioned=share) for name in both})
         if self.setting == "damping" and METHOD_SETTINGS[self.method] is None:  # unlearning: that of the Fisher
             return replace(config, fisher=replace(config.fisher, damping=float(self.value)))
         if self.setting:
@@ -77,6 +80,7 @@ def list_variants(methods: Sequence[str], masked: Sequence[str], swept: Sequence
     """All methods as configured; `masked` ones under the other masks; `swept` ones over t_low and damping."""
     variants = [Variant(name) for name in methods]
     variants += [Variant(name, "mask", mask) for mask in MASKS for name in masked]
+    variants += [Variant(name, "uncaptioned", "0.25") for name in masked]
     variants += [Variant("das", "form", form) for form in FORMS if "das" in methods]
     variants += [Variant("unlearning-ekfac", "labels", "observed")] if "unlearning-ekfac" in methods else []
     for setting, values in SWEPT.items():

@@ -7,7 +7,6 @@ the missing tracks, and not the luck of the draw.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -16,11 +15,9 @@ import numpy as np
 import torch
 
 from precompute.common.seeds import derive_seed
-from precompute.model.batches import OBJECTIVES, Items
+from precompute.model.batches import GOLDEN_RATIO, OBJECTIVES, Items
 from precompute.model.diffusion import Model
 from precompute.train.diffusion import CAPTION_DROPOUT
-
-GOLDEN = (math.sqrt(5) - 1) / 2  # steps of this length cover the circle evenly, however many there are
 
 
 def order_draws(weights: Sequence[float], rows: Sequence[int], count: int, seed: int) -> list[tuple[int, int]]:
@@ -72,4 +69,4 @@ def draw_noise(seed: int, row: int, occurrence: int, shape: tuple[int, ...]) -> 
     generator = torch.Generator().manual_seed(derive_seed(derive_seed(seed, row), occurrence))
     eps = torch.randn(shape, generator=generator)
     has_caption = torch.rand((), generator=generator).item() >= CAPTION_DROPOUT
-    return (start + occurrence * GOLDEN) % 1.0, eps, has_caption
+    return (start + occurrence * GOLDEN_RATIO) % 1.0, eps, has_caption

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,9 @@ from precompute.gradients.context import Context
 from precompute.gradients.flat_vectors import differentiate
 from precompute.gradients.item_gradients import GradientKind, compute_cell_gradient, compute_track_gradients
 from precompute.gradients.sketches import Sketch
-from precompute.gradients.steps import make_one_step
+from precompute.gradients.steps import UnlearningStep, make_ascent_bank, make_one_step
 from precompute.methods.trak import compute_residuals
-from precompute.model.diffusion import NoiseBank
+from precompute.model.diffusion import Items, NoiseBank
 from support import tiny
 from support.twins import LAYERS, WIDE, agrees, linear, make, scores
 
@@ -50,6 +52,36 @@ def test_every_draw_of_a_cell_is_scaled_by_itself(context: Context) -> None:
         assert torch.allclose(seen.rows[plain][place].double(), torch.stack(rows).mean(0), rtol=1e-4, atol=1e-7)
         alone = compute_cell_gradient(model, item, model.condition(item), scaled, bank, cell)
         assert torch.allclose(alone.double(), wanted, rtol=1e-4, atol=1e-7)
+
+
+def test_draws_without_caption_are_those_that_guidance_uses(context: Context) -> None:
+    """Track and clip, product and forward mode, against draws under a condition of zeros, one at a time."""
+    section = replace(context.config.unlearning, uncaptioned=0.4, ascent_draws=8)
+    model, item, bank = context.model, context.items[[3]], NoiseBank(2, 4, 1, seed=7, uncaptioned=0.4)
+    left_out = [cell for cell in bank.cells() if not bank.has_caption(*cell)]
+    assert len(left_out) == 4 and {r for r, _ in left_out} == {0, 1}
+
+    def differentiate_alone(item: Items, own: NoiseBank, cell: tuple[int, int], frames: int | None) -> torch.Tensor:
+        t, eps = own.cell(*cell, (model.latent_channels, model.frames))
+        condition = model.condition(item)
+        if not own.has_caption(*cell):
+            condition["cross_attn_cond"] = torch.zeros_like(condition["cross_attn_cond"])
+        return differentiate(model.loss(item.latents[0], condition, t, eps, frames), model.parameters(LAYERS)).double()
+
+    seen = compute_track_gradients(model, item, [GradientKind(layers=LAYERS)], bank).rows[GradientKind(layers=LAYERS)]
+    wanted = torch.stack([differentiate_alone(item, bank, cell, None) for cell in bank.cells()])
+    assert torch.allclose(seen.double(), wanted, rtol=1e-4, atol=1e-6)
+    step = UnlearningStep(section, 16)
+    clip, ascent = context.select_clip("shown", 0), make_ascent_bank(section)
+    found = step.compute_clip_gradients(model, clip, with_windows=False)[:, 0].double()
+    frames = int(clip.valid_frames[0])
+    for half in range(2):
+        cells = [(half, stratum) for stratum in range(4)]
+        own = torch.stack([differentiate_alone(clip, ascent, cell, frames) for cell in cells]).mean(0)
+        assert torch.allclose(found[half], own, rtol=1e-4, atol=1e-6)
+    direction = found.mean(0).float()
+    rise = step.compute_moments(model, item, direction, bank).mean()
+    assert float(rise) == pytest.approx(float(wanted.mean(0) @ direction.double()), rel=1e-4)
 
 
 def test_the_pass_knows_the_losses(context: Context) -> None:
