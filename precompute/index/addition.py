@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from precompute.config.run import RunConfig
+from precompute.config.run import BankSection, FisherSection, RunConfig, UnlearningSection
 from precompute.errors import UserError
 from precompute.gradients.context import Context
 from precompute.index.clips import NewClip, write_clip
@@ -92,15 +92,21 @@ def check_store(store: Path, index: Index, config: RunConfig) -> ExtendableStore
 
 
 def _check_settings(store: Path, method: str, settings: dict[str, Any], indexed: dict[str, Any]) -> None:
-    """Raises UserError where a method's settings in the store are not those of the index."""
+    """Raises UserError where a method's settings in the store are not those of the index.
+
+    What a store does not name, since it was made before there was such a setting, has its default.
+    """
+    known = {**asdict(UnlearningSection()), **settings}
+    for name, section in (("bank", BankSection()), ("fisher", FisherSection())):
+        known[name] = {**asdict(section), **settings.get(name, {})}
     if method == "dtrak":
         wanted = {**indexed["methods.dtrak"], "bank": indexed["bank"]}
     else:
         wanted = {**indexed["unlearning"], "bank": indexed["bank"], "fisher": indexed["fisher"]}
     for name, value in wanted.items():
-        if settings.get(name) != value:
+        if known.get(name) != value:
             raise UserError(
-                f"{store}: {method} made with {name} = {settings.get(name)}, the index with {value}; {AGAIN}"
+                f"{store}: {method} made with {name} = {known.get(name)}, the index with {value}; {AGAIN}"
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import signal
@@ -305,6 +306,18 @@ def test_a_store_of_other_tracks_or_weights_is_refused(shop: Path, capsys) -> No
         assert main(["attribute", "a chord", "--config", str(shop), "--store", str(store)]) == 1
         error = capsys.readouterr().err
         assert named in error and error.count("\n") == 1
+
+
+def test_a_setting_that_is_younger_than_the_store_has_its_default_there(shop: Path, capsys) -> None:
+    store = copied(shop, "older")
+    with duckdb.connect(str(store)) as connection:
+        connection.execute("DELETE FROM agreement")  # refers to methods
+        for name, text in connection.execute("SELECT name, settings_json FROM methods").fetchall():
+            settings = json.loads(text)
+            del settings["bank"]["uncaptioned"], settings["fisher"]["t_low"]
+            settings.pop("uncaptioned", None)
+            connection.execute("UPDATE methods SET settings_json = ? WHERE name = ?", [json.dumps(settings), name])
+    assert main(["attribute", "a chord", "--config", str(shop), "--store", str(store)]) == 0, capsys.readouterr().err
 
 
 def test_music_of_one_s_own_in_windows_and_without_decoys(tiny_root: Path, tmp_path: Path) -> None:
