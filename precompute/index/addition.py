@@ -105,9 +105,7 @@ def _check_settings(store: Path, method: str, settings: dict[str, Any], indexed:
         wanted = {**indexed["unlearning"], "bank": indexed["bank"], "fisher": indexed["fisher"]}
     for name, value in wanted.items():
         if known.get(name) != value:
-            raise UserError(
-                f"{store}: {method} made with {name} = {known.get(name)}, the index with {value}; {AGAIN}"
-            )
+            raise UserError(f"{store}: {method} made with {name} = {known.get(name)}, the index with {value}; {AGAIN}")
 
 
 def _check_unlearning_section(store: Path, config_toml: str, text: str) -> None:
