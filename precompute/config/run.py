@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from precompute.config.methods import METHOD_SETTINGS
-from precompute.config.reading import name_file, name_place, read_settings, read_toml
+from precompute.config.reading import LATER, list_values, name_file, name_place, read_settings, read_toml
 from precompute.config.retraining import RetrainingSection
 from precompute.errors import need
 
@@ -89,7 +89,8 @@ class BankSection:
     draws_per_cell: int = 1
     seed: int = 303
     t_low: float = 0.0  # least t of the tracks' draws: 0 = nearly clean, 1 = noise alone
-    uncaptioned: float = 0.0  # share of the draws without caption: 0 = none; training leaves out a tenth or so
+    # share of the draws without caption: 0 = none; training leaves out a tenth or so
+    uncaptioned: float = field(default=0.0, metadata=LATER)
 
     def __post_init__(self) -> None:
         need(self.replicates >= 2, f"[bank] replicates = {self.replicates}: a standard error needs at least 2")
@@ -106,7 +107,8 @@ class FisherSection:
     draws: int = 4  # per track: one in each stratum of t
     damping: float = 0.1  # of the mean Fisher, added to the diagonal
     tracks: int = 0  # how many training tracks to average over; 0 = all
-    t_low: float = 0.0  # least t of its draws; a file that does not say takes that of [bank], the tracks'
+    # least t of its draws; a file that does not say takes that of [bank], the tracks'
+    t_low: float = field(default=0.0, metadata=LATER)
     seed: int = 101
 
     def __post_init__(self) -> None:
@@ -126,7 +128,8 @@ class UnlearningSection:
     window_s: float = 1.0  # of the clip, for influence over time in the clip
     seed: int = 202  # of the ascent draws: independent of the scoring bank
     t_low: float = 0.0  # least t of the clip's draws; a file that does not say takes that of [bank], the tracks'
-    uncaptioned: float = 0.0  # share of the clip's draws without caption; a file that does not say: that of [bank]
+    # share of the clip's draws without caption; a file that does not say takes that of [bank]
+    uncaptioned: float = field(default=0.0, metadata=LATER)
     steps: int = 1  # 1 ... k
     pull_back: bool = True  # towards the weights as trained, in further steps
     relative_step: float = 0.0  # length of the first step / the weights'; 0 = learning_rate says how far a step goes
@@ -363,7 +366,7 @@ def fingerprint(*parts: Any) -> str:
 
     def simplify(value: Any) -> Any:
         if is_dataclass(value) and not isinstance(value, type):
-            return {k: v for k, v in asdict(value).items() if k != "text"}
+            return {k: v for k, v in list_values(value).items() if k != "text"}
         return value
 
     data = json.dumps([RESULTS, *(simplify(p) for p in parts)], sort_keys=True, default=str)

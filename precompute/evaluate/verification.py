@@ -209,7 +209,7 @@ def _verify_by_few_draws(sample: Sample, method: DTrak, clips: list[np.ndarray])
     bank = replace(context.bank, replicates=2, draws_per_cell=1)
     kind = context.choose_track_kind(method.settings.normalise_timesteps, method.choose_objective())
     sketch = share_sketch(context, method.settings.width, method.settings.seed)
-    key = fingerprint(context.track_key, vars(bank), kind, method.describe_settings())
+    key = fingerprint(context.track_key, bank, kind, method.describe_settings())
 
     def compute(number: int) -> np.ndarray:
         def differentiate_track() -> Arrays:

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from precompute.common.cache import Arrays, Cache
+from precompute.config.reading import list_values
 from precompute.config.run import RunConfig, UnlearningSection, fingerprint
 from precompute.gradients.context import Context, Queries
 from precompute.gradients.directions import HALVES, DirectionRule, Directions
@@ -94,7 +95,7 @@ class UnlearningStep:
 
     def describe_settings(self) -> dict[str, Any]:
         """The section and the scale: a direction depends on them beside model, clip and curvature."""
-        return {**asdict(self.section), "scale": self.scale, "objective": self.objective}
+        return {**list_values(self.section), "scale": self.scale, "objective": self.objective}
 
     # -- clips -------------------------------------------------------------------------------------------------------
 

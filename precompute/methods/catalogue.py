@@ -22,7 +22,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {  # name -> module below precompute.met
     "trak": ("trak", "Trak"),
     "dtrak": ("trak", "DTrak"),
     "das": ("trak", "Das"),
-    "trackstar": ("trackstar", "TrackStar"),
+    "trackstar": ("trak", "TrackStar"),
     "mucs": ("mucs", "Mucs"),
     "clap": ("clap", "ClapSimilarity"),
     "clews": ("clews", "ClewsSimilarity"),

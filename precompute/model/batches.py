@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from precompute.common.seeds import derive_seed
+from precompute.config.reading import LATER
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2  # multiples of it, without their whole part, are spread evenly over [0, 1)
 
@@ -77,7 +78,8 @@ class NoiseBank:
     draws_per_cell: int
     seed: int
     low: float = 0.0  # least t: above 0, the cleaner part of the schedule is left out
-    uncaptioned: float = 0.0  # share of the cells that are without caption, as guidance uses and training mixes in
+    # share of the cells that are without caption, as guidance uses and training mixes in
+    uncaptioned: float = field(default=0.0, metadata=LATER)
 
     def cell(self, replicate: int, stratum: int, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         """t [D] and eps [D, C, F] of one cell; `shape` is (C, F)."""

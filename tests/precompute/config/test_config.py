@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,10 @@ def test_config_module_needs_no_torch(tmp_path: Path, environment: dict[str, str
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and json.loads(done.stdout) == []
+
+
+def test_a_later_setting_leaves_the_names_of_older_results_until_it_is_set() -> None:
+    bank = BankSection(replicates=4, strata=2)
+    values = {"replicates": 4, "strata": 2, "draws_per_cell": 1, "seed": 303, "t_low": 0.0}
+    assert fingerprint("key", bank) == fingerprint("key", values)
+    assert fingerprint("key", replace(bank, uncaptioned=0.1)) == fingerprint("key", {**values, "uncaptioned": 0.1})
