@@ -35,6 +35,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     _finish(kinds.add_parser("calibration", help="is the test of above noise fair?"), "calibration", _do_calibration)
     retraining = kinds.add_parser("retraining", help="do scores predict what a model becomes without some works?")
     retraining.add_argument("--method", action="append", default=[], help="instead of all but mucs")
+    retraining.add_argument("--clips", type=int, default=0, help="score so many clips; 0 = all (default: %(default)s)")
     retraining.add_argument("--picture", type=Path, default=ROOT / "assets/pictures/retraining.png")
     _finish(retraining, "retraining", _do_retraining)
     card = kinds.add_parser("card", help="write the model card's tables from the results of the others")
@@ -190,7 +191,7 @@ def _do_retraining(options: argparse.Namespace) -> None:
     config = load_config(options.config)
     from precompute.evaluate.retraining.judgement import evaluate_retraining
 
-    evaluate_retraining(config, options.out, options.method, options.picture)
+    evaluate_retraining(config, options.out, options.method, options.clips, options.picture)
 
 
 def _do_card(options: argparse.Namespace) -> None:

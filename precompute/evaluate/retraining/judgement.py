@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from precompute.common.results import Row, describe_hardware, format_table, write_result
+from precompute.common.sequences import spread_evenly
 from precompute.config.methods import METHOD_SETTINGS, follows_training
 from precompute.config.run import RunConfig
 from precompute.errors import UserError
@@ -46,11 +47,12 @@ COLUMNS = ("method", "setting", "value", "truth", "trainings", "lds", "low", "hi
 
 
 def evaluate_retraining(
-    config: RunConfig, out: Path, methods: Sequence[str] = (), picture: Path | None = None
+    config: RunConfig, out: Path, methods: Sequence[str] = (), clips: int = 0, picture: Path | None = None
 ) -> dict[str, Any]:
     """Score the bench's clips, hold the scores against the trainings done so far, print a table, write JSON to `out`.
 
-    `methods`: instead of all that can judge a bench. Raises UserError where fewer than four halves are done.
+    `methods`: instead of all that can judge a bench; `clips`: only so many, spread evenly, as a dear method asks for; 0
+    = all, whose scores are then kept. Raises UserError where fewer than four halves are done.
     """
     bench = open_bench(config)
     answers = open_ledger(bench).read()
@@ -60,13 +62,15 @@ def evaluate_retraining(
         raise UserError(f"evaluate retraining: {len(halves)} halves are trained, 4 are needed; run `retrain` first")
     names = list(methods) or [n for n in METHOD_SETTINGS if not follows_training(n) and n not in SLOW]
     variants = list_variants(names, [n for n in MASKED if n in names], [n for n in SWEPT if n in names])
-    found = score_variants(bench, train(bench, trainings[0]), variants)
-    write_scores(bench.results / "scores.npz", found)
+    chosen = spread_evenly(bench.section.clips, clips)
+    found = score_variants(bench, train(bench, trainings[0]), variants, chosen)
     scores = {variant.name: one.scores for variant, one in found.items()}
-    wanted = bench.section.removal_methods
+    wanted = bench.section.removal_methods if not clips else ()
+    if not clips:
+        write_scores(bench.results / "scores.npz", found)
     if wanted and len(halves) == bench.section.halves and all(name in scores for name in wanted):
         fix_removals(bench.results / REMOVALS, choose_removals(bench.tracks, bench.section, scores))
-    judge = Judge(bench, halves, answers, found)
+    judge = Judge(bench, halves, [answers[one.name] for one in halves], found, chosen)
     rows = [row for truth in TRUTHS for row in judge.compare(truth, [v for v in found if not v.setting])]
     rows += [row for truth in LOSSES for row in judge.compare(truth, [v for v in found if v.setting == "mask"])]
     forms = [v for v in found if v.setting in ("uncaptioned", "form", "labels")]
@@ -82,7 +86,7 @@ def evaluate_retraining(
         draw_lds(rows, ceilings, picture)
     return write_result(
         out,
-        f"LDS of {len(names)} methods on {bench.section.clips} clips and {len(halves)} halves of {len(bench.tracks)}"
+        f"LDS of {len(names)} methods on {len(chosen)} clips and {len(halves)} halves of {len(bench.tracks)}"
         " tracks, cut by work and stratified by collection",
         "python -m precompute evaluate retraining",
         describe_hardware(str(bench.base.device)),
@@ -98,14 +102,20 @@ class Judge:
     """The answers of the trainings on halves, and what each variant's scores predict of them."""
 
     def __init__(
-        self, bench: Bench, halves: Sequence[Training], answers: dict[str, Answers], found: dict[Variant, BenchScores]
+        self,
+        bench: Bench,
+        halves: Sequence[Training],
+        answers: Sequence[Answers],
+        found: dict[Variant, BenchScores],
+        clips: Sequence[int],
     ) -> None:
+        """`answers`: of the halves; `clips`: those that were scored."""
         self.found, self.default = found, Variant(bench.config.methods.default)
         copies = np.array([track.training_weight for track in bench.tracks])
         rows = [one.rows for one in halves]
         self.predictions = {v: predict_answers(one.scores, rows, copies) for v, one in found.items()}  # [M, Q] each
         # higher = better known: a model's answer is minus its loss
-        self.answers = {kind: -np.array([answers[one.name][kind] for one in halves]) for kind in LOSSES}
+        self.answers = {kind: -np.array([own[kind] for own in answers])[:, list(clips)] for kind in LOSSES}
 
     def compare(
         self, truth: str, variants: Sequence[Variant], part: slice = slice(None), label: str = "all"

@@ -88,13 +88,15 @@ def list_variants(methods: Sequence[str], masked: Sequence[str], swept: Sequence
     return variants
 
 
-def score_variants(bench: Bench, model: Model, variants: Sequence[Variant]) -> dict[Variant, BenchScores]:
-    """Score the bench's clips by its full model, variants of one configuration together; a killed run goes on.
+def score_variants(
+    bench: Bench, model: Model, variants: Sequence[Variant], rows: Sequence[int]
+) -> dict[Variant, BenchScores]:
+    """Score some of the bench's clips by its full model, variants of one configuration together; a killed run goes on.
 
     Methods that cannot run are left out, with a printed line each.
     """
     clips, cache = load_clips(bench), Cache(Path(bench.config.output.work) / "cache")
-    inputs = ScoringInputs(bench.tracks, bench.items, clips, cohort=clips[[0, 1]])
+    inputs = ScoringInputs(bench.tracks, bench.items, clips[rows], cohort=clips[[0, 1]])
     groups: list[tuple[RunConfig, list[Variant]]] = []
     for variant in variants:
         config = variant.configure(bench.config)

@@ -91,6 +91,22 @@ def test_settings_are_chosen_and_reported_on_different_halves(
     assert low.bank.t_low == low.unlearning.t_low == 0.75
 
 
+def test_a_dear_method_is_judged_on_some_clips(judged: tuple[RunConfig, dict, Path], tmp_path: Path) -> None:  # type: ignore[type-arg]
+    config, _, _ = judged
+    before = (Path(config.retraining.results) / "scores.npz").read_bytes()
+    result = evaluate_retraining(config, tmp_path / "few.json", ("random", "clap"), clips=2)
+    assert "on 2 clips" in result["what"]
+    assert (Path(config.retraining.results) / "scores.npz").read_bytes() == before
+    bench = open_bench(config)
+    answers, scores = open_ledger(bench).read(), read_scores(bench.results / "scores.npz")
+    halves = [one for one in plan_trainings(bench.tracks, bench.section) if one.name.startswith("half")]
+    halves = [one for one in halves if not one.name.endswith("again")]
+    predicted = predict_answers(scores["clap"], [one.rows for one in halves], np.ones(len(bench.tracks)))
+    losses = np.array([answers[one.name]["whole_masked"] for one in halves])
+    wanted = compute_lds(-losses, predicted)[[0, 2]].mean()
+    assert find(result, method="clap", truth="whole_masked")[0]["lds"] == pytest.approx(wanted, abs=0.15)
+
+
 def test_too_few_trainings_are_refused(tiny_root: Path, tmp_path: Path) -> None:
     path = write_bench(tiny_root, tmp_path)
     with pytest.raises(UserError, match="0 halves are trained, 4 are needed"):
