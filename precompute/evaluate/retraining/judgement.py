@@ -73,7 +73,7 @@ def evaluate_retraining(
     judge = Judge(bench, halves, [answers[one.name] for one in halves], found, chosen)
     rows = [row for truth in TRUTHS for row in judge.compare(truth, [v for v in found if not v.setting])]
     rows += [row for truth in LOSSES for row in judge.compare(truth, [v for v in found if v.setting == "mask"])]
-    forms = [v for v in found if v.setting in ("uncaptioned", "form", "labels")]
+    forms = [v for v in found if v.setting in ("uncaptioned", "form", "labels", "real steps")]
     rows += [row for truth in TRUTHS for row in judge.compare(truth, forms)]
     rows += [row for truth in TRUTHS for row in judge.choose_settings(truth)]
     ceilings = measure_ceilings(trainings, answers)

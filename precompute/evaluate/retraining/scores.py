@@ -17,7 +17,10 @@ from precompute.common.files import write_atomically
 from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import MASKS, RunConfig
 from precompute.errors import UserError
+from precompute.evaluate.retraining.real_steps import LENGTHS, STEPS, score_real_steps
 from precompute.evaluate.scoring import ScoringInputs, make_scoring_context, restrict_config, run_named_methods
+from precompute.gradients.context import Context
+from precompute.methods.catalogue import build_method
 from precompute.model.diffusion import Model
 from precompute.significance.normalisation import Normalisation
 from precompute.significance.verdicts import measure_reliability
@@ -38,7 +41,7 @@ class Variant:
     """A method under the bench's settings, or with one of them changed."""
 
     method: str
-    setting: str = ""  # "", "mask", "uncaptioned", "form", "labels", "t_low", "damping"
+    setting: str = ""  # "", "mask", "uncaptioned", "form", "labels", "real steps", "t_low", "damping"
     value: str = ""  # as text, so that names of variants can be kept
 
     @property
@@ -58,7 +61,7 @@ class Variant:
             return replace(config, **{name: replace(getattr(config, name), uncaptioned=share) for name in both})
         if self.setting == "damping" and METHOD_SETTINGS[self.method] is None:  # unlearning: that of the Fisher
             return replace(config, fisher=replace(config.fisher, damping=float(self.value)))
-        if self.setting:
+        if self.setting and self.setting != "real steps":  # those are no setting of a run
             changed: dict[str, Any] = {self.setting: float(self.value) if self.setting == "damping" else self.value}
             changed = FORMS[self.value] if self.setting == "form" else changed
             own = config.methods.settings.get(self.method, METHOD_SETTINGS[self.method])
@@ -83,6 +86,9 @@ def list_variants(methods: Sequence[str], masked: Sequence[str], swept: Sequence
     variants += [Variant(name, "uncaptioned", "0.25") for name in masked]
     variants += [Variant("das", "form", form) for form in FORMS if "das" in methods]
     variants += [Variant("unlearning-ekfac", "labels", "observed")] if "unlearning-ekfac" in methods else []
+    if "unlearning" in methods:
+        real = [f"{steps} of {length:g}" for steps in STEPS for length in LENGTHS]
+        variants += [Variant("unlearning", "real steps", value) for value in real]
     for setting, values in SWEPT.items():
         variants += [Variant(name, setting, str(value)) for value in values for name in swept]
     return variants
@@ -104,21 +110,34 @@ def score_variants(
         fitting[0].append(variant) if fitting else groups.append((config, [variant]))
     found: dict[Variant, BenchScores] = {}
     as_they_are = Normalisation(np.ones(len(bench.tracks)), *2 * (np.zeros((2, len(bench.tracks))),))
-    for config, own in groups:
-        print(f"scoring: {', '.join(variant.name for variant in own)}", flush=True)
+    for config, together in groups:
+        print(f"scoring: {', '.join(variant.name for variant in together)}", flush=True)
+        own = [variant for variant in together if variant.setting != "real steps"]
         names = list(dict.fromkeys(variant.method for variant in own))
         restricted = restrict_config(config, names, len(bench.tracks), other_weights=True)
+        context = make_scoring_context(model, inputs, restricted, cache)
         try:
-            judged = run_named_methods(make_scoring_context(model, inputs, restricted, cache), names)
+            judged = run_named_methods(context, names)
         except UserError as error:
             print(f"  {error}", flush=True)
             continue
-        for variant in own:
-            if variant.method in judged.done:
+        for variant in together:
+            if variant.setting == "real steps":
+                found[variant] = _score_real_steps(context, variant)
+            elif variant.method in judged.done:
                 run = judged.done[variant.method]
                 reliability = measure_reliability(run.result.cells, as_they_are, np.arange(len(bench.tracks)))
                 found[variant] = BenchScores(run.result.score, reliability, run.cost_s)
     return found
+
+
+def _score_real_steps(context: Context, variant: Variant) -> BenchScores:
+    """Scores of a variant "4 of 0.01": four steps, the first of that relative length."""
+    steps, _, length = variant.value.split()
+    focused = build_method("unlearning", context.config, len(context.trained)).focus(context)
+    scores = score_real_steps(focused, int(steps), float(length))
+    seconds = context.cache.sum_seconds(focused.method, focused.method_key)
+    return BenchScores(scores, None, seconds)
 
 
 def write_scores(path: Path, found: dict[Variant, BenchScores]) -> None:

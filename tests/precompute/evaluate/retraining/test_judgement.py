@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from precompute.cli.main import main
+from precompute.common.cache import Cache
 from precompute.config.retraining import RetrainingSection
 from precompute.config.run import RunConfig
 from precompute.corpus.tracks import Track
@@ -17,7 +18,11 @@ from precompute.errors import UserError
 from precompute.evaluate.retraining.judgement import evaluate_retraining
 from precompute.evaluate.retraining.lds import compute_lds, predict_answers
 from precompute.evaluate.retraining.scores import Variant, read_scores
-from precompute.train.retraining.bench import open_bench
+from precompute.evaluate.scoring import ScoringInputs, make_scoring_context
+from precompute.gradients.finite_difference import compute_bank_losses
+from precompute.gradients.steps import UnlearningStep
+from precompute.gradients.weights import add_to_weights, measure_length, restored_weights
+from precompute.train.retraining.bench import load_clips, open_bench, train
 from precompute.train.retraining.plan import choose_removals, plan_trainings
 from precompute.train.retraining.run import REMOVALS, open_ledger
 from support.benches import write_bench
@@ -89,6 +94,31 @@ def test_settings_are_chosen_and_reported_on_different_halves(
     assert Variant("unlearning", "damping", "1.0").configure(config).fisher.damping == 1.0
     low = Variant("unlearning", "t_low", "0.75").configure(config)
     assert low.bank.t_low == low.unlearning.t_low == 0.75
+
+
+def test_real_steps_are_differences_of_losses_at_stepped_weights(judged: tuple[RunConfig, dict, Path]) -> None:  # type: ignore[type-arg]
+    """One step against weights that are stepped by hand; a short step is the first-order score."""
+    config, _, _ = judged
+    bench = open_bench(config)
+    scores = read_scores(bench.results / "scores.npz")
+    clips = load_clips(bench)
+    model = train(bench, plan_trainings(bench.tracks, bench.section)[0])
+    inputs = ScoringInputs(bench.tracks, bench.items, clips[[1]], cohort=clips[[0, 1]])
+    context = make_scoring_context(model, inputs, config, Cache(Path(config.output.work) / "cache"))
+    section, bank = config.unlearning, context.bank
+    step = UnlearningStep(section, 16)
+    direction = step.compute_one_step(model, clips[[1]], context.load_inverse_fisher(), False)[:, 0].mean(0)
+    parameters = model.parameters("all")
+    factor = 0.01 * float(measure_length(parameters)) / float(direction.double().norm())
+    before = compute_bank_losses(model, bench.items, section, bank)
+    with restored_weights(parameters):
+        add_to_weights(parameters, direction, factor)
+        after = compute_bank_losses(model, bench.items, section, bank)
+    wanted = (np.array(after) - before) / factor
+    half_precision = 2e-3 * np.ptp(wanted)
+    assert scores["unlearning real steps=1 of 0.01"][1] == pytest.approx(wanted, abs=half_precision)
+    assert np.corrcoef(scores["unlearning real steps=1 of 0.001"][1], scores["unlearning"][1])[0, 1] > 0.9
+    assert not np.allclose(scores["unlearning real steps=4 of 0.01"], scores["unlearning real steps=1 of 0.01"])
 
 
 def test_a_dear_method_is_judged_on_some_clips(judged: tuple[RunConfig, dict, Path], tmp_path: Path) -> None:  # type: ignore[type-arg]
