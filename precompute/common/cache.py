@@ -84,7 +84,7 @@ class Cache:
         """Write an entry, and beside it how long it took. Raises OSError naming the file where the disk is full."""
         path = self.locate(entry)
         with _name_file_of_errors(path):
-            write_atomically(path, lambda handle: _write_archive(handle, entry, arrays), sync=True)
+            write_atomically(path, lambda handle: _write_archive(handle, entry, arrays))
         self.note_seconds(entry, seconds)
 
     def note_seconds(self, entry: Entry, seconds: float) -> None:

@@ -278,7 +278,7 @@ class FileWriter:
     def _write(self, what: str, ending: str, write: Callable[[BinaryIO], object]) -> None:
         """Write a file beside and name it by its content."""
         unnamed = self.folder / f"{what}-{os.getpid()}{ending}"
-        write_atomically(unnamed, write, sync=True)
+        write_atomically(unnamed, write)
         digest = hash_file(unnamed)
         path = self.folder / f"{what}-{digest[:16]}{ending}"
         os.replace(unnamed, path)

@@ -282,10 +282,10 @@ def test_a_fault_while_writing_leaves_the_old_index(made, tmp_path: Path, monkey
 
     write = layout.write_atomically
 
-    def stop(path: Path, content: Any, sync: bool = False) -> None:
+    def stop(path: Path, content: Any) -> None:
         if path.name == layout.MANIFEST:
             raise KeyboardInterrupt
-        write(path, content, sync)
+        write(path, content)
 
     monkeypatch.setattr(layout, "write_atomically", stop)
     with pytest.raises(KeyboardInterrupt):

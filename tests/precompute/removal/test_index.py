@@ -202,10 +202,10 @@ def test_an_index_that_cannot_be_replaced_is_told_of(store: Path, monkeypatch: p
 
     write = layout.write_atomically
 
-    def refused(path: Path, content: Any, sync: bool = False) -> None:
+    def refused(path: Path, content: Any) -> None:
         if path.name == layout.MANIFEST:
             raise OSError(30, os.strerror(30))
-        write(path, content, sync)
+        write(path, content)
 
     monkeypatch.setattr(layout, "write_atomically", refused)
     with pytest.raises(UserError, match="still holds what was taken out; the store is without it already"):
