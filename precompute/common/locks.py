@@ -106,6 +106,8 @@ def _open(file: Path) -> int:
     try:
         return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except PermissionError:
+        if not file.exists():
+            raise
         return os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
 
 

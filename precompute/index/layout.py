@@ -94,6 +94,9 @@ class UnlearningPart(MethodPart):
 PARTS: dict[str, type[MethodPart]] = {"dtrak": DtrakPart, "unlearning": UnlearningPart}
 
 
+PART_FILES = {"tracks", "clips", *PARTS, *(f"{name}_{apart}" for name, part in PARTS.items() for apart in part.APART)}
+
+
 @dataclass(frozen=True)
 class Index:
     """An index in memory, its sketches aside."""
@@ -248,10 +251,11 @@ def commit_version(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def remove_stale_files(folder: Path, manifest: dict[str, Any]) -> None:
-    """Remove files of an index that its manifest does not name."""
-    current = {MANIFEST, *(entry["name"] for entry in manifest["files"].values())}
+    """Remove files of an index that its manifest does not name, half-written ones too; the caller holds its lock."""
+    current = {entry["name"] for entry in manifest["files"].values()}
     for path in folder.iterdir():
-        if path.name not in current and path.name.split("-")[0] in manifest["files"]:
+        name = path.name.removeprefix(".")
+        if path.name not in current and (name.split("-")[0] in PART_FILES or name.startswith(f"{MANIFEST}.")):
             path.unlink()
 
 
