@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, ClassVar, cast
 import numpy as np
 
 from precompute.common.files import hash_file, write_atomically
+from precompute.common.locks import lock_index
 from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import RESULTS, RunConfig
 from precompute.errors import UserError
@@ -185,9 +186,19 @@ def check_model(manifest: dict[str, Any], inputs_sha256: str, folder: Path) -> N
 def load_index(folder: Path, check_sketches: bool = False) -> Index:
     """The index, its sketches memory-mapped. Raises UserError where a file is not what the manifest says.
 
-    `check_sketches`: read the sketches too, to compare their hash; else their size alone.
+    `check_sketches`: read the sketches too, to compare their hash; else their size alone. Needs no lock: where the
+    index is replaced meanwhile, the new version is read.
     """
     manifest = read_manifest(folder)
+    try:
+        return _load_version(folder, manifest, check_sketches)
+    except (UserError, OSError):
+        if read_manifest(folder) == manifest:
+            raise
+    return load_index(folder, check_sketches)
+
+
+def _load_version(folder: Path, manifest: dict[str, Any], check_sketches: bool) -> Index:
     for what, entry in manifest["files"].items():
         path = folder / entry["name"]
         size = path.stat().st_size if path.is_file() else -1
@@ -211,15 +222,27 @@ def load_index(folder: Path, check_sketches: bool = False) -> Index:
     return Index(folder, manifest, IndexRows(**read("tracks")), cohort, parts)
 
 
-def save_index(index: Index) -> None:
-    """Replace the index in its folder by this one. Killed at any moment, the folder holds the old or the new one."""
-    commit_version(index.folder, write_version(index))
+def save_index(index: Index, replaced: dict[str, Any] | None = None) -> None:
+    """Replace the index in its folder by this one. Killed at any moment, the folder holds the old or the new one.
+
+    `replaced`: manifest of the version that this one was made from; None: there was none. Waits for another command
+    that changes the index. Raises UserError where the folder holds another version by now.
+    """
+    index.folder.mkdir(parents=True, exist_ok=True)
+    with lock_index(index.folder):
+        present = read_manifest(index.folder) if (index.folder / MANIFEST).is_file() else None
+        if present != replaced:
+            raise UserError(
+                f"{index.folder}: another command has changed the index meanwhile; start this one again: what it has"
+                " computed is kept"
+            )
+        commit_version(index.folder, write_version(index))
 
 
 def write_version(index: Index, places: np.ndarray | None = None) -> dict[str, Any]:
     """Write the files of a new version beside the old one's, which stays the index; the manifest for `commit_version`.
 
-    `places`: the rows that it holds, in this order; None: all.
+    The caller holds the index's lock, for both. `places`: the rows that it holds, in this order; None: all.
     """
     places = np.arange(len(index.rows)) if places is None else places
     index.folder.mkdir(parents=True, exist_ok=True)

@@ -289,10 +289,10 @@ def test_a_fault_while_writing_leaves_the_old_index(made, tmp_path: Path, monkey
 
     monkeypatch.setattr(layout, "write_atomically", stop)
     with pytest.raises(KeyboardInterrupt):
-        layout.save_index(fewer)
+        layout.save_index(fewer, layout.read_manifest(folder))
     assert len(layout.load_index(folder, check_sketches=True).rows) == 32
     monkeypatch.undo()
-    layout.save_index(fewer)
+    layout.save_index(fewer, layout.read_manifest(folder))
     assert len(layout.load_index(folder, check_sketches=True).rows) == 5 and len(list(folder.iterdir())) == 6
 
 
