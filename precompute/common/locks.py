@@ -57,7 +57,9 @@ def _hold(file: Path, guarded: Path, wait_s: float) -> Iterator[None]:
     finally:
         if handle in _held:  # a forked child has closed it
             _held.discard(handle)
-            file.unlink(missing_ok=True)  # before it is freed: whoever waits sees that the name is gone, and makes it anew
+            file.unlink(
+                missing_ok=True
+            )  # before it is freed: whoever waits sees that the name is gone, and makes it anew
             os.close(handle)
 
 

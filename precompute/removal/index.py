@@ -1,10 +1,11 @@
 """A new version of an index of sketches without some tracks: `precompute remove` drops their rows.
 
 The new version of the index is written beside the old one before the store is touched, and put in its place just before
-the store's: a failure before that changes neither, and the same command finishes what was cut off after it. What all rows share stays as it was: the Fisher information,
-which is a mean over all tracks of the run, and the cohort, which is made of clips. D-TRAK's ridge regression is fitted
-on the rows that are left whenever a clip is attributed, so a training track that goes leaves it, though the model was
-still trained on it: scores of later clips may differ a little from what a run before the removal gave.
+the store's: a failure before that changes neither, and the same command finishes what was cut off after it. What all
+rows share stays as it was: the Fisher information, which is a mean over all tracks of the run, and the cohort, which is
+made of clips. D-TRAK's ridge regression is fitted on the rows that are left whenever a clip is attributed, so a track
+that goes leaves it, though the model was still trained on it: scores of later clips may differ a little from what a run
+before the removal gave.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def reduce_index(folder: Path, ids: Iterable[int], store_weights: str) -> Reduce
     """Write the index without these tracks beside itself. `store_weights`: hash of those that the store is of.
 
     The caller holds the index's lock: what killed commands have left of other versions is removed. A track that the
-    index does not hold is no mistake: it may have been dropped before. Raises UserError: no index here, one of other weights or that does not say which, one that is damaged or would be empty, no room.
+    index does not hold is no mistake: it may have been dropped before. Raises UserError: no index here, one of other
+    weights or that does not say which, one that is damaged or would be empty, no room.
     """
     index = layout.load_index(folder)
     weights = index.manifest.get("weights")

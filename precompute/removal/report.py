@@ -38,9 +38,8 @@ def describe_removal(report: RemovalReport, store: Path) -> list[str]:
     if report.evaluations:
         lines.append(f"  with evaluations that named one: {', '.join(report.evaluations)}")
     if not report.was_done:
-        lines.append(
-            "  ranks, q-values and summaries were made again; scores, p-values, agreement, diagnostics stay as of the run"
-        )
+        remade = "ranks, q-values and summaries were made again"
+        lines.append(f"  {remade}; scores, p-values, agreement, diagnostics stay as of the run")
     if report.index is not None:
         entries = f"{report.index_rows} entr{'y' if report.index_rows == 1 else 'ies'}"
         lines.append(f"  dropped {entries} of the index {report.index}: a new version is in place")

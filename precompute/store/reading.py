@@ -12,7 +12,7 @@ from precompute.errors import UserError
 
 @contextmanager
 def open_store(path: Path) -> Iterator[Store]:
-    """The store at `path`, open while the block runs. Raises UserError where it cannot be read, then or in the block."""
+    """The store at `path`, open while the block runs. Raises UserError where it cannot be read, also in the block."""
     try:
         store = Store(path)
         try:

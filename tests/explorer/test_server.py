@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -115,9 +116,6 @@ def test_an_event_that_meets_damage_is_a_message_on_the_page(damaged):
     blocks = build_app(StoreViews(Store(damaged)), False, False)
     [load] = [one.fn for one in blocks.fns.values() if one.name == "load"]
 
-    class Asked:
-        query_params = {"clip": "1", "track": "3"}
-
     with pytest.raises(gr.Error, match="The store is damaged") as caught:
-        load(Asked())
+        load(SimpleNamespace(query_params={"clip": "1", "track": "3"}))
     assert caught.value.message == DAMAGED and not caught.value.print_exception

@@ -303,7 +303,7 @@ def read_everything(path: Path) -> None:
 
 
 def test_damage_anywhere_is_called_damage(store_path, tmp_path):
-    """Block after block: what is read of it is told of in one line, when opened or later, never by DuckDB's own error."""
+    """Block after block: what is read of it is told of in one line, at once or later, never by DuckDB's own error."""
     whole, told = store_path.read_bytes(), 0
     for block in range(0, (len(whole) - HEADERS) // BLOCK, 3):  # all of them take a while
         path = damage(whole, tmp_path / f"{block}.duckdb", block)
@@ -311,7 +311,11 @@ def test_damage_anywhere_is_called_damage(store_path, tmp_path):
             read_everything(path)
         except StoreDamagedError as error:
             told += 1
-            assert "\n" not in str(error) and f"{path} is damaged (" in str(error) and "publish the store again" in str(error)
+            assert (
+                "\n" not in str(error)
+                and f"{path} is damaged (" in str(error)
+                and "publish the store again" in str(error)
+            )
         path.unlink()
     assert told >= 3
 
@@ -321,7 +325,7 @@ def test_a_store_that_was_cut_short_is_damaged(store_path, tmp_path, length):
     path = tmp_path / "cut.duckdb"
     whole = store_path.read_bytes()
     path.write_bytes(whole[: int(length * len(whole))])
-    with pytest.raises(StoreDamagedError, match="cut.duckdb is damaged"):
+    with pytest.raises(StoreDamagedError, match=r"cut\.duckdb is damaged"):
         read_everything(path)
 
 
@@ -332,7 +336,7 @@ def test_a_damaged_header_is_not_another_process(store_path, tmp_path):
     whole[4096 + 32] ^= 0xFF
     whole[2 * 4096 + 32] ^= 0xFF
     path.write_bytes(whole)
-    with pytest.raises(StoreDamagedError, match="is damaged .*block"):
+    with pytest.raises(StoreDamagedError, match=r"is damaged .*block"):
         Store(path)
 
 

@@ -1,4 +1,4 @@
-"""Locks: one holder at a time, bounded waiting that is told, and nothing that a killed process leaves blocks another."""
+"""Locks: one holder at a time, bounded waiting that is told, and nothing that a killed process left blocks another."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def test_waiting_is_told_once_and_bounded(
     monkeypatch.setattr(locks, "WAIT_S", 0.5)
     process = hold(store, environment)
     try:
-        with pytest.raises(UserError, match=r"store.duckdb: another command has been changing it for 0.00833 min"):
-            with locks.lock_store(store):
-                pass
+        told = r"store.duckdb: another command has been changing it for 0.00833 min"
+        with pytest.raises(UserError, match=told), locks.lock_store(store):
+            pass
         assert capsys.readouterr().out == f"  waiting: another command is changing {store}\n"
     finally:
         process.kill()
@@ -119,9 +119,9 @@ def test_a_work_folder_is_refused_at_once(tmp_path: Path, environment: dict[str,
     process = hold(work, environment, "lock_work")
     began = time.monotonic()
     try:
-        with pytest.raises(UserError, match=r"work: another run or pass is at work in this folder"):
-            with locks.lock_work(work):
-                pass
+        told = "work: another run or pass is at work in this folder"
+        with pytest.raises(UserError, match=told), locks.lock_work(work):
+            pass
         assert time.monotonic() - began < 2
     finally:
         process.kill()

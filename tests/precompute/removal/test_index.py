@@ -212,7 +212,7 @@ def test_where_the_index_cannot_be_replaced_nothing_changes(store: Path, monkeyp
         write(path, content)
 
     monkeypatch.setattr(layout, "write_atomically", refused)
-    with pytest.raises(UserError, match="the index could not be replaced .*; nothing was changed"):
+    with pytest.raises(UserError, match=r"the index could not be replaced .*; nothing was changed"):
         remove_tracks(store, GONE, delete_audio=True)
     assert store.read_bytes() == kept and files_of(folder) == before
     assert (store.parent / "audio/track017.flac").is_file()
