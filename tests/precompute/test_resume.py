@@ -126,6 +126,20 @@ def test_a_second_run_in_a_work_folder_is_told_at_once(
     assert not (out / "work" / ".lock").exists() and tiny.tables(out / "store.duckdb") == tiny.tables(finished.store)
 
 
+def test_entries_that_were_cut_short_are_computed_again(finished, capsys: pytest.CaptureFixture[str]) -> None:
+    out = finished.root / "cut-short"
+    shutil.copytree(finished.out, out)
+    config, cut = tiny.write_run(finished.root, out), []
+    for stage in ("latents", "clips", "direction", "scores", "unlearning-moments"):
+        path = sorted((out / "work" / "cache").glob(f"{stage}-*.npz"))[0]
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        cut.append(path)
+    assert main(["run", "--config", str(config)]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "damaged; it is computed again" in line]
+    assert sorted(told) == sorted(f"  {path}: damaged; it is computed again" for path in cut)
+    assert tiny.tables(out / "store.duckdb") == tiny.tables(finished.store)
+
+
 def test_neither_order_nor_shards_matter(model: Model, items: Items, config: RunConfig, tmp_path: Path) -> None:
     small = replace(config, bank=BankSection(replicates=2, strata=2))
     method = Unlearning(small.unlearning, tracks=16)
