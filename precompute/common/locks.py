@@ -43,7 +43,10 @@ def lock_index(folder: Path) -> Iterator[None]:
 @contextmanager
 def lock_work(folder: Path) -> Iterator[None]:
     """Hold the lock of a work folder, which is made where there is none. Raises UserError at once where it is held."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror}); name another in [output] work") from error
     with _hold(folder / ".lock", folder, 0.0):
         yield
 

@@ -73,7 +73,10 @@ def check_store(store: Path, index: Index, config: RunConfig) -> ExtendableStore
     _check_unlearning_section(store, config_toml, config.text)
     strange = sorted(ids ^ set(index.rows.track_id.tolist()))
     if strange:
-        raise UserError(f"{store}: track {strange[0]} is not in both store and index ({len(strange)} such); {AGAIN}")
+        raise UserError(
+            f"{store}: track {strange[0]} is not in both store and index ({len(strange)} such);"
+            f" start a `remove` that was stopped once more, or {AGAIN}"
+        )
     return ExtendableStore(store, model_sha256, served)
 
 

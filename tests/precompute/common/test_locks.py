@@ -137,3 +137,10 @@ def test_a_lock_file_that_is_a_link_is_not_followed(store: Path) -> None:
     with pytest.raises(UserError, match="its folder cannot be written"), locks.lock_store(store):
         pass
     assert not precious.exists()
+
+
+def test_a_work_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    told = r"file/work: cannot be made \(Not a directory\)"
+    with pytest.raises(UserError, match=told), locks.lock_work(tmp_path / "file/work"):
+        pass
