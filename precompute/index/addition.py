@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+from precompute.common.files import open_scratch
 from precompute.config.run import RunConfig
 from precompute.errors import UserError
 from precompute.gradients.context import Context
@@ -135,28 +137,33 @@ def add_clips(store: Path, context: Context, clips: Sequence[NewClip], results: 
     `results`: by method. The caller has held the store's lock since it read the store. A failure leaves the store as it
     was, and no audio. Raises UserError, OSError.
     """
-    paths: list[Path] = []
     state = _read_state(store)
     ids = list(range(state.next_clip_id, state.next_clip_id + len(clips)))
-    try:
-        for clip, clip_id in zip(clips, ids, strict=True):
-            paths.append(write_clip(context.model, clip, clip_id, state.clip_folder))
-        prompts = [clip.describe(clip_id) for clip, clip_id in zip(clips, ids, strict=True)]
-        seconds = [prompt.seconds for prompt in prompts]
-        rows = [
-            _tabulate_results(own, ResultKeys(state.methods[name][0], ids, context.tracks), context)
-            for name, own in results.items()
-        ]
+    prompts = [clip.describe(clip_id) for clip, clip_id in zip(clips, ids, strict=True)]
+    seconds = [prompt.seconds for prompt in prompts]
+    rows = [
+        _tabulate_results(own, ResultKeys(state.methods[name][0], ids, context.tracks), context)
+        for name, own in results.items()
+    ]
+    with open_scratch(state.clip_folder, ".attribute") as beside:
+        paths = [write_clip(context.model, clip, clip_id, beside) for clip, clip_id in zip(clips, ids, strict=True)]
         new_rows = {
-            "clips": tables.tabulate_prompted_clips(prompts, ids, seconds, paths, state.clip_folder),
+            "clips": tables.tabulate_prompted_clips(prompts, ids, seconds, paths, beside),
             **{table: stack_tables([own[table] for own in rows]) for table in rows[0]},
         }
-        extend_store(store, new_rows, extend_note(state.note, ids, _describe_scores(state, results)))
-    except BaseException:
-        if _read_state(store).next_clip_id == state.next_clip_id:  # else Ctrl+C came just after the rename
+
+        def move_audio() -> None:
             for path in paths:
-                path.unlink(missing_ok=True)
-        raise
+                os.replace(path, state.clip_folder / path.name)
+
+        try:
+            note = extend_note(state.note, ids, _describe_scores(state, results))
+            extend_store(store, new_rows, note, move_audio)
+        except BaseException:
+            if _read_state(store).next_clip_id == state.next_clip_id:  # else Ctrl+C came just after the rename
+                for path in paths:
+                    (state.clip_folder / path.name).unlink(missing_ok=True)
+            raise
     return ids
 
 

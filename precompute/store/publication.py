@@ -79,12 +79,15 @@ def publish_store(contents: StoreContents, path: Path) -> None:
         finish_store(connection)
 
 
-def extend_store(path: Path, tables: dict[str, Columns], note: str | None) -> None:
+def extend_store(
+    path: Path, tables: dict[str, Columns], note: str | None, before_rename: Callable[[], object] | None = None
+) -> None:
     """Publish a new version of the store: the old one with further rows, named by table, and another note.
 
-    The caller holds the store's lock. As with `publish_store`, a failure leaves the store as it was. Raises UserError.
+    `before_rename`: see `write_new_version`. The caller holds the store's lock. As with `publish_store`, a failure leaves
+    the store as it was. Raises UserError.
     """
-    with write_new_version(path) as connection:
+    with write_new_version(path, before_rename=before_rename) as connection:
         for name, columns in tables.items():
             insert_rows(connection, name, columns)
         connection.execute("UPDATE store_info SET note = ?", [note])

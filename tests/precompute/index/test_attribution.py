@@ -278,25 +278,46 @@ def test_killed_in_the_middle_the_store_is_the_old_one(shop: Path, environment) 
             assert not left.exists()
 
 
-KILLED_AFTER_THE_RENAME = """
+KILLED_AT_THE_RENAME = """
 import os, signal, sys
 real = os.replace
 def replace(source, place):
+    if "clips" == os.path.basename(os.path.dirname(str(place))) and sys.argv[1] == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
     real(source, place)
-    if str(place).endswith("store.duckdb"):
+    if str(place).endswith("store.duckdb") and sys.argv[1] == "after":
         os.kill(os.getpid(), signal.SIGKILL)
 os.replace = replace
 from precompute.cli.main import main
-sys.exit(main(sys.argv[1:]))
+sys.exit(main(sys.argv[2:]))
 """
+
+
+def kill_at_the_rename(command: list[str], when: str, environment: dict[str, str]) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_AT_THE_RENAME, when, *command], cwd=ROOT, env=environment)
+    assert killed.returncode == -signal.SIGKILL
+
+
+def test_what_was_left_before_the_rename_is_swept(shop: Path, environment) -> None:
+    """No sound that no store names stays behind: it may be a listener's."""
+    store = copied(shop, "swept")
+    command = ["attribute", "--audio", str(shop.parent.parent / "corpus/audio/0003.wav")]
+    command += ["--config", str(shop), "--store", str(store)]
+    before = hashlib.sha256(store.read_bytes()).hexdigest()
+    kill_at_the_rename(command, "before", environment)
+    assert hashlib.sha256(store.read_bytes()).hexdigest() == before
+    assert len(list(store.parent.glob("clips/.attribute-*/clip-005-user.flac"))) == 1
+    assert len(list(store.parent.glob(".store.duckdb.*.part"))) == 1
+    assert main(["attribute", "--prompt", "a low chord", *command[3:]]) == 0
+    assert sorted(path.name for path in store.parent.iterdir()) == ["clips", "store.duckdb"]
+    assert sorted(path.name[:8] for path in (store.parent / "clips").iterdir()) == [f"clip-00{i}" for i in range(1, 6)]
 
 
 def test_killed_after_it_was_published_a_clip_is_not_added_again(shop: Path, environment, capsys) -> None:
     store, audio = copied(shop, "twice"), str(shop.parent.parent / "corpus/audio/0003.wav")
     ends = ["--seconds", "1", "--config", str(shop), "--store", str(store)]
     command = ["attribute", "--audio", audio, "--prompt", "a low chord", *ends]
-    killed = subprocess.run([sys.executable, "-c", KILLED_AFTER_THE_RENAME, *command], cwd=ROOT, env=environment)
-    assert killed.returncode == -signal.SIGKILL
+    kill_at_the_rename(command, "after", environment)
     before = store.read_bytes()
     assert main(command) == 0 and store.read_bytes() == before
     said = capsys.readouterr().out
