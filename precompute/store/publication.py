@@ -84,8 +84,8 @@ def extend_store(
 ) -> None:
     """Publish a new version of the store: the old one with further rows, named by table, and another note.
 
-    `before_rename`: see `write_new_version`. The caller holds the store's lock. As with `publish_store`, a failure leaves
-    the store as it was. Raises UserError.
+    `before_rename`: see `write_new_version`. The caller holds the store's lock. As with `publish_store`, a failure
+    leaves the store as it was. Raises UserError.
     """
     with write_new_version(path, before_rename=before_rename) as connection:
         for name, columns in tables.items():
