@@ -17,6 +17,7 @@ from precompute.clips.audio_files import write_audio
 from precompute.clips.generation import generate_clips, load_clips, load_cohort
 from precompute.clips.prompts import Prompt, choose_targets
 from precompute.common.cache import Cache
+from precompute.common.locks import lock_work
 from precompute.common.progress import format_duration, progress
 from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.audio import Analysis, analyse
@@ -89,7 +90,16 @@ class CalibratedRun:
 
 
 def run(config: RunConfig, audit: bool = False) -> Path:
-    """Do what is not yet done, publish the store, and return its path."""
+    """Do what is not yet done, publish the store, and return its path.
+
+    Raises UserError, among others at once where another run or pass is at work in the same work folder.
+    """
+    with lock_work(Path(config.output.work)):
+        return _run(config, audit)
+
+
+def _run(config: RunConfig, audit: bool) -> Path:
+    """Work of `run` while it has the work folder for itself."""
     began, started = time.monotonic(), datetime.now(timezone.utc)
     cache, store = Cache(Path(config.output.work) / "cache"), Path(config.output.store)
     print("corpus", flush=True)

@@ -281,13 +281,15 @@ def _do_retrain(options: argparse.Namespace) -> None:
 
 
 def _do_remove(options: argparse.Namespace) -> None:
-    from precompute.removal.removal import find_members, remove_tracks
+    from precompute.removal.removal import TrackGroup, remove_tracks
     from precompute.removal.report import describe_removal
 
     if (options.by is None) != (options.of is None):
         raise UserError("remove: --by and --of go together: --by composer --of 'Clara Schumann'")
-    ids = [*options.tracks, *(find_members(options.store, options.by, options.of) if options.of is not None else [])]
-    report = remove_tracks(options.store, ids, options.audio, options.manifest, options.index, options.no_index)
+    group = None if options.of is None else TrackGroup(options.by, options.of)
+    report = remove_tracks(
+        options.store, options.tracks, options.audio, options.manifest, options.index, options.no_index, group
+    )
     for line in describe_removal(report, options.store):
         print(line)
 

@@ -13,7 +13,6 @@ that each of them is right.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +41,7 @@ from precompute.gradients.track_pass import TrackPass
 from precompute.methods.catalogue import build_method
 from precompute.methods.trak import DTrak
 from precompute.model.diffusion import Items, Model, NoiseBank, load_model
+from precompute.store.reading import open_store
 
 VERIFIED = ("dtrak", "unlearning")  # methods that have a naive twin here
 LEAST_RHO = 0.99  # correlation of a clip's scores with those of the naive twin
@@ -101,13 +101,7 @@ def verify_store(config: RunConfig, store_path: Path, clips: int, tracks: int, m
 
 def _read_scores(store_path: Path, model: Model) -> tuple[dict[str, dict[int, dict[int, float]]], str]:
     """Scores of generated clips by method, clip and track; name of the default method. Raises UserError."""
-    from explorer.store import Store, StoreError
-
-    try:
-        store = Store(store_path)
-    except StoreError as error:
-        raise UserError(str(error)) from error
-    with contextlib.closing(store):
+    with open_store(store_path) as store:
         made_with = store.runs.read_latest().model_sha256
         if made_with != model.sha256:
             raise UserError(

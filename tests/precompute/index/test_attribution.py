@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import duckdb
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 
 from explorer.store import Store
 from precompute.cli.main import main
+from precompute.common.files import open_scratch
 from precompute.config.run import RunConfig
 from precompute.index import attribution
 from precompute.index.addition import extend_note
@@ -273,8 +275,109 @@ def test_killed_in_the_middle_the_store_is_the_old_one(shop: Path, environment) 
     Store(store).close()
     left = shop.parent / "work" / f"attribute-{process.pid}"
     if left.exists():  # what it had kept is removed by the next one
-        with attribution._open_scratch(shop.parent / "work"):
+        with open_scratch(shop.parent / "work", "attribute"):
             assert not left.exists()
+
+
+KILLED_AT_THE_RENAME = """
+import os, signal, sys
+real = os.replace
+def replace(source, place):
+    if "clips" == os.path.basename(os.path.dirname(str(place))) and sys.argv[1] == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(source, place)
+    if str(place).endswith("store.duckdb") and sys.argv[1] == "after":
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = replace
+from precompute.cli.main import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def kill_at_the_rename(command: list[str], when: str, environment: dict[str, str]) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_AT_THE_RENAME, when, *command], cwd=ROOT, env=environment)
+    assert killed.returncode == -signal.SIGKILL
+
+
+def test_what_was_left_before_the_rename_is_swept(shop: Path, environment) -> None:
+    """No sound that no store names stays behind: it may be a listener's."""
+    store = copied(shop, "swept")
+    command = ["attribute", "--audio", str(shop.parent.parent / "corpus/audio/0003.wav")]
+    command += ["--config", str(shop), "--store", str(store)]
+    before = hashlib.sha256(store.read_bytes()).hexdigest()
+    kill_at_the_rename(command, "before", environment)
+    assert hashlib.sha256(store.read_bytes()).hexdigest() == before
+    assert len(list(store.parent.glob("clips/.attribute-*/clip-005-user.flac"))) == 1
+    assert len(list(store.parent.glob(".store.duckdb.*.part"))) == 1
+    assert main(["attribute", "--prompt", "a low chord", *command[3:]]) == 0
+    assert sorted(path.name for path in store.parent.iterdir()) == ["clips", "store.duckdb"]
+    assert sorted(path.name[:8] for path in (store.parent / "clips").iterdir()) == [f"clip-00{i}" for i in range(1, 6)]
+
+
+def test_killed_after_it_was_published_a_clip_is_not_added_again(shop: Path, environment, capsys) -> None:
+    store, audio = copied(shop, "twice"), str(shop.parent.parent / "corpus/audio/0003.wav")
+    ends = ["--seconds", "1", "--config", str(shop), "--store", str(store)]
+    command = ["attribute", "--audio", audio, "--prompt", "a low chord", *ends]
+    kill_at_the_rename(command, "after", environment)
+    before = store.read_bytes()
+    assert main(command) == 0 and store.read_bytes() == before
+    said = capsys.readouterr().out
+    assert f"{store} holds clip 5 already: the same sound, words and seed; not added again" in said
+    assert "holds clip 6 already" in said and "published" not in said
+    assert sorted(path.name for path in store.parent.iterdir()) == ["clips", "store.duckdb"]  # nothing was left
+    # what differs in words, seed or length is another clip; one that is new is added beside one that is there
+    assert (
+        main(["attribute", "--audio", audio, "--caption", "a hum", "--prompt", "a low chord", "--seed", "1", *ends])
+        == 0
+    )
+    assert main([*command, "--prompt", "a high chord", "--prompt", "a high chord"]) == 0
+    titled = rows(store, "SELECT clip_id, coalesce(prompt, ''), seed FROM clips WHERE clip_id > 4 ORDER BY clip_id")
+    words = [(5, "", None), (6, "a low chord", 0), (7, "a hum", None), (8, "a low chord", 1), (9, "a high chord", 0)]
+    assert titled == words
+
+
+def start(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen:
+    command = [sys.executable, "-u", "-m", "precompute", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_commands_on_one_store_wait_for_each_other(shop: Path, environment) -> None:
+    """Started while the first one computes, the others see what it published, and nothing is lost."""
+    store = copied(shop, "together")
+    ends = ["--seconds", "1", "--config", str(shop), "--store", str(store)]
+    first = start(["attribute", "--prompt", "a low chord", *ends], environment)
+    lock = store.with_name(".store.duckdb.lock")
+    limit = time.monotonic() + 60
+    while not lock.exists() and time.monotonic() < limit:
+        time.sleep(0.01)
+    others = [
+        start(["attribute", "--prompt", "a high chord", *ends], environment),
+        start(["evaluate", "store", "--config", str(shop), "--store", str(store)], environment),
+    ]
+    texts = [process.communicate(timeout=120)[0] for process in (first, *others)]
+    assert first.returncode == others[0].returncode == 0, texts
+    assert others[1].returncode == 1  # the folder holds no evaluation: found out under the lock, after the others
+    assert all(text.startswith(f"  waiting: another command is changing {store}\n") for text in texts[1:]), texts
+    last = start(["remove", "3", "--store", str(store)], environment)
+    assert last.wait(60) == 0
+    prompts = rows(store, "SELECT prompt FROM clips WHERE clip_id > 4 ORDER BY clip_id")
+    assert sorted(prompts) == [("a high chord",), ("a low chord",)]
+    assert rows(store, "SELECT count(*) FROM tracks WHERE track_id = 3") == [(0,)]
+    assert sorted(path.name for path in store.parent.iterdir()) == ["clips", "store.duckdb"]
+
+
+def test_a_removal_waits_for_an_attribution(shop: Path, environment) -> None:
+    store = copied(shop, "removed-meanwhile")
+    ends = ["--seconds", "1", "--config", str(shop), "--store", str(store)]
+    adding = start(["attribute", "--prompt", "a low chord", *ends], environment)
+    assert any(line.startswith("search") for line in adding.stdout)
+    removing = start(["remove", "3", "--store", str(store)], environment)
+    said = removing.communicate(timeout=120)[0]
+    adding.communicate(timeout=60)
+    assert (adding.returncode, removing.returncode) == (0, 0), said
+    assert said.startswith("  waiting: another command is changing ")
+    assert rows(store, "SELECT count(*) FROM clips WHERE clip_id = 5") == [(1,)]
+    assert rows(store, "SELECT count(*) FROM scores WHERE track_id = 3") == [(0,)]
 
 
 @pytest.mark.parametrize(
