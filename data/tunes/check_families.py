@@ -64,7 +64,7 @@ def main() -> int:
     options = parser.parse_args()
     tunes, twice, _ = read_books(find_corpus())
     steps = [sample_steps(t.melody) for t in tunes]
-    candidates = find_candidates(steps)
+    candidates = find_candidates([t.melody for t in tunes])
 
     def compare(pairs: list[Pair]) -> dict[Pair, Likeness]:
         return compare_pairs(steps, add_tonics(tunes, {p: candidates.get(p, ()) for p in pairs}))

@@ -1,9 +1,10 @@
 """Groups tunes into families: settings of one tune, whatever their name, key and book.
 
-A tune is sampled at equal steps (8 a bar in duple time, one an eighth in compound and triple time), repeats not played;
-a pitch counts by its class. Two tunes are aligned locally (Smith and Waterman 1981) at the likeliest transpositions;
-`similarity` is the alignment's score as a share of the shorter tune: 1 = note for note, one of two strains in common
-about 0.5. Only pairs that share phrases are aligned: all eight million would take hours.
+A tune is sampled at equal steps (8 a bar in duple time, one an eighth in compound and triple time), repeats not played.
+A step is the letter of its pitch, C = 0 to B = 6: octave, accidentals and mode do not count, because settings differ in
+them. Two tunes are aligned locally (Smith and Waterman 1981) at the likeliest transpositions; `similarity` is the
+alignment's score as a share of the shorter tune: 1 = note for note, one of two strains in common about 0.5. Only pairs
+that share phrases are aligned: all three million would take half an hour.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from fractions import Fraction
 
 import numpy as np
 
-from notation import FIFTHS, Melody
+from notation import LETTERS, Melody
 
-GRAM = 8  # steps a phrase
-COMMON = 40  # a phrase of more tunes than this is idiom, and makes no candidates
+PHRASE, COARSE = 7, 6  # steps of a phrase; of one that skips weak steps
+COMMON = 60  # a phrase of more tunes than this is idiom, and makes no candidates
 SHARED = 3  # phrases in common that make two tunes candidates
 THRESHOLD = 0.4  # similarity from which two tunes are one family; data/README.md says how it was chosen
 LONGEST = 320  # steps of a tune that are looked at
 GAP = 1.0  # of a step that only one tune has
-SCORES = (1.0, -0.7, -0.5, -0.8, -0.8, -0.7, -1.0)  # by distance of pitch classes, 0 to 6 semitones
-REST, PAD = 12, 13  # codes beside pitch classes
+SCORES = (1.0, -0.7, -0.6, -0.9)  # by distance of letters: unison or octave, second, third, fourth
+REST, PAD = 7, 8  # codes beside letters
 
 Steps = tuple[int, ...]
 Pair = tuple[int, int]
@@ -37,58 +38,68 @@ class Likeness:
     """What an alignment of two tunes gave."""
 
     similarity: float  # 0 to 1
-    transposition: int  # semitones by which the second tune is raised, 0 to 11
+    transposition: int  # letters by which the second tune is raised, 0 to 6
 
 
-def sample_steps(melody: Melody) -> Steps:
-    """Pitch class at each step, `REST` for a rest."""
-    top, bottom = map(int, melody.metre.split("/"))
-    duple = (top, bottom) in ((2, 2), (2, 4), (4, 4))
-    step = melody.bar_length / 8 if duple else Fraction(1, 8)
-    steps: list[int] = []
-    now = Fraction(0)
-    for bar in melody.bars:
+def sample_steps(melody: Melody, every: int = 1) -> Steps:
+    """Letter at each step, `REST` for a rest; `every`: at each second or third step of a bar alone."""
+    step = measure_step(melody)
+    letters: list[int] = []
+    for bar, length in zip(melody.bars, melody.measure_bars(), strict=True):
+        now = max(Fraction(0), melody.bar_length - length)  # a short bar is mostly a pick-up: count from its end
         for note in bar:
-            while len(steps) * step < now + note.length:
-                steps.append(REST if note.pitch is None else note.pitch % 12)
-            now += note.length
-    return tuple(steps[:LONGEST])
+            first, now = now, now + note.length
+            at = math.ceil(first / (step * every)) * every
+            while at * step < now:
+                letters.append(REST if note.step is None else note.step % 7)
+                at += every
+    return tuple(letters[:LONGEST])
 
 
-def list_phrases(steps: Steps) -> dict[tuple[int, ...], set[int]]:
-    """Phrases of `GRAM` steps by their intervals -> pitch classes on which they begin."""
+def measure_step(melody: Melody) -> Fraction:
+    """Length of a step in whole notes."""
+    return melody.bar_length / 8 if melody.metre in ("2/2", "2/4", "4/4") else Fraction(1, 8)
+
+
+def list_phrases(steps: Steps, length: int) -> dict[tuple[int, ...], set[int]]:
+    """Phrases by their intervals -> letters on which they begin."""
     phrases: dict[tuple[int, ...], set[int]] = defaultdict(set)
-    for k in range(len(steps) - GRAM + 1):
-        part = steps[k : k + GRAM]
+    for k in range(len(steps) - length + 1):
+        part = steps[k : k + length]
         if REST not in part and len(set(part)) >= 4:
-            phrases[tuple((p - part[0]) % 12 for p in part)].add(part[0])
+            phrases[tuple((p - part[0]) % 7 for p in part)].add(part[0])
     return dict(phrases)
 
 
-def find_candidates(tunes: Sequence[Steps]) -> dict[Pair, tuple[int, ...]]:
-    """Pairs that share phrases -> the two transpositions that most of them have."""
-    every = [list_phrases(steps) for steps in tunes]
-    holders: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for k, phrases in enumerate(every):
-        for phrase in phrases:
-            holders[phrase].append(k)
+def find_candidates(tunes: Sequence[Melody]) -> dict[Pair, tuple[int, ...]]:
+    """Pairs that share phrases, as written or without their weak steps -> the two likeliest transpositions."""
     votes: dict[Pair, Counter[int]] = defaultdict(Counter)
     count: Counter[Pair] = Counter()
-    for phrase, who in holders.items():
-        if len(who) > COMMON:
-            continue
-        weight = math.log(len(tunes) / len(who))
-        for i, a in enumerate(who):
-            for b in who[i + 1 :]:
-                count[a, b] += 1
-                for x in every[a][phrase]:
-                    for y in every[b][phrase]:
-                        votes[a, b][(x - y) % 12] += weight
-    return {
-        pair: tuple(t for t, _ in sorted(votes[pair].items(), key=lambda v: (-v[1], v[0]))[:2])
-        for pair in sorted(count)
-        if count[pair] >= SHARED
-    }
+    for coarse in (False, True):
+        length = COARSE if coarse else PHRASE
+        every = [list_phrases(sample_steps(t, _skip(t) if coarse else 1), length) for t in tunes]
+        holders: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for k, phrases in enumerate(every):
+            for phrase in phrases:
+                holders[phrase].append(k)
+        for phrase, who in holders.items():
+            if len(who) > COMMON:
+                continue
+            weight = math.log(len(tunes) / len(who))
+            for i, a in enumerate(who):
+                for b in who[i + 1 :]:
+                    count[a, b] += 1
+                    for x in every[a][phrase]:
+                        for y in every[b][phrase]:
+                            votes[a, b][(x - y) % 7] += weight
+    found = sorted(pair for pair, number in count.items() if number >= SHARED)
+    best = {pair: sorted(votes[pair].items(), key=lambda v: (-v[1], v[0]))[:2] for pair in found}
+    return {pair: tuple(t for t, _ in ranked) for pair, ranked in best.items()}
+
+
+def _skip(melody: Melody) -> int:
+    """Of how many steps one is strong."""
+    return 3 if melody.metre in ("6/8", "9/8", "12/8", "3/8") else 2
 
 
 def align(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -96,11 +107,10 @@ def align(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     Cells of one antidiagonal do not depend on each other, so that a step of the loop fills one in all pairs.
     """
-    table = np.full((14, 14), -GAP, np.float32)
-    for a in range(12):
-        for b in range(12):
-            distance = min((a - b) % 12, (b - a) % 12)
-            table[a, b] = SCORES[distance]
+    table = np.full((PAD + 1, PAD + 1), -GAP, np.float32)
+    for a in range(7):
+        for b in range(7):
+            table[a, b] = SCORES[min((a - b) % 7, (b - a) % 7)]
     table[PAD, :] = table[:, PAD] = -99
     pairs, n, m = len(first), first.shape[1], second.shape[1]
     backwards = second[:, ::-1]
@@ -135,8 +145,8 @@ def compare_pairs(tunes: Sequence[Steps], pairs: dict[Pair, tuple[int, ...]], ba
     return found
 
 
-def _transpose(steps: Steps, semitones: int) -> Steps:
-    return tuple(p if p == REST else (p + semitones) % 12 for p in steps)
+def _transpose(steps: Steps, letters: int) -> Steps:
+    return tuple(p if p == REST else (p + letters) % 7 for p in steps)
 
 
 def _pad(tunes: list[Steps]) -> np.ndarray:
@@ -146,9 +156,9 @@ def _pad(tunes: list[Steps]) -> np.ndarray:
     return out
 
 
-def count_tonic(melody: Melody) -> int:
-    """Pitch class of the tonic."""
-    return 7 * (FIFTHS[melody.key.tonic[0]] + 7 * melody.key.tonic.count("#") - 7 * melody.key.tonic.count("b")) % 12
+def find_tonic(melody: Melody) -> int:
+    """Letter of the tonic."""
+    return LETTERS.index(melody.key.tonic[0])
 
 
 def normalise_title(title: str) -> str:

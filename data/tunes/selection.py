@@ -18,8 +18,8 @@ from families import (
     Likeness,
     Pair,
     compare_pairs,
-    count_tonic,
     find_candidates,
+    find_tonic,
     join_families,
     normalise_title,
     sample_steps,
@@ -65,7 +65,7 @@ def relate_tunes(tunes: list[PrintedTune]) -> TuneRelations:
     """Aligns all tunes that share phrases or a title, and groups them."""
     steps = [sample_steps(t.melody) for t in tunes]
     same_title = pair_titles(tunes)
-    pairs = find_candidates(steps)
+    pairs = find_candidates([t.melody for t in tunes])
     for pair in same_title:
         pairs.setdefault(pair, ())
     likeness = compare_pairs(steps, add_tonics(tunes, pairs))
@@ -77,8 +77,8 @@ def relate_tunes(tunes: list[PrintedTune]) -> TuneRelations:
 
 def add_tonics(tunes: list[PrintedTune], pairs: dict[Pair, tuple[int, ...]]) -> dict[Pair, tuple[int, ...]]:
     """To each pair's transpositions, none and the one that brings both tonics together."""
-    tonic = [count_tonic(t.melody) for t in tunes]
-    return {(a, b): tuple(dict.fromkeys((*v, 0, (tonic[a] - tonic[b]) % 12))) for (a, b), v in pairs.items()}
+    tonic = [find_tonic(t.melody) for t in tunes]
+    return {(a, b): tuple(dict.fromkeys((*v, 0, (tonic[a] - tonic[b]) % 7))) for (a, b), v in pairs.items()}
 
 
 def name_titles(tune: PrintedTune) -> set[str]:
