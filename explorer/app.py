@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +35,11 @@ from explorer.methods.page import MethodsPage
 from explorer.state.events import EventHandler
 from explorer.state.store_views import StoreViews
 from explorer.state.view import TABS, BadEventError, View
+from explorer.store.errors import StoreDamagedError
 from explorer.store.ranking import NORMALISED, RAW
-from explorer.text.scores import CAVEAT
+from explorer.text.scores import CAVEAT, DAMAGED
+
+log = logging.getLogger("explorer")
 
 EVENTS_AT_ONCE = 4  # of all listeners; more than some cores can work at only get in each other's way
 
@@ -306,7 +311,8 @@ def _wire_events(
         """`choose` gets the view that the page is at, and the new value of `source`."""
 
         def handle(query: Any, value: Any) -> list[Any]:
-            return show(_find_next_view(views, query, choose, value), changed)
+            with _word_errors():
+                return show(choose(views.read_query(query), value), changed)
 
         listener(handle, [link, source], changed, trigger_mode="always_last", **options)
 
@@ -316,17 +322,20 @@ def _wire_events(
         # The client chooses what an event holds: every `choose` checks it.
         def handle(query: Any, event: gr.EventData) -> list[Any]:
             data = event._data if isinstance(event._data, dict) else {}
-            return show(_find_next_view(views, query, choose, data), changed)
+            with _word_errors():
+                return show(choose(views.read_query(query), data), changed)
 
         listener(handle, [link], changed, trigger_mode="always_last", **options)
 
     def load(request: gr.Request) -> list[Any]:
-        listen.clip.choices = [*page.list_choices()]
-        return show(views.read_address(dict(request.query_params)), everything)
+        with _word_errors():
+            listen.clip.choices = [*page.list_choices()]
+            return show(views.read_address(dict(request.query_params)), everything)
 
     def on_tab(query: Any, event: gr.SelectData) -> list[Any]:
         tab = TABS[event.index] if event.index in range(len(TABS)) else TABS[0]
-        return show(_find_next_view(views, query, events.choose_tab, tab), [link, parts.holders, *studied])
+        with _word_errors():
+            return show(events.choose_tab(views.read_query(query), tab), [link, parts.holders, *studied])
 
     blocks.load(load, None, everything, **options)
     on_event(link.visit, events.visit, everything)
@@ -358,9 +367,13 @@ def _pack(value: Any) -> Any:
     return orjson.Fragment(orjson.dumps(value)) if isinstance(value, (list, dict)) else value
 
 
-def _find_next_view(views: StoreViews, query: Any, choose: Callable[[View, Any], View], value: Any) -> View:
-    """Answer an event; a bad one becomes a short message on the page instead of a failure in the log."""
+@contextmanager
+def _word_errors() -> Iterator[None]:
+    """An event that is bad, or needs what is damaged in the store, becomes a short message on the page."""
     try:
-        return choose(views.read_query(query), value)
+        yield
     except BadEventError as error:
         raise gr.Error(str(error), print_exception=False) from error
+    except StoreDamagedError as error:
+        log.error("%s", error)
+        raise gr.Error(DAMAGED, print_exception=False) from error

@@ -6,11 +6,12 @@ Gradio's own settings are closed here: no uploads, no API pages, no error texts 
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from explorer.app import PAGE_CSS, build_app, build_theme
@@ -19,10 +20,14 @@ from explorer.report.routes import add_reports
 from explorer.settings import Settings
 from explorer.state.store_views import StoreViews
 from explorer.store import Store
+from explorer.store.errors import StoreDamagedError
+from explorer.text.scores import DAMAGED
 from explorer.web import media
 from explorer.web.guard import Guard, read_body
 from explorer.web.jobs import Jobs, build_command
 from explorer.web.uploads import add_uploads
+
+log = logging.getLogger("explorer")
 
 EVENT_BYTES = 1_000_000  # of one event; the page's own stay under 10 kB
 
@@ -65,11 +70,18 @@ def _find_event_fault(body: bytes) -> tuple[int, str] | None:
     return (400, "this page takes no files") if "path" in keys else None
 
 
+def _answer_damage(_: Request, error: Exception) -> Response:
+    """What a route cannot read of a damaged store is no fault of the server; its log names the file."""
+    log.error("%s", error)
+    return JSONResponse({"detail": DAMAGED}, status_code=503, headers={"Cache-Control": "no-store"})
+
+
 def create_server(settings: Settings) -> Guard:
     """The whole application over one open store. Raises the StoreError family."""
     store = Store(settings.store, settings.threads, settings.memory_limit)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(FileRefuser)
+    app.add_exception_handler(StoreDamagedError, _answer_damage)
     media.add_sounds(app, store)
     media.add_static(app)
     views = StoreViews(store)

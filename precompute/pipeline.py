@@ -17,6 +17,7 @@ from precompute.clips.audio_files import write_audio
 from precompute.clips.generation import generate_clips, load_clips, load_cohort
 from precompute.clips.prompts import Prompt, choose_targets
 from precompute.common.cache import Cache
+from precompute.common.locks import lock_work
 from precompute.common.progress import format_duration, progress
 from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.audio import Analysis, analyse
@@ -89,7 +90,16 @@ class CalibratedRun:
 
 
 def run(config: RunConfig, audit: bool = False) -> Path:
-    """Do what is not yet done, publish the store, and return its path."""
+    """Do what is not yet done, publish the store, and return its path.
+
+    Raises UserError, among others at once where another run or pass is at work in the same work folder.
+    """
+    with lock_work(Path(config.output.work)):
+        return _run(config, audit)
+
+
+def _run(config: RunConfig, audit: bool) -> Path:
+    """Work of `run` while it has the work folder for itself."""
     began, started = time.monotonic(), datetime.now(timezone.utc)
     cache, store = Cache(Path(config.output.work) / "cache"), Path(config.output.store)
     print("corpus", flush=True)
@@ -213,15 +223,8 @@ def attribute_tuned_clips(tuned: TunedPass, main: Context, done: list[MethodRun]
     model, corpus, config, cache = main.model, tuned.corpus, tuned.config, main.cache
     print(f"clips of the model tuned on exemplars {tuned.tuning.track_ids}", flush=True)
     with apply_update(model, tuned.tuning.update):
-        loaded = main.items, tuned.name_tracks(main.track_key, model)
-        context, prompts = make_context(model, corpus, config, cache, loaded, tuned.prompts)
-        context = replace(context, memo={"recordings": main.make_once("recordings", dict)})  # they sound alike to both
-        id_of = {one.method.name: one.method_id for one in done}
-        outcome = run_methods(context, tuned.choose_methods(list(id_of)))
-        roles, groups = assign_roles(corpus.tracks), group_clips(context)
-        completed = [replace(one, method_id=id_of[one.method.name]) for one in outcome.completed]
-        runs = [calibrate_run(one, roles, groups) for one in completed]
-        clips = StoredClips(prompts, [])
+        context, runs = score_tuned_clips(tuned, main, done)
+        prompts, clips = tuned.prompts, StoredClips(tuned.prompts, [])
         tables = [tabulate_results(one, context, clips) for one in runs]
         row = store_tables.tabulate_run(config, model, started, time.monotonic() - began, RUN_ID, tuned.note)
     folder, shown, ids = Path(config.output.clips), context.queries.shown, clips.ids
@@ -236,6 +239,21 @@ def attribute_tuned_clips(tuned: TunedPass, main: Context, done: list[MethodRun]
         "passages": passages,
         **{name: stack_tables([table[name] for table in tables]) for name in PAIR_TABLES},
     }
+
+
+def score_tuned_clips(tuned: TunedPass, main: Context, done: list[MethodRun]) -> tuple[Context, list[CalibratedRun]]:
+    """Scores and verdicts of the tuned model's clips, by the methods of `done` under their ids.
+
+    The model has the tuned weights when this is called, `apply_update`.
+    """
+    loaded = main.items, tuned.name_tracks(main.track_key, main.model)
+    context, _ = make_context(main.model, tuned.corpus, tuned.config, main.cache, loaded, tuned.prompts)
+    context = replace(context, memo={"recordings": main.make_once("recordings", dict)})  # they sound alike to both
+    id_of = {one.method.name: one.method_id for one in done}
+    outcome = run_methods(context, tuned.choose_methods(list(id_of)))
+    roles, groups = assign_roles(tuned.corpus.tracks), group_clips(context)
+    completed = [replace(one, method_id=id_of[one.method.name]) for one in outcome.completed]
+    return context, [calibrate_run(one, roles, groups) for one in completed]
 
 
 def group_clips(context: Context) -> ClipGroups:

@@ -209,6 +209,61 @@ def _format_interval(row: Result, form: str) -> str:
     return f"{row['value']:{form}} [{low}, {high}]"
 
 
+def _format_retraining(data: Result) -> str:
+    """LDS of every method; of other settings; the ceiling; what leaving the first works out did."""
+    truths = {"whole_masked": "whole schedule", "noisy_masked": "noisier half"}
+    cells = {(row["method"], row["setting"], row["value"], row["trainings"], row["truth"]): row for row in data["rows"]}
+    lines = [f"`{data['command']}`: {data['what']}; {data['hardware']}.", ""]
+    lines += [
+        f"| method | LDS, {' | LDS, '.join(truths.values())} | less D-TRAK's | repeats at | s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for method in dict.fromkeys(row["method"] for row in data["rows"] if not row["setting"]):
+        own = [cells[method, "", "", "all", truth] for truth in truths]
+        scores = " | ".join(_format_span(row, "lds", "low", "high") for row in own)
+        less = _format_span(own[0], "difference", "difference_low", "difference_high")
+        repeats = "" if own[0]["reliability"] is None else f"{own[0]['reliability']:.2f}"
+        lines.append(f"| {method} | {scores} | {less} | {repeats} | {own[0]['seconds']:,.0f} |")
+    for row in data["ceiling"]:
+        if row["truth"] in truths:
+            agreed = _format_span(row, "correlation", "low", "high")
+            lines += [
+                "",
+                f"Two seeds agree at {agreed} over {row['halves']} halves ({truths[row['truth']]}): a method that",
+            ]
+            lines[-1] += f" knew the mean answer of all seeds would reach {row['attainable_lds']:.2f}."
+    settings = [key for key in cells if key[1] and key[4] == "whole_masked"]
+    if settings:
+        lines += [
+            "",
+            f"| method | setting | trainings | LDS, {' | LDS, '.join(truths.values())} |",
+            "|---|---|---|---|---|",
+        ]
+    for method, setting, value, trainings, _ in settings:
+        own = [cells.get((method, setting, value, trainings, truth)) for truth in truths]
+        scores = " | ".join("" if row is None else _format_span(row, "lds", "low", "high") for row in own)
+        lines.append(f"| {method} | {setting} = {value} | {trainings} | {scores} |")
+    if data["removals"]:
+        lines += [
+            "",
+            "| measure | without the first works of | change | beyond random works | clips beyond |",
+            "|---|---|---|---|---|",
+        ]
+    for row in data["removals"]:
+        change, beyond = (
+            _format_span(row, *names)
+            for names in (("change", "low", "high"), ("beyond_random", "beyond_low", "beyond_high"))
+        )
+        count = f"{row['clips_beyond']} of {row['clips']}" if "clips_beyond" in row else ""
+        lines.append(f"| {row['measure'].replace('_', ' ')} | {row['method']} | {change} | {beyond} | {count} |")
+    return "\n".join(lines)
+
+
+def _format_span(row: Result, value: str, low: str, high: str) -> str:
+    """A value with its interval, two or more digits; '' where the row has none."""
+    return f"{row[value]:.2g} [{row[low]:.2g}, {row[high]:.2g}]" if value in row else ""
+
+
 def _format_recall(data: Result) -> str:
     lines = [f"`{data['command']}`: {data['hardware']}; {data['repeats']} clips.", ""]
     lines += [
@@ -266,6 +321,7 @@ def _format_explorer(data: Result) -> str:
 TABLES = {
     "diagnostics": {"demo-diagnostics": _format_diagnostics},
     "planted truths": {"demo-planted": _format_planted},
+    "retraining": {"demo-retraining": _format_retraining},
     "experiments": {"demo-self-influence": _format_self_influence, "demo-agreement": _format_agreement},
     "benchmarks": {"pass": _format_pass, "peers": _format_peers, "gpu": _format_gpu},
     "index": {"index-recall": _format_recall, "index": _format_search},

@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(shown.to_string(index=False) if len(shown) else "  none")
             if options.csv:
                 escape_formulas(frame).to_csv(options.csv / f"{kind}.csv", index=False)
-    except (ValueError, OSError) as error:
+    except (StoreError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:

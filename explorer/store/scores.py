@@ -281,7 +281,6 @@ class ScoreReader:
         if not pairs:
             return []
         clips, tracks = zip(*pairs, strict=True)
-        rows = self._database.connection.cursor().execute(_PAIRS, [list(clips), list(tracks), method_id])
-        names = [column[0] for column in rows.description]
-        by_pair = {(row[0], row[1]): dict(zip(names, row, strict=True)) for row in rows.fetchall()}
+        records = self._database.fetch_records(_PAIRS, list(clips), list(tracks), method_id)
+        by_pair = {(record["clip_id"], record["track_id"]): record for record in records}
         return [by_pair[pair] for pair in pairs if pair in by_pair]

@@ -38,9 +38,8 @@ class TrackSearch:
         with self._copying:
             if not self._copied:
                 # DuckDB opens a file once in a process: another Store of the same file may have made it.
-                self._database.connection.cursor().execute(
-                    f"ATTACH IF NOT EXISTS ':memory:' AS {_MEMORY} (READ_WRITE)"
-                ).execute(_COPY)
+                self._database.fetch_rows(f"ATTACH IF NOT EXISTS ':memory:' AS {_MEMORY} (READ_WRITE)")
+                self._database.fetch_rows(_COPY)
                 self._copied = True
         where, args = ["true"], []
         for word in text.split():

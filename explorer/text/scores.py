@@ -8,6 +8,7 @@ from explorer.text.claims import ASSUMPTION
 from explorer.text.numbers import format_signed
 
 RELIABLE = 0.9  # agreement of two halves of the draws, from which on an order counts as settled
+DAMAGED = "The store is damaged: whoever runs this explorer must publish it again. The server’s log says what."
 CAVEAT = (
     "The error after ± covers noise draws, not retraining. A place is given as the interval of places that the track "
     "would take with its score two errors higher or lower. A normalised score is the raw one in units of the track’s "

@@ -23,7 +23,7 @@ TIME_LIMIT_S = 900  # of one clip
 LINE_CHARS = 200
 _PATH = re.compile(r"\S*[/\\]\S*")
 # In the words of `precompute/index/attribution.py`: change both together; so the lines of progress in `_outcome`.
-_CLIP = re.compile(r"^published .* with clip (\d+)")
+_CLIP = re.compile(r"^(?:published .* with clip (\d+)|.* holds clip (\d+) already:)")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Jobs:
         try:
             for text in process.stdout or ():
                 published = _CLIP.match(text)
-                clip_id = int(published[1]) if published else clip_id
+                clip_id = int(published[1] or published[2]) if published else clip_id
                 last = text.strip() or last
                 if text.startswith(("  ", "search")):
                     self._state = JobState("running", hide_paths(text), number=number)

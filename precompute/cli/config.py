@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from precompute.config.run import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]  # the repository, whose configs and demo data the defaults name
-CONFIGS = {"agreement": ROOT / "precompute/configs/demo-agreement.toml"}  # where it is not that of the shipped store
+CONFIGS = {  # where it is not that of the shipped store
+    "agreement": ROOT / "precompute/configs/demo-agreement.toml",
+    "retraining": ROOT / "precompute/configs/bench.toml",
+}
 
 
 def add_config(parser: argparse.ArgumentParser, name: str = "") -> None:

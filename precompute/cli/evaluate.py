@@ -33,6 +33,11 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     agreement.add_argument("--picture", type=Path, default=ROOT / "assets/pictures/agreement.png")
     _finish(agreement, "agreement", _do_agreement)
     _finish(kinds.add_parser("calibration", help="is the test of above noise fair?"), "calibration", _do_calibration)
+    retraining = kinds.add_parser("retraining", help="do scores predict what a model becomes without some works?")
+    retraining.add_argument("--method", action="append", default=[], help="instead of all but mucs")
+    retraining.add_argument("--clips", type=int, default=0, help="score so many clips; 0 = all (default: %(default)s)")
+    retraining.add_argument("--picture", type=Path, default=ROOT / "assets/pictures/retraining.png")
+    _finish(retraining, "retraining", _do_retraining)
     card = kinds.add_parser("card", help="write the model card's tables from the results of the others")
     card.add_argument("--card", type=Path, default=ROOT / "assets/demo/MODEL_CARD.md")
     card.set_defaults(run=_do_card)
@@ -180,6 +185,13 @@ def _do_calibration(options: argparse.Namespace) -> None:
     from precompute.evaluate.calibration import evaluate_calibration
 
     evaluate_calibration(config, options.out)
+
+
+def _do_retraining(options: argparse.Namespace) -> None:
+    config = load_config(options.config)
+    from precompute.evaluate.retraining.judgement import evaluate_retraining
+
+    evaluate_retraining(config, options.out, options.method, options.clips, options.picture)
 
 
 def _do_card(options: argparse.Namespace) -> None:

@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_training_verbs(verbs)
     _add_report_verbs(verbs)
     _add_exemplars_verb(verbs)
+    _add_retrain_verb(verbs)
     add_evaluate(verbs.add_parser("evaluate", help="judge the model's clips, or a method by known truths and controls"))
     _add_remove_verb(verbs)
     _add_index_verbs(verbs)
@@ -145,6 +146,14 @@ def _add_exemplars_verb(verbs: Verbs) -> None:
     exemplars.add_argument("--count", type=int, default=4, help="how many are chosen (default: %(default)s)")
     exemplars.add_argument("--steps", type=int, default=120, help="at most (default: %(default)s)")
     exemplars.set_defaults(run=_do_train_exemplars)
+
+
+def _add_retrain_verb(verbs: Verbs) -> None:
+    retrain = verbs.add_parser("retrain", help="train small models without some works: the truth that methods predict")
+    retrain.add_argument("--config", type=Path, default=ROOT / "precompute/configs/bench.toml")
+    retrain.add_argument("--most", type=int, default=0, help="trainings to do now; 0 = all (default: %(default)s)")
+    retrain.add_argument("--plan", action="store_true", help="print the plan and the time, and do nothing")
+    retrain.set_defaults(run=_do_retrain)
 
 
 def _add_remove_verb(verbs: Verbs) -> None:
@@ -264,14 +273,23 @@ def _do_train_exemplars(options: argparse.Namespace) -> None:
     make_exemplars(config, options.out, options.track, settings, options.count)
 
 
+def _do_retrain(options: argparse.Namespace) -> None:
+    config = load_config(options.config)
+    from precompute.train.retraining.run import retrain
+
+    retrain(config, options.most, options.plan)
+
+
 def _do_remove(options: argparse.Namespace) -> None:
-    from precompute.removal.removal import find_members, remove_tracks
+    from precompute.removal.removal import TrackGroup, remove_tracks
     from precompute.removal.report import describe_removal
 
     if (options.by is None) != (options.of is None):
         raise UserError("remove: --by and --of go together: --by composer --of 'Clara Schumann'")
-    ids = [*options.tracks, *(find_members(options.store, options.by, options.of) if options.of is not None else [])]
-    report = remove_tracks(options.store, ids, options.audio, options.manifest, options.index, options.no_index)
+    group = None if options.of is None else TrackGroup(options.by, options.of)
+    report = remove_tracks(
+        options.store, options.tracks, options.audio, options.manifest, options.index, options.no_index, group
+    )
     for line in describe_removal(report, options.store):
         print(line)
 

@@ -1,7 +1,8 @@
 """Results of stages on disk, named by the content of their inputs: a killed run goes on where it was.
 
-An entry is one .npz file, written beside and renamed, so that a file is whole or absent; its checksums tell when it was
-damaged later. Its name holds a fingerprint of everything that it depends on: other settings never meet old results.
+An entry is one .npz file, written beside and renamed, so that a file is whole or absent. One that was cut short later,
+by a fault of the disk, counts as absent; its checksums tell of other damage. Its name holds a fingerprint of everything
+that it depends on: other settings never meet old results.
 Beside each entry the seconds that it took are noted. Times are in seconds.
 """
 
@@ -21,6 +22,7 @@ import numpy as np
 from precompute.common.files import write_atomically
 
 Arrays = dict[str, np.ndarray]
+_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile)  # what zipfile raises of it
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Cache:
         """Write an entry, and beside it how long it took. Raises OSError naming the file where the disk is full."""
         path = self.locate(entry)
         with _name_file_of_errors(path):
-            write_atomically(path, lambda handle: _write_archive(handle, entry, arrays), sync=True)
+            write_atomically(path, lambda handle: _write_archive(handle, entry, arrays))
         self.note_seconds(entry, seconds)
 
     def note_seconds(self, entry: Entry, seconds: float) -> None:
@@ -111,14 +113,13 @@ class Cache:
         try:
             with zipfile.ZipFile(self.locate(entry)) as archive:
                 return archive.comment == str(entry).encode() and archive.testzip() is None
-        except (OSError, EOFError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile):
+        except _DAMAGE:
             return False
 
     def drop_damaged(self, entry: Entry) -> None:
         """Remove an entry that is there but damaged, and print which."""
         if self.has(entry) and not self.is_whole(entry):
-            print(f"  {self.locate(entry)}: damaged; it is computed again", flush=True)
-            self.drop(entry)
+            self._drop_with_notice(entry)
 
     def drop(self, entry: Entry) -> None:
         """Remove an entry and its note."""
@@ -126,8 +127,21 @@ class Cache:
         self._locate_note(entry).unlink(missing_ok=True)
 
     def has(self, entry: Entry) -> bool:
-        """True where the entry was written."""
-        return self.locate(entry).exists()
+        """True where the entry was written. One that was cut short is removed, and printed; checksums are not read."""
+        if not self.locate(entry).exists():
+            return False
+        try:
+            with zipfile.ZipFile(self.locate(entry)) as archive:  # reads the end of the file alone
+                if archive.comment == str(entry).encode():
+                    return True
+        except _DAMAGE:
+            pass
+        self._drop_with_notice(entry)
+        return False
+
+    def _drop_with_notice(self, entry: Entry) -> None:
+        print(f"  {self.locate(entry)}: damaged; it is computed again", flush=True)
+        self.drop(entry)
 
     def locate(self, entry: Entry) -> Path:
         """The entry's file."""

@@ -17,6 +17,7 @@ AGREEMENT = 3_000_000  # clips of `evaluate agreement`
 EXEMPLAR_CHECK = 3_000_000  # clips that check a trained exemplar
 FIDELITY = 4_000_000  # clips of `evaluate self-influence`: plus the track's row
 EXEMPLAR_CLIPS = 5_000_000  # shown clips of the model tuned on exemplars
+RETRAINING_CLIPS = 6_000_000  # clips of the bench of retraining
 LOOK_STEP = 1000  # between the seeds under which the verb `look` generates one prompt
 
 # Other draws.

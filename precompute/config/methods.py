@@ -63,12 +63,14 @@ class EkfacSettings:
     """unlearning-ekfac: curvature in Kronecker factors."""
 
     damping: float = 0.1  # of the mean eigenvalue
-    draws: int = 2  # per training track: one in each stratum of t
+    draws: int = 2  # per training track: one in each stratum of t, from t_low of [fisher] up
     tracks: int = 0  # how many training tracks; 0 = all
+    labels: str = "sampled"  # sampled from the model: Gauss-Newton; observed: the empirical Fisher
     seed: int = 111
 
     def __post_init__(self) -> None:
         _need_positive(damping=self.damping, draws=self.draws)
+        need(self.labels in ("sampled", "observed"), f"labels = {self.labels!r}: choose sampled or observed")
         need(self.tracks >= 0, f"tracks = {self.tracks}: must be 0 (all) or more")
 
 
@@ -91,7 +93,7 @@ class GramSettings:
 
 @dataclass(frozen=True)
 class TrakSettings:
-    """trak, dtrak: projected gradients."""
+    """trak, dtrak, trackstar: projected gradients."""
 
     damping: float = 0.1  # of the mean squared length of a training track's projected gradient
     width: int = 16384  # of the projection
@@ -120,6 +122,16 @@ class DasSettings(TrakSettings):
             ("leverage", self.leverage, (0, 1, 2)),
         ):
             need(value in known, f"{name} = {value!r}: choose one of {', '.join(map(str, known))}")
+
+
+@dataclass(frozen=True)
+class PatchSettings:
+    """patches: how long the compared passages are."""
+
+    lengths_s: tuple[float, ...] = (0.25, 0.5, 1.0)  # seconds; all count alike
+
+    def __post_init__(self) -> None:
+        need(bool(self.lengths_s) and min(self.lengths_s) > 0, f"lengths_s = {list(self.lengths_s)}: must be above 0")
 
 
 @dataclass(frozen=True)
@@ -207,9 +219,11 @@ METHOD_SETTINGS: dict[str, Any] = {
     "trak": TrakSettings(),
     "dtrak": TrakSettings(),
     "das": DasSettings(),
+    "trackstar": TrakSettings(),
     "mucs": MucsSettings(),
     "clap": ClapSettings(),
     "clews": ClewsSettings(),
+    "patches": PatchSettings(),
     "lpips": LpipsSettings(),
     "rps": RpsSettings(),
     "rps-ridge": RpsRidgeSettings(),

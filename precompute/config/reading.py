@@ -21,6 +21,7 @@ else:
     import tomli as tomllib
 
 Settings = TypeVar("Settings")
+LATER = {"later": True}  # metadata of a field that came after its class: at its default, older results stay valid
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
@@ -73,6 +74,25 @@ def read_settings(defaults: Any, table: Any, section: str = "", root: Path | Non
     missing = [name for name, field in known.items() if name not in values and _is_required(field)]
     need(not missing, f"{prefix}{', '.join(missing)}: missing")
     return kind(**values)
+
+
+def list_values(settings: Any) -> dict[str, Any]:
+    """Fields and values of a dataclass, also of those in it, without LATER fields that have their default.
+
+    So a setting that is new leaves the names of all results as they were until somebody sets it.
+    """
+    values = {}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if not (field.metadata.get("later") and value == field.default):
+            values[field.name] = _list_nested(value)
+    return values
+
+
+def _list_nested(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _list_nested(item) for key, item in value.items()}
+    return list_values(value) if is_dataclass(value) else value
 
 
 def _is_required(field: Field[Any]) -> bool:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from precompute.config.methods import METHOD_SETTINGS
-from precompute.config.reading import name_file, name_place, read_settings, read_toml
+from precompute.config.reading import LATER, list_values, name_file, name_place, read_settings, read_toml
+from precompute.config.retraining import RetrainingSection
 from precompute.errors import need
 
 NO_WINDOWS_S = 1e6  # longer than any clip: one window
@@ -88,12 +89,15 @@ class BankSection:
     draws_per_cell: int = 1
     seed: int = 303
     t_low: float = 0.0  # least t of the tracks' draws: 0 = nearly clean, 1 = noise alone
+    # share of the draws without caption: 0 = none; training leaves out a tenth or so
+    uncaptioned: float = field(default=0.0, metadata=LATER)
 
     def __post_init__(self) -> None:
         need(self.replicates >= 2, f"[bank] replicates = {self.replicates}: a standard error needs at least 2")
         need(self.strata >= 1, f"[bank] strata = {self.strata}: must be at least 1")
         need(self.draws_per_cell >= 1, f"[bank] draws_per_cell = {self.draws_per_cell}: must be at least 1")
         need(0 <= self.t_low < 1, f"[bank] t_low = {self.t_low}: must be from 0 to below 1")
+        need(0 <= self.uncaptioned <= 1, f"[bank] uncaptioned = {self.uncaptioned}: must be from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -103,11 +107,14 @@ class FisherSection:
     draws: int = 4  # per track: one in each stratum of t
     damping: float = 0.1  # of the mean Fisher, added to the diagonal
     tracks: int = 0  # how many training tracks to average over; 0 = all
+    # least t of its draws; a file that does not say takes that of [bank], the tracks'
+    t_low: float = field(default=0.0, metadata=LATER)
     seed: int = 101
 
     def __post_init__(self) -> None:
         need(self.draws >= 1, f"[fisher] draws = {self.draws}: must be at least 1")
         need(self.damping > 0, f"[fisher] damping = {self.damping}: must be above 0")
+        need(0 <= self.t_low < 1, f"[fisher] t_low = {self.t_low}: must be from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,8 @@ class UnlearningSection:
     window_s: float = 1.0  # of the clip, for influence over time in the clip
     seed: int = 202  # of the ascent draws: independent of the scoring bank
     t_low: float = 0.0  # least t of the clip's draws; a file that does not say takes that of [bank], the tracks'
+    # share of the clip's draws without caption; a file that does not say takes that of [bank]
+    uncaptioned: float = field(default=0.0, metadata=LATER)
     steps: int = 1  # 1 ... k
     pull_back: bool = True  # towards the weights as trained, in further steps
     relative_step: float = 0.0  # length of the first step / the weights'; 0 = learning_rate says how far a step goes
@@ -133,6 +142,7 @@ class UnlearningSection:
         even = self.ascent_draws >= 2 and self.ascent_draws % 2 == 0
         need(even, f"[unlearning] ascent_draws = {self.ascent_draws}: must be even and at least 2")
         need(0 <= self.t_low < 1, f"[unlearning] t_low = {self.t_low}: must be from 0 to below 1")
+        need(0 <= self.uncaptioned <= 1, f"[unlearning] uncaptioned = {self.uncaptioned}: must be from 0 to 1")
         need(self.window_s > 0, f"[unlearning] window_s = {self.window_s}: must be above 0")
         need(self.steps >= 1, f"[unlearning] steps = {self.steps}: must be at least 1")
         need(self.relative_step >= 0, f"[unlearning] relative_step = {self.relative_step}: must be 0 or more")
@@ -312,6 +322,7 @@ class RunConfig:
     diagnostics: DiagnosticsSection = field(default_factory=DiagnosticsSection)
     index: IndexSection = field(default_factory=IndexSection)
     exemplars: ExemplarsSection = field(default_factory=ExemplarsSection)
+    retraining: RetrainingSection = field(default_factory=RetrainingSection)
     text: str = field(default="", repr=False)  # the TOML as read, kept with the store
 
     @classmethod
@@ -331,6 +342,7 @@ class RunConfig:
             "diagnostics": DiagnosticsSection,
             "index": IndexSection,
             "exemplars": ExemplarsSection,
+            "retraining": RetrainingSection,
         }
         for name in table:
             known = ", ".join([*types, "methods"])
@@ -343,7 +355,9 @@ class RunConfig:
             sections["pass_"] = sections.pop("pass")
         bank, step = sections["bank"], sections["unlearning"]
         need(bank.seed != step.seed, f"{path}: seed of [bank] and [unlearning] must differ, for independent draws")
-        sections["unlearning"] = replace(step, t_low=table.get("unlearning", {}).get("t_low", bank.t_low))
+        for name, fields_ in (("unlearning", ("t_low", "uncaptioned")), ("fisher", ("t_low",))):
+            own = {field: table.get(name, {}).get(field, getattr(bank, field)) for field in fields_}
+            sections[name] = replace(sections[name], **own)
         return cls(**sections, text=text)
 
 
@@ -352,7 +366,7 @@ def fingerprint(*parts: Any) -> str:
 
     def simplify(value: Any) -> Any:
         if is_dataclass(value) and not isinstance(value, type):
-            return {k: v for k, v in asdict(value).items() if k != "text"}
+            return {k: v for k, v in list_values(value).items() if k != "text"}
         return value
 
     data = json.dumps([RESULTS, *(simplify(p) for p in parts)], sort_keys=True, default=str)

@@ -142,11 +142,16 @@ def analyse_wave(wave: np.ndarray, sample_rate: int, sha256: str) -> Analysis:
 
 def write_sound(path: Path, wave: np.ndarray, sample_rate: int, form: Mapping[str, Any] = FLAC_24) -> None:
     """Write samples [channels, T]; `form`: arguments for soundfile. Raises OSError: disk full, ..."""
+    write_atomically(path, encode_sound(wave, sample_rate, form))
+
+
+def encode_sound(wave: np.ndarray, sample_rate: int, form: Mapping[str, Any] = FLAC_24) -> bytes:
+    """A file's bytes; in memory first, since a full disk is then an OSError like any other."""
     import soundfile
 
-    encoded = io.BytesIO()  # in memory first: a full disk is then an OSError like any other
+    encoded = io.BytesIO()
     soundfile.write(encoded, wave.T, sample_rate, **form)
-    write_atomically(path, encoded.getvalue())
+    return encoded.getvalue()
 
 
 def _decode_by_soundfile(path: Path, start_s: float) -> Iterator[tuple[int, int, np.ndarray]]:

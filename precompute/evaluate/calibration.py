@@ -25,9 +25,12 @@ from precompute.config.run import RunConfig
 from precompute.corpus.intake import load_corpus
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
-from precompute.methods.run import run_methods
+from precompute.exemplars.low_rank import apply_update
+from precompute.exemplars.tuned_pass import PLANTED, TunedPass, plan_tuned_pass
+from precompute.gradients.context import Context
+from precompute.methods.run import MethodRun, run_methods
 from precompute.model.diffusion import load_model
-from precompute.pipeline import calibrate_run, group_clips, make_context
+from precompute.pipeline import calibrate_run, group_clips, make_context, score_tuned_clips
 from precompute.significance.verdicts import TrackRoles, Verdicts, assign_roles
 
 PLAYING = 0.1  # share of the decoys' works that play training tracks
@@ -61,15 +64,19 @@ def evaluate_calibration(config: RunConfig, out: Path) -> dict[str, Any]:
     clips = group_clips(context)
     rows: list[Row] = []
     power: list[Row] = []
-    for run in run_methods(context, config.methods.run).completed:
+    texts = [prompt.text for prompt in prompts]
+    completed = run_methods(context, config.methods.run).completed
+    for run in completed:
         calibrated = calibrate_run(run, roles, clips)
         verdicts = calibrated.verdicts
         inputs = select_decoys(verdicts, calibrated.normalisation.raw, clips.match_bin, roles, clips.generated)
         measured = measure_false_findings(inputs)
         rows.append({"method": run.method.name, "split": "works", **measured, "reliability": calibrated.reliability})
-        texts = [prompt.text for prompt in prompts]
         power += [{"method": run.method.name, **row} for row in measure_power(verdicts, corpus.tracks, texts)]
         print(f"  {run.method.name}: done", flush=True)
+    tuned = plan_tuned_pass(model, corpus, config, prompts)
+    if tuned is not None:
+        power += measure_exemplar_power(tuned, context, completed)
     print(format_table(rows, NULL_COLUMNS), format_table(power, POWER_COLUMNS), sep="\n\n", flush=True)
     return write_result(
         out,
@@ -195,6 +202,17 @@ def measure_power(verdicts: Verdicts, tracks: Sequence[Track], texts: Sequence[s
         if total:
             low, high = compute_clopper_pearson(found, total)
             rows.append({"planted": planted, "found": found, "of": total, "low": low, "high": high})
+    return rows
+
+
+def measure_exemplar_power(tuned: TunedPass, main: Context, done: list[MethodRun]) -> list[Row]:
+    """`measure_power` of the exemplars, by the clips of the model that was tuned on them."""
+    with apply_update(main.model, tuned.tuning.update):
+        _, runs = score_tuned_clips(tuned, main, done)
+    texts, rows = [prompt.text for prompt in tuned.prompts], []
+    for one in runs:
+        found = measure_power(one.verdicts, tuned.corpus.tracks, texts)
+        rows += [{"method": one.run.method.name, **row} for row in found if row["planted"] == PLANTED]
     return rows
 
 

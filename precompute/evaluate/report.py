@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
 from precompute.common.results import describe_hardware, write_result
-from precompute.errors import UserError
+from precompute.store.reading import open_store
 
 PERCENT, NUMBER = "{:.0%}", "{:.2f}"
 LINES = (  # of the table: text, diagnostic without its suffix, format
@@ -24,14 +23,8 @@ LINES = (  # of the table: text, diagnostic without its suffix, format
 
 
 def report_diagnostics(store_path: Path, out: Path) -> None:
-    """Write the diagnostics of a store to `out` and print them. Raises UserError where the store cannot be opened."""
-    from explorer.store import Store, StoreError
-
-    try:
-        store = Store(store_path)
-    except StoreError as error:
-        raise UserError(str(error)) from error
-    with contextlib.closing(store):
+    """Write the diagnostics of a store to `out` and print them. Raises UserError where the store cannot be read."""
+    with open_store(store_path) as store:
         method = store.runs.list_methods()[0]
         rows = [vars(item) for item in store.runs.list_diagnostics(method.method_id)]
         run = store.runs.read_latest()

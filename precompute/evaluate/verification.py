@@ -13,7 +13,6 @@ that each of them is right.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +41,7 @@ from precompute.gradients.track_pass import TrackPass
 from precompute.methods.catalogue import build_method
 from precompute.methods.trak import DTrak
 from precompute.model.diffusion import Items, Model, NoiseBank, load_model
+from precompute.store.reading import open_store
 
 VERIFIED = ("dtrak", "unlearning")  # methods that have a naive twin here
 LEAST_RHO = 0.99  # correlation of a clip's scores with those of the naive twin
@@ -101,13 +101,7 @@ def verify_store(config: RunConfig, store_path: Path, clips: int, tracks: int, m
 
 def _read_scores(store_path: Path, model: Model) -> tuple[dict[str, dict[int, dict[int, float]]], str]:
     """Scores of generated clips by method, clip and track; name of the default method. Raises UserError."""
-    from explorer.store import Store, StoreError
-
-    try:
-        store = Store(store_path)
-    except StoreError as error:
-        raise UserError(str(error)) from error
-    with contextlib.closing(store):
+    with open_store(store_path) as store:
         made_with = store.runs.read_latest().model_sha256
         if made_with != model.sha256:
             raise UserError(
@@ -209,7 +203,7 @@ def _verify_by_few_draws(sample: Sample, method: DTrak, clips: list[np.ndarray])
     bank = replace(context.bank, replicates=2, draws_per_cell=1)
     kind = context.choose_track_kind(method.settings.normalise_timesteps, method.choose_objective())
     sketch = share_sketch(context, method.settings.width, method.settings.seed)
-    key = fingerprint(context.track_key, vars(bank), kind, method.describe_settings())
+    key = fingerprint(context.track_key, bank, kind, method.describe_settings())
 
     def compute(number: int) -> np.ndarray:
         def differentiate_track() -> Arrays:
@@ -246,10 +240,13 @@ def differentiate_naively(model: Model, item: Items, kind: GradientKind, bank: N
         condition = model.condition(item)
     total = torch.zeros(bank.replicates, sum(p.numel() for p in parameters.values()))
     for replicate, stratum in bank.cells():
+        own = condition
+        if not bank.has_caption(replicate, stratum):
+            own = {**condition, "cross_attn_cond": torch.zeros_like(condition["cross_attn_cond"])}
         ts, noises = bank.cell(replicate, stratum, (model.latent_channels, model.frames))
         row = torch.zeros(total.shape[1])
         for t, eps in zip(ts, noises, strict=True):
-            predicted, target = model.predict(item.latents[0], condition, t[None], eps[None])
+            predicted, target = model.predict(item.latents[0], own, t[None], eps[None])
             row += differentiate(compute_objective(kind.objective, predicted, target, frames), parameters).cpu()
         row = row / len(ts)
         total[replicate] += (scale_to_length_one(row[None])[0] if kind.normalised else row) / bank.strata

@@ -16,7 +16,6 @@ import torch
 from precompute.common.cache import Arrays
 from precompute.errors import UserError
 from precompute.gradients.directions import CHUNK, DiskRows
-from precompute.gradients.flat_vectors import TINY
 from precompute.gradients.item_gradients import compute_cell_gradient
 from precompute.gradients.memory import divide_memory
 from precompute.gradients.taps import StepTap
@@ -90,8 +89,7 @@ def _stack_gradients(
     dtype = torch.bfloat16 if model.arithmetic.precision == "bf16" else torch.float32
     gradients = torch.empty(len(cells), tap.parameters, dtype=dtype, device=model.device)
     for place, cell in enumerate(cells):
-        row = compute_cell_gradient(model, track, condition, tap.kind, bank, cell)
-        gradients[place] = row / row.norm().clamp(min=TINY) if tap.kind.normalised else row
+        gradients[place] = compute_cell_gradient(model, track, condition, tap.kind, bank, cell)
     return gradients
 
 

@@ -28,7 +28,8 @@ Made = TypeVar("Made")
 
 def make_noise_bank(section: BankSection) -> NoiseBank:
     """The draws that every track is scored under."""
-    return NoiseBank(section.replicates, section.strata, section.draws_per_cell, section.seed, section.t_low)
+    sizes = (section.replicates, section.strata, section.draws_per_cell)
+    return NoiseBank(*sizes, section.seed, section.t_low, section.uncaptioned)
 
 
 @dataclass(frozen=True)

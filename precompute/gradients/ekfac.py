@@ -2,15 +2,22 @@
 
 For a linear layer with inputs h (a 1 appended where it has a bias) and output gradients g, frames f of one sample:
 A = E[sum_f h h'], B = E[sum_f g g'] (Martens & Grosse 2015); in the basis of their eigenvectors the curvature is taken
-as diagonal, its entries the mean squared per-sample gradients there (George et al. 2018, arXiv 1806.03884). The samples
-are those of the diagonal Fisher: a training track at one (t, eps), gradients of the training loss as it is. Only Linear
-layers of the transformer layers have factors; other parameters get no step.
+as diagonal, its entries the mean squared per-sample gradients there (George et al. 2018, arXiv 1806.03884). A sample is
+a training track at one (t, eps). Only Linear layers of the transformer layers have factors; other parameters get no
+step.
+
+Labels "sampled": gradients of sqrt(2 / (C F)) sum(u x output), u standard normal of the output's shape, whose
+covariance is the Gauss-Newton matrix of the training loss, so the Fisher of a Gaussian whose mean is the output
+(Mlodozeniec et al. 2024, arXiv 2410.13850). "observed": gradients of the training loss as it is, the empirical Fisher,
+which is small where the model has learnt a track.
 
 A layer's gradient is [out, in] or, with its bias as last column, [out, in + 1]. fp32 products, fp64 sums.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +28,9 @@ from torch import nn
 
 from precompute.common.cache import Arrays
 from precompute.common.progress import progress
+from precompute.common.seeds import derive_seed
 from precompute.common.sequences import spread_evenly
+from precompute.config.methods import EkfacSettings
 from precompute.model.diffusion import Items, Model, NoiseBank
 
 Uses = list[list[torch.Tensor]]  # a list for each layer
@@ -86,15 +95,18 @@ class Ekfac:
         return solved
 
 
-def fit_ekfac(model: Model, items: Items, group: str, draws: int, tracks: int, seed: int, label: str = "") -> Arrays:
+def fit_ekfac(
+    model: Model, items: Items, group: str, settings: EkfacSettings, t_low: float = 0.0, label: str = ""
+) -> Arrays:
     """Eigenvectors `outputs-i` [out, out] and `inputs-i` [in, in], corrected eigenvalues `values-i` [out, in], fp32.
 
-    Two passes over `tracks` (0 = all) training tracks x `draws` strata of t: factors, then eigenvalues in their basis.
-    `label`: shows progress under this name.
+    Two passes over training tracks x strata of t in [t_low, 1): factors, then eigenvalues in their basis. `label`:
+    shows progress under this name.
     """
     layers = find_linear_layers(model, group)
-    rows = spread_evenly(len(items), tracks)
-    bank = NoiseBank(replicates=1, strata=draws, draws_per_cell=1, seed=seed)
+    rows = spread_evenly(len(items), settings.tracks)
+    bank = NoiseBank(1, settings.draws, draws_per_cell=1, seed=settings.seed, low=t_low)
+    sampler = LabelSampler(settings.seed) if settings.labels == "sampled" else None
     sizes = [
         (layer.module.weight.shape[0], layer.module.weight.shape[1] + (layer.bias is not None)) for layer in layers
     ]
@@ -112,16 +124,35 @@ def fit_ekfac(model: Model, items: Items, group: str, draws: int, tracks: int, s
 
     model.parameters(group)  # switches their gradients on
     for row in progress(f"{label}, factors", rows) if label else rows:
-        _visit_samples(model, items[[row]], layers, bank, add_factors)
+        _visit_samples(model, items[[row]], layers, bank, add_factors, sampler and sampler.focus(items[[row]]))
     bases = [(torch.linalg.eigh(bb)[1].float(), torch.linalg.eigh(aa)[1].float()) for aa, bb in zip(a, b, strict=True)]
     values = [torch.zeros(size, dtype=torch.float64) for size in sizes]
     for row in progress(f"{label}, eigenvalues", rows) if label else rows:
-        _visit_samples(model, items[[row]], layers, bank, add_squares)
+        _visit_samples(model, items[[row]], layers, bank, add_squares, sampler and sampler.focus(items[[row]]))
     arrays: Arrays = {}
     for number, (outputs, inputs) in enumerate(bases):
         arrays[f"outputs-{number}"], arrays[f"inputs-{number}"] = outputs.numpy(), inputs.numpy()
-        arrays[f"values-{number}"] = (values[number] / (len(rows) * draws)).float().numpy()
+        arrays[f"values-{number}"] = (values[number] / (len(rows) * settings.draws)).float().numpy()
     return arrays
+
+
+@dataclass(frozen=True)
+class LabelSampler:
+    """The u of sampled labels: by seed, track and draw, so that both passes see the same, in any order of tracks."""
+
+    seed: int
+    track: int = 0  # names a track by content
+
+    def focus(self, item: Items) -> LabelSampler:
+        """The sampler of one track."""
+        digest = hashlib.sha256(item.latents[0].contiguous().numpy().tobytes()).digest()
+        return LabelSampler(self.seed, int.from_bytes(digest[:4], "little"))
+
+    def compute_scalar(self, predicted: torch.Tensor, draw: int) -> torch.Tensor:
+        """sqrt(2 / (C F)) sum(u x output) of one draw, outputs [1, C, F]."""
+        generator = torch.Generator().manual_seed(derive_seed(derive_seed(self.seed, self.track), draw))
+        u = torch.randn(predicted.shape, generator=generator).to(predicted)
+        return (predicted * u).sum() * math.sqrt(2 / predicted.numel())
 
 
 def _visit_samples(
@@ -130,6 +161,7 @@ def _visit_samples(
     layers: list[LinearLayer],
     bank: NoiseBank,
     visit: Callable[[int, torch.Tensor, torch.Tensor], None],
+    sampler: LabelSampler | None,
 ) -> None:
     """Call `visit(layer, inputs [frames, in], output gradients [frames, out])` for each draw of one item.
 
@@ -137,10 +169,13 @@ def _visit_samples(
     """
     with torch.no_grad():
         condition = model.condition(item)
-    for cell in bank.cells():
+    for number_of_draw, cell in enumerate(bank.cells()):
         t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
         with record_layers(layers) as (inputs, outputs):
-            loss = model.loss(item.latents[0], condition, t, eps)
+            predicted, target = model.predict(item.latents[0], condition, t, eps)
+        loss = (predicted - target).square().mean()
+        if sampler is not None:
+            loss = sampler.compute_scalar(predicted, number_of_draw)
         used = [o for number in range(len(layers)) for o in outputs[number]]
         gradients = iter(torch.autograd.grad(loss, used, allow_unused=True))
         for number, layer in enumerate(layers):

@@ -29,7 +29,8 @@ def compute_bank_loss(model: Model, track: Items, section: UnlearningSection, ba
     total = 0.0
     for cell in bank.cells():
         t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
-        total += float(model.frame_loss(track.latents[0], condition, t, eps)[:, :frames].double().mean())
+        own = bank.select_condition(condition, [cell])
+        total += float(model.frame_loss(track.latents[0], own, t, eps)[:, :frames].double().mean())
     return total / len(bank.cells())
 
 

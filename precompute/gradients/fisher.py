@@ -20,7 +20,7 @@ def compute_fisher(model: Model, items: Items, layers: str, settings: FisherSect
     shows progress under this name.
     """
     parameters = model.parameters(layers)
-    bank = NoiseBank(replicates=1, strata=settings.draws, draws_per_cell=1, seed=settings.seed)
+    bank = NoiseBank(replicates=1, strata=settings.draws, draws_per_cell=1, seed=settings.seed, low=settings.t_low)
     shape = (model.latent_channels, model.frames)
     total = torch.zeros(count_parameters(parameters), dtype=torch.float64)
     rows = spread_evenly(len(items), settings.tracks)

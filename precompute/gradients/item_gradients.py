@@ -9,13 +9,13 @@ as trained), "square" (of the output itself; D-TRAK, arXiv 2311.00500) and "mean
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 
-from precompute.gradients.flat_vectors import count_parameters, differentiate, scale_to_length_one
+from precompute.gradients.flat_vectors import TINY, count_parameters, differentiate, scale_to_length_one
 from precompute.model.diffusion import Items, Model, NoiseBank
 from precompute.model.precision import predict
 
@@ -87,36 +87,61 @@ def compute_track_gradients(
     seconds: dict[GradientKind, float] = {}
     losses = torch.zeros(len(cells), dtype=torch.float64)
     for number, (layers, masked) in enumerate(dict.fromkeys((k.layers, k.masked) for k in kinds)):
-        objectives = list(dict.fromkeys(k.objective for k in kinds if (k.layers, k.masked) == (layers, masked)))
+        # an objective, and whether each of several draws is scaled by itself: of one draw, the row can be scaled later
+        own = [(k, (k.objective, k.normalised and bank.draws_per_cell > 1)) for k in kinds]
+        own = [(k, what) for k, what in own if (k.layers, k.masked) == (layers, masked)]
+        wanted = list(dict.fromkeys(what for _, what in own))
         parameters = model.parameters(layers)
         frames = int(track.valid_frames[0]) if masked else None
-        rows = {o: torch.empty(len(cells), count_parameters(parameters)) for o in objectives}
-        spent = dict.fromkeys(objectives, 0.0)
+        rows = {what: torch.empty(len(cells), count_parameters(parameters)) for what in wanted}
+        spent = dict.fromkeys(wanted, 0.0)
         for row, cell in enumerate(cells):
             began = time.monotonic()
             t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
-            predicted, target = predict(model, track.latents[0], condition, t, eps)
+            predicted, target = predict(model, track.latents[0], bank.select_condition(condition, [cell]), t, eps)
             forward = time.monotonic() - began
-            for place, objective in enumerate(objectives):
-                began = time.monotonic()
-                scalar = compute_objective(objective, predicted, target, frames)
-                differentiate(scalar, parameters, keep_graph=place + 1 < len(objectives), out=rows[objective][row])
-                spent[objective] += forward + time.monotonic() - began
+            for place, (objective, scaled) in enumerate(wanted):
+                began, keep_graph = time.monotonic(), place + 1 < len(wanted)
+                out = rows[objective, scaled][row]
+                if scaled:
+                    out.copy_(average_scaled(objective, predicted, target, frames, parameters, keep_graph))
+                else:
+                    scalar = compute_objective(objective, predicted, target, frames)
+                    differentiate(scalar, parameters, keep_graph, out)
+                spent[objective, scaled] += forward + time.monotonic() - began
             if number == 0:
                 losses[row] = compute_objective("loss", predicted.detach(), target, frames).double().cpu()
-        for kind in kinds:
-            if (kind.layers, kind.masked) == (layers, masked):
-                own = rows[kind.objective]
-                by_kind[kind] = scale_to_length_one(own) if kind.normalised else own
-                seconds[kind] = spent[kind.objective]
+        for kind, what in own:
+            by_kind[kind] = scale_to_length_one(rows[what]) if kind.normalised and not what[1] else rows[what]
+            seconds[kind] = spent[what]
     return TrackGradients(by_kind, losses, seconds)
 
 
 def compute_cell_gradient(
     model: Model, track: Items, condition: dict[str, Any], kind: GradientKind, bank: NoiseBank, cell: tuple[int, int]
 ) -> torch.Tensor:
-    """One track's gradient in one cell, [P] float32 on the model's device, before any normalisation."""
+    """One track's gradient in one cell, [P] float32 on the model's device."""
     frames = int(track.valid_frames[0]) if kind.masked else None
     t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
-    predicted, target = predict(model, track.latents[0], condition, t, eps)
-    return differentiate(compute_objective(kind.objective, predicted, target, frames), model.parameters(kind.layers))
+    predicted, target = predict(model, track.latents[0], bank.select_condition(condition, [cell]), t, eps)
+    parameters = model.parameters(kind.layers)
+    if kind.normalised:
+        return average_scaled(kind.objective, predicted, target, frames, parameters)
+    return differentiate(compute_objective(kind.objective, predicted, target, frames), parameters)
+
+
+def average_scaled(
+    objective: str,
+    predicted: torch.Tensor,
+    target: torch.Tensor,
+    frames: int | None,
+    parameters: Mapping[str, torch.Tensor],
+    keep_graph: bool = False,
+) -> torch.Tensor:
+    """Mean over the draws of their gradients, each scaled to length 1: outputs [D, C, F] -> [P] float32."""
+    draws, total = len(predicted), torch.zeros(count_parameters(parameters), device=predicted.device)
+    for draw in range(draws):
+        scalar = compute_objective(objective, predicted[draw : draw + 1], target[draw : draw + 1], frames)
+        gradient = differentiate(scalar, parameters, keep_graph or draw + 1 < draws)
+        total += gradient / gradient.norm().clamp(min=TINY) / draws
+    return total

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from precompute.common.seeds import derive_seed
+from precompute.gradients.flat_vectors import TINY
 
 BLOCK = 1 << 23  # numbers of sketches that are float64 at once
 
@@ -83,6 +84,11 @@ class Ridge:
         """[m, n] -> [m, n]: products (AA' + lambda I)^-1; for `is_by_track` alone."""
         return np.linalg.solve(self.gram, np.asarray(products, np.float64).T).T
 
+    def measure_lengths(self, vectors: np.ndarray) -> np.ndarray:
+        """[m, k] -> [m]: sqrt(x (A'A + lambda I)^-1 x), at least the root of TINY."""
+        vectors = np.asarray(vectors, np.float64)
+        return np.sqrt(np.maximum((self.solve(vectors) * vectors).sum(1), TINY))
+
     def compute_leverage(self) -> np.ndarray:
         """[n] in [0, 1): a_i (A'A + lambda I)^-1 a_i of the training tracks themselves."""
         return (self.solve(self.rows) * self.rows).sum(1)
@@ -132,6 +138,14 @@ class TrackRidge:
     def factor(self) -> np.ndarray:
         """[N]: what leaving a track out multiplies its score by: 1 / (1 - leverage)."""
         return 1 + self.rate.mean(1)
+
+    def measure_lengths(self, tracks: TrackRows, trained: Sequence[int]) -> np.ndarray:
+        """[N]: `Ridge.measure_lengths` of all tracks' mean rows, a training track by a ridge without it."""
+        lengths = np.concatenate(
+            [self.ridge.measure_lengths(tracks[rows].mean(1)) for rows in _cut(range(tracks.shape[0]), tracks.shape)]
+        )
+        lengths[list(trained)] *= np.sqrt(self.factor[list(trained)])  # its square is h / (1 - h)
+        return lengths
 
     def score_halves(self, halves: np.ndarray, tracks: TrackRows) -> np.ndarray:
         """Partial scores of clips [Q, H, k]: [Q, N, R, 1, H]."""

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from precompute.common.cache import Arrays, Cache
+from precompute.config.reading import list_values
 from precompute.config.run import RunConfig, UnlearningSection, fingerprint
 from precompute.gradients.context import Context, Queries
 from precompute.gradients.directions import HALVES, DirectionRule, Directions
@@ -39,7 +40,8 @@ BOTH_HALVES = tuple(range(HALVES))
 
 def make_ascent_bank(section: UnlearningSection) -> NoiseBank:
     """The draws of a clip's gradient: one replicate a half."""
-    return NoiseBank(HALVES, section.ascent_draws // HALVES, 1, section.seed, section.t_low)
+    strata = section.ascent_draws // HALVES
+    return NoiseBank(HALVES, strata, 1, section.seed, section.t_low, section.uncaptioned)
 
 
 def count_scored_frames(section: UnlearningSection, valid_frames: int) -> int | None:
@@ -93,7 +95,7 @@ class UnlearningStep:
 
     def describe_settings(self) -> dict[str, Any]:
         """The section and the scale: a direction depends on them beside model, clip and curvature."""
-        return {**asdict(self.section), "scale": self.scale, "objective": self.objective}
+        return {**list_values(self.section), "scale": self.scale, "objective": self.objective}
 
     # -- clips -------------------------------------------------------------------------------------------------------
 
@@ -114,10 +116,12 @@ class UnlearningStep:
         total = torch.zeros(HALVES, len(windows), count_parameters(parameters))
         batch = 1 if section.normalise_timesteps else ASCENT_BATCH
         for half in halves:
-            draws = [bank.cell(half, stratum, (model.latent_channels, model.frames)) for stratum in range(bank.strata)]
-            for start in range(0, len(draws), batch):
-                t, eps = (torch.cat(part) for part in zip(*draws[start : start + batch], strict=True))
-                predicted, target = model.predict(clip.latents[0], condition, t, eps)
+            for start in range(0, bank.strata, batch):
+                cells = [(half, stratum) for stratum in range(start, min(start + batch, bank.strata))]
+                draws = [bank.cell(*cell, (model.latent_channels, model.frames)) for cell in cells]
+                t, eps = (torch.cat(part) for part in zip(*draws, strict=True))
+                own = bank.select_condition(condition, cells)
+                predicted, target = model.predict(clip.latents[0], own, t, eps)
                 frames = compute_by_frame(self.objective, predicted, target).sum(0) / bank.strata
                 if section.normalise_timesteps:
                     total[half] += _differentiate_windows(frames, windows, parameters) / bank.strata
@@ -250,6 +254,7 @@ class UnlearningStep:
             condition = model.condition(track)
         draws = [bank.cell(*cell, (model.latent_channels, model.frames)) for cell in bank.cells()]
         t, eps = torch.cat([d[0] for d in draws]), torch.cat([d[1] for d in draws])
+        condition = bank.select_condition(condition, bank.cells())
         rest = {n: p for n, p in model.network.model.named_parameters() if n not in parameters}
 
         def compute_frames(changed: dict[str, torch.Tensor]) -> torch.Tensor:

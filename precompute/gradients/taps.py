@@ -214,7 +214,7 @@ def load_clip_sketches(context: Context, kind: GradientKind, width: int, seed: i
     model, cache, clips = context.model, context.cache, context.clips
     step = make_one_step(context, kind.normalised, kind.objective)
     settings = (kind, width, seed, context.config.fisher if whitened else None, context.config.unlearning.window_s)
-    key = fingerprint(context.key, settings, vars(make_ascent_bank(context.config.unlearning)))
+    key = fingerprint(context.key, settings, make_ascent_bank(context.config.unlearning))
     # directions that another method of the run has hold the gradients
     directions = step.share_directions(context) if kind.objective == "loss" else step.find_directions(context)
     if directions is not None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +18,16 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from precompute.config.run import RunConfig
+from precompute.common.files import open_scratch
+from precompute.config.run import BankSection, FisherSection, RunConfig, UnlearningSection
 from precompute.errors import UserError
 from precompute.gradients.context import Context
-from precompute.index.clips import NewClip, write_clip
+from precompute.index.clips import ClipIdentity, NewClip, write_clip
 from precompute.index.layout import Index, list_served
 from precompute.index.scoring import ClipResults
 from precompute.store import tables
 from precompute.store.publication import Columns, extend_store, stack_tables
+from precompute.store.reading import open_store
 from precompute.store.tables import ResultKeys
 
 AGAIN = "run `precompute run` and `precompute index` again with the same config"
@@ -60,25 +60,13 @@ class StoreState:
 
 def check_store(store: Path, index: Index, config: RunConfig) -> ExtendableStore:
     """The store, checked. Raises UserError where it does not hold the index's tracks, scored with its settings."""
-    import duckdb
-
-    from explorer.store import SCHEMA_VERSION
-
     if not store.is_file():
         raise UserError(f"{store}: no store here; make one with `python -m precompute run`, or name one with --store")
-    try:
-        with duckdb.connect(str(store), read_only=True) as connection:
-            version = connection.execute("SELECT version FROM store_info").fetchall()
-            if version != [(SCHEMA_VERSION,)]:
-                raise UserError(
-                    f"{store}: has another format than {SCHEMA_VERSION}; publish it again with this release"
-                )
-            ids = {row[0] for row in connection.execute("SELECT track_id FROM tracks").fetchall()}
-            methods = dict(connection.execute("SELECT name, settings_json FROM methods").fetchall())
-            run = "SELECT model_sha256, config_toml FROM runs ORDER BY run_id LIMIT 1"
-            [(model_sha256, config_toml)] = connection.execute(run).fetchall()
-    except duckdb.Error as error:
-        raise UserError(f"{store}: is not a store ({str(error).splitlines()[0]})") from error
+    with open_store(store) as opened:
+        ids = {row[0] for row in opened.database.fetch_rows("SELECT track_id FROM tracks")}
+        methods = dict(opened.database.fetch_rows("SELECT name, settings_json FROM methods"))
+        run = "SELECT model_sha256, config_toml FROM runs ORDER BY run_id LIMIT 1"
+        [(model_sha256, config_toml)] = opened.database.fetch_rows(run)
     served = [name for name in list_served(config) if name in index.parts and name in methods]
     if not served:
         raise UserError(f"{store}: holds no scores by {' or '.join(index.parts)}, which is what the index serves")
@@ -87,21 +75,28 @@ def check_store(store: Path, index: Index, config: RunConfig) -> ExtendableStore
     _check_unlearning_section(store, config_toml, config.text)
     strange = sorted(ids ^ set(index.rows.track_id.tolist()))
     if strange:
-        raise UserError(f"{store}: track {strange[0]} is not in both store and index ({len(strange)} such); {AGAIN}")
+        raise UserError(
+            f"{store}: track {strange[0]} is not in both store and index ({len(strange)} such);"
+            f" start a `remove` that was stopped once more, or {AGAIN}"
+        )
     return ExtendableStore(store, model_sha256, served)
 
 
 def _check_settings(store: Path, method: str, settings: dict[str, Any], indexed: dict[str, Any]) -> None:
-    """Raises UserError where a method's settings in the store are not those of the index."""
+    """Raises UserError where a method's settings in the store are not those of the index.
+
+    What a store does not name, since it was made before there was such a setting, has its default.
+    """
+    known = {**asdict(UnlearningSection()), **settings}
+    for name, section in (("bank", BankSection()), ("fisher", FisherSection())):
+        known[name] = {**asdict(section), **settings.get(name, {})}
     if method == "dtrak":
         wanted = {**indexed["methods.dtrak"], "bank": indexed["bank"]}
     else:
         wanted = {**indexed["unlearning"], "bank": indexed["bank"], "fisher": indexed["fisher"]}
     for name, value in wanted.items():
-        if settings.get(name) != value:
-            raise UserError(
-                f"{store}: {method} made with {name} = {settings.get(name)}, the index with {value}; {AGAIN}"
-            )
+        if known.get(name) != value:
+            raise UserError(f"{store}: {method} made with {name} = {known.get(name)}, the index with {value}; {AGAIN}")
 
 
 def _check_unlearning_section(store: Path, config_toml: str, text: str) -> None:
@@ -114,33 +109,64 @@ def _check_unlearning_section(store: Path, config_toml: str, text: str) -> None:
             )
 
 
+def find_clips(store: Path, clips: Sequence[ClipIdentity], methods: Sequence[str]) -> dict[ClipIdentity, int]:
+    """Ids of those of the clips that were added to the store before, and scored by all these methods.
+
+    Clips of the run itself do not count: their scores were computed in another way. Raises UserError.
+    """
+    with open_store(store) as opened:
+        added = list_added(opened.info.note)
+        stored = opened.database.fetch_rows(
+            "SELECT clip_id, kind, prompt, conditioning, seed, duration_s, audio_sha256 FROM clips"
+            " WHERE list_contains(?::INTEGER[], clip_id) ORDER BY clip_id",
+            added,
+        )
+        scored = opened.database.fetch_rows(
+            "SELECT clip_id, list(DISTINCT name) FROM scores JOIN methods USING (method_id)"
+            " WHERE list_contains(?::INTEGER[], clip_id) GROUP BY clip_id",
+            added,
+        )
+    whole = {clip_id for clip_id, names in scored if set(methods) <= set(names)}
+    return {
+        clip: clip_id
+        for clip_id, *columns in stored
+        for clip in clips
+        if clip_id in whole and clip.is_same(ClipIdentity(*columns))
+    }
+
+
 def add_clips(store: Path, context: Context, clips: Sequence[NewClip], results: Mapping[str, ClipResults]) -> list[int]:
     """Write audio beside the store's own and rows into a new version of it; the clips' ids.
 
-    `results`: by method. Ids are given out while no other process adds to a store of this folder. A failure leaves the
-    store as it was, and no audio. Raises UserError, OSError.
+    `results`: by method. The caller has held the store's lock since it read the store. A failure leaves the store as it
+    was, and no audio. Raises UserError, OSError.
     """
-    paths: list[Path] = []
-    with _lock_folder(store.parent):
-        state = _read_state(store)
-        ids = list(range(state.next_clip_id, state.next_clip_id + len(clips)))
-        try:
-            for clip, clip_id in zip(clips, ids, strict=True):
-                paths.append(write_clip(context.model, clip, clip_id, state.clip_folder))
-            prompts = [clip.describe(clip_id) for clip, clip_id in zip(clips, ids, strict=True)]
-            seconds = [prompt.seconds for prompt in prompts]
-            rows = [
-                _tabulate_results(own, ResultKeys(state.methods[name][0], ids, context.tracks), context)
-                for name, own in results.items()
-            ]
-            new_rows = {
-                "clips": tables.tabulate_prompted_clips(prompts, ids, seconds, paths, state.clip_folder),
-                **{table: stack_tables([own[table] for own in rows]) for table in rows[0]},
-            }
-            extend_store(store, new_rows, extend_note(state.note, ids, _describe_scores(state, results)))
-        except BaseException:
+    state = _read_state(store)
+    ids = list(range(state.next_clip_id, state.next_clip_id + len(clips)))
+    prompts = [clip.describe(clip_id) for clip, clip_id in zip(clips, ids, strict=True)]
+    seconds = [prompt.seconds for prompt in prompts]
+    rows = [
+        _tabulate_results(own, ResultKeys(state.methods[name][0], ids, context.tracks), context)
+        for name, own in results.items()
+    ]
+    with open_scratch(state.clip_folder, ".attribute") as beside:
+        paths = [write_clip(context.model, clip, clip_id, beside) for clip, clip_id in zip(clips, ids, strict=True)]
+        new_rows = {
+            "clips": tables.tabulate_prompted_clips(prompts, ids, seconds, paths, beside),
+            **{table: stack_tables([own[table] for own in rows]) for table in rows[0]},
+        }
+
+        def move_audio() -> None:
             for path in paths:
-                path.unlink(missing_ok=True)
+                os.replace(path, state.clip_folder / path.name)
+
+        try:
+            note = extend_note(state.note, ids, _describe_scores(state, results))
+            extend_store(store, new_rows, note, move_audio)
+        except BaseException:
+            if _read_state(store).next_clip_id == state.next_clip_id:  # else Ctrl+C came just after the rename
+                for path in paths:
+                    (state.clip_folder / path.name).unlink(missing_ok=True)
             raise
     return ids
 
@@ -163,26 +189,13 @@ def _tabulate_results(results: ClipResults, keys: ResultKeys, context: Context) 
     }
 
 
-@contextmanager
-def _lock_folder(folder: Path) -> Iterator[None]:
-    """Wait until no other process adds to a store of this folder."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 def _read_state(store: Path) -> StoreState:
-    import duckdb
-
-    with duckdb.connect(str(store), read_only=True) as connection:
-        rows = connection.execute("SELECT name, method_id, label FROM methods ORDER BY method_id").fetchall()
-        last = connection.execute("SELECT max(clip_id) FROM clips").fetchall()[0][0]
-        root, note = connection.execute("SELECT clip_root, note FROM store_info").fetchall()[0]
+    with open_store(store) as opened:
+        rows = opened.database.fetch_rows("SELECT name, method_id, label FROM methods ORDER BY method_id")
+        last = opened.database.fetch_rows("SELECT max(clip_id) FROM clips")[0][0]
+        info = opened.info
     methods = {name: (int(method_id), str(label)) for name, method_id, label in rows}
-    return StoreState(methods, int(last or 0) + 1, (store.parent / str(root)).resolve(), note)
+    return StoreState(methods, int(last or 0) + 1, (store.resolve().parent / info.clip_root).resolve(), info.note)
 
 
 def _describe_scores(state: StoreState, results: Mapping[str, ClipResults]) -> str:
@@ -205,7 +218,12 @@ def _describe_scores(state: StoreState, results: Mapping[str, ClipResults]) -> s
 
 def extend_note(note: str | None, ids: Sequence[int], scores: str) -> str:
     """The store's note with one sentence on all clips that were added; `scores`: which methods scored them, and how."""
-    before = _ADDED.search(note or "")
-    all_ids = [*(before.group(1).split(", ") if before else []), *map(str, ids)]
+    all_ids = ", ".join(map(str, [*list_added(note), *ids]))
     rest = _ADDED.sub("", note or "").strip()
-    return f"{rest} Clips added later ({', '.join(all_ids)}): {scores}.".strip()
+    return f"{rest} Clips added later ({all_ids}): {scores}.".strip()
+
+
+def list_added(note: str | None) -> list[int]:
+    """Ids of the clips that were added to a store with this note."""
+    before = _ADDED.search(note or "")
+    return [int(clip_id) for clip_id in before.group(1).split(", ")] if before else []

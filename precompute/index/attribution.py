@@ -8,11 +8,8 @@ rows for it: the page says that they did not score it, and the store's note does
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,8 @@ import numpy as np
 import torch
 
 from precompute.common.cache import Cache
+from precompute.common.files import open_scratch
+from precompute.common.locks import lock_store
 from precompute.common.progress import format_duration
 from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.audio import read_audio
@@ -30,7 +29,7 @@ from precompute.corpus.tracks import Track, read_folder, read_manifest
 from precompute.errors import UserError
 from precompute.gradients.context import Context, Queries, make_noise_bank
 from precompute.index import layout
-from precompute.index.addition import add_clips, check_store
+from precompute.index.addition import add_clips, check_store, find_clips
 from precompute.index.build import hash_track
 from precompute.index.clips import ClipRequest, NewClip, make_clip
 from precompute.index.dtrak import score_by_dtrak
@@ -64,35 +63,46 @@ class Stopwatch:
 
 
 def attribute_clips(config: RunConfig, requests: Sequence[ClipRequest], store: Path | None = None) -> list[int]:
-    """Publish a new version of the store with these clips; their ids. Raises UserError; the store is then as it was."""
-    watch, folder = Stopwatch(), layout.get_index_folder(config)
+    """Publish a new version of the store with these clips; their ids. Raises UserError; the store is then as it was.
+
+    The store's lock is held from the first look at store and index on. A clip that the store holds already, since a
+    command was killed after it had published, is named and not added again.
+    """
     store = store or Path(config.output.store)
-    layout.check_settings(layout.read_manifest(folder), config, folder)
-    index = layout.load_index(folder)
-    tracks = _list_tracks(config, index)
-    extendable = check_store(store, index, config)
-    watch.end_stage("index")
-    model = load_model(config)
-    layout.check_model(index.manifest, model.inputs_sha256, folder)
-    extendable.check_model(model.sha256)
-    watch.end_stage("model")
-    clips = [make_clip(model, request, config) for request in requests]
-    watch.end_stage("clip")
-    with _open_scratch(Path(config.output.work)) as cache:
-        job = _make_job(config, index, model, clips, cache, tracks)
-        results: dict[str, ClipResults] = {}
-        for name in extendable.methods:
-            if name == "dtrak":
-                results[name] = score_by_dtrak(job, index.dtrak)
-            else:
-                results[name] = score_by_unlearning(job, index.unlearning, index.manifest["trained"])
-            watch.end_stage(name)
-    ids = add_clips(store, job.context, clips, results)
+    with lock_store(store):
+        watch, folder = Stopwatch(), layout.get_index_folder(config)
+        layout.check_settings(layout.read_manifest(folder), config, folder)
+        index = layout.load_index(folder)
+        tracks = _list_tracks(config, index)
+        extendable = check_store(store, index, config)
+        watch.end_stage("index")
+        model = load_model(config)
+        layout.check_model(index.manifest, model.inputs_sha256, folder)
+        extendable.check_model(model.sha256)
+        watch.end_stage("model")
+        clips = {clip.identify(): clip for clip in (make_clip(model, request, config) for request in requests)}
+        ids = find_clips(store, list(clips), extendable.methods)
+        for clip_id in ids.values():  # explorer/web/jobs.py parses this line
+            print(f"{store} holds clip {clip_id} already: the same sound, words and seed; not added again", flush=True)
+        new = [clip for identity, clip in clips.items() if identity not in ids]
+        watch.end_stage("clip")
+        if not new:
+            return list(ids.values())
+        with open_scratch(Path(config.output.work), "attribute") as scratch:
+            job = _make_job(config, index, model, new, Cache(scratch), tracks)
+            results: dict[str, ClipResults] = {}
+            for name in extendable.methods:
+                if name == "dtrak":
+                    results[name] = score_by_dtrak(job, index.dtrak)
+                else:
+                    results[name] = score_by_unlearning(job, index.unlearning, index.manifest["trained"])
+                watch.end_stage(name)
+        new_ids = add_clips(store, job.context, new, results)
     watch.end_stage("store")
-    clip_ids, took = ", ".join(map(str, ids)), format_duration(watch.total_s)
+    clip_ids, took = ", ".join(map(str, new_ids)), format_duration(watch.total_s)
     # explorer/web/jobs.py parses this line, and shows those that begin with two blanks or "search": change both alike
     print(f"published {store} with clip {clip_ids} in {took}: {watch}", flush=True)
-    return ids
+    return [*ids.values(), *new_ids]
 
 
 def _make_job(
@@ -145,20 +155,6 @@ def _join_items(items: Sequence[Items]) -> Items:
     rest = {f.name: [getattr(one, f.name) for one in items] for f in fields(Items) if f.name != "prompts"}
     tensors: dict[str, Any] = {name: None if parts[0] is None else torch.cat(parts) for name, parts in rest.items()}
     return Items(prompts=prompts, **tensors)
-
-
-@contextmanager
-def _open_scratch(work: Path) -> Iterator[Cache]:
-    """A cache of this process alone; what killed ones have left is removed."""
-    for left in work.glob("attribute-*"):
-        pid = left.name.removeprefix("attribute-")
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(left, ignore_errors=True)
-    folder = work / f"attribute-{os.getpid()}"
-    try:
-        yield Cache(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _load_items(model: Model, tracks: Sequence[Track], digests: np.ndarray, config: RunConfig) -> Items:

@@ -7,7 +7,6 @@ all rows share (the Fisher information, the cohort and its sketches, the width) 
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from precompute.common.cache import Arrays, Cache
+from precompute.common.files import open_scratch
 from precompute.common.progress import format_duration
 from precompute.common.results import describe_hardware, read_commit, write_result
 from precompute.common.sequences import spread_evenly
@@ -83,14 +83,14 @@ def build_index(config: RunConfig, curve: Path | None = None) -> Path:
     Raises UserError where the index in the folder was made with other settings or another model, or is damaged.
     """
     began, folder = time.monotonic(), layout.get_index_folder(config)
-    exists = (folder / layout.MANIFEST).is_file()
-    if exists:
-        layout.check_settings(layout.read_manifest(folder), config, folder)
+    replaced = layout.read_manifest(folder) if (folder / layout.MANIFEST).is_file() else None
+    if replaced is not None:
+        layout.check_settings(replaced, config, folder)
     layout.list_served(config)
     corpus = load_corpus(config)
     model = load_model(config)
     cache = Cache(Path(config.output.work) / "cache")
-    if exists:
+    if replaced is not None:
         old = layout.load_index(folder, check_sketches=True)
         layout.check_model(old.manifest, model.inputs_sha256, folder)
     else:
@@ -104,18 +104,14 @@ def build_index(config: RunConfig, curve: Path | None = None) -> Path:
     if not manifest["width"] and "unlearning" in recorders:
         manifest, recorders, sampled = _choose_width(build, recorders, manifest)
     sources = RowSources(digests, old, sampled)
-    scratch = Path(config.output.work) / f"index-{time.time_ns()}.part"
-    scratch.mkdir(parents=True)
-    try:
+    with open_scratch(Path(config.output.work), "index") as scratch:
         parts = _fill_rows(build, recorders, sources, scratch)
         written = any(track.original is not None for track in corpus.tracks)
         manifest = {**manifest, "weights": model.sha256, "code": read_commit(), "written": written}
         rows = IndexRows(np.array([t.track_id for t in corpus.tracks]), np.array(digests))
-        layout.save_index(Index(folder, manifest, rows, old.cohort, parts))
+        layout.save_index(Index(folder, manifest, rows, old.cohort, parts), replaced)
         size = _describe_size(parts)
         del parts
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     took = format_duration(time.monotonic() - began)
     print(f"{folder}: {sources.describe()}, {size}; {took}", flush=True)
     if curve is not None:

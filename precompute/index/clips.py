@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +13,9 @@ import torch
 from precompute.clips.audio_files import FORMATS, write_audio
 from precompute.clips.generation import generate_latents
 from precompute.clips.prompts import Prompt
+from precompute.common.files import write_atomically
 from precompute.config.run import RunConfig
-from precompute.corpus.audio import SUFFIXES, AudioError, read_audio, write_sound
+from precompute.corpus.audio import SUFFIXES, AudioError, encode_sound, read_audio
 from precompute.errors import UserError, need
 from precompute.model.clap import Clap
 from precompute.model.diffusion import Items, Model
@@ -34,13 +36,36 @@ class ClipRequest:
 
 
 @dataclass(frozen=True)
+class ClipIdentity:
+    """What two clips of one store must share to be the same: columns of its table `clips`."""
+
+    kind: str
+    prompt: str | None
+    conditioning: str
+    seed: int | None
+    duration_s: float
+    audio_sha256: str | None  # of a generated clip it need not be known: it follows from the others
+
+    def is_same(self, stored: ClipIdentity) -> bool:
+        """True where a clip of the store is this one."""
+        return self == (stored if self.audio_sha256 else replace(stored, audio_sha256=None))
+
+
+@dataclass(frozen=True)
 class NewClip:
     """A clip that is made or read."""
 
     request: ClipRequest
     items: Items  # of length 1
     conditioning: str  # 'prompt', 'clap_audio' or 'empty'
-    wave: np.ndarray | None  # [channels, T] of a file, as the model heard it
+    sound: bytes | None  # FLAC of a file, as the model heard it
+
+    def identify(self) -> ClipIdentity:
+        """What tells this clip from others."""
+        prompt = self.describe(0)
+        sha256 = hashlib.sha256(self.sound).hexdigest() if self.sound else None
+        words = prompt.text or None
+        return ClipIdentity(prompt.kind, words, prompt.conditioning, prompt.seed, prompt.seconds, sha256)
 
     def describe(self, clip_id: int) -> Prompt:
         """The clip as a run describes its own."""
@@ -99,13 +124,13 @@ def make_clip(model: Model, request: ClipRequest, config: RunConfig) -> NewClip:
         raise UserError(f"{request.audio}: {error}") from error
     wave = wave[:, : round(longest * model.sample_rate)]
     items = model.items([request.prompt], [wave.shape[1] / model.sample_rate], model.encode(wave)[None])
+    sound = encode_sound(wave, model.sample_rate, FORMATS["flac"])
     if request.prompt:
-        return NewClip(request, items, "prompt", wave)
+        return NewClip(request, items, "prompt", sound)
     if not model.is_clap_conditioned or model.clap is None:
-        return NewClip(request, items, "empty", wave)
-    return NewClip(
-        request, replace(items, embeddings=_embed_audio(model.clap, wave, model.sample_rate)), "clap_audio", wave
-    )
+        return NewClip(request, items, "empty", sound)
+    embeddings = _embed_audio(model.clap, wave, model.sample_rate)
+    return NewClip(request, replace(items, embeddings=embeddings), "clap_audio", sound)
 
 
 def _embed_audio(clap: Clap, wave: np.ndarray, sample_rate: int) -> torch.Tensor:
@@ -120,9 +145,9 @@ def _embed_audio(clap: Clap, wave: np.ndarray, sample_rate: int) -> torch.Tensor
 
 def write_clip(model: Model, clip: NewClip, clip_id: int, folder: Path) -> Path:
     """Write the clip's audio as the page plays it. Raises OSError."""
-    if clip.wave is None:
+    if clip.sound is None:
         return write_audio(model, clip.items, [clip.describe(clip_id)], folder)[0]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"clip-{clip_id:03d}-user.flac"
-    write_sound(path, clip.wave, model.sample_rate, FORMATS["flac"])
+    write_atomically(path, clip.sound)
     return path

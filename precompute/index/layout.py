@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, ClassVar, cast
 import numpy as np
 
 from precompute.common.files import hash_file, write_atomically
+from precompute.common.locks import lock_index
 from precompute.config.methods import METHOD_SETTINGS
 from precompute.config.run import RESULTS, RunConfig
 from precompute.errors import UserError
@@ -92,6 +93,9 @@ class UnlearningPart(MethodPart):
 
 
 PARTS: dict[str, type[MethodPart]] = {"dtrak": DtrakPart, "unlearning": UnlearningPart}
+
+
+PART_FILES = {"tracks", "clips", *PARTS, *(f"{name}_{apart}" for name, part in PARTS.items() for apart in part.APART)}
 
 
 @dataclass(frozen=True)
@@ -182,9 +186,19 @@ def check_model(manifest: dict[str, Any], inputs_sha256: str, folder: Path) -> N
 def load_index(folder: Path, check_sketches: bool = False) -> Index:
     """The index, its sketches memory-mapped. Raises UserError where a file is not what the manifest says.
 
-    `check_sketches`: read the sketches too, to compare their hash; else their size alone.
+    `check_sketches`: read the sketches too, to compare their hash; else their size alone. Needs no lock: where the
+    index is replaced meanwhile, the new version is read.
     """
     manifest = read_manifest(folder)
+    try:
+        return _load_version(folder, manifest, check_sketches)
+    except (UserError, OSError):
+        if read_manifest(folder) == manifest:
+            raise
+    return load_index(folder, check_sketches)
+
+
+def _load_version(folder: Path, manifest: dict[str, Any], check_sketches: bool) -> Index:
     for what, entry in manifest["files"].items():
         path = folder / entry["name"]
         size = path.stat().st_size if path.is_file() else -1
@@ -208,15 +222,27 @@ def load_index(folder: Path, check_sketches: bool = False) -> Index:
     return Index(folder, manifest, IndexRows(**read("tracks")), cohort, parts)
 
 
-def save_index(index: Index) -> None:
-    """Replace the index in its folder by this one. Killed at any moment, the folder holds the old or the new one."""
-    commit_version(index.folder, write_version(index))
+def save_index(index: Index, replaced: dict[str, Any] | None = None) -> None:
+    """Replace the index in its folder by this one. Killed at any moment, the folder holds the old or the new one.
+
+    `replaced`: manifest of the version that this one was made from; None: there was none. Waits for another command
+    that changes the index. Raises UserError where the folder holds another version by now.
+    """
+    index.folder.mkdir(parents=True, exist_ok=True)
+    with lock_index(index.folder):
+        present = read_manifest(index.folder) if (index.folder / MANIFEST).is_file() else None
+        if present != replaced:
+            raise UserError(
+                f"{index.folder}: another command has changed the index meanwhile; start this one again: what it has"
+                " computed is kept"
+            )
+        commit_version(index.folder, write_version(index))
 
 
 def write_version(index: Index, places: np.ndarray | None = None) -> dict[str, Any]:
     """Write the files of a new version beside the old one's, which stays the index; the manifest for `commit_version`.
 
-    `places`: the rows that it holds, in this order; None: all.
+    The caller holds the index's lock, for both. `places`: the rows that it holds, in this order; None: all.
     """
     places = np.arange(len(index.rows)) if places is None else places
     index.folder.mkdir(parents=True, exist_ok=True)
@@ -248,10 +274,11 @@ def commit_version(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def remove_stale_files(folder: Path, manifest: dict[str, Any]) -> None:
-    """Remove files of an index that its manifest does not name."""
-    current = {MANIFEST, *(entry["name"] for entry in manifest["files"].values())}
+    """Remove files of an index that its manifest does not name, half-written ones too; the caller holds its lock."""
+    current = {entry["name"] for entry in manifest["files"].values()}
     for path in folder.iterdir():
-        if path.name not in current and path.name.split("-")[0] in manifest["files"]:
+        name = path.name.removeprefix(".")
+        if path.name not in current and (name.split("-")[0] in PART_FILES or name.startswith(f"{MANIFEST}.")):
             path.unlink()
 
 
@@ -278,7 +305,7 @@ class FileWriter:
     def _write(self, what: str, ending: str, write: Callable[[BinaryIO], object]) -> None:
         """Write a file beside and name it by its content."""
         unnamed = self.folder / f"{what}-{os.getpid()}{ending}"
-        write_atomically(unnamed, write, sync=True)
+        write_atomically(unnamed, write)
         digest = hash_file(unnamed)
         path = self.folder / f"{what}-{digest[:16]}{ending}"
         os.replace(unnamed, path)

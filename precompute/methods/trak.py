@@ -137,6 +137,45 @@ class Das(Trak):
         )
 
 
+class TrackStar(Trak):
+    """Gradients of the same direction, whatever their length, after TrackStar (Chang et al. 2024, arXiv 2410.17413).
+
+    phi = projection of the loss gradient, divided by the root of its second moment (here the diagonal Fisher; there the
+    optimiser's); score = phi(clip) G phi(track) / sqrt(phi(clip) G phi(clip) phi(track) G phi(track)) with G =
+    (Phi'Phi + lambda I)^-1, which for a training track is without itself. Within [-1, 1] up to the draws' noise.
+    """
+
+    name = "trackstar"
+    label = "TrackStar"
+    description = "How far the gradients of track and clip point the same way, whatever their length."
+    cost = "one gradient a track and draw, shared; a projection and one solve"
+    version = 1
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__(settings)
+        self.has_moments = False  # a track's length is of all its frames
+
+    def make_taps(self, context: Context) -> dict[str, Tap]:
+        """Sketches of the tracks' whitened gradients."""
+        kind = context.choose_track_kind(self.settings.normalise_timesteps)
+        return {"sketches": SketchTap(context, kind, self.settings.width, self.settings.seed, whitened=True)}
+
+    def load_clips(self, context: Context) -> ClipSketches:
+        """Sketches of the clips' whitened gradients."""
+        kind = context.choose_clip_kind(self.settings.normalise_timesteps)
+        return load_clip_sketches(context, kind, self.settings.width, self.settings.seed, whitened=True)
+
+    def combine(self, context: Context, recorded: dict[str, Arrays]) -> MethodResult:
+        """Score as TRAK does, then scale both sides."""
+        clips, tracks = self.load_clips(context), recorded["sketches"]["sketches"]
+        ridge = self.share_ridge(context, lambda: tracks)
+        of_tracks = ridge.measure_lengths(tracks, context.trained)
+        cells = ridge.score_halves(clips.stored, tracks) / of_tracks[:, None, None, None]
+        cells /= ridge.ridge.measure_lengths(clips.stored.mean(1))[:, None, None, None, None]
+        cohort = ridge.score(clips.cohort, tracks) / of_tracks
+        return MethodResult(cells, cohort / ridge.ridge.measure_lengths(clips.cohort)[:, None])
+
+
 def compute_residuals(losses: np.ndarray, form: str) -> np.ndarray:
     """The model's error on each track, [N], from losses [N, draws].
 

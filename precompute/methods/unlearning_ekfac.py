@@ -1,5 +1,8 @@
 """Unlearning with EK-FAC curvature in place of the diagonal Fisher (AbU+ in arXiv 2511.10721).
 
+With labels sampled from the model the curvature is that of the output, Gauss-Newton (arXiv 2410.13850); with observed
+ones the empirical Fisher of AbU+.
+
 The one step is (alpha/N) (K + damping)^-1 grad L(clip) with K in Kronecker factors (`gradients/ekfac.py`), over the
 Linear layers of the run's layer group; a track's score is its gradient's product with it. Draws and masks are
 unlearning's. Clips are preconditioned, not tracks: there are fewer of them.
@@ -41,10 +44,10 @@ class UnlearningEkfac(GradientMethod):
     def load_curvature(self, context: Context) -> Ekfac:
         """Fit the curvature in Kronecker factors, or take it from the cache; once in a run."""
         entry, settings, rows = self.name_entry(context), self.settings, context.trained
-        sizes = (settings.draws, settings.tracks, settings.seed)
+        t_low = context.config.fisher.t_low
 
         def compute() -> Arrays:
-            return fit_ekfac(context.model, context.items[rows], context.layers, *sizes, label="EK-FAC")
+            return fit_ekfac(context.model, context.items[rows], context.layers, settings, t_low, label="EK-FAC")
 
         layers = find_linear_layers(context.model, context.layers)
         return context.make_once(
@@ -55,8 +58,8 @@ class UnlearningEkfac(GradientMethod):
     def name_entry(self, context: Context) -> Entry:
         """The curvature's name in the cache."""
         settings = self.settings
-        sizes = (settings.draws, settings.tracks, settings.seed)
-        return Entry("ekfac", fingerprint(context.track_key, context.layers, *sizes))
+        fitted = (settings.draws, settings.tracks, settings.labels, settings.seed, context.config.fisher.t_low)
+        return Entry("ekfac", fingerprint(context.track_key, context.layers, *fitted))
 
     def precondition(self, context: Context, directions: torch.Tensor) -> torch.Tensor:
         """Unlearning's directions [n, P] with this curvature in place of the diagonal one."""

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from precompute.common.seeds import derive_seed
+from precompute.config.reading import LATER
+
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2  # multiples of it, without their whole part, are spread evenly over [0, 1)
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ class NoiseBank:
     draws_per_cell: int
     seed: int
     low: float = 0.0  # least t: above 0, the cleaner part of the schedule is left out
+    # share of the cells that are without caption, as guidance uses and training mixes in
+    uncaptioned: float = field(default=0.0, metadata=LATER)
 
     def cell(self, replicate: int, stratum: int, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         """t [D] and eps [D, C, F] of one cell; `shape` is (C, F)."""
@@ -85,6 +91,22 @@ class NoiseBank:
     def cells(self) -> list[tuple[int, int]]:
         """All (replicate, stratum), in the order in which scores are stored."""
         return [(r, s) for r in range(self.replicates) for s in range(self.strata)]
+
+    def has_caption(self, replicate: int, stratum: int) -> bool:
+        """False for the cells whose draws are without caption: spread evenly, so that no stratum has them all."""
+        return ((replicate * self.strata + stratum + 0.5) * GOLDEN_RATIO) % 1.0 >= self.uncaptioned
+
+    def select_condition(self, condition: dict[str, Any], cells: Sequence[tuple[int, int]]) -> dict[str, Any]:
+        """The condition of one item, [1, ...] each, for the draws of some cells: [D, ...] where captions are left out.
+
+        Left out is what guidance leaves out: all that enters by cross-attention.
+        """
+        kept = [self.has_caption(*cell) for cell in cells for _ in range(self.draws_per_cell)]
+        if all(kept) or condition.get("cross_attn_cond") is None:
+            return condition
+        tokens = condition["cross_attn_cond"]
+        factor = torch.tensor(kept, dtype=tokens.dtype, device=tokens.device)[:, None, None]
+        return {**condition, "cross_attn_cond": tokens * factor}
 
 
 def v_objective(z: torch.Tensor, t: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

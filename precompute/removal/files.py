@@ -10,6 +10,7 @@ from pathlib import Path
 
 from precompute.common.files import write_atomically
 from precompute.errors import UserError
+from precompute.store.reading import open_store
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,12 @@ class SoundFiles:
 
 def find_sound_files(store: Path, sound_paths: dict[int, Path]) -> SoundFiles:
     """Files of these tracks, by id, within the store's folder of tracks; a path that leads out of it is passed over."""
-    import duckdb
-
-    with duckdb.connect(str(store), read_only=True) as con:
-        [(root,)] = con.execute("SELECT track_root FROM store_info").fetchall()
-        others = con.execute(
+    with open_store(store) as opened:
+        others = opened.database.fetch_rows(
             "SELECT audio_path FROM tracks WHERE audio_path IS NOT NULL AND NOT list_contains(?::INTEGER[], track_id)",
-            [list(sound_paths)],
-        ).fetchall()
-    base = (store.parent / root).resolve()
+            list(sound_paths),
+        )
+        base = (store.parent / opened.info.track_root).resolve()
     used = {(base / path).resolve() for (path,) in others}
     paths = {path for path in sound_paths.values() if path.resolve().is_relative_to(base) and path.is_file()}
     shared = {path for path in paths if path.resolve() in used}
@@ -56,11 +54,22 @@ def remove_manifest_rows(path: Path, ids: Iterable[int]) -> tuple[bytes, int]:
 
 
 def write_manifest(path: Path, data: bytes) -> None:
-    """Replace a manifest. Raises UserError, for the store has been published by then."""
+    """Replace a manifest. Raises UserError."""
     try:
         write_atomically(path, data)
     except OSError as error:
         raise UserError(
-            f"{path}: the manifest could not be written ({error.strerror}); the store is without the tracks already, "
-            "their sound was not deleted"
+            f"{path}: the manifest could not be written ({error.strerror}); the store and its sound are as they were:"
+            " start the same command again"
         ) from error
+
+
+def delete_sound(paths: Iterable[Path]) -> None:
+    """Delete sound files; one that is gone already is passed over. Raises UserError."""
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{path}: could not be deleted ({error.strerror}); the store is as it was: start the same command again"
+            ) from error

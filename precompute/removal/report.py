@@ -22,19 +22,24 @@ class RemovalReport:
     manifest_rows: int
     index: Path | None = None  # whose rows were dropped
     index_rows: int | None = None
+    was_done: bool = False  # the store was without them already: the same command had been here before
 
 
 def describe_removal(report: RemovalReport, store: Path) -> list[str]:
     """Lines for a terminal."""
     plural = "" if len(report.tracks) == 1 else "s"
-    lines = [f"removed track{plural} {format_ids(report.tracks)} from {store}: a new version is in place"]
+    named = f"track{plural} {format_ids(report.tracks)}" if report.tracks else "these tracks"
+    if report.was_done:
+        lines = [f"{store} is without {named} already: the same command took them out before"]
+    else:
+        lines = [f"removed {named} from {store}: a new version is in place"]
     if report.clips:
         lines.append(f"  with control clips that were such tracks: {format_ids(report.clips)}")
     if report.evaluations:
         lines.append(f"  with evaluations that named one: {', '.join(report.evaluations)}")
-    lines.append(
-        "  ranks, q-values and summaries were made again; scores, p-values, agreement, diagnostics stay as of the run"
-    )
+    if not report.was_done:
+        remade = "ranks, q-values and summaries were made again"
+        lines.append(f"  {remade}; scores, p-values, agreement, diagnostics stay as of the run")
     if report.index is not None:
         entries = f"{report.index_rows} entr{'y' if report.index_rows == 1 else 'ies'}"
         lines.append(f"  dropped {entries} of the index {report.index}: a new version is in place")

@@ -17,8 +17,9 @@ own, and nothing is cut out of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from precompute.removal.report import MODEL_NOTE
 from precompute.significance.ranks import rank_scores
 from precompute.significance.verdicts import find_hubs, rank_training_tracks
 from precompute.store.publication import DERIVED_TABLES, SCHEMA, finish_store, insert_rows, write_new_version
+from precompute.store.reading import open_store
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -38,9 +40,15 @@ Arrays = dict[str, np.ndarray]
 REMADE_TABLES = ("scores", "match_bins", "track_claims")  # with columns that are made again
 
 
-def write_store_without(store: Path, ids: Sequence[int]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Write the new version and rename it into place; (clips, evaluations) that are not in it. Raises UserError."""
-    with write_new_version(store, _count_scores(store)) as con:
+def write_store_without(
+    store: Path, ids: Sequence[int], reference: str, before_rename: Callable[[], object]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Write the new version and rename it into place; (clips, evaluations) that are not in it. Raises UserError.
+
+    The caller holds the store's lock. `reference`: names the command in the note; `before_rename`: see
+    `write_new_version`.
+    """
+    with write_new_version(store, _count_scores(store), before_rename) as con:
         con.execute(SCHEMA.read_text(encoding="utf-8"))
         con.execute(_write_attach_sql(store))
         con.execute("CREATE TEMP TABLE gone AS SELECT unnest(?::INTEGER[]) AS track_id", [list(ids)])
@@ -54,7 +62,7 @@ def write_store_without(store: Path, ids: Sequence[int]) -> tuple[tuple[int, ...
             con.execute(_write_copy_sql(table))
         _write_scores(con)
         _write_track_claims(con)
-        _add_note(con, len(ids))
+        _add_note(con, len(ids), reference)
         clips = tuple(row[0] for row in con.execute("FROM gone_clips ORDER BY clip_id").fetchall())
         con.execute("DETACH old")
         finish_store(con)
@@ -62,11 +70,8 @@ def write_store_without(store: Path, ids: Sequence[int]) -> tuple[tuple[int, ...
 
 
 def _count_scores(store: Path) -> int:
-    import duckdb
-
-    with duckdb.connect() as con:  # attached, since a reader of this process may have the file open in its own way
-        con.execute(_write_attach_sql(store))
-        [(count,)] = con.execute("SELECT count(*) FROM old.scores").fetchall()
+    with open_store(store) as opened:
+        [(count,)] = opened.database.fetch_rows("SELECT count(*) FROM scores")
     return int(count)
 
 
@@ -231,8 +236,18 @@ def _fetch_arrays(con: DuckDBPyConnection, sql: str, *values: Any) -> Arrays:
     }
 
 
-def _add_note(con: DuckDBPyConnection, count: int) -> None:
+def make_reference(words: Sequence[str]) -> str:
+    """Four hexadecimal digits that tell a command that is repeated by its words, and too few to guess them from."""
+    return sha256("\0".join(words).encode()).hexdigest()[:4]
+
+
+def is_noted(note: str | None, reference: str) -> bool:
+    """True where the store says that this removal was done."""
+    return f"(removal {reference})" in (note or "")
+
+
+def _add_note(con: DuckDBPyConnection, count: int, reference: str) -> None:
     """The store says from now on that something was taken out."""
     tracks = f"{count} track{' was' if count == 1 else 's were'}"
-    sentence = f"{tracks} taken out on {date.today():%Y-%m-%d}. {MODEL_NOTE}"
+    sentence = f"{tracks} taken out on {date.today():%Y-%m-%d} (removal {reference}). {MODEL_NOTE}"
     con.execute("UPDATE store_info SET note = concat_ws(' ', note, ?)", [sentence])

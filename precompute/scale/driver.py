@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
+from precompute.common.locks import lock_work
 from precompute.common.parallel import ForkedPool, can_fork
 from precompute.common.progress import Progress, format_duration
 from precompute.common.scheduler import JobList, Limits, Pool, schedule
@@ -41,7 +39,7 @@ def run_pass(config: RunConfig, options: PassOptions) -> None:
 
         require_ray()
     began = time.monotonic()
-    with lock_folder(Path(config.output.work) / "pass"):
+    with lock_work(Path(config.output.work)):
         track_pass, assignment = prepare_pass(config)
         track_pass.drop_damaged()
         missing = track_pass.find_missing()
@@ -113,15 +111,3 @@ def describe_pace(done: int, total: int, seconds: float, workers: int, cost_per_
         whole = cost * total / max(done, 1)
         text += f", cost {cost:.2f} so far, {whole:.2f} in all"
     return text
-
-
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Held while a driver works. Raises UserError where another one does; the lock of a killed one is free."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{folder}: another pass is at work here; wait for it, or end it first") from error
-        yield

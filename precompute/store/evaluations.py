@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from explorer.store import Store, StoreError
+from precompute.common.locks import lock_store
 from precompute.errors import UserError
 from precompute.store.publication import Columns, replace_table
+from precompute.store.reading import open_store
 
 
 def collect_evaluations(folder: Path, model_sha256: str) -> Columns:
@@ -32,16 +33,11 @@ def store_evaluations(store: Path, folder: Path) -> list[str]:
     A run does the same when it publishes; this is for what was evaluated after it. Raises UserError where the store
     cannot be read or written, or the folder holds nothing of its weights: then the store stays as it was.
     """
-    try:
-        opened = Store(store)
-    except StoreError as error:
-        raise UserError(str(error)) from error
-    try:
-        weights = opened.runs.read_latest().model_sha256
-    finally:
-        opened.close()
-    evaluations = collect_evaluations(folder, weights)
-    if not evaluations["name"]:
-        raise UserError(f"{folder}: no evaluation of the weights of {store} is kept here; nothing was changed")
-    replace_table(store, "evaluations", evaluations)
+    with lock_store(store):
+        with open_store(store) as opened:
+            weights = opened.runs.read_latest().model_sha256
+        evaluations = collect_evaluations(folder, weights)
+        if not evaluations["name"]:
+            raise UserError(f"{folder}: no evaluation of the weights of {store} is kept here; nothing was changed")
+        replace_table(store, "evaluations", evaluations)
     return list(evaluations["name"])

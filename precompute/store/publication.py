@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from precompute.common.files import part_path, replace_atomically
+from explorer.store.database import is_damage
+from explorer.store.errors import StoreDamagedError
+from precompute.common.files import is_running, part_path, replace_atomically
+from precompute.common.locks import lock_store
 from precompute.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,22 +68,26 @@ class StoreContents:
 def publish_store(contents: StoreContents, path: Path) -> None:
     """Write a store from nothing. On any failure nothing is left behind and a store that was there stays as it was.
 
-    Raises UserError where a result breaks the schema's rules or the file cannot be written.
+    Waits for another command that changes the store. Raises UserError where a result breaks the schema's rules or the
+    file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with write_new_version(path, scores=len(contents.scores["score"])) as connection:
+    with lock_store(path), write_new_version(path, scores=len(contents.scores["score"])) as connection:
         connection.execute(SCHEMA.read_text(encoding="utf-8"))
         for name, columns in contents.tables.items():
             insert_rows(connection, name, columns)
         finish_store(connection)
 
 
-def extend_store(path: Path, tables: dict[str, Columns], note: str | None) -> None:
+def extend_store(
+    path: Path, tables: dict[str, Columns], note: str | None, before_rename: Callable[[], object] | None = None
+) -> None:
     """Publish a new version of the store: the old one with further rows, named by table, and another note.
 
-    As with `publish_store`, a failure leaves the store as it was. Raises UserError.
+    `before_rename`: see `write_new_version`. The caller holds the store's lock. As with `publish_store`, a failure
+    leaves the store as it was. Raises UserError.
     """
-    with write_new_version(path) as connection:
+    with write_new_version(path, before_rename=before_rename) as connection:
         for name, columns in tables.items():
             insert_rows(connection, name, columns)
         connection.execute("UPDATE store_info SET note = ?", [note])
@@ -92,7 +99,7 @@ def extend_store(path: Path, tables: dict[str, Columns], note: str | None) -> No
 def replace_table(path: Path, name: str, columns: Columns) -> None:
     """Publish a new version of the store in which a table that nothing is derived from holds these rows alone.
 
-    As with `publish_store`, a failure leaves the store as it was. Raises UserError.
+    The caller holds the store's lock. As with `publish_store`, a failure leaves the store as it was. Raises UserError.
     """
     with write_new_version(path) as connection:
         connection.execute(f"DELETE FROM {name}")
@@ -100,17 +107,22 @@ def replace_table(path: Path, name: str, columns: Columns) -> None:
 
 
 @contextmanager
-def write_new_version(path: Path, scores: int | None = None) -> Iterator[DuckDBPyConnection]:
+def write_new_version(
+    path: Path, scores: int | None = None, before_rename: Callable[[], object] | None = None
+) -> Iterator[DuckDBPyConnection]:
     """Connect to a file beside the store, renamed to `path` where the block ends well, else removed.
 
     `scores`: begin with an empty file, with blocks for about so many rows of scores; None: with a copy of the store.
-    Raises UserError where the file cannot be written or a row breaks the schema's rules.
+    `before_rename`: called when the new version is complete, so that the rename is the last step of a change. The
+    caller holds the store's lock. Raises UserError where the file cannot be written, a row breaks the schema's rules,
+    or the old version is damaged.
     """
     import duckdb
 
+    path = path.resolve()
     old = ", the old one is as it was" if path.exists() else ""
     try:
-        remove_abandoned(path)
+        sweep_leftovers(path)
         with replace_atomically(path) as beside:
             options: dict[str, str | bool | int | float | list[str]] = {"threads": 2}
             if scores is None:
@@ -123,10 +135,16 @@ def write_new_version(path: Path, scores: int | None = None) -> Iterator[DuckDBP
                 connection.execute("CHECKPOINT")  # leaves nothing for a log
             finally:
                 connection.close()
-    except (duckdb.IOException, duckdb.FatalException, OSError) as error:  # fatal: a checkpoint that finds no room
-        raise UserError(f"{path}: the store could not be written{old} ({str(error).splitlines()[0]})") from error
+            if before_rename is not None:
+                before_rename()
     except duckdb.ConstraintException as error:
         raise UserError(f"{path}: a result breaks the store's rules ({str(error).splitlines()[0]})") from error
+    except (duckdb.Error, OSError) as error:
+        if isinstance(error, duckdb.Error) and is_damage(error):
+            raise UserError(str(StoreDamagedError.of(path, error))) from error
+        if isinstance(error, (duckdb.IOException, duckdb.FatalException, OSError)):  # fatal: no room for a checkpoint
+            raise UserError(f"{path}: the store could not be written{old} ({str(error).splitlines()[0]})") from error
+        raise
     finally:
         part = part_path(path)
         part.with_name(part.name + ".wal").unlink(missing_ok=True)
@@ -165,23 +183,16 @@ def finish_store(connection: DuckDBPyConnection) -> None:
     connection.execute(DERIVED.read_text(encoding="utf-8"))
 
 
-def remove_abandoned(path: Path) -> None:
-    """Delete what publishing processes that no longer run have left beside the store."""
-    for left in path.parent.glob(f".{path.name}.*.part*"):
-        pid = left.name.removeprefix(f".{path.name}.").split(".")[0]
-        if not pid.isdigit() or int(pid) == os.getpid() or not is_running(int(pid)):
+def sweep_leftovers(path: Path) -> None:
+    """Delete what killed processes have left beside the store; the caller holds its lock, so no writer is at work.
+
+    A reader that opens a new version has it under a name of its own for a moment: that stays while the reader runs.
+    """
+    for left in path.parent.glob(f".{path.name}.*"):
+        pid, _, kind = left.name.removeprefix(f".{path.name}.").partition(".")
+        pid = pid.split("-")[0]
+        if pid.isdigit() and (kind.startswith("part") or (kind == "view" and not is_running(int(pid)))):
             left.unlink(missing_ok=True)
-
-
-def is_running(pid: int) -> bool:
-    """True where a process of this id is there, whoever it belongs to."""
-    try:
-        os.kill(pid, 0)  # sends nothing: asks whether it is there
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def stack_tables(parts: Sequence[Columns]) -> Columns:

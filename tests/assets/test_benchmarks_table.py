@@ -123,6 +123,30 @@ def test_planted_truths_are_a_column_for_each_method(folder: Path) -> None:
     assert lines[6].endswith("within its caption, raw | 10.5 [5.5, 16.5] |  |") and len(lines) == 7
 
 
+def test_retraining_stands_with_its_ceiling_its_settings_and_its_removals(folder: Path) -> None:
+    def one(method: str, truth: str, lds: float, **more: object) -> dict:
+        row = {"method": method, "setting": "", "value": "", "truth": truth, "trainings": "all", "lds": lds}
+        return {**row, "low": lds - 0.05, "high": lds + 0.05, "reliability": None, "seconds": 12.3, **more}
+
+    rows = [one("dtrak", "whole_masked", 0.31, reliability=0.956), one("dtrak", "noisy_masked", 0.25)]
+    less = {"difference": -0.21, "difference_low": -0.3, "difference_high": -0.12}
+    rows += [one("clap", "whole_masked", 0.1, **less), one("clap", "noisy_masked", 0.05, **less)]
+    rows += [one("dtrak", "whole_masked", 0.2, setting="damping", value="1.0", trainings="even")]
+    ceiling = [
+        {"truth": "whole_masked", "halves": 8, "correlation": 0.36, "low": 0.2, "high": 0.5, "attainable_lds": 0.6}
+    ]
+    removal = {"measure": "whole_masked", "method": "dtrak", "clips": 8, "change": 0.02, "low": 0.01, "high": 0.03}
+    removal |= {"beyond_random": 0.015, "beyond_low": 0.005, "beyond_high": 0.025, "clips_beyond": 7}
+    result = {"what": "LDS", "command": "evaluate retraining", "hardware": "two cores", "rows": rows}
+    (folder / "demo-retraining.json").write_text(json.dumps({**result, "ceiling": ceiling, "removals": [removal]}))
+    text = table.format_tables(table.read_results(folder))["retraining"]
+    assert "| dtrak | 0.31 [0.26, 0.36] | 0.25 [0.2, 0.3] |  | 0.96 | 12 |" in text
+    assert "| clap | 0.1 [0.05, 0.15] | 0.05 [0, 0.1] | -0.21 [-0.3, -0.12] |  | 12 |" in text
+    assert "agree at 0.36 [0.2, 0.5] over 8 halves (whole schedule)" in text and "would reach 0.60." in text
+    assert "| dtrak | damping = 1.0 | even | 0.2 [0.15, 0.25] |  |" in text
+    assert "| whole masked | dtrak | 0.02 [0.01, 0.03] | 0.015 [0.005, 0.025] | 7 of 8 |" in text
+
+
 def test_index_clews_and_page_are_told_with_their_size(folder: Path) -> None:
     run = {"command": "make x", "hardware": "two cores", "repeats": 5}
     recall = {"width": 8192, "bytes_a_track": 8196, "recall": 0.954, "recall_alone": 0.804, "rho": 0.958}
@@ -159,4 +183,5 @@ def test_page_agrees_with_the_results() -> None:
     page = table.PAGE.read_text(encoding="utf-8")
     assert table.insert_tables(page, table.format_tables(table.read_results(FOLDER))) == page, "run make bench-table"
     names = {name for parts in table.TABLES.values() for name in parts}
-    assert names - {"gpu"} <= set(table.read_results(FOLDER))  # the GPU's has not been run
+    open_ = {"gpu", "demo-retraining"}  # not run; not yet done
+    assert names - open_ <= set(table.read_results(FOLDER))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,3 +62,60 @@ def test_fonts_come_from_here(client):
     assert got.status_code == 200 and got.headers["content-type"] == "font/woff2" and got.content[:4] == b"wOF2"
     assert client.get("/static/whence/LICENSE").status_code == 404
     assert client.get("/static/whence/..%2fschema.sql").status_code == 404
+
+
+@pytest.fixture
+def damaged(store_path, tmp_path):
+    """A store that opens, whose moments cannot be read."""
+    from explorer.state.store_views import StoreViews
+    from explorer.store import Store
+    from explorer.store.errors import StoreDamagedError
+
+    whole = store_path.read_bytes()
+    for start in range(3 * 4096, len(whole) - 262_144, 262_144):  # headers, then blocks
+        path = tmp_path / f"{start}.duckdb"
+        path.write_bytes(whole[: start + 100] + bytes(byte ^ 0xFF for byte in whole[start + 100 : start + 200]))
+        with path.open("ab") as file:
+            file.write(whole[start + 200 :])
+        try:
+            views = StoreViews(Store(path))
+        except StoreDamagedError:
+            continue
+        try:
+            views.store.scores.read_pairs(1, [(1, 3)])
+        except StoreDamagedError:
+            return path
+        finally:
+            views.store.close()
+    raise AssertionError("no block of the store holds moments alone")
+
+
+def test_damage_that_is_found_late_is_told_in_a_line(damaged, caplog):
+    from starlette.testclient import TestClient
+
+    from explorer.server import create_server
+    from explorer.settings import Settings
+    from explorer.text.scores import DAMAGED
+
+    with TestClient(create_server(Settings(damaged)), base_url="http://127.0.0.1") as client:
+        answer = client.get("/report/clip.html", params={"clip": "1"})
+    assert (answer.status_code, answer.json()) == (503, {"detail": DAMAGED})
+    lines = [record for record in caplog.records if record.name == "explorer"]
+    assert [f"{damaged} is damaged (" in record.getMessage() for record in lines] == [True]
+    assert lines[0].exc_info is None and "\n" not in lines[0].getMessage()
+
+
+def test_an_event_that_meets_damage_is_a_message_on_the_page(damaged):
+    import gradio as gr
+
+    from explorer.app import build_app
+    from explorer.state.store_views import StoreViews
+    from explorer.store import Store
+    from explorer.text.scores import DAMAGED
+
+    blocks = build_app(StoreViews(Store(damaged)), False, False)
+    [load] = [one.fn for one in blocks.fns.values() if one.name == "load"]
+
+    with pytest.raises(gr.Error, match="The store is damaged") as caught:
+        load(SimpleNamespace(query_params={"clip": "1", "track": "3"}))
+    assert caught.value.message == DAMAGED and not caught.value.print_exception

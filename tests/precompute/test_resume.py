@@ -103,6 +103,44 @@ def test_killed_anywhere_it_goes_on_to_the_same_store(finished, tmp_path: Path, 
         assert all(np.array_equal(ours[name], theirs[name], equal_nan=True) for name in ours.files), path.name
 
 
+def test_a_second_run_in_a_work_folder_is_told_at_once(
+    finished, tmp_path: Path, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = finished.root / "two-at-once"
+    config = tiny.write_run(finished.root, out)
+    command = [sys.executable, "-m", "precompute", "run", "--config", str(config)]
+    first = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        while not (out / "work" / "cache").exists():
+            assert first.poll() is None
+            time.sleep(0.002)
+        began = time.monotonic()
+        assert main(["run", "--config", str(config)]) == 1 and time.monotonic() - began < 5
+        said = capsys.readouterr().err
+        assert f"{out}/work: another run or pass is at work in this folder" in said and said.count("\n") == 1
+    finally:
+        first.kill()
+        first.wait()
+    assert (out / "work" / ".lock").exists()  # left behind, and free
+    assert main(["run", "--config", str(config)]) == 0
+    assert not (out / "work" / ".lock").exists() and tiny.tables(out / "store.duckdb") == tiny.tables(finished.store)
+
+
+def test_entries_that_were_cut_short_are_computed_again(finished, capsys: pytest.CaptureFixture[str]) -> None:
+    out = finished.root / "cut-short"
+    shutil.copytree(finished.out, out)
+    config, cut = tiny.write_run(finished.root, out), {}
+    stages = ("latents", "clips", "direction", "scores", "unlearning-moments")
+    for stage in stages:  # all of them: other tests' runs may have left theirs beside this run's
+        for path in (out / "work" / "cache").glob(f"{stage}-*.npz"):
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            cut[f"  {path}: damaged; it is computed again"] = stage
+    assert main(["run", "--config", str(config)]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "damaged; it is computed again" in line]
+    assert {cut[line] for line in told} == set(stages) and len(told) == len(set(told))
+    assert tiny.tables(out / "store.duckdb") == tiny.tables(finished.store)
+
+
 def test_neither_order_nor_shards_matter(model: Model, items: Items, config: RunConfig, tmp_path: Path) -> None:
     small = replace(config, bank=BankSection(replicates=2, strata=2))
     method = Unlearning(small.unlearning, tracks=16)

@@ -21,7 +21,7 @@ from precompute.model.diffusion import Items, Model, NoiseBank, load_model
 
 BANK = NoiseBank(replicates=2, strata=2, draws_per_cell=1, seed=7)
 ROWS = [3, 20, 0, 9, 14, 28]  # training tracks and decoys; the last has no audio, so all are decoded
-NAMES = ["clap", "clews", "lpips", "rps", "rps-ridge", "mucs"]
+NAMES = ["clap", "clews", "patches", "lpips", "rps", "rps-ridge", "mucs"]
 FAST = {"mucs": {"draws": 6, "batch": 4, "max_steps": 5, "null_draws": 8}, "lpips": {"layers": 2}}
 
 

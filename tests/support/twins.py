@@ -33,6 +33,7 @@ GRADIENT = [
     "trak",
     "dtrak",
     "das",
+    "trackstar",
 ]
 
 

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from precompute.common.sequences import spread_evenly
 from precompute.config.run import fingerprint
 from precompute.corpus.tracks import Track
 from precompute.evaluate.scoring import fingerprint_items
-from precompute.exemplars.low_rank import hash_tensors
-from precompute.model.diffusion import Items, Model, third_party
+from precompute.model.diffusion import Items, Model
 from precompute.significance.verdicts import assign_roles
 from precompute.train.diffusion import DiffusionLoss
 from precompute.train.loop import LoopSettings, fit
-
-
-def make_fresh_model(like: Model, seed: int) -> Model:
-    """A model with freshly initialised transformer and conditioner, by a seed; autoencoder and CLAP of `like`."""
-    settings = copy.deepcopy(like.config)
-    with torch.random.fork_rng():  # other seeds are not disturbed
-        torch.manual_seed(seed)
-        network: Any = third_party.create_network(settings)  # stable-audio-tools brings no types
-    autoencoder: Any = like.network.pretransform
-    network.pretransform.model.load_state_dict(autoencoder.model.state_dict())
-    model = Model(network.to(like.device), settings, like.clap, sha256="", arithmetic=like.arithmetic)
-    return _update_hashes(model, like)
+from precompute.train.scratch import make_fresh_model, make_trainable, update_hashes
 
 
 def choose_matched_rows(tracks: Sequence[Track], most: int = 0) -> list[int]:
@@ -58,14 +43,7 @@ def train_from_scratch(like: Model, items: Items, settings: LoopSettings, folder
     folder = folder / fingerprint(like.inputs_sha256, fingerprint_items(items), settings)
     fit(name, network, DiffusionLoss(network, model, items, settings.batch), settings, folder)
     network.requires_grad_(False)
-    return _update_hashes(model, like)
-
-
-def make_trainable(model: Model) -> torch.nn.Module:
-    """Let transformer and conditioner of a model be trained, not its autoencoder; returns its network."""
-    model.network.model.requires_grad_(True)
-    model.network.conditioner.requires_grad_(True)
-    return model.network
+    return update_hashes(model, like)
 
 
 def recaption(items: Items, clips: Items, row: int) -> Items:
@@ -73,10 +51,3 @@ def recaption(items: Items, clips: Items, row: int) -> Items:
     one = clips.embeddings
     embeddings = None if one is None else one[row].expand(len(items), -1).contiguous()
     return replace(items, prompts=(clips.prompts[row],) * len(items), embeddings=embeddings)
-
-
-def _update_hashes(model: Model, like: Model) -> Model:
-    """Set the model's hashes to those of its weights, so that no cache takes its results for another model's."""
-    model.sha256 = hash_tensors(model.network.state_dict())
-    model.inputs_sha256 = fingerprint(model.sha256, like.inputs_sha256)
-    return model

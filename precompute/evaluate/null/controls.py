@@ -34,8 +34,6 @@ from precompute.errors import UserError
 from precompute.evaluate.calibration import compute_clopper_pearson
 from precompute.evaluate.null.alterations import (
     choose_matched_rows,
-    make_fresh_model,
-    make_trainable,
     recaption,
     swap_role,
     train_from_scratch,
@@ -61,6 +59,7 @@ from precompute.significance.normalisation import Normalisation
 from precompute.significance.verdicts import ClipGroups, Verdicts, assign_roles, calibrate_scores
 from precompute.train.diffusion import DiffusionLoss
 from precompute.train.loop import LoopSettings, measure_step_s
+from precompute.train.scratch import make_fresh_model, make_trainable
 
 LEARNING_RATE, MUON_RATE, BATCH = 8e-4, 0.02, 12  # of the two short trainings: the demo model's
 WARMUP_STEPS = 200

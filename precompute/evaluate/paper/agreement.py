@@ -50,9 +50,10 @@ PAIR_COLUMNS = (
     *("method", "other", "pearson_raw", "paper", "spearman_raw", "top10_raw", "top100_raw"),
     *("pearson_norm", "spearman_norm", "top10_norm", "top100_norm"),
 )
+MATRIX = ("first_singular", "effective_rank", "track_part")  # what the matrix of scores is made of
 METHOD_COLUMNS = (
     *("method", "pearson_raw", "paper", "spearman_raw", "top10_raw", "top100_raw"),  # with unlearning
-    *(f"{name}_raw" for name in CONCENTRATION),
+    *(f"{name}_raw" for name in (*CONCENTRATION, *MATRIX)),
     *(f"{name}_{kind}" for name in BOTH for kind in KINDS.values()),
     "cost_s",
 )
@@ -184,6 +185,7 @@ def measure_method(scores: np.ndarray, tracks: Sequence[Track], texts: Sequence[
     values = {"gini": compute_gini(own), "effective_tracks": count_effective_tracks(own)}
     values |= {f"share_top{top}": measure_top_share(own, top) for top in (1, 10, 100)}
     values["between_clips"] = correlate_clips(own)
+    values |= describe_matrix(own)
     if is_decoy.any():
         values |= {f"decoys_top{n}": measure_decoy_share(scores, is_train, is_decoy, n) for n in (10, 40)}
         values["auc"] = compute_auc(scores, is_train, is_decoy)
@@ -195,6 +197,26 @@ def measure_method(scores: np.ndarray, tracks: Sequence[Track], texts: Sequence[
         places = np.array([(own[q] > scores[q, one.weighted]).sum() for q, one in asked])
         values[f"weighted_top{TOP}"] = float(np.mean(places < TOP))
     return values
+
+
+def describe_matrix(scores: np.ndarray) -> dict[str, float]:
+    """What the matrix of scores [Q, N] is made of, each clip's row centred and of length 1 (after arXiv 2605.16181).
+
+    `first_singular`: part of the squared singular values that the first has; `effective_rank`: exp of the entropy of
+    those parts, from 1 (all clips have one ranking) to Q; `track_part`: part of the variance that is the tracks' means
+    over clips, which is 1/Q for rankings that have nothing in common.
+    """
+    rows = scores - scores.mean(1, keepdims=True)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = rows / np.where(lengths > 0, lengths, 1)
+    parts = np.square(np.linalg.svd(rows, compute_uv=False))
+    total = parts.sum()
+    if total == 0:
+        return {"first_singular": 0.0, "effective_rank": 0.0, "track_part": 0.0}
+    parts = parts / total
+    entropy = -(parts * np.log(np.where(parts > 0, parts, 1))).sum()
+    track_part = float(np.square(rows.mean(0)).sum() * len(rows) / total)
+    return {"first_singular": float(parts[0]), "effective_rank": float(np.exp(entropy)), "track_part": track_part}
 
 
 def find_asked_pairs(tracks: Sequence[Track], texts: Sequence[str]) -> list[tuple[int, TwinPair]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,8 +12,12 @@ import duckdb
 import numpy as np
 import pytest
 
-from explorer.store import SCHEMA_VERSION, Store, StoreError
+from explorer.listen.page import ListenPage
+from explorer.state.store_views import StoreViews
+from explorer.store import SCHEMA_VERSION, Store, StoreError, contract
 from explorer.store.errors import (
+    StoreBusyError,
+    StoreDamagedError,
     StoreFormatError,
     StoreMissingError,
     StoreTableError,
@@ -255,3 +262,106 @@ def test_planted_cases_stay_outside_the_comparison_with_decoys(made, tmp_path):
 def test_the_store_names_the_method_that_the_page_opens_with_and_how_settled_each_is(store, made):
     assert store.info.default_method == "unlearning"
     assert {one.method_id: one.reliability for one in store.runs.list_methods()} == made.RELIABILITY
+
+
+# -- damage, another writer, views -------------------------------------------------------------------------------------
+
+BLOCK, HEADERS = 262_144, 3 * 4096  # bytes of a DuckDB file
+
+
+def damage(whole: bytes, path: Path, block: int) -> Path:
+    """A store with 64 bytes of one block turned round."""
+    spoiled = bytearray(whole)
+    start = HEADERS + block * BLOCK + 4096
+    spoiled[start : start + 64] = bytes(byte ^ 0xFF for byte in spoiled[start : start + 64])
+    path.write_bytes(spoiled)
+    return path
+
+
+def read_everything(path: Path) -> None:
+    """All that pages and reports read of a store."""
+    views = StoreViews(Store(path))
+    page = ListenPage(views)
+    try:
+        for query in ({}, {"clip": "2", "method": "other"}, {"view": "holders"}):
+            view = views.read_address(query)
+            page.describe_table(view)
+            page.describe_overview(view)
+            page.describe_player(view)
+        for clip in views.clips:
+            views.store.clips.read_sound(clip.clip_id)
+            for method in views.methods:
+                views.store.scores.read_pairs(method.method_id, [(clip.clip_id, 3), (clip.clip_id, 17)])
+                views.store.scores.read_frame(method.method_id, clip.clip_id)
+        views.store.tracks.find("etude", by="title")
+        for track_id in range(1, 81):
+            views.store.tracks.read_sound(track_id)
+        views.store.holders.read_groupings()
+        views.store.runs.read_evaluations()
+    finally:
+        views.store.close()
+
+
+def test_damage_anywhere_is_called_damage(store_path, tmp_path):
+    """Block after block: what is read of it is told of in one line, at once or later, never by DuckDB's own error."""
+    whole, told = store_path.read_bytes(), 0
+    for block in range(0, (len(whole) - HEADERS) // BLOCK, 3):  # all of them take a while
+        path = damage(whole, tmp_path / f"{block}.duckdb", block)
+        try:
+            read_everything(path)
+        except StoreDamagedError as error:
+            told += 1
+            assert (
+                "\n" not in str(error)
+                and f"{path} is damaged (" in str(error)
+                and "publish the store again" in str(error)
+            )
+        path.unlink()
+    assert told >= 3
+
+
+@pytest.mark.parametrize("length", [0.05, 0.3, 0.6])
+def test_a_store_that_was_cut_short_is_damaged(store_path, tmp_path, length):
+    path = tmp_path / "cut.duckdb"
+    whole = store_path.read_bytes()
+    path.write_bytes(whole[: int(length * len(whole))])
+    with pytest.raises(StoreDamagedError, match=r"cut\.duckdb is damaged"):
+        read_everything(path)
+
+
+def test_a_damaged_header_is_not_another_process(store_path, tmp_path):
+    """DuckDB's words for it hold "block", and so "lock"."""
+    path = tmp_path / "x.duckdb"
+    whole = bytearray(store_path.read_bytes())
+    whole[4096 + 32] ^= 0xFF
+    whole[2 * 4096 + 32] ^= 0xFF
+    path.write_bytes(whole)
+    with pytest.raises(StoreDamagedError, match=r"is damaged .*block"):
+        Store(path)
+
+
+def test_a_file_that_another_process_writes_is_busy(store_path, tmp_path):
+    path = Path(shutil.copyfile(store_path, tmp_path / "x.duckdb"))
+    code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "open\n"
+        with pytest.raises(StoreBusyError, match="is being written by another process"):
+            Store(path)
+        process.stdin.close()
+    Store(path).close()
+
+
+@pytest.mark.parametrize("table", sorted(contract()))
+def test_a_view_in_the_place_of_a_table_is_refused_before_it_runs(tmp_path, table):
+    path = tmp_path / "x.duckdb"
+    columns = ", ".join(f"NULL AS {name}" for name in sorted(contract()[table]))
+    with duckdb.connect(str(path)) as con:
+        for name in contract():
+            if name != table:
+                con.execute(f"CREATE TABLE {name} AS SELECT {SCHEMA_VERSION} AS version")
+        con.execute(f"CREATE VIEW {table} AS SELECT {columns}, error('it ran') AS ran")
+    with pytest.raises(StoreTableError, match=f"x.duckdb: {table} is a view and must be a table") as caught:
+        Store(path)
+    assert "it ran" not in str(caught.value)

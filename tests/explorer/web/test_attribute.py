@@ -30,6 +30,11 @@ if "sleep" in text:
 if "fail" in text:
     print("precompute: /tmp/whence-1.upload: unreadable (Format not recognised)", file=sys.stderr)
     sys.exit(1)
+if "twice" in text:
+    print(f"  waiting: another command is changing {store}", flush=True)
+    time.sleep(1)
+    print(f"{store} holds clip 2 already: the same sound, words and seed; not added again", flush=True)
+    sys.exit(0)
 beside = store + ".part"
 shutil.copyfile(store, beside)
 with duckdb.connect(beside) as con:
@@ -106,6 +111,16 @@ def test_a_prompt_becomes_a_clip_of_the_store_on_show(client, shop: Path) -> Non
     given = json.loads(Path(f"{shop}.argv").read_text())
     assert given[2:] == ["--prompt=--config a waltz", "--seed=4"]
     assert sorted(path.name for path in shop.parent.glob(".*")) == []
+
+
+def test_a_clip_that_is_there_already_is_shown(client) -> None:
+    assert client.post("/attribute/prompt", json={"prompt": "twice"}).status_code == 202
+    limit, seen = time.monotonic() + 30, set()
+    while (state := client.get("/attribute/state").json())["name"] == "running" and time.monotonic() < limit:
+        seen.add(state["text"])
+        time.sleep(0.05)
+    assert (state["name"], state["clip_id"], state["text"]) == ("done", 2, "Clip 2 is ready.")
+    assert "waiting: another command is changing …" in seen
 
 
 def test_a_file_is_handed_on_and_removed(client, shop: Path, uploads: Path) -> None:

@@ -57,6 +57,17 @@ def test_a_damaged_entry_is_found_and_removed(cache: Cache, capsys, damage: str)
     assert capsys.readouterr().out == f"  {path}: damaged; it is computed again\n"
 
 
+@pytest.mark.parametrize("length", [0, 1, 60, -1, -22])
+def test_an_entry_that_was_cut_short_is_computed_again(cache: Cache, capsys, length: int) -> None:
+    path = cache.locate(ENTRY)
+    path.write_bytes(path.read_bytes()[:length])
+    again = {"cells": ARRAYS["cells"] * 2}
+    found = cache.get(ENTRY, lambda: again)
+    assert np.array_equal(found["cells"], again["cells"]) and cache.is_whole(ENTRY)
+    assert capsys.readouterr().out == f"  {path}: damaged; it is computed again\n"
+    assert cache.get(ENTRY, dict).keys() == again.keys() and capsys.readouterr().out == ""
+
+
 def test_any_flipped_byte_of_the_data_is_found(cache: Cache) -> None:
     path, data = cache.locate(OTHER), bytearray(cache.locate(OTHER).read_bytes())
     start = data.index(b"\x93NUMPY")

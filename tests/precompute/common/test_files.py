@@ -10,11 +10,10 @@ import pytest
 from precompute.common.files import hash_file, part_path, replace_atomically, write_atomically
 
 
-@pytest.mark.parametrize("sync", [False, True])
-def test_bytes_text_and_functions_are_written(tmp_path: Path, sync: bool) -> None:
+def test_bytes_text_and_functions_are_written(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for content in (b"one", "θ", lambda handle: handle.write(b"three")):
-        write_atomically(path, content, sync)
+        write_atomically(path, content)
     assert path.read_bytes() == b"three" and os.listdir(tmp_path) == ["file"]
     write_atomically(path, "θ")
     assert path.read_text(encoding="utf-8") == "θ"

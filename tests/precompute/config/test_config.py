@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_a_good_config_is_read_and_keeps_its_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("own", "wanted"), [("", 0.5), ("\nt_low = 0.25", 0.25)])
 def test_a_clip_s_draws_are_from_the_tracks_half_unless_said(tmp_path: Path, own: str, wanted: float) -> None:
     config = load(tmp_path, ("window_s = 0.5", f"window_s = 0.5{own}\n[bank]\nt_low = 0.5"))
-    assert (config.bank.t_low, config.unlearning.t_low) == (0.5, wanted)
+    assert (config.bank.t_low, config.unlearning.t_low, config.fisher.t_low) == (0.5, wanted, 0.5)
 
 
 @pytest.mark.parametrize("name", ["demo.toml", "demo-full.toml", "demo-agreement.toml"])
@@ -166,3 +167,10 @@ def test_config_module_needs_no_torch(tmp_path: Path, environment: dict[str, str
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and json.loads(done.stdout) == []
+
+
+def test_a_later_setting_leaves_the_names_of_older_results_until_it_is_set() -> None:
+    bank = BankSection(replicates=4, strata=2)
+    values = {"replicates": 4, "strata": 2, "draws_per_cell": 1, "seed": 303, "t_low": 0.0}
+    assert fingerprint("key", bank) == fingerprint("key", values)
+    assert fingerprint("key", replace(bank, uncaptioned=0.1)) == fingerprint("key", {**values, "uncaptioned": 0.1})

@@ -18,6 +18,7 @@ from precompute.common import seeds
 from precompute.config.run import ExemplarsSection, RunConfig
 from precompute.corpus.intake import load_corpus
 from precompute.errors import UserError
+from precompute.evaluate.calibration import evaluate_calibration
 from precompute.exemplars.files import load_exemplars, save_exemplars
 from precompute.exemplars.low_rank import apply_update
 from precompute.exemplars.tuned_pass import plan_tuned_pass
@@ -149,6 +150,16 @@ def test_a_second_run_is_all_from_the_cache(tuned: TunedRun, monkeypatch: pytest
     run_again(tuned.config)
     assert {path.name: path.stat().st_mtime_ns for path in tuned.cache.iterdir()} == before
     assert tiny.tables(tuned.store) == tables
+
+
+def test_calibration_counts_the_exemplars_that_are_found(tuned: TunedRun, tmp_path: Path) -> None:
+    found = evaluate_calibration(RunConfig.load(tuned.config), tmp_path / "calibration.json")
+    counted = {row["method"]: (row["found"], row["of"]) for row in found["power"] if row["planted"] == "exemplar"}
+    sql = """SELECT m.name, count(DISTINCT c.clip_id) FILTER (s.above_noise)::INT, count(DISTINCT c.clip_id)::INT
+        FROM clips c JOIN scores s USING (clip_id) JOIN methods m USING (method_id) JOIN tracks t USING (track_id)
+        WHERE c.run_id = 2 AND s.track_id IN (17, 18) AND t.caption = c.prompt GROUP BY ALL"""
+    assert counted == {name: (above, of) for name, above, of in rows(tuned.store, sql)}
+    assert set(counted) == {"unlearning", "random"}
 
 
 def test_check_tells_of_the_pass_and_of_an_update_that_is_not_there(

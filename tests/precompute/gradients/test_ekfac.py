@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from precompute.config.methods import EkfacSettings
 from precompute.gradients.ekfac import Ekfac, find_linear_layers, fit_ekfac
 from precompute.gradients.flat_vectors import count_parameters, differentiate
 from precompute.model.diffusion import Items, Model, NoiseBank
@@ -16,7 +17,7 @@ NAME = "to_out"  # 64 x 64: small enough for its exact curvature
 
 @pytest.fixture(scope="module")
 def factors(model: Model, items: Items) -> dict[str, np.ndarray]:
-    return fit_ekfac(model, items[:8], GROUP, DRAWS, 0, SEED)
+    return fit_ekfac(model, items[:8], GROUP, EkfacSettings(draws=DRAWS, labels="observed", seed=SEED))
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +135,43 @@ def test_it_is_exact_where_inputs_and_output_gradients_are_independent() -> None
     x = torch.from_numpy(rng.standard_normal((2, 12)))
     wanted = np.linalg.solve(exact + 0.3 * np.trace(exact) / 12 * np.eye(12), x.numpy().T).T
     assert np.allclose(ekfac.solve(x).numpy(), wanted)
+
+
+def test_sampled_labels_give_the_gauss_newton_matrix(model: Model, items: Items) -> None:
+    """Trace of the curvature of each layer against J'J of the output, J by rows: the expectation over many labels."""
+    settings = EkfacSettings(draws=40, tracks=1, labels="sampled", seed=SEED)
+    factors = fit_ekfac(model, items[:1], "to_kv", settings)
+    parameters, bank = model.parameters("to_kv"), NoiseBank(1, 40, 1, SEED)
+    layers = find_linear_layers(model, "to_kv")
+    wanted = np.zeros(len(layers))
+    rng = np.random.default_rng(0)
+    for cell in list(bank.cells())[::4]:
+        t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
+        predicted = model.predict(items.latents[0], model.condition(items[[0]]), t, eps)[0].flatten()
+        rows = rng.permutation(predicted.numel())[:24].tolist()  # of J, a sample of outputs
+        for row in rows:
+            gradient = differentiate(predicted[row], parameters, keep_graph=True)
+            for number, layer in enumerate(layers):
+                square = layer.extract_matrix(gradient).double().square().sum()
+                wanted[number] += 2 * float(square) / (10 * len(rows))  # 2 / (C F) x C F / rows
+    found = [float(factors[f"values-{number}"].sum()) for number in range(len(layers))]
+    assert found == pytest.approx(wanted.tolist(), rel=0.25)
+
+
+def test_curvature_is_fitted_over_the_times_of_the_scores(model: Model, items: Items) -> None:
+    """With t_low the draws are those of a loop over a bank of the same t_low, for both kinds of labels."""
+    for labels in ("observed", "sampled"):
+        settings = EkfacSettings(draws=DRAWS, labels=labels, seed=SEED)
+        whole, upper = (fit_ekfac(model, items[:2], "to_kv", settings, low) for low in (0.0, 0.5))
+        assert not np.allclose(whole["values-0"], upper["values-0"])
+    settings = EkfacSettings(draws=DRAWS, labels="observed", seed=SEED)
+    factors, parameters = fit_ekfac(model, items[:2], "to_kv", settings, 0.5), model.parameters("to_kv")
+    squares = torch.zeros(count_parameters(parameters), dtype=torch.float64)
+    for row in range(2):
+        for cell in (bank := NoiseBank(1, DRAWS, 1, SEED, low=0.5)).cells():
+            t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
+            assert float(t) >= 0.5
+            loss = model.loss(items.latents[row], model.condition(items[[row]]), t, eps)
+            squares += differentiate(loss, parameters).double().square() / (2 * DRAWS)
+    for number, layer in enumerate(find_linear_layers(model, "to_kv")):
+        assert factors[f"values-{number}"].sum() == pytest.approx(float(layer.extract_matrix(squares).sum()), rel=1e-4)

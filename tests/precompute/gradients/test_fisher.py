@@ -16,7 +16,7 @@ from precompute.model.diffusion import Items, Model, NoiseBank
 def naive_fisher(model: Model, items: Items, settings: FisherSection, layers: str) -> torch.Tensor:
     """Squared gradients, one track and one draw at a time, summed in fp64."""
     parameters = model.parameters(layers)
-    bank = NoiseBank(1, settings.draws, 1, settings.seed)
+    bank = NoiseBank(1, settings.draws, 1, settings.seed, settings.t_low)
     squares = []
     for row in range(len(items)):
         for stratum in range(settings.draws):
@@ -30,9 +30,9 @@ def naive_fisher(model: Model, items: Items, settings: FisherSection, layers: st
     return torch.stack(squares).mean(0)
 
 
-@pytest.mark.parametrize("layers", ["all", "to_kv"])
-def test_fisher_against_a_naive_double_loop(model: Model, items: Items, layers: str) -> None:
-    settings = FisherSection(draws=2, seed=5)
+@pytest.mark.parametrize(("layers", "t_low"), [("all", 0.0), ("to_kv", 0.0), ("to_kv", 0.5)])
+def test_fisher_against_a_naive_double_loop(model: Model, items: Items, layers: str, t_low: float) -> None:
+    settings = FisherSection(draws=2, seed=5, t_low=t_low)
     found = compute_fisher(model, items[:4], layers, settings)
     wanted = naive_fisher(model, items[:4], settings, layers)
     assert found.shape == (count_parameters(model.parameters(layers)),) and found.dtype == torch.float32

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import duckdb
@@ -18,6 +20,7 @@ from safetensors.torch import save_file
 
 from explorer.store import Store
 from precompute.cli.main import main
+from precompute.common.files import open_scratch
 from precompute.config.run import RunConfig
 from precompute.index import attribution
 from precompute.index.addition import extend_note
@@ -102,11 +105,14 @@ def test_a_clip_of_the_run_gets_the_run_s_scores_again(added: Path, method: int)
     near = set(range(1, 33))
     if method == UNLEARNING:
         near = {row[0] for row in rows(added, "SELECT track_id FROM score_parts WHERE method_id = 1 AND clip_id = 6")}
-    for what, rel in (("score", 1e-3), ("std_error", 0.03 if method == DTRAK else 0.3), ("match_bin", 0)):
+    # errors by unlearning lean on the other tracks: here on those of the shortlist, in a run on all
+    for what, rel in (("score", 1e-3), ("std_error", 0.03 if method == DTRAK else np.inf), ("match_bin", 0)):
         before, after = (read_scores(added, method, clip, what) for clip in (4, 6))
         pairs = np.array([(before[i], after[i]) for i in near])
         spread = np.std(list(before.values()))
         assert np.abs(pairs[:, 0] - pairs[:, 1]).max() <= rel * spread, what
+    errors = np.array([[read_scores(added, method, clip, "std_error")[i] for i in near] for clip in (4, 6)])
+    assert 0.4 < float(np.median(errors[1] / errors[0])) < 2.5
     assert set(read_scores(added, method, 6)) == set(range(1, 33))
     sql = f"SELECT track_id, influence FROM moments WHERE method_id = {method} AND clip_id = {{}}"
     one, other = (dict(rows(added, sql.format(clip))) for clip in (4, 6))
@@ -122,11 +128,11 @@ def test_sketches_in_full_precision_give_the_run_s_scores_to_rounding(shop: Path
     assert main(["index", "--config", str(path)]) == 0
     wanted = [ClipRequest(prompt=AGAIN[0], seconds=AGAIN[1])]
     assert attribution.attribute_clips(RunConfig.load(path), wanted, store) == [5]
-    for what in ("score", "std_error", "list_sum(influence)"):
+    for what, rel in (("score", 2e-5), ("std_error", 1e-3), ("list_sum(influence)", 2e-5)):
         table = "clip_moments" if "influence" in what else "scores"
         sql = f"SELECT {what} FROM {table} WHERE method_id = {DTRAK} AND clip_id = {{}} ORDER BY track_id"
         one, other = (np.array(rows(store, sql.format(clip))) for clip in (4, 5))
-        assert np.abs(one - other).max() <= 2e-5 * np.std(one), what  # the clip was generated in another batch
+        assert np.abs(one - other).max() <= rel * np.std(one), what  # the clip was generated in another batch
 
 
 def test_a_track_that_was_taken_out_leaves_the_ridge(shop: Path, tmp_path: Path) -> None:
@@ -272,8 +278,109 @@ def test_killed_in_the_middle_the_store_is_the_old_one(shop: Path, environment) 
     Store(store).close()
     left = shop.parent / "work" / f"attribute-{process.pid}"
     if left.exists():  # what it had kept is removed by the next one
-        with attribution._open_scratch(shop.parent / "work"):
+        with open_scratch(shop.parent / "work", "attribute"):
             assert not left.exists()
+
+
+KILLED_AT_THE_RENAME = """
+import os, signal, sys
+real = os.replace
+def replace(source, place):
+    if "clips" == os.path.basename(os.path.dirname(str(place))) and sys.argv[1] == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(source, place)
+    if str(place).endswith("store.duckdb") and sys.argv[1] == "after":
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = replace
+from precompute.cli.main import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def kill_at_the_rename(command: list[str], when: str, environment: dict[str, str]) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_AT_THE_RENAME, when, *command], cwd=ROOT, env=environment)
+    assert killed.returncode == -signal.SIGKILL
+
+
+def test_what_was_left_before_the_rename_is_swept(shop: Path, environment) -> None:
+    """No sound that no store names stays behind: it may be a listener's."""
+    store = copied(shop, "swept")
+    command = ["attribute", "--audio", str(shop.parent.parent / "corpus/audio/0003.wav")]
+    command += ["--config", str(shop), "--store", str(store)]
+    before = hashlib.sha256(store.read_bytes()).hexdigest()
+    kill_at_the_rename(command, "before", environment)
+    assert hashlib.sha256(store.read_bytes()).hexdigest() == before
+    assert len(list(store.parent.glob("clips/.attribute-*/clip-005-user.flac"))) == 1
+    assert len(list(store.parent.glob(".store.duckdb.*.part"))) == 1
+    assert main(["attribute", "--prompt", "a low chord", *command[3:]]) == 0
+    assert sorted(path.name for path in store.parent.iterdir()) == ["clips", "store.duckdb"]
+    assert sorted(path.name[:8] for path in (store.parent / "clips").iterdir()) == [f"clip-00{i}" for i in range(1, 6)]
+
+
+def test_killed_after_it_was_published_a_clip_is_not_added_again(shop: Path, environment, capsys) -> None:
+    store, audio = copied(shop, "twice"), str(shop.parent.parent / "corpus/audio/0003.wav")
+    ends = ["--seconds", "1", "--config", str(shop), "--store", str(store)]
+    command = ["attribute", "--audio", audio, "--prompt", "a low chord", *ends]
+    kill_at_the_rename(command, "after", environment)
+    before = store.read_bytes()
+    assert main(command) == 0 and store.read_bytes() == before
+    said = capsys.readouterr().out
+    assert f"{store} holds clip 5 already: the same sound, words and seed; not added again" in said
+    assert "holds clip 6 already" in said and "published" not in said
+    assert sorted(path.name for path in store.parent.iterdir()) == ["clips", "store.duckdb"]  # nothing was left
+    # what differs in words, seed or length is another clip; one that is new is added beside one that is there
+    assert (
+        main(["attribute", "--audio", audio, "--caption", "a hum", "--prompt", "a low chord", "--seed", "1", *ends])
+        == 0
+    )
+    assert main([*command, "--prompt", "a high chord", "--prompt", "a high chord"]) == 0
+    titled = rows(store, "SELECT clip_id, coalesce(prompt, ''), seed FROM clips WHERE clip_id > 4 ORDER BY clip_id")
+    words = [(5, "", None), (6, "a low chord", 0), (7, "a hum", None), (8, "a low chord", 1), (9, "a high chord", 0)]
+    assert titled == words
+
+
+def start(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen:
+    command = [sys.executable, "-u", "-m", "precompute", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_commands_on_one_store_wait_for_each_other(shop: Path, environment) -> None:
+    """Started while the first one computes, the others see what it published, and nothing is lost."""
+    store = copied(shop, "together")
+    ends = ["--seconds", "1", "--config", str(shop), "--store", str(store)]
+    first = start(["attribute", "--prompt", "a low chord", *ends], environment)
+    lock = store.with_name(".store.duckdb.lock")
+    limit = time.monotonic() + 60
+    while not lock.exists() and time.monotonic() < limit:
+        time.sleep(0.01)
+    others = [
+        start(["attribute", "--prompt", "a high chord", *ends], environment),
+        start(["evaluate", "store", "--config", str(shop), "--store", str(store)], environment),
+    ]
+    texts = [process.communicate(timeout=120)[0] for process in (first, *others)]
+    assert first.returncode == others[0].returncode == 0, texts
+    assert others[1].returncode == 1  # the folder holds no evaluation: found out under the lock, after the others
+    assert all(text.startswith(f"  waiting: another command is changing {store}\n") for text in texts[1:]), texts
+    last = start(["remove", "3", "--store", str(store)], environment)
+    assert last.wait(60) == 0
+    prompts = rows(store, "SELECT prompt FROM clips WHERE clip_id > 4 ORDER BY clip_id")
+    assert sorted(prompts) == [("a high chord",), ("a low chord",)]
+    assert rows(store, "SELECT count(*) FROM tracks WHERE track_id = 3") == [(0,)]
+    assert sorted(path.name for path in store.parent.iterdir()) == ["clips", "store.duckdb"]
+
+
+def test_a_removal_waits_for_an_attribution(shop: Path, environment) -> None:
+    store = copied(shop, "removed-meanwhile")
+    ends = ["--seconds", "1", "--config", str(shop), "--store", str(store)]
+    adding = start(["attribute", "--prompt", "a low chord", *ends], environment)
+    assert any(line.startswith("search") for line in adding.stdout)
+    removing = start(["remove", "3", "--store", str(store)], environment)
+    said = removing.communicate(timeout=120)[0]
+    adding.communicate(timeout=60)
+    assert (adding.returncode, removing.returncode) == (0, 0), said
+    assert said.startswith("  waiting: another command is changing ")
+    assert rows(store, "SELECT count(*) FROM clips WHERE clip_id = 5") == [(1,)]
+    assert rows(store, "SELECT count(*) FROM scores WHERE track_id = 3") == [(0,)]
 
 
 @pytest.mark.parametrize(
@@ -305,6 +412,18 @@ def test_a_store_of_other_tracks_or_weights_is_refused(shop: Path, capsys) -> No
         assert main(["attribute", "a chord", "--config", str(shop), "--store", str(store)]) == 1
         error = capsys.readouterr().err
         assert named in error and error.count("\n") == 1
+
+
+def test_a_setting_that_is_younger_than_the_store_has_its_default_there(shop: Path, capsys) -> None:
+    store = copied(shop, "older")
+    with duckdb.connect(str(store)) as connection:
+        connection.execute("DELETE FROM agreement")  # refers to methods
+        for name, text in connection.execute("SELECT name, settings_json FROM methods").fetchall():
+            settings = json.loads(text)
+            del settings["bank"]["uncaptioned"], settings["fisher"]["t_low"]
+            settings.pop("uncaptioned", None)
+            connection.execute("UPDATE methods SET settings_json = ? WHERE name = ?", [json.dumps(settings), name])
+    assert main(["attribute", "a chord", "--config", str(shop), "--store", str(store)]) == 0, capsys.readouterr().err
 
 
 def test_music_of_one_s_own_in_windows_and_without_decoys(tiny_root: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -282,18 +283,57 @@ def test_a_fault_while_writing_leaves_the_old_index(made, tmp_path: Path, monkey
 
     write = layout.write_atomically
 
-    def stop(path: Path, content: Any, sync: bool = False) -> None:
+    def stop(path: Path, content: Any) -> None:
         if path.name == layout.MANIFEST:
             raise KeyboardInterrupt
-        write(path, content, sync)
+        write(path, content)
 
     monkeypatch.setattr(layout, "write_atomically", stop)
     with pytest.raises(KeyboardInterrupt):
-        layout.save_index(fewer)
+        layout.save_index(fewer, layout.read_manifest(folder))
     assert len(layout.load_index(folder, check_sketches=True).rows) == 32
     monkeypatch.undo()
-    layout.save_index(fewer)
+    layout.save_index(fewer, layout.read_manifest(folder))
     assert len(layout.load_index(folder, check_sketches=True).rows) == 5 and len(list(folder.iterdir())) == 6
+
+
+def test_an_index_that_another_command_has_changed_is_not_replaced(made, tmp_path: Path) -> None:
+    _, index = made
+    folder = tmp_path / "changed.index"
+    shutil.copytree(index.folder, folder)
+    moved = replace(index, folder=folder)
+    for replaced in (None, {**index.manifest, "tracks": 3}):
+        with pytest.raises(UserError, match="another command has changed the index meanwhile; start this one again"):
+            layout.save_index(moved, replaced)
+    assert layout.read_manifest(folder) == index.manifest
+    for name in (".tracks-7.npz.7.part", ".manifest.json.7.part", "tracks-7.npz", "unlearning_numbers-0a.npy"):
+        (folder / name).write_bytes(b"half of it")  # of a process that was killed
+    layout.save_index(moved, index.manifest)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in index.folder.iterdir())
+
+
+def test_an_index_can_be_read_while_it_is_replaced(made, tmp_path: Path) -> None:
+    _, index = made
+    folder, over = tmp_path / "replaced.index", threading.Event()
+    shutil.copytree(index.folder, folder)
+    whole = replace(index, folder=folder)
+    own = {name: getattr(index.unlearning, name)[:5] for name in index.unlearning.OF_TRACKS}
+    rows = layout.IndexRows(index.rows.track_id[:5], index.rows.digest[:5])
+    fewer = replace(whole, rows=rows, parts={"unlearning": replace(index.unlearning, **own)})
+
+    def replace_often() -> None:
+        for _ in range(8):
+            for version in (fewer, whole):
+                layout.save_index(version, layout.read_manifest(folder))
+        over.set()
+
+    thread = threading.Thread(target=replace_often)
+    thread.start()
+    seen = set()
+    while not over.is_set():
+        seen.add(len(layout.load_index(folder, check_sketches=True).rows))
+    thread.join(60)
+    assert seen and seen <= {5, 32}
 
 
 def test_recall_is_one_where_the_shortlist_holds_all_and_the_curve_is_told(finished, tmp_path: Path, capsys) -> None:

@@ -19,6 +19,7 @@ from precompute.errors import UserError
 from precompute.gradients.context import Context
 from precompute.methods import clap, lpips, rps
 from precompute.methods.catalogue import build_method, find_class
+from precompute.methods.patches import cut_patches
 from precompute.model.activations import (
     collect_layer_outputs,
     collect_output_layer,
@@ -118,6 +119,34 @@ def test_a_hub_that_does_not_answer_is_told_at_once(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
     with pytest.raises(UserError, match="the hub does not answer"):
         clap.open_clap("someone/music-clap")
+
+
+# -- patches ---------------------------------------------------------------------------------------------------------
+
+
+def test_patches_are_found_wherever_they_are(context: Context) -> None:
+    """Against a loop over all places; a clip that is a track has distance 0 to it."""
+    found = run(context, "patches").score
+    assert found[1, 3] == pytest.approx(0.0, abs=1e-6) and (found <= 0).all()
+    clip, rate = context.queries.shown, context.model.frame_rate
+    for row in (1, 4):
+        wanted = []
+        for length in (round(0.25 * rate), round(0.5 * rate), round(rate)):
+            one, other = (items.latents[i].double().numpy() for items, i in ((clip, 0), (context.items, row)))
+            ends = int(clip.valid_frames[0]), int(context.items.valid_frames[row])
+            nearest = []
+            for start in range(0, ends[0] - length + 1, length // 2):
+                own = one[:, start : start + length]
+                places = range(ends[1] - length + 1)
+                nearest.append(min(np.square(own - other[:, p : p + length]).mean() for p in places))
+            wanted.append(np.mean(nearest))
+        assert found[0, row] == pytest.approx(-np.mean(wanted), rel=1e-4)
+
+
+def test_a_recording_shorter_than_a_patch_is_one_patch() -> None:
+    latents = torch.arange(12.0).reshape(2, 6)
+    assert cut_patches(latents, 3, 4, 1).tolist() == [[0, 1, 2, 2, 6, 7, 8, 8]]
+    assert cut_patches(latents, 6, 4, 2).shape == (2, 8)
 
 
 # -- CLEWS -----------------------------------------------------------------------------------------------------------

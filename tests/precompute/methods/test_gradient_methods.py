@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from precompute.gradients import finite_difference
 from precompute.gradients.context import Context
-from precompute.gradients.item_gradients import GradientKind, compute_track_gradients
+from precompute.gradients.flat_vectors import differentiate
+from precompute.gradients.item_gradients import GradientKind, compute_cell_gradient, compute_track_gradients
 from precompute.gradients.sketches import Sketch
-from precompute.gradients.steps import make_one_step
+from precompute.gradients.steps import UnlearningStep, make_ascent_bank, make_one_step
 from precompute.methods.trak import compute_residuals
+from precompute.model.diffusion import Items, NoiseBank
 from support import tiny
 from support.twins import LAYERS, WIDE, agrees, linear, make, scores
 
@@ -30,6 +34,54 @@ def test_one_pass_gives_every_kind_of_gradient(context: Context, naive) -> None:
         if kind.normalised:
             assert torch.allclose(seen.rows[kind].norm(dim=1), torch.ones(4), atol=1e-5)
     assert set(seen.seconds) == set(kinds) and min(seen.seconds.values()) > 0
+
+
+def test_every_draw_of_a_cell_is_scaled_by_itself(context: Context) -> None:
+    """With several draws in a cell: the mean of gradients of length 1, not the mean gradient scaled."""
+    model, item, bank = context.model, context.items[[3]], NoiseBank(2, 2, 3, seed=7)
+    plain, scaled = GradientKind("loss", LAYERS), GradientKind("loss", LAYERS, normalised=True)
+    seen = compute_track_gradients(model, item, [scaled, plain], bank)
+    for place, cell in enumerate(bank.cells()):
+        t, eps = bank.cell(*cell, (model.latent_channels, model.frames))
+        rows = []
+        for draw in range(3):
+            loss = model.loss(item.latents[0], model.condition(item), t[[draw]], eps[[draw]])
+            rows.append(differentiate(loss, model.parameters(LAYERS)).double())
+        wanted = torch.stack([row / row.norm() for row in rows]).mean(0)
+        assert torch.allclose(seen.rows[scaled][place].double(), wanted, rtol=1e-4, atol=1e-7)
+        assert torch.allclose(seen.rows[plain][place].double(), torch.stack(rows).mean(0), rtol=1e-4, atol=1e-7)
+        alone = compute_cell_gradient(model, item, model.condition(item), scaled, bank, cell)
+        assert torch.allclose(alone.double(), wanted, rtol=1e-4, atol=1e-7)
+
+
+def test_draws_without_caption_are_those_that_guidance_uses(context: Context) -> None:
+    """Track and clip, product and forward mode, against draws under a condition of zeros, one at a time."""
+    section = replace(context.config.unlearning, uncaptioned=0.4, ascent_draws=8)
+    model, item, bank = context.model, context.items[[3]], NoiseBank(2, 4, 1, seed=7, uncaptioned=0.4)
+    left_out = [cell for cell in bank.cells() if not bank.has_caption(*cell)]
+    assert len(left_out) == 4 and {r for r, _ in left_out} == {0, 1}
+
+    def differentiate_alone(item: Items, own: NoiseBank, cell: tuple[int, int], frames: int | None) -> torch.Tensor:
+        t, eps = own.cell(*cell, (model.latent_channels, model.frames))
+        condition = model.condition(item)
+        if not own.has_caption(*cell):
+            condition["cross_attn_cond"] = torch.zeros_like(condition["cross_attn_cond"])
+        return differentiate(model.loss(item.latents[0], condition, t, eps, frames), model.parameters(LAYERS)).double()
+
+    seen = compute_track_gradients(model, item, [GradientKind(layers=LAYERS)], bank).rows[GradientKind(layers=LAYERS)]
+    wanted = torch.stack([differentiate_alone(item, bank, cell, None) for cell in bank.cells()])
+    assert torch.allclose(seen.double(), wanted, rtol=1e-4, atol=1e-6)
+    step = UnlearningStep(section, 16)
+    clip, ascent = context.select_clip("shown", 0), make_ascent_bank(section)
+    found = step.compute_clip_gradients(model, clip, with_windows=False)[:, 0].double()
+    frames = int(clip.valid_frames[0])
+    for half in range(2):
+        cells = [(half, stratum) for stratum in range(4)]
+        own = torch.stack([differentiate_alone(clip, ascent, cell, frames) for cell in cells]).mean(0)
+        assert torch.allclose(found[half], own, rtol=1e-4, atol=1e-6)
+    direction = found.mean(0).float()
+    rise = step.compute_moments(model, item, direction, bank).mean()
+    assert float(rise) == pytest.approx(float(wanted.mean(0) @ direction.double()), rel=1e-4)
 
 
 def test_the_pass_knows_the_losses(context: Context) -> None:
@@ -125,6 +177,26 @@ def test_projected_methods_against_the_dense_formula(
         cells[:, i], cohort[:, i] = own[:, 0], usual[:, 0]
     found = scores(context, name, damping=0.2, width=WIDE, normalise_timesteps=normalised)
     agrees(found, cells, cohort, rel=1e-3)
+
+
+def test_trackstar_against_the_dense_formula(context: Context, of_loss, fisher: np.ndarray) -> None:
+    """Cosines in the metric of a ridge regression, of which a training track is no part."""
+    tracks, clips = (x / np.sqrt(fisher + 0.1 * fisher.mean()) for x in of_loss)
+    a = tracks[:16].mean(1)
+    damping = 0.2 * np.square(a).sum(1).mean()
+    cells, cohort = linear(tracks, dense(a, damping, clips))
+    lengths = np.zeros(len(tracks))
+    for i in range(len(tracks)):
+        others = np.delete(a, i, 0) if i < 16 else a
+        own, usual = linear(tracks[[i]], dense(others, damping, clips))
+        cells[:, i], cohort[:, i] = own[:, 0], usual[:, 0]
+        mean = tracks[i].mean(0)
+        lengths[i] = np.sqrt((dense(others, damping, mean[None]) * mean).sum())
+    of_clips = np.sqrt((dense(a, damping, clips.mean(1)) * clips.mean(1)).sum(1))
+    stored = len(cells)
+    cells /= lengths[None, :, None, None] * of_clips[:stored, None, None, None]
+    cohort /= lengths * of_clips[stored:, None]
+    agrees(scores(context, "trackstar", damping=0.2, width=WIDE), cells, cohort, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["trak", "dtrak"])

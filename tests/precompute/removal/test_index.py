@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import duckdb
 import numpy as np
 import pytest
 
+from explorer.store import Store
 from precompute.cli.main import main
 from precompute.config.run import RunConfig
 from precompute.errors import UserError
@@ -19,7 +23,7 @@ from precompute.index import addition, layout
 from precompute.removal import store as reduced_store
 from precompute.removal.index import locate_index
 from precompute.removal.removal import remove_tracks
-from support import make_store
+from support import make_store, tiny
 from support.tiny import write_index_run
 
 GONE = [17, 1, 45]
@@ -195,22 +199,87 @@ def test_a_full_disk_while_the_index_is_written_changes_nothing(store: Path, mon
     assert store.read_bytes() == kept and files_of(folder) == before
 
 
-def test_an_index_that_cannot_be_replaced_is_told_of(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_index_cannot_be_replaced_nothing_changes(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = store.with_suffix(".index")
     make_index(folder, ids_of(store), model_of(store))
-    before = files_of(folder)
+    kept, before = store.read_bytes(), files_of(folder)
 
     write = layout.write_atomically
 
-    def refused(path: Path, content: Any, sync: bool = False) -> None:
+    def refused(path: Path, content: Any) -> None:
         if path.name == layout.MANIFEST:
             raise OSError(30, os.strerror(30))
-        write(path, content, sync)
+        write(path, content)
 
     monkeypatch.setattr(layout, "write_atomically", refused)
-    with pytest.raises(UserError, match="still holds what was taken out; the store is without it already"):
-        remove_tracks(store, GONE)
-    assert 17 not in ids_of(store) and files_of(folder) == before
+    with pytest.raises(UserError, match=r"the index could not be replaced .*; nothing was changed"):
+        remove_tracks(store, GONE, delete_audio=True)
+    assert store.read_bytes() == kept and files_of(folder) == before
+    assert (store.parent / "audio/track017.flac").is_file()
+
+
+KILLED = """
+import os, signal, sys
+wanted, when = sys.argv[1:3]
+
+def kill_at(name, place):
+    if os.path.basename(str(place)).startswith(wanted) and name == when:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def watch(name, path_of):
+    real = getattr(os, name)
+    def call(*args, **options):
+        kill_at("before " + name, path_of(args))
+        real(*args, **options)
+        kill_at("after " + name, path_of(args))
+    setattr(os, name, call)
+
+watch("replace", lambda args: args[1])
+watch("unlink", lambda args: args[0])
+from precompute.cli.main import main
+sys.exit(main(sys.argv[3:]))
+"""
+MOMENTS = [  # file and call at which the process is killed
+    ("tracks-", "after replace"),
+    ("manifest.json", "before replace"),
+    ("manifest.json", "after replace"),
+    ("music.csv", "after replace"),
+    ("track017.flac", "after unlink"),
+    ("store.duckdb", "before replace"),
+    ("store.duckdb", "after replace"),
+]
+
+
+def state_of(store: Path, manifest: Path) -> tuple:
+    """All that a removal changes."""
+    files = {str(path.relative_to(store.parent)) for path in store.parent.rglob("*")}
+    return tiny.tables(store), files_of(store.with_suffix(".index")), manifest.read_bytes(), files
+
+
+@pytest.mark.parametrize(("name", "when"), MOMENTS, ids=[f"{when} {name}" for name, when in MOMENTS])
+def test_killed_anywhere_the_same_command_finishes(
+    store: Path, tmp_path: Path, environment: dict[str, str], capsys: pytest.CaptureFixture[str], name: str, when: str
+) -> None:
+    manifest = store.parent / "music.csv"
+    manifest.write_text("track_id,title\n1,a\n2,b\n17,c\n")
+    make_index(store.with_suffix(".index"), ids_of(store), model_of(store))
+    twin = tmp_path / "twin" / store.name
+    shutil.copytree(store.parent, twin.parent, symlinks=True)
+
+    def command(path: Path) -> list[str]:
+        options = ["--audio", "--manifest", str(path.parent / "music.csv"), "--store", str(path)]
+        return ["remove", *map(str, GONE), *options]
+
+    killed = subprocess.run([sys.executable, "-c", KILLED, name, when, *command(store)], env=environment, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    Store(store).close()  # whole at any moment
+    assert main(command(store)) == 0 and main(command(twin)) == 0
+    assert state_of(store, manifest) == state_of(twin, twin.parent / "music.csv")
+    assert manifest.read_text() == "track_id,title\n2,b\n" and not (store.parent / "audio/track017.flac").exists()
+    capsys.readouterr()
+    before = store.read_bytes()
+    assert main(command(store)) == 0 and store.read_bytes() == before  # once more: nothing is done twice
+    assert "is without tracks 1, 17, 45 already: the same command took them out before" in capsys.readouterr().out
 
 
 def test_store_and_index_of_a_run_still_go_together(finished, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import csv
 import io
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from precompute.removal.removal import remove_tracks
 from precompute.removal.store import adjust_candidates, is_above_noise, renew_scores
 from support import make_store
 
+ROOT = Path(__file__).resolve().parents[3]
 GONE = [17, 2, 25, 60]  # two of them above noise for a clip, one for the model, a decoy
 CLAIMED = [(method, clip) for method in (1, 2) for clip in (1, 2, 3, 101)]  # control 102 goes with track 2
 HAS_TRACK = "SELECT table_name, column_name FROM information_schema.columns WHERE column_name LIKE '%track_id'"
@@ -351,8 +354,8 @@ def test_a_folder_that_cannot_be_written(shop: Path, audio: bool) -> None:
             path.chmod(0o555 if path.is_dir() else 0o444)
         store = folder / "shop" / shop.name
         before = store.read_bytes()
-        said = "cannot be deleted, its folder cannot be written" if audio else "the old one is as it was"
-        with somebody_else(), pytest.raises(UserError, match=said):
+        told = r"store\.duckdb: its folder cannot be written .*nothing was changed"
+        with somebody_else(), pytest.raises(UserError, match=told):
             remove_tracks(store, [17], delete_audio=audio)
         assert store.read_bytes() == before and sorted(os.listdir(store.parent)) == sorted(os.listdir(shop.parent))
         assert (store.parent / "audio/track017.flac").is_file()
@@ -360,6 +363,66 @@ def test_a_folder_that_cannot_be_written(shop: Path, audio: bool) -> None:
         for path in (folder, folder / "shop", *inside):
             path.chmod(0o755)
         shutil.rmtree(folder)
+
+
+def test_sound_in_a_folder_that_cannot_be_written(shop: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="whence-remove-"))
+    store, audio = folder / "shop" / shop.name, folder / "shop/audio"
+    try:
+        shutil.copytree(shop.parent, folder / "shop", symlinks=True)
+        for path in (folder, folder / "shop"):
+            path.chmod(0o777)
+        store.chmod(0o644)
+        audio.chmod(0o555)
+        before = store.read_bytes()
+        with somebody_else(), pytest.raises(UserError, match="cannot be deleted, its folder cannot be written"):
+            remove_tracks(store, [17], delete_audio=True)
+        assert store.read_bytes() == before and (audio / "track017.flac").is_file()
+    finally:
+        audio.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+def test_a_group_that_was_taken_out_by_the_same_command_is_no_mistake(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["remove", "--by", "composer", "--store", str(store), "--of"]
+    assert main([*command, "Amy Beach"]) == 0
+    before = store.read_bytes()
+    assert main([*command, "Amy Beach"]) == 0
+    assert "is without these tracks already" in capsys.readouterr().out
+    assert main([*command, "Amy Baech"]) == 1 and main(["remove", "4711", "--store", str(store)]) == 1
+    assert store.read_bytes() == before
+
+
+def test_two_at_once_both_take_out_their_tracks(store: Path, environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "precompute", "remove", "--store", str(store)]
+    both = [
+        subprocess.Popen([*command, str(i)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        for i in (17, 18)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert rows(store, "SELECT count(*) FROM tracks WHERE track_id IN (17, 18)") == [(0,)]
+    assert rows(store, "SELECT note FROM store_info")[0][0].count("1 track was taken out") == 2
+    assert sorted(os.listdir(store.parent)) == ["audio", "clips", "outside", "store.duckdb"]
+
+
+def test_a_damaged_store_is_told_of_and_stays(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever block is damaged: one line and nothing changed, or a removal that did not need it."""
+    whole = store.read_bytes()
+    told = 0
+    for start in range(3 * 4096, len(whole) - 262_144, 5 * 262_144):  # headers, then blocks
+        spoiled = bytearray(whole)
+        spoiled[start + 100 : start + 200] = bytes(byte ^ 0xFF for byte in spoiled[start + 100 : start + 200])
+        store.unlink()  # DuckDB must not take it for the file that it had open
+        store.write_bytes(spoiled)
+        if main(["remove", "17", "--store", str(store)]):
+            said = capsys.readouterr().err
+            assert "store.duckdb is damaged (" in said and said.count("\n") == 1
+            assert store.read_bytes() == spoiled
+            told += 1
+    assert told
 
 
 def test_readers_keep_the_old_version(store: Path) -> None:

@@ -22,9 +22,10 @@ import numpy as np
 import pytest
 
 from precompute.cli.main import main
+from precompute.common.locks import lock_work
 from precompute.config.run import RunConfig
 from precompute.errors import UserError
-from precompute.scale.driver import PassOptions, describe_pace, lock_folder, run_pass
+from precompute.scale.driver import PassOptions, describe_pace, run_pass
 from precompute.scale.preparation import prepare_pass
 from support import tiny
 
@@ -108,11 +109,14 @@ def test_a_worker_with_other_settings_refuses(finished) -> None:
     assert callable(pickle.loads(pickle.dumps(assignment)).open(0))
 
 
-def test_one_driver_at_a_time(tmp_path: Path) -> None:
-    with lock_folder(tmp_path), pytest.raises(UserError, match="another pass is at work here"), lock_folder(tmp_path):
-        pass
-    with lock_folder(tmp_path):
-        pass
+def test_a_pass_and_a_run_do_not_share_a_work_folder(finished, tmp_path: Path, capsys) -> None:
+    path = tiny.write_run(finished.root, tmp_path)
+    with lock_work(tmp_path / "work"):
+        for verb in ("pass", "run"):
+            assert main([verb, "--config", str(path)]) == 1
+            said = capsys.readouterr()
+            assert "work: another run or pass is at work in this folder" in said.err and said.err.count("\n") == 1
+            assert said.out == "" and not (tmp_path / "work/cache").exists()
 
 
 def test_processes_share_no_gpu(finished, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from explorer.store import Store
 from precompute.cli.main import main
+from precompute.common import locks
 from precompute.common.cache import Cache, Entry
 from precompute.common.files import part_path
 from precompute.errors import UserError
@@ -187,12 +188,34 @@ def test_no_room_for_the_store(again: Path, environment: dict[str, str]) -> None
     assert listing(again) == before and (again / "store.duckdb").read_bytes() == published
 
 
-def test_what_a_killed_process_left_is_removed(contents: StoreContents, tmp_path: Path) -> None:
-    store, running = tmp_path / "store.duckdb", tmp_path / ".store.duckdb.1.part"  # process 1 always runs
-    gone = subprocess.Popen([sys.executable, "-c", ""])
+def test_what_killed_processes_left_is_swept_under_the_lock(contents: StoreContents, tmp_path: Path) -> None:
+    """Whatever process id it bears: no other writer is at work, since none holds the lock. A reader's link stays."""
+    store, gone = tmp_path / "store.duckdb", subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    abandoned = tmp_path / f".store.duckdb.{gone.pid}.part"
-    abandoned.write_bytes(b"half a store")
-    running.write_bytes(b"somebody's")
+    for name in (f"{gone.pid}.part", f"{gone.pid}.part.wal", "1.part", f"{gone.pid}-0a.view"):  # 1 always runs
+        (tmp_path / f".store.duckdb.{name}").write_bytes(b"half a store")
+    for name in (".store.duckdb.1-0a.view", ".store.duckdb.note", ".other.duckdb.1.part"):
+        (tmp_path / name).write_bytes(b"somebody's")
     publish_store(contents, store)
-    assert sorted(os.listdir(tmp_path)) == [running.name, store.name]
+    kept = [".other.duckdb.1.part", ".store.duckdb.1-0a.view", ".store.duckdb.note", "store.duckdb"]
+    assert sorted(os.listdir(tmp_path)) == kept
+
+
+def test_a_link_to_a_store_stays_a_link(contents: StoreContents, store: Path, tmp_path: Path) -> None:
+    link = tmp_path / "elsewhere" / "link.duckdb"
+    link.parent.mkdir()
+    link.symlink_to(store)
+    inode = store.stat().st_ino
+    publish_store(contents, link)
+    assert link.is_symlink() and store.stat().st_ino != inode and os.listdir(link.parent) == ["link.duckdb"]
+
+
+def test_a_run_waits_for_whoever_changes_the_store(
+    contents: StoreContents, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = store.read_bytes()
+    monkeypatch.setattr(locks, "WAIT_S", 0.3)
+    with locks.lock_store(store), pytest.raises(UserError, match="start this one again when that has ended"):
+        publish_store(contents, store)
+    assert capsys.readouterr().out == f"  waiting: another command is changing {store}\n"
+    assert store.read_bytes() == before and os.listdir(store.parent) == ["store.duckdb"]

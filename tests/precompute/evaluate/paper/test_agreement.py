@@ -67,6 +67,16 @@ def test_concentration_by_hand() -> None:
     ) == pytest.approx(2)
 
 
+def test_what_a_matrix_of_scores_is_made_of() -> None:
+    one_ranking = np.outer([1.0, 2.0, 5.0], [3.0, 1.0, -4.0, 0.5]) + 7
+    found = agreement.describe_matrix(one_ranking)
+    assert found == pytest.approx({"first_singular": 1.0, "effective_rank": 1.0, "track_part": 1.0})
+    apart = np.eye(8)[:4] - np.eye(8)[4:]  # rows at right angles
+    found = agreement.describe_matrix(apart)
+    assert found == pytest.approx({"first_singular": 0.25, "effective_rank": 4.0, "track_part": 0.25})
+    assert agreement.describe_matrix(np.ones((3, 5))) == dict.fromkeys(found, 0.0)
+
+
 def test_planted_truths_are_asked_on_clips_of_their_own_prompt_alone() -> None:
     def track(number: int, planted: str = "", matched_to: int | None = None) -> Track:
         return replace(make_track(number, planted=planted), caption=f"c{number}", matched_to=matched_to)
