@@ -163,7 +163,7 @@ class _TuneChooser:
 
     def _have_other_names(self, a: int, b: int) -> bool:
         words = [{w for t in self.tunes[k].titles for w in list_words(t)} for k in (a, b)]
-        return all(words) and not words[0] & words[1]
+        return all(words) and not words[0] & words[1] and not name_titles(self.tunes[a]) & name_titles(self.tunes[b])
 
     def _choose_rare(self) -> None:
         """The rare rhythm: five tunes of its most frequent caption trained, further ones unheard or decoys."""
@@ -173,7 +173,9 @@ class _TuneChooser:
         for k in self._list_free(alike)[:RARE_TRAINED]:
             self._take(k, "train", planted="rare")
         free = self._list_free(alike)
-        for k in free[: max(0, min(UNHEARD, len(free) - PER_CAPTION))]:
+        for k in free[:PER_CAPTION]:
+            self._take(k, "decoy")
+        for k in free[PER_CAPTION : PER_CAPTION + UNHEARD]:
             self._take(k, "unheard", planted="rare", table="unheard")
         for k in self._list_free(self.rare):
             self._take(k, "decoy")
@@ -192,7 +194,8 @@ class _TuneChooser:
         by_caption: dict[str, list[int]] = defaultdict(list)
         for k in self._list_free(self.common):
             by_caption[self.tunes[k].caption].append(k)
-        captions = sorted(by_caption, key=lambda c: (-len(by_caption[c]), c))[:WEIGHTED]
+        enough = [c for c in by_caption if len(by_caption[c]) >= PER_CAPTION + 2]  # decoys, a weighted tune, its twin
+        captions = sorted(enough, key=lambda c: (-len(by_caption[c]), c))[:WEIGHTED]
         for caption in captions:
             by_book: dict[str, list[int]] = defaultdict(list)
             for k in self._list_free(by_caption[caption]):

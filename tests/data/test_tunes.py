@@ -160,7 +160,7 @@ def test_counts() -> None:
     assert len(ordinary("train")) >= 800 and len(ordinary("decoy")) >= 500
     planted = Counter(r["planted"] for r in read_rows() if r["planted"])
     assert planted == {"weighted": 14, "twin": 14, "rare": 5}
-    assert len(read_rows("settings")) == 40 and len(read_rows("unheard")) == 3
+    assert len(read_rows("settings")) == 40 and len(read_rows("unheard")) == 4
 
 
 def test_families_never_straddle_the_split() -> None:
