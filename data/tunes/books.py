@@ -64,7 +64,7 @@ class PrintedTune:
 
     @property
     def stratum(self) -> tuple[str, str, str, str]:
-        """What a decoy has in common with the track that it matches: book, rhythm, metre, mode."""
+        """Book, rhythm, metre and mode; a decoy is matched to a track of the same stratum."""
         return self.book, self.rhythm, self.melody.metre, self.melody.key.mode
 
     @property
@@ -161,7 +161,7 @@ def _name_composer(entry: Tune) -> str:
 
 
 def _format_title(raw: str) -> str:
-    """As `tidy_title`, but an owner keeps what is owned: "HOPKIN'S -- HORNPIPE" -> "Hopkin's Hornpipe"."""
+    """Tidy a printed title and join an owner to what follows: "HOPKIN'S -- HORNPIPE" -> "Hopkin's Hornpipe"."""
     title, _, kind = (part.strip(' ".') for part in re.sub(r"[\u2018\u2019]", "'", raw).partition("--"))
     title, kind = tidy_title(title), kind.split("-")[0].strip().capitalize()
     title = re.sub(r"^(.*) The$", r"The \1", title)

@@ -35,7 +35,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Likeness:
-    """What an alignment of two tunes gave."""
+    """Result of the alignment of two tunes."""
 
     similarity: float  # 0 to 1
     transposition: int  # letters by which the second tune is raised, 0 to 6
@@ -98,7 +98,7 @@ def find_candidates(tunes: Sequence[Melody]) -> dict[Pair, tuple[int, ...]]:
 
 
 def _skip(melody: Melody) -> int:
-    """Of how many steps one is strong."""
+    """Return the number of steps from one strong step to the next: 2 or 3."""
     return 3 if melody.metre in ("6/8", "9/8", "12/8", "3/8") else 2
 
 

@@ -47,7 +47,7 @@ _SYMBOL = re.compile(r"\|:|:\|2|:\||::|\|1|\|\||\|\]|\||\(\d|-|(?:\^\^|__|\^|_|=
 
 
 class NotationError(ValueError):
-    """What a tune's text holds that is not read; the tune is set aside with this reason."""
+    """Raised for ABC that this reader does not support; its message is why the tune is set aside."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class TuneNote:
 
 @dataclass(frozen=True)
 class BarSign:
-    """What stands between two bars."""
+    """A bar line between two bars, with repeat and ending signs."""
 
     closes: bool = False  # end of a repeated part
     opens: bool = False  # beginning of a repeated part

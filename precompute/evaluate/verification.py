@@ -13,9 +13,10 @@ that each of them is right.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from precompute.config.run import RunConfig, fingerprint
 from precompute.corpus.intake import load_corpus
 from precompute.corpus.latents import load_latents
 from precompute.errors import UserError
-from precompute.gradients.context import Context, Queries, make_noise_bank
+from precompute.gradients.context import Context, Queries, make_bare_context
 from precompute.gradients.finite_difference import audit_clip
 from precompute.gradients.fisher import name_fisher
 from precompute.gradients.flat_vectors import differentiate, scale_to_length_one
@@ -41,11 +42,11 @@ from precompute.gradients.track_pass import TrackPass
 from precompute.methods.catalogue import build_method
 from precompute.methods.trak import DTrak
 from precompute.model.diffusion import Items, Model, NoiseBank, load_model
+from precompute.model.precision import predict
 from precompute.store.reading import open_store
 
 VERIFIED = ("dtrak", "unlearning")  # methods that have a naive twin here
 LEAST_RHO = 0.99  # correlation of a clip's scores with those of the naive twin
-LEAST_RHO_BF16 = 0.9  # ... by D-TRAK from a pass in bf16: what tracks share is taken out, the rounding stays
 LEAST_FEW_DRAWS = 0.8  # ... where the twin has few draws; two such twins of the demo agree at 0.87 to 0.96
 
 
@@ -76,19 +77,8 @@ def verify_store(config: RunConfig, store_path: Path, clips: int, tracks: int, m
     cache, corpus = Cache(Path(config.output.work) / "cache"), load_corpus(config)
     items, key = load_latents(model, corpus, config, cache)
     prompts, shown = load_clips(model, config, cache)
-    none = shown[[]]
-    context = Context(
-        model=model,
-        tracks=corpus.tracks,
-        items=items,
-        queries=Queries(shown=shown, targets=none, cohort=none),
-        target_rows=np.zeros(0, int),
-        bank=make_noise_bank(config.bank),
-        config=config,
-        cache=cache,
-        key=key,
-        track_key=key,
-    )
+    queries = Queries(shown=shown, targets=shown[[]], cohort=shown[[]])
+    context = make_bare_context(model, corpus.tracks, items, queries, config, cache, key)
     chosen = spread_evenly(len(prompts), clips), spread_evenly(len(corpus.tracks), tracks)
     sample = Sample(context, prompts, *chosen, stored)
     for name in _choose_methods(sample, methods, default, store_path):
@@ -189,14 +179,14 @@ def _verify_fully(sample: Sample, method: DTrak, clips: list[np.ndarray]) -> tup
     kind = context.choose_track_kind(method.settings.normalise_timesteps, method.choose_objective())
     recomputed = np.zeros((len(clips), len(rows)))
     for n, row in enumerate(rows):
-        gradient = differentiate_naively(context.model, context.items[[row]], kind, context.bank).mean(0).double()
+        rows_of = differentiate_naively(context.model, context.items[[row]], kind, context.bank, predict)
+        gradient = rows_of.mean(0).double()
         recomputed[:, n] = [float(direction @ gradient) * ridge.factor[row] for direction in directions]
     for q, scores in zip(sample.clips, recomputed, strict=True):
         r = float(np.corrcoef(scores, sample.read("dtrak", q, rows))[0, 1])
         print(f"dtrak, clip {sample.prompts[q].clip_id}: r {r:.4f}, {len(rows)} tracks, ridge from the caches")
         worst = min(worst, r)
-    least = LEAST_RHO_BF16 if context.config.pass_.precision == "bf16" else LEAST_RHO
-    return worst, f"{len(clips)} clips x {len(rows)} tracks", least
+    return worst, f"{len(clips)} clips x {len(rows)} tracks", LEAST_RHO
 
 
 def _verify_by_few_draws(sample: Sample, method: DTrak, clips: list[np.ndarray]) -> tuple[float, str, float]:
@@ -235,8 +225,13 @@ def _sketch_clip(context: Context, method: DTrak, clip: int) -> np.ndarray:
     return share_sketch(context, method.settings.width, method.settings.seed)(gradient).numpy()
 
 
-def differentiate_naively(model: Model, item: Items, kind: GradientKind, bank: NoiseBank) -> torch.Tensor:
-    """Gradients of one track or clip by replicate, [R, P]: one autograd call for each draw, nothing shared."""
+def differentiate_naively(
+    model: Model, item: Items, kind: GradientKind, bank: NoiseBank, run: Callable[..., Any] = Model.predict
+) -> torch.Tensor:
+    """Gradients of one track or clip by replicate, [R, P]: one autograd call for each draw, nothing shared.
+
+    `run`: `Model.predict` in fp32, or `precision.predict`, in the precision of the run's pass.
+    """
     parameters, frames = model.parameters(kind.layers), int(item.valid_frames[0]) if kind.masked else None
     with torch.no_grad():
         condition = model.condition(item)
@@ -248,8 +243,8 @@ def differentiate_naively(model: Model, item: Items, kind: GradientKind, bank: N
         ts, noises = bank.cell(replicate, stratum, (model.latent_channels, model.frames))
         row = torch.zeros(total.shape[1])
         for t, eps in zip(ts, noises, strict=True):
-            predicted, target = model.predict(item.latents[0], own, t[None], eps[None])
-            row += differentiate(compute_objective(kind.objective, predicted, target, frames), parameters).cpu()
-        row = row / len(ts)
-        total[replicate] += (scale_to_length_one(row[None])[0] if kind.normalised else row) / bank.strata
+            predicted, target = run(model, item.latents[0], own, t[None], eps[None])
+            one = differentiate(compute_objective(kind.objective, predicted, target, frames), parameters).cpu()
+            row += scale_to_length_one(one[None])[0] if kind.normalised else one
+        total[replicate] += row / len(ts) / bank.strata
     return total

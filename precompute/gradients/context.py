@@ -158,3 +158,21 @@ class Context:
     def load_inverse_fisher(self) -> torch.Tensor:
         """1 / (damped diagonal Fisher), [P]."""
         return self.make_once("inverse-fisher", lambda: invert_fisher(self.load_fisher(), self.config.fisher.damping))
+
+
+def make_bare_context(
+    model: Model, tracks: Sequence[Track], items: Items, queries: Queries, config: RunConfig, cache: Cache, key: str
+) -> Context:
+    """A context without targets, as for clips that are added or recomputed; `key` names model, tracks and clips."""
+    return Context(
+        model=model,
+        tracks=tracks,
+        items=items,
+        queries=queries,
+        target_rows=np.zeros(0, int),
+        bank=make_noise_bank(config.bank),
+        config=config,
+        cache=cache,
+        key=key,
+        track_key=key,
+    )

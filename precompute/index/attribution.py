@@ -27,7 +27,7 @@ from precompute.corpus.intake import take_in
 from precompute.corpus.latents import compute_timing, read_shipped_latents
 from precompute.corpus.tracks import Track, read_folder, read_manifest
 from precompute.errors import UserError
-from precompute.gradients.context import Context, Queries, make_noise_bank
+from precompute.gradients.context import Queries, make_bare_context
 from precompute.index import layout
 from precompute.index.addition import add_clips, check_store, find_clips
 from precompute.index.build import hash_track
@@ -111,18 +111,8 @@ def _make_job(
     """What the clips are scored with; audio of tracks is read when a method asks for it."""
     items = _join_items([clip.items for clip in clips])
     key = fingerprint("attribute", hashlib.sha256(items.latents.numpy().tobytes()).hexdigest())
-    context = Context(
-        model=model,
-        tracks=tracks,
-        items=items[[]],
-        queries=Queries(shown=items, targets=items[[]], cohort=items[[]]),
-        target_rows=np.zeros(0, int),
-        bank=make_noise_bank(config.bank),
-        config=config,
-        cache=cache,
-        key=key,
-        track_key=key,
-    )
+    queries = Queries(shown=items, targets=items[[]], cohort=items[[]])
+    context = make_bare_context(model, tracks, items[[]], queries, config, cache, key)
 
     def load(places: Sequence[int]) -> Items:
         near = [tracks[place] for place in places]

@@ -26,7 +26,7 @@ from precompute.corpus.intake import Corpus, load_corpus
 from precompute.corpus.latents import load_latents, read_shipped_latents
 from precompute.corpus.tracks import Track
 from precompute.errors import UserError
-from precompute.gradients.context import Context, Queries, make_noise_bank
+from precompute.gradients.context import Queries, make_bare_context
 from precompute.gradients.fisher import load_fisher
 from precompute.gradients.track_pass import gather
 from precompute.index import layout
@@ -60,18 +60,8 @@ class BuildContext:
         part = replace(self.corpus, tracks=[self.corpus.tracks[row] for row in places])
         items, key = load_latents(self.model, part, self.config, self.cache)
         none = self.cohort[[]]
-        context = Context(
-            model=self.model,
-            tracks=part.tracks,
-            items=items,
-            queries=Queries(shown=none, targets=none, cohort=self.cohort),
-            target_rows=np.zeros(0, int),
-            bank=make_noise_bank(self.config.bank),
-            config=self.config,
-            cache=self.cache,
-            key=key,
-            track_key=key,
-        )
+        queries = Queries(shown=none, targets=none, cohort=self.cohort)
+        context = make_bare_context(self.model, part.tracks, items, queries, self.config, self.cache, key)
         taps = {name: recorder.make_tap(context, keep_wide) for name, recorder in recorders.items()}
         recorded = gather(self.model, items, context.bank, list(taps.values()), self.cache)
         return {name: recorded[tap.stage, tap.key] for name, tap in taps.items()}

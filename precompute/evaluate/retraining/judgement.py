@@ -17,7 +17,7 @@ from precompute.common.results import Row, describe_hardware, format_table, writ
 from precompute.common.sequences import spread_evenly
 from precompute.config.methods import METHOD_SETTINGS, follows_training
 from precompute.config.run import RunConfig
-from precompute.errors import UserError
+from precompute.errors import UserError, need
 from precompute.evaluate.ranking import bootstrap_interval
 from precompute.evaluate.retraining.lds import (
     bootstrap_lds,
@@ -33,6 +33,7 @@ from precompute.evaluate.retraining.scores import (
     score_variants,
     write_scores,
 )
+from precompute.evaluate.scoring import check_method_names
 from precompute.train.retraining.bench import LOSSES, REGENERATED, Bench, open_bench, train
 from precompute.train.retraining.ledger import Answers
 from precompute.train.retraining.plan import FULL, RANDOM, Training, choose_removals, fix_removals, plan_trainings
@@ -52,8 +53,12 @@ def evaluate_retraining(
     """Score the bench's clips, hold the scores against the trainings done so far, print a table, write JSON to `out`.
 
     `methods`: instead of all that can judge a bench; `clips`: only so many, spread evenly, as a dear method asks for; 0
-    = all, whose scores are then kept. Raises UserError where fewer than four halves are done.
+    = all, whose scores are then kept. Raises UserError for an unknown method, a negative number of clips, or where fewer
+    than four halves are done.
     """
+    need(clips >= 0, f"--clips {clips}: must be 0 (all) or more")
+    if methods:
+        methods = check_method_names(methods)
     bench = open_bench(config)
     answers = open_ledger(bench).read()
     trainings = plan_trainings(bench.tracks, bench.section)

@@ -15,6 +15,7 @@ from precompute.common.parallel import count_workers, run_jobs
 from precompute.common.progress import format_duration
 from precompute.common.results import describe_hardware
 from precompute.config.run import RunConfig
+from precompute.errors import need
 from precompute.model.batches import Items
 from precompute.train.loop import measure_step_s
 from precompute.train.retraining.bench import (
@@ -38,6 +39,7 @@ def retrain(config: RunConfig, most: int = 0, plan_only: bool = False) -> None:
 
     Raises UserError as `open_bench` does, and where the ledger is of another bench.
     """
+    need(most >= 0, f"--most {most}: must be 0 (all) or more")
     bench = open_bench(config)
     trainings, ledger = plan_all(bench), open_ledger(bench)
     done = ledger.read()

@@ -141,6 +141,10 @@ def test_too_few_trainings_are_refused(tiny_root: Path, tmp_path: Path) -> None:
     path = write_bench(tiny_root, tmp_path)
     with pytest.raises(UserError, match="0 halves are trained, 4 are needed"):
         evaluate_retraining(RunConfig.load(path), tmp_path / "out.json", METHODS)
+    with pytest.raises(UserError, match="nonsense: unknown; known are unlearning"):
+        evaluate_retraining(RunConfig.load(path), tmp_path / "out.json", ["nonsense"])
+    with pytest.raises(UserError, match="--clips -1: must be 0"):
+        evaluate_retraining(RunConfig.load(path), tmp_path / "out.json", METHODS, clips=-1)
     assert not (tmp_path / "out.json").exists()
 
 

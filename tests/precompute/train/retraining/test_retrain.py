@@ -121,6 +121,8 @@ def test_a_training_that_was_killed_goes_on_and_answers_alike(
 
 
 def test_so_many_trainings_as_were_asked_for(bench_config: RunConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="--most -1: must be 0"):
+        retrain(bench_config, most=-1)
     retrain(bench_config, plan_only=True)
     assert "6 trainings, 0 done" in capsys.readouterr().out
     assert not Path(bench_config.retraining.results).exists()
