@@ -52,9 +52,9 @@ def evaluate_retraining(
 ) -> dict[str, Any]:
     """Score the bench's clips, hold the scores against the trainings done so far, print a table, write JSON to `out`.
 
-    `methods`: instead of all that can judge a bench; `clips`: only so many, spread evenly, as a dear method asks for; 0
-    = all, whose scores are then kept. Raises UserError for an unknown method, negative `clips`, or where fewer than four
-    halves are done.
+    `methods`: instead of all that can judge a bench; `clips`: only so many, spread evenly, as a dear method asks for;
+    0 = all, whose scores are then kept. Raises UserError for an unknown method, negative `clips`, or where fewer than
+    four halves are done.
     """
     need(clips >= 0, f"--clips {clips}: must be 0 (all) or more")
     if methods:
